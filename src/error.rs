@@ -1,0 +1,154 @@
+//! What went wrong, and what the operator does about it.
+//!
+//! Owns the one error type of the crate and the one mapping from a kind of failure to an exit code.
+//! Invariant: a message names the thing it is about (hour, key, path, URL without query and userinfo)
+//! and never holds a secret; the hint is the next step.
+
+use std::fmt;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the operator does about a failure. Declared in order of precedence: of several in one run, the first
+/// one decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorKind {
+    /// A defect of this program: report it.
+    Bug,
+    /// The command line was wrong.
+    Usage,
+    /// Another run holds the lock: nothing to do, it will finish.
+    Busy,
+    /// The local disk or the state directory: free space, repair, or rebuild.
+    State,
+    /// The configuration: fix the named key.
+    Config,
+    /// A key or credential was refused.
+    Credentials,
+    /// The store holds something else than the ledger says, or a foreign object is in the way: look at the data.
+    Mismatch,
+    /// The source or the store did not answer: nothing is lost, run again later.
+    Unavailable,
+    /// Done, but records were newly quarantined: look at them.
+    Quarantined,
+}
+
+impl ErrorKind {
+    /// The process exit code of this kind.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Bug => 1,
+            Self::Usage => 2,
+            Self::Busy => 11,
+            Self::State => 74,
+            Self::Config => 78,
+            Self::Credentials => 77,
+            Self::Mismatch => 76,
+            Self::Unavailable => 75,
+            Self::Quarantined => 65,
+        }
+    }
+}
+
+/// A failure: its kind, the message with the noun in it, the next step, and the cause.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure of `kind` about what `message` names.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None, cause: None }
+    }
+
+    /// A failure of the local disk at `path`, while doing `what` ("write", "rename", …).
+    pub fn disk(what: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
+        Self::new(ErrorKind::State, format!("cannot {what} {}", path.display())).caused_by(cause)
+    }
+
+    /// Adds the next step, a sentence in the imperative.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// What the operator does about it.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The next step, if there is one to name.
+    #[must_use]
+    pub fn next_step(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Whether the disk was full somewhere below this failure.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(error) = cause {
+            if let Some(io) = error.downcast_ref::<std::io::Error>()
+                && matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+            {
+                return true;
+            }
+            if let Some(sled::Error::Io(io)) = error.downcast_ref::<sled::Error>()
+                && io.kind() == std::io::ErrorKind::StorageFull
+            {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
+    /// The whole chain on one line: message, causes.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let line = error.to_string();
+            // Some libraries repeat their cause in their own text.
+            if !text.ends_with(&line) {
+                text.push_str(": ");
+                text.push_str(&line);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bug => "bug",
+            Self::Usage => "usage",
+            Self::Busy => "busy",
+            Self::State => "state",
+            Self::Config => "config",
+            Self::Credentials => "credentials",
+            Self::Mismatch => "mismatch",
+            Self::Unavailable => "unavailable",
+            Self::Quarantined => "quarantined",
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! Encrypted logs from an HTTP API into hourly files in S3: exactly once, from cron.
+pub mod error;
+pub mod hour;
+pub mod load;

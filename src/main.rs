@@ -1,0 +1,2 @@
+//! The command: parse, run, print, exit code.
+fn main() {}
