@@ -2,4 +2,5 @@
 pub mod error;
 pub mod hour;
 pub mod load;
+pub mod page;
 pub mod stop;
