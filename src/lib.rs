@@ -1,5 +1,6 @@
 //! Encrypted logs from an HTTP API into hourly files in S3: exactly once, from cron.
 pub mod error;
+pub mod extract;
 pub mod hour;
 pub mod load;
 pub mod page;
