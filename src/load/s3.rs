@@ -495,7 +495,11 @@ mod tests {
         let (store, requests) = store(script);
         let keys = || {
             let mut keys = Vec::new();
-            store.list("p/", &mut |key, size| Ok(keys.push((key.to_owned(), size)))).map(|()| keys)
+            let each = &mut |key: &str, size| {
+                keys.push((key.to_owned(), size));
+                Ok(())
+            };
+            store.list("p/", each).map(|()| keys)
         };
         assert_eq!(keys().unwrap(), ["p/1", "p/2", "p/3"].map(|key| (key.to_owned(), 7)));
         assert_eq!(keys().unwrap_err().kind(), ErrorKind::Unavailable);
