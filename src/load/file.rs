@@ -223,6 +223,10 @@ fn look_inside(path: &Path) -> Result<ObjectInfo> {
     let content = digest_content(&mut bytes);
     // What the decoder left unread, so that the digest is of the whole file.
     std::io::copy(&mut bytes, &mut std::io::sink()).map_err(unreadable)?;
+    if let Some(failed) = bytes.failed {
+        // Not what the decoder made of it: a failed read says nothing about the content.
+        return Err(unreadable(failed.into()));
+    }
     let size = bytes.size;
     let sha256 = hex(bytes.sha256);
     let of_part =
@@ -247,22 +251,27 @@ fn digest_content(bytes: &mut impl Read) -> Option<(String, u64)> {
     }
 }
 
-/// A reader that digests and counts what passes.
+/// A reader that digests and counts what passes, and remembers a failure.
 struct Digested<R> {
     inner: R,
     sha256: Sha256,
     size: u64,
+    failed: Option<Io>,
 }
 
 impl<R> Digested<R> {
     fn new(inner: R) -> Self {
-        Self { inner, sha256: Sha256::new(), size: 0 }
+        Self { inner, sha256: Sha256::new(), size: 0, failed: None }
     }
 }
 
 impl<R: Read> Read for Digested<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
+        let read = self.inner.read(buffer).inspect_err(|error| {
+            if error.kind() != Io::Interrupted {
+                self.failed = Some(error.kind());
+            }
+        })?;
         if let Some(chunk) = buffer.get(..read) {
             self.sha256.update(chunk);
             self.size = self.size.saturating_add(chunk.len().try_into().unwrap_or(u64::MAX));
@@ -381,7 +390,8 @@ mod tests {
         let whole = gz("{}\n");
         let mut trailing = whole.clone();
         trailing.extend_from_slice(b"garbage");
-        for bytes in [&b""[..], b"no gzip", &whole[..whole.len() - 3], &trailing] {
+        let long = vec![b'x'; 300_000];
+        for bytes in [&b""[..], b"no gzip", &long, &whole[..whole.len() - 3], &trailing] {
             let lake = Lake::new();
             lake.put(KEY, bytes);
             let found = lake.store.head(KEY).unwrap().unwrap();
@@ -408,6 +418,20 @@ mod tests {
         let lake = Lake::new();
         lake.put("data/file", b"x");
         assert_eq!(lake.store.head("data/file/below").unwrap_err().kind(), ErrorKind::State);
+    }
+
+    #[test]
+    fn failed_read_is_remembered_whatever_the_decoder_makes_of_it() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                Err(Io::TimedOut.into())
+            }
+        }
+        let whole = std::io::Cursor::new(gz("{}\n"));
+        let mut bytes = Digested::new(whole.take(15).chain(Broken));
+        assert_eq!(digest_content(&mut bytes), None);
+        assert_eq!(bytes.failed, Some(Io::TimedOut));
     }
 
     #[test]
