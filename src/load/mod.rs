@@ -3,7 +3,7 @@
 //! Owns the [`ObjectStore`] trait. Invariant: no operation here overwrites or deletes an object, and a failed look is
 //! never an absence: [`ObjectStore::head`] answers `Ok(None)` only where the store itself said "not there".
 //!
-//! [`protocol`] is the logic that makes a PUT happen once; [`s3`] and [`file`] are the stores.
+//! [`protocol`] is the logic that makes a PUT happen once; [`s3`] and [`mod@file`] are the stores.
 
 use std::path::Path;
 
