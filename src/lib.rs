@@ -2,6 +2,7 @@
 pub mod error;
 pub mod extract;
 pub mod hour;
+pub mod key;
 pub mod load;
 pub mod page;
 pub mod stop;

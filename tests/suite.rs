@@ -1,1 +1,9 @@
-//! The integration tests.
+//! The integration tests: one binary, one module for each subject.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
+)]
+
+#[path = "suite/s3_store.rs"]
+mod s3_store;
+mod support;

@@ -2,10 +2,17 @@
 //!
 //! Owns the [`ObjectStore`] trait. Invariant: no operation here overwrites or deletes an object, and a failed look is
 //! never an absence: [`ObjectStore::head`] answers `Ok(None)` only where the store itself said "not there".
+//!
+//! [`protocol`] is the logic that makes a PUT happen once; [`s3`] and [`mod@file`] are the stores.
 
 use std::path::Path;
 
 use crate::error::Result;
+
+mod backoff;
+pub mod file;
+pub mod protocol;
+pub mod s3;
 
 /// What identifies a part's object; sent as user metadata and read back by HEAD.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +23,9 @@ pub struct PartMeta {
     pub content_sha256: String,
     /// Records in it (`etl-rows`).
     pub rows: u64,
-    /// The event-time hour it belongs to (`etl-hour`).
+    /// The event-time hour it belongs to (`etl-hour`). Empty where a `file:` store found it: the key says it.
     pub hour: String,
-    /// Which dictionaries it was compacted with (`etl-dict`).
+    /// Which dictionaries it was compacted with (`etl-dict`). Empty where a `file:` store found it: the bytes do not say.
     pub dict: String,
 }
 
@@ -49,8 +56,10 @@ pub enum PutAnswer {
 
 /// A store of objects that are created once and never changed.
 ///
-/// Errors are of kind `Unavailable` (no answer, 5xx, 429: unknown whether it happened), `Credentials` (401, 403) or
-/// `Config` (no such bucket, bad endpoint); each names the key.
+/// Errors are of kind `Unavailable` (no answer, 5xx, 429: unknown whether it happened), `Credentials` (401, 403),
+/// `Config` (no such S3 bucket, bad endpoint or region) or `State` (a local file or directory); each names the key or
+/// path. Calls block; HEAD, GET and LIST are tried a few times before they fail, a PUT is sent once: whether it may be
+/// sent again is for [`protocol`] to say.
 pub trait ObjectStore: Send + Sync {
     /// Where it is, for people and for the recorded settings: `s3://bucket/prefix/` or the lake's path.
     fn place(&self) -> &str;
