@@ -1,0 +1,176 @@
+//! Buckets: which records of an hour are known, so that each is committed once.
+//!
+//! Exact and O(1) a record: the hashes of an hour's unsealed records are held in memory while the hour is touched, those of its
+//! parts are looked up in its hash array. Nothing here is durable: it is read from the state when an hour is first touched, and
+//! is dropped when too many hours are held.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use jiff::Timestamp;
+
+use crate::decode::Decoded;
+use crate::error::Result;
+use crate::hour::Hour;
+use crate::record::ContentHash;
+use crate::state::{HashArray, NewRecords, State};
+
+/// Hashes held in memory before hours are dropped: about 36 MB.
+const HELD: usize = 1 << 20;
+
+/// Content hashes are as good as random already.
+#[derive(Debug, Default)]
+struct Leading(u64);
+
+impl Hasher for Leading {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+}
+
+type Hashes = HashSet<[u8; 16], BuildHasherDefault<Leading>>;
+
+#[derive(Debug)]
+struct Known {
+    unsealed: Hashes,
+    sealed: Option<HashArray>,
+    has_parts: bool,
+    first_received: Option<Timestamp>,
+    touched: u64,
+}
+
+/// What a segment brings, hour by hour.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Its new records.
+    pub records: BTreeMap<Hour, NewRecords>,
+    /// Records that were known.
+    pub duplicates: u64,
+}
+
+impl News {
+    /// How many records are new.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.records.values().map(|new| new.entries.len() as u64).sum()
+    }
+}
+
+/// The hours at hand.
+#[derive(Debug, Default)]
+pub struct Buckets {
+    hours: HashMap<Hour, Known>,
+    held: usize,
+    clock: u64,
+}
+
+impl Buckets {
+    /// Forgets what is held of an hour, or of all: its parts have changed.
+    pub fn forget(&mut self, hour: Hour) {
+        if let Some(known) = self.hours.remove(&hour) {
+            self.held -= known.unsealed.len();
+        }
+    }
+
+    /// Forgets all that is held.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gets an hour ready. The caller has made sure that its hashes are not forgotten.
+    ///
+    /// # Errors
+    /// `State`: its hash array, or the write-ahead log, is damaged.
+    pub fn touch(&mut self, state: &mut State, hour: Hour) -> Result<()> {
+        self.clock += 1;
+        if let Some(known) = self.hours.get_mut(&hour) {
+            known.touched = self.clock;
+            return Ok(());
+        }
+        let row = state.ledger.row(hour)?;
+        let mut unsealed = Hashes::default();
+        state.wal.records(hour, row.frozen, &mut |_, _, entry| {
+            unsealed.insert(entry.hash);
+            Ok(())
+        })?;
+        self.held += unsealed.len();
+        let known = Known {
+            unsealed,
+            sealed: state.array(&row)?,
+            has_parts: !row.parts.is_empty(),
+            first_received: state.wal.pending(hour).map(|p| p.first_received),
+            touched: self.clock,
+        };
+        self.hours.insert(hour, known);
+        Ok(())
+    }
+
+    /// Whether an hour that was touched has a part, and when the first of its pending records was received.
+    #[must_use]
+    pub fn history(&self, hour: Hour) -> (bool, Option<Timestamp>) {
+        self.hours.get(&hour).map_or((false, None), |known| (known.has_parts, known.first_received))
+    }
+
+    /// Sorts the records of a decoded page into `news`: the first of equal records is kept. All its hours were touched.
+    ///
+    /// # Errors
+    /// `State`: a hash array is damaged.
+    pub fn sort(&mut self, page: &Decoded, received: Timestamp, news: &mut News) -> Result<()> {
+        let mut rest = page.lines.as_slice();
+        for record in &page.records {
+            let length = usize::try_from(record.entry.length).unwrap_or(usize::MAX);
+            let (line, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            rest = behind;
+            if self.is_new(record.hour, record.entry.hash, received)? {
+                let new = news.records.entry(record.hour).or_default();
+                new.entries.push(record.entry);
+                new.lines.extend_from_slice(line);
+            } else {
+                news.duplicates += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_new(&mut self, hour: Hour, hash: [u8; 16], received: Timestamp) -> Result<bool> {
+        let Some(known) = self.hours.get_mut(&hour) else {
+            return Err(crate::error::Error::new(
+                crate::error::ErrorKind::Bug,
+                format!("hour {hour} was not made ready before its records were looked up"),
+            ));
+        };
+        if known.unsealed.contains(&hash) {
+            return Ok(false);
+        }
+        if let Some(sealed) = &known.sealed
+            && sealed.contains(ContentHash(hash))?
+        {
+            return Ok(false);
+        }
+        known.unsealed.insert(hash);
+        known.first_received.get_or_insert(received);
+        self.held += 1;
+        Ok(true)
+    }
+
+    /// Drops the hours that were not touched for longest, where too much is held.
+    pub fn shrink(&mut self) {
+        if self.held <= HELD {
+            return;
+        }
+        let mut ages: Vec<(u64, Hour)> = self.hours.iter().map(|(hour, known)| (known.touched, *hour)).collect();
+        ages.sort_unstable();
+        for (_, hour) in ages {
+            if self.held <= HELD / 2 {
+                break;
+            }
+            self.forget(hour);
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The journal: pages as received, still encrypted, durable before anyone looks at them.
+//!
+//! A *segment* is one file: one page of the API, or a batch of pages of a backfill. It is there whole or not at all (see
+//! [`durable`]), so a checksum that does not match is damage and never a torn tail. A segment is removed when every
+//! record that it introduced has a receipt. A crash while one is written leaves a `.tmp` file that goes at the next open.
+//!
+//! ```text
+//! journal/<segment, 16 digits>-<pages>.page
+//!   0  8  magic "etlpage1"
+//!   8  8  offset of the directory, little endian
+//!  16 32  BLAKE3 of everything behind the head
+//!  48     the bodies, one behind the other
+//!   …     the directory: bincode of `Directory`
+//! ```
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::PageSink;
+use crate::lifecycle::{Step, durable_step};
+use crate::state::durable::{self, Unfinished};
+
+const MAGIC: &[u8; 8] = b"etlpage1";
+const HEAD: usize = 48;
+/// How many bodies that are no pages are kept for a look.
+const REJECTED_KEPT: usize = 20;
+
+/// What is behind the bodies of a segment. Times are nanoseconds since 1970.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+struct Directory {
+    received: i128,
+    lengths: Vec<u64>,
+}
+
+/// A segment by its number; `pages` stands in the file's name, so that counting needs no reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentId {
+    /// Rises by one with each segment and is never used again.
+    pub number: u64,
+    /// Pages in it.
+    pub pages: u32,
+}
+
+impl SegmentId {
+    fn file_name(self) -> String {
+        format!("{:016}-{}.page", self.number, self.pages)
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        let (number, pages) = name.strip_suffix(".page")?.split_once('-')?;
+        Some(Self { number: number.parse().ok()?, pages: pages.parse().ok()? })
+    }
+}
+
+/// A segment in memory.
+#[derive(Debug)]
+pub struct Segment {
+    /// Which one.
+    pub id: SegmentId,
+    /// When its pages were received: the time that every later decision counts from.
+    pub received: Timestamp,
+    bytes: Vec<u8>,
+    pages: Vec<Range<usize>>,
+}
+
+impl Segment {
+    /// The bodies of its pages, in the order of arrival.
+    pub fn pages(&self) -> impl Iterator<Item = &[u8]> {
+        self.pages.iter().filter_map(|range| self.bytes.get(range.clone()))
+    }
+}
+
+/// The journal's directory.
+#[derive(Debug)]
+pub struct Journal {
+    dir: PathBuf,
+    rejected: PathBuf,
+    next: u64,
+}
+
+impl Journal {
+    /// Opens the journal below the state directory `state`; numbers go on above `floor` and above all that is there.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn open(state: &Path, floor: u64) -> Result<Self> {
+        let mut journal = Self::at(state);
+        for each in [&journal.dir, &journal.rejected] {
+            durable::make_dir(each)?;
+            durable::remove_leftovers(each)?;
+        }
+        let newest = journal.list()?.last().map_or(0, |id| id.number);
+        let newest_rejected = list(&journal.rejected)?.last().map_or(0, |id| id.number);
+        journal.next = newest.max(newest_rejected).max(floor) + 1;
+        Ok(journal)
+    }
+
+    /// The journal below `state`, for reading only: it need not be there.
+    #[must_use]
+    pub fn at(state: &Path) -> Self {
+        Self { dir: state.join("journal"), rejected: state.join("rejected"), next: 0 }
+    }
+
+    /// The segments that are there, oldest first.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn list(&self) -> Result<Vec<SegmentId>> {
+        list(&self.dir)
+    }
+
+    /// The size of a segment's file in bytes.
+    #[must_use]
+    pub fn size(&self, id: SegmentId) -> u64 {
+        fs::metadata(self.path(id)).map_or(0, |m| m.len())
+    }
+
+    /// Where a segment is, for messages.
+    #[must_use]
+    pub fn path(&self, id: SegmentId) -> PathBuf {
+        self.dir.join(id.file_name())
+    }
+
+    /// Starts a segment. Nothing of it is there before [`Journal::publish`].
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn begin(&mut self) -> Result<Writer> {
+        let number = self.next;
+        self.next += 1;
+        let mut unfinished = Unfinished::create(&self.dir.join(format!("{number:016}")))?;
+        let path = unfinished.path().to_owned();
+        unfinished.file().write_all(&[0; HEAD]).map_err(|e| Error::disk("write", &path, e))?;
+        Ok(Writer { unfinished, number, lengths: Vec::new(), open: 0, sum: blake3::Hasher::new() })
+    }
+
+    /// Makes what was written a segment, received at `received`: durable on return.
+    ///
+    /// # Errors
+    /// `State`, naming the path; then the segment is not there, or whole.
+    pub fn publish(&self, writer: Writer, received: Timestamp) -> Result<SegmentId> {
+        durable_step(Step::PageJournaled, || writer.publish(&self.dir, received))
+    }
+
+    /// Reads a segment and checks it.
+    ///
+    /// # Errors
+    /// `State`, naming the path: unreadable, or damaged.
+    pub fn read(&self, id: SegmentId) -> Result<Segment> {
+        let path = self.path(id);
+        let bytes = fs::read(&path).map_err(|e| Error::disk("read", &path, e))?;
+        parse(id, bytes).ok_or_else(|| {
+            Error::new(ErrorKind::State, format!("the journal's page {} is damaged", path.display()))
+                .hint("its logs may still be at the source: move the file away to go on without it")
+        })
+    }
+
+    /// Removes segments whose records all have receipts.
+    ///
+    /// # Errors
+    /// `State`, naming the path; what was not removed is looked at again by the next run.
+    pub fn remove(&self, ids: &[SegmentId]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        durable_step(Step::PagesRemoved, || {
+            ids.iter().try_for_each(|id| durable::remove(&self.path(*id)))?;
+            durable::sync_dir(&self.dir)
+        })
+    }
+
+    /// Sets a body that is no page aside, keeping the newest few of them.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn reject(&self, id: SegmentId) -> Result<PathBuf> {
+        let aside = self.rejected.join(id.file_name());
+        durable_step(Step::PageRejected, || {
+            fs::rename(self.path(id), &aside).map_err(|e| Error::disk("set aside", &self.path(id), e))?;
+            durable::sync_dir(&self.rejected)?;
+            durable::sync_dir(&self.dir)
+        })?;
+        let kept = list(&self.rejected)?;
+        for old in kept.iter().rev().skip(REJECTED_KEPT) {
+            durable::remove(&self.rejected.join(old.file_name()))?;
+        }
+        Ok(aside)
+    }
+}
+
+fn list(dir: &Path) -> Result<Vec<SegmentId>> {
+    Ok(durable::names(dir)?.iter().filter_map(|name| SegmentId::parse(name)).collect())
+}
+
+fn parse(id: SegmentId, bytes: Vec<u8>) -> Option<Segment> {
+    let head = bytes.first_chunk::<HEAD>()?;
+    let (magic, rest) = head.split_first_chunk::<8>()?;
+    let (offset, sum) = rest.split_first_chunk::<8>()?;
+    let behind = bytes.get(HEAD..)?;
+    if magic != MAGIC || blake3::hash(behind).as_bytes() != sum {
+        return None;
+    }
+    let at = usize::try_from(u64::from_le_bytes(*offset)).ok()?;
+    let directory: Directory = bincode::deserialize(bytes.get(at..)?).ok()?;
+    let mut pages = Vec::with_capacity(directory.lengths.len());
+    let mut start = HEAD;
+    for length in directory.lengths {
+        let end = start.checked_add(usize::try_from(length).ok()?)?;
+        pages.push(start..end);
+        start = end;
+    }
+    let received = Timestamp::from_nanosecond(directory.received).ok()?;
+    (start == at).then_some(Segment { id, received, bytes, pages })
+}
+
+/// A segment that is being written.
+#[derive(Debug)]
+pub struct Writer {
+    unfinished: Unfinished,
+    number: u64,
+    lengths: Vec<u64>,
+    open: u64,
+    sum: blake3::Hasher,
+}
+
+impl Writer {
+    /// Starts a page that may still turn out to be none: dropping it takes its bytes back.
+    pub fn page(&mut self) -> OpenPage<'_> {
+        OpenPage { sum: self.sum.clone(), writer: self, ended: false }
+    }
+
+    /// Bytes of pages so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.lengths.iter().sum()
+    }
+
+    /// Ends the page at hand.
+    pub fn end_page(&mut self) {
+        self.lengths.push(std::mem::take(&mut self.open));
+    }
+
+    /// Pages ended so far.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.lengths.len()
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.sum.update(bytes);
+        self.unfinished.file().write_all(bytes).map_err(|e| Error::disk("write", self.unfinished.path(), e))
+    }
+
+    fn publish(mut self, dir: &Path, received: Timestamp) -> Result<SegmentId> {
+        let bug = |e| Error::new(ErrorKind::Bug, "cannot encode a segment's directory").caused_by(e);
+        let at = HEAD as u64 + self.bytes();
+        let pages = u32::try_from(self.lengths.len()).unwrap_or(u32::MAX);
+        let directory =
+            Directory { received: received.as_nanosecond(), lengths: std::mem::take(&mut self.lengths) };
+        let directory: Vec<u8> = bincode::serialize(&directory).map_err(bug)?;
+        self.put(&directory)?;
+        let head = [&MAGIC[..], &at.to_le_bytes(), self.sum.finalize().as_bytes()].concat();
+        let file = self.unfinished.file();
+        let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head));
+        written.map_err(|e| Error::disk("write", self.unfinished.path(), e))?;
+        let id = SegmentId { number: self.number, pages };
+        self.unfinished.publish(&dir.join(id.file_name()))?;
+        Ok(id)
+    }
+}
+
+impl PageSink for Writer {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.put(bytes)?;
+        self.open += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// A page of a segment of several: it stays in it only when it was ended.
+#[derive(Debug)]
+pub struct OpenPage<'w> {
+    writer: &'w mut Writer,
+    sum: blake3::Hasher,
+    ended: bool,
+}
+
+impl OpenPage<'_> {
+    /// Ends the page: it stays.
+    pub fn end(mut self) {
+        self.writer.end_page();
+        self.ended = true;
+    }
+}
+
+impl PageSink for OpenPage<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.writer.write(bytes)
+    }
+}
+
+impl Drop for OpenPage<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            // Whatever stays behind the good bytes if this fails is no valid segment, and the next write says so.
+            let end = HEAD as u64 + self.writer.bytes();
+            let file = self.writer.unfinished.file();
+            let _ = file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end)).map(drop));
+            std::mem::swap(&mut self.writer.sum, &mut self.sum);
+            self.writer.open = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn append(journal: &mut Journal, bodies: &[&str]) -> SegmentId {
+        let mut writer = journal.begin().unwrap();
+        for body in bodies {
+            writer.write(body.as_bytes()).unwrap();
+            writer.end_page();
+        }
+        journal.publish(writer, at("2023-03-10T01:02:03.000000004Z")).unwrap()
+    }
+
+    #[test]
+    fn pages_come_back_as_they_were_received() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        let id = append(&mut journal, &["[1]", "", "[2,3]"]);
+        assert_eq!(journal.list().unwrap(), [id]);
+        let segment = journal.read(id).unwrap();
+        assert_eq!(segment.received, at("2023-03-10T01:02:03.000000004Z"));
+        assert_eq!(segment.pages().collect::<Vec<_>>(), [&b"[1]"[..], b"", b"[2,3]"]);
+    }
+
+    #[test]
+    fn layout_of_a_segment_is_pinned() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 41).unwrap();
+        let id = append(&mut journal, &["[]"]);
+        assert_eq!(id.file_name(), "0000000000000042-1.page");
+        let bytes = fs::read(journal.path(id)).unwrap();
+        assert_eq!(&bytes[..16], b"etlpage1\x32\0\0\0\0\0\0\0");
+        assert_eq!(&bytes[48..50], b"[]");
+        assert_eq!(bytes.len(), 50 + 16 + 8 + 8);
+    }
+
+    #[test]
+    fn page_that_is_dropped_leaves_nothing_in_its_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        let mut writer = journal.begin().unwrap();
+        for (body, good) in [("[1]", true), ("<html>", false), ("[2]", true)] {
+            let mut page = writer.page();
+            page.write(body.as_bytes()).unwrap();
+            if good { page.end() } else { drop(page) }
+        }
+        let id = journal.publish(writer, at("2023-03-10T01:02:03Z")).unwrap();
+        assert_eq!(journal.read(id).unwrap().pages().collect::<Vec<_>>(), [&b"[1]"[..], b"[2]"]);
+    }
+
+    #[test]
+    fn any_changed_byte_and_any_cut_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        let id = append(&mut journal, &["[\"a\"]", "[]"]);
+        let good = fs::read(journal.path(id)).unwrap();
+        for i in 0..good.len() {
+            let mut bad = good.clone();
+            bad[i] ^= 0x10;
+            assert!(parse(id, bad).is_none(), "byte {i}");
+            assert!(parse(id, good[..i].to_vec()).is_none(), "cut at {i}");
+        }
+        assert!(parse(id, [&good[..], b"x"].concat()).is_none());
+    }
+
+    #[test]
+    fn number_is_not_used_again_after_removal_or_rejection() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path(), 0).unwrap();
+        let first = append(&mut journal, &["{}"]);
+        journal.reject(first).unwrap();
+        let second = append(&mut journal, &["[]"]);
+        journal.remove(&[second]).unwrap();
+        let mut again = Journal::open(dir.path(), second.number).unwrap();
+        assert!(append(&mut again, &["[]"]).number > second.number);
+    }
+}

@@ -1,0 +1,159 @@
+//! `etl run --dry-run`: what a run would do. Fetches and decodes in memory; reads the state without its lock, writes nothing.
+//!
+//! What is known is the hash arrays of hours with parts and the pages in the journal: every record without a receipt is on
+//! one of them, so the write-ahead log (which cannot be opened without writing to it) is not needed.
+
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Setup, Source};
+use crate::decode::Decoded;
+use crate::error::{Error, ErrorKind, Result};
+use crate::extract::{self, Fetched, PageSink, Trail};
+use crate::hour::Hour;
+use crate::journal::Journal;
+use crate::record::ContentHash;
+use crate::state::{HashArray, HashDir, Ledger};
+
+/// What a run would do now.
+#[derive(Debug, Default, Serialize)]
+pub struct DryRun {
+    /// The version of this shape.
+    pub schema: u32,
+    /// Pages received.
+    pub pages: u64,
+    /// Their elements.
+    pub fetched: u64,
+    /// Records that would be new, by hour.
+    pub new: BTreeMap<Hour, u64>,
+    /// Records that are known.
+    pub duplicates: u64,
+    /// Tokens that would be quarantined, by reason.
+    pub quarantined: BTreeMap<String, u64>,
+}
+
+/// A page in memory.
+struct Body(Vec<u8>);
+
+impl PageSink for Body {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Fetches, and says what a run would do with it.
+///
+/// # Errors
+/// The source's, or `State` where the state cannot be read.
+pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
+    let mut known = Known::read(setup)?;
+    let mut found = DryRun { schema: 1, ..DryRun::default() };
+    let mut take = |body: Vec<u8>| known.take(setup, &body, &mut found);
+    match source {
+        Source::Files { pattern, max_page_bytes } => {
+            let listing = extract::file::list(pattern)?;
+            for path in listing.files {
+                if let Fetched::Page { sink, .. } = extract::file::read(&path, *max_page_bytes, Body(Vec::new()))? {
+                    take(sink.0)?;
+                }
+            }
+        }
+        Source::Http { client, url } => {
+            let (mut trail, mut next) = (Trail::new(super::fetch::MAX_LINKED), Some(url.clone()));
+            while let Some(url) = next.take().filter(|url| trail.enter(url) == extract::Step::New) {
+                if let Fetched::Page { sink, head } = client.fetch(&url, None, || Ok(Body(Vec::new())))? {
+                    take(sink.0)?;
+                    next = head.next.transpose()?;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What is known without the write-ahead log.
+struct Known {
+    unsealed: HashSet<[u8; 16]>,
+    ledger: Option<Ledger>,
+    hashes: HashDir,
+    arrays: BTreeMap<Hour, Option<HashArray>>,
+}
+
+impl Known {
+    fn read(setup: &Setup<'_>) -> Result<Self> {
+        let mut known = Self {
+            unsealed: HashSet::new(),
+            ledger: Ledger::open(&setup.state_dir)?,
+            hashes: HashDir::at(&setup.state_dir),
+            arrays: BTreeMap::new(),
+        };
+        let journal = Journal::at(&setup.state_dir);
+        for id in journal.list().unwrap_or_default() {
+            let Ok(segment) = journal.read(id) else { continue };
+            for page in segment.pages() {
+                let decoded = setup.decoder.page(page, segment.received).unwrap_or_default();
+                known.unsealed.extend(decoded.records.iter().map(|record| record.entry.hash));
+            }
+        }
+        Ok(known)
+    }
+
+    fn take(&mut self, setup: &Setup<'_>, body: &[u8], found: &mut DryRun) -> Result<()> {
+        let page = setup.decoder.page(body, setup.clock.now()).map_err(|reason| {
+            Error::new(ErrorKind::Unavailable, format!("the source sent a body that is no page: {reason}"))
+        })?;
+        if page.key_is_wrong() {
+            return Err(Error::new(ErrorKind::Credentials, "no key of the ring opens any token of the page")
+                .hint("put the right key into the ring"));
+        }
+        found.pages += 1;
+        found.fetched += page.elements;
+        for odd in &page.odd {
+            *found.quarantined.entry(odd.reason.clone()).or_default() += 1;
+        }
+        self.count(&page, found)
+    }
+
+    fn count(&mut self, page: &Decoded, found: &mut DryRun) -> Result<()> {
+        for record in &page.records {
+            if self.unsealed.insert(record.entry.hash) && !self.is_sealed(record.hour, record.entry.hash)? {
+                *found.new.entry(record.hour).or_default() += 1;
+            } else {
+                found.duplicates += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_sealed(&mut self, hour: Hour, hash: [u8; 16]) -> Result<bool> {
+        if !self.arrays.contains_key(&hour) {
+            let row = self.ledger.as_mut().map(|ledger| ledger.row(hour)).transpose()?;
+            let named = row.and_then(|row| row.hashes);
+            let array = named.map(|named| self.hashes.array(hour, named)).transpose()?;
+            self.arrays.insert(hour, array);
+        }
+        match self.arrays.get(&hour) {
+            Some(Some(array)) => array.contains(ContentHash(hash)),
+            _ => Ok(false),
+        }
+    }
+}
+
+impl DryRun {
+    /// One line for people.
+    #[must_use]
+    pub fn summary(&self, now: Timestamp) -> String {
+        let new: u64 = self.new.values().sum();
+        let odd: u64 = self.quarantined.values().sum();
+        format!(
+            "as of {now:.0}: {} pages with {} logs; a run would keep {new} new records of {} hours, drop {} known ones and quarantine {odd} tokens; nothing was written",
+            self.pages,
+            self.fetched,
+            self.new.len(),
+            self.duplicates,
+        )
+    }
+}

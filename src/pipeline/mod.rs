@@ -1,0 +1,281 @@
+//! `run` and `replay`: the order of the stages. The only place that sees all of them.
+//!
+//! ```text
+//! settle: commit what the journal holds → retry the quarantine → seal what is due → upload → prune
+//! run:    settle, fetch, settle            replay: settle
+//! ```
+//! A crash anywhere leaves what the step's row in the crash table says ([`crate::lifecycle::Step`]), and `settle` is what
+//! the next run begins with: there is no recovery beside the normal path. A failure that concerns one page, one hour or one end
+//! (source, store) is kept in [`Job::problems`] and costs only that; only a failing disk or state ends a run early.
+
+mod commit;
+mod dry_run;
+mod fetch;
+mod import;
+mod retry;
+mod summary;
+mod upload;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+pub use dry_run::{DryRun, dry_run};
+pub use fetch::Source;
+pub use summary::{Summary, UploadedPart};
+
+use crate::bucket::Buckets;
+use crate::decode::Decoder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::{Clock, Hour};
+use crate::key::Layout;
+use crate::lifecycle::ClosingRules;
+use crate::load::ObjectStore;
+use crate::report::status;
+use crate::seal::CutRules;
+use crate::state::{Settings, State};
+use crate::stop::Stop;
+
+/// Everything that a run is told, checked and resolved.
+pub struct Setup<'a> {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// What is recorded in it.
+    pub settings: Settings,
+    /// Bytes that must stay free for a run to fetch.
+    pub min_free: u64,
+    /// Page → records.
+    pub decoder: Decoder,
+    /// When hours close.
+    pub closing: ClosingRules,
+    /// How hours are cut.
+    pub cut: CutRules,
+    /// How long the hashes of an hour are remembered after its last receipt.
+    pub dedup_window: SignedDuration,
+    /// How keys are spelled.
+    pub layout: Layout,
+    /// What they begin with.
+    pub prefix: String,
+    /// Where the parts go.
+    pub store: Box<dyn ObjectStore>,
+    /// How many parts go there at once.
+    pub uploads: usize,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// Whether to stop.
+    pub stop: &'a Stop,
+    /// Hears how far the work is, for a progress display.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+/// How far the work is.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress {
+    /// Pages received so far.
+    Fetched(u64),
+    /// Records committed so far, duplicates included.
+    Committed(u64),
+    /// Hours sealed so far, of so many.
+    Sealed(u64, u64),
+    /// Parts uploaded so far, and their bytes.
+    Uploaded(u64, u64),
+}
+
+/// What a run is asked to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Seal everything now, closed or not.
+    pub drain: bool,
+    /// Try all quarantined tokens again.
+    pub quarantine: bool,
+}
+
+/// What came of a run: its summary, and what went wrong, most pressing first.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What it did.
+    pub summary: Summary,
+    /// What went wrong. Empty: nothing.
+    pub problems: Vec<Error>,
+}
+
+impl Outcome {
+    /// The exit code: that of the most pressing problem.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.problems.first().map_or(0, |problem| problem.kind().exit_code())
+    }
+}
+
+/// Fetches, commits, seals, uploads, prunes; `source` is `None` for a replay.
+///
+/// Never fails as a whole: what went wrong is in the outcome, beside what was done.
+pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Outcome {
+    let started = Instant::now();
+    let mut summary = Summary::default();
+    let first = attempt(setup, source.as_mut(), wish, &mut summary);
+    let mut problems = match first {
+        Err(full) if full.is_disk_full() => make_room(setup, wish, full, &mut summary),
+        Err(error) => vec![error],
+        Ok(problems) => problems,
+    };
+    if summary.quarantined > 0 {
+        problems.push(quarantined(summary.quarantined));
+    }
+    problems.sort_by_key(Error::kind);
+    summary.seconds = started.elapsed().as_secs_f64();
+    let outcome = Outcome { summary, problems };
+    if let Some(error) = status::note_end(&setup.state_dir, setup.clock.now(), &outcome) {
+        tracing::debug!("cannot note the end of the run: {}", error.chain());
+    }
+    outcome
+}
+
+fn quarantined(count: u64) -> Error {
+    let (noun, verb) = if count == 1 { ("token", "was") } else { ("tokens", "were") };
+    Error::new(ErrorKind::Quarantined, format!("{count} {noun} {verb} quarantined: not a record, or not yet"))
+        .hint("the others were kept as usual; `etl replay --quarantine` tries the quarantined ones again")
+}
+
+/// The disk is full: gives the reserve up, and does what frees space. The store's error stays with its process handle, so the
+/// state is opened anew.
+fn make_room(setup: &Setup<'_>, wish: Wish, full: Error, summary: &mut Summary) -> Vec<Error> {
+    let given = crate::state::Reserve::new(&setup.state_dir).give_up();
+    let mut problems = match given {
+        Ok(true) => attempt(setup, None, wish, summary).unwrap_or_else(|error| vec![error]),
+        Ok(false) => Vec::new(),
+        Err(error) => vec![error],
+    };
+    problems.push(full.hint("free some space: until then nothing is fetched; what was received is kept"));
+    problems
+}
+
+fn attempt(setup: &Setup<'_>, source: Option<&mut Source<'_>>, wish: Wish, summary: &mut Summary) -> Result<Vec<Error>> {
+    let state = State::open(&setup.state_dir, &setup.settings)?;
+    let mut job = Job::new(setup, state, wish, summary);
+    job.say_repairs();
+    let worked = job.work(source);
+    // The last word of status.json is true whatever happened.
+    let noted = job.note_status(true);
+    worked.and(noted)?;
+    Ok(job.problems)
+}
+
+/// A run at work.
+struct Job<'a> {
+    setup: &'a Setup<'a>,
+    state: State,
+    wish: Wish,
+    /// Whether hours are sealed whether closed or not: asked for, or the source is a backfill.
+    drain: bool,
+    /// The source is a backfill: files, that are there at once.
+    is_backfill: bool,
+    buckets: Buckets,
+    summary: &'a mut Summary,
+    problems: Vec<Error>,
+    /// The store did not answer: it is not asked again in this run.
+    store_is_down: bool,
+    /// Hours with something foreign in their way: left alone in this run.
+    blocked: BTreeSet<Hour>,
+    /// Hours that an import thawed: due at once.
+    thawed: BTreeSet<Hour>,
+    status: status::Writer,
+}
+
+impl<'a> Job<'a> {
+    fn new(setup: &'a Setup<'a>, state: State, wish: Wish, summary: &'a mut Summary) -> Self {
+        let status = status::Writer::start(&setup.state_dir, setup.clock.now());
+        Self {
+            setup,
+            state,
+            wish,
+            drain: wish.drain,
+            is_backfill: false,
+            buckets: Buckets::default(),
+            summary,
+            problems: Vec::new(),
+            store_is_down: false,
+            blocked: BTreeSet::new(),
+            thawed: BTreeSet::new(),
+            status,
+        }
+    }
+
+    fn say_repairs(&mut self) {
+        for repair in &self.state.repairs {
+            tracing::warn!("{repair}");
+        }
+    }
+
+    fn work(&mut self, source: Option<&mut Source<'_>>) -> Result<()> {
+        self.note_status(true)?;
+        self.is_backfill = matches!(source, Some(Source::Files { .. }));
+        self.commit_journal()?;
+        self.retry_quarantine()?;
+        // A backfill has all its pages before its hours are sealed: what an interrupted one left waits for the rest.
+        if !self.is_backfill {
+            self.seal_and_upload()?;
+        }
+        if let Some(source) = source {
+            self.fetch(source)?;
+            self.drain |= self.is_backfill;
+            if !self.stopped() {
+                self.seal_and_upload()?;
+            }
+        }
+        self.keep_house()
+    }
+
+    fn stopped(&self) -> bool {
+        self.setup.stop.is_requested()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.setup.clock.now()
+    }
+
+    /// Keeps a failure that costs only what it is about. Others end the run.
+    fn bear(&mut self, error: Error) -> Result<()> {
+        match error.kind() {
+            ErrorKind::Bug | ErrorKind::State => Err(error),
+            _ => {
+                self.problems.push(error);
+                Ok(())
+            }
+        }
+    }
+
+    fn keep_house(&mut self) -> Result<()> {
+        self.state.prune()?;
+        if self.summary.uploaded_parts > 0 {
+            let before = self.now().checked_sub(self.setup.dedup_window).unwrap_or(Timestamp::MIN);
+            self.state.forget_hashes(before)?;
+            let wal = &self.state.wal;
+            self.state.ledger.archive(|hour| wal.has_pending(hour))?;
+        }
+        self.state.reserve.fill(self.setup.min_free)?;
+        self.summary.pending_hours = self.state.hours_at_work().len() as u64;
+        Ok(())
+    }
+
+    /// Writes `status.json`, at most every so often unless `now`.
+    fn note_status(&mut self, now: bool) -> Result<()> {
+        if now || self.status.is_stale(Duration::from_millis(50)) {
+            let at = self.now();
+            let so_far = self.so_far();
+            self.status.write(&mut self.state, &self.setup.closing, &so_far, at)?;
+        }
+        Ok(())
+    }
+
+    fn so_far(&self) -> status::RunSoFar {
+        status::RunSoFar {
+            fetched: self.summary.fetched,
+            new: self.summary.new,
+            duplicates: self.summary.duplicates,
+            quarantined: self.summary.quarantined,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Quarantine → journal: tokens whose time has come, or whose key.
+//!
+//! A token that became a record goes back through the journal, so that its page pins it like any other, and leaves the
+//! quarantine after the commit. A crash in between recovers it once more, which dedup makes nothing of.
+
+use jiff::Timestamp;
+
+use super::Job;
+use crate::decode::Decoded;
+use crate::error::{Error, ErrorKind, Result};
+use crate::quarantine::OddToken;
+
+impl Job<'_> {
+    /// Tries quarantined tokens again: all of them where asked to or where the key ring has changed, else those of
+    /// the future that are due.
+    pub(super) fn retry_quarantine(&mut self) -> Result<()> {
+        let ring = self.setup.decoder.ring.fingerprint();
+        let changed = self.state.quarantine.ring_changed(&ring)?;
+        let due_by = if self.wish.quarantine || changed { None } else { Some(self.now()) };
+        for segment in self.state.quarantine.segments(due_by) {
+            if self.stopped() {
+                return Ok(());
+            }
+            self.retry_segment(segment)?;
+        }
+        if changed { self.state.quarantine.record_ring(&ring) } else { Ok(()) }
+    }
+
+    fn retry_segment(&mut self, segment: u64) -> Result<()> {
+        let now = self.now();
+        let tokens = self.state.quarantine.tokens(segment)?;
+        let (recovered, rest): (Vec<OddToken>, Vec<OddToken>) =
+            tokens.into_iter().partition(|odd| self.is_record(odd, now));
+        if recovered.is_empty() {
+            return Ok(());
+        }
+        let id = self.append(&[&page_of(&recovered)?], now)?;
+        self.commit_segment(id)?;
+        if self.state.wal.is_committed(id.number) {
+            self.state.quarantine.release(segment, &rest)?;
+            self.summary.recovered += recovered.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn is_record(&self, odd: &OddToken, now: Timestamp) -> bool {
+        let mut decoded = Decoded::default();
+        self.setup.decoder.token(&odd.token, now, &mut decoded);
+        !decoded.records.is_empty()
+    }
+}
+
+/// A page as the origin would send it.
+fn page_of(tokens: &[OddToken]) -> Result<Vec<u8>> {
+    let elements: Vec<_> = tokens.iter().map(|odd| serde_json::json!({ "data": odd.token })).collect();
+    serde_json::to_vec(&elements).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a page").caused_by(e))
+}

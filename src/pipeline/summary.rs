@@ -1,0 +1,92 @@
+//! What a run did: the numbers of `etl run --json`, and the parts for people.
+
+use serde::Serialize;
+
+/// A part that got its receipt in this run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UploadedPart {
+    /// The event-time hour.
+    pub hour: String,
+    /// Its number within the hour.
+    pub part: u32,
+    /// The object's key.
+    pub key: String,
+    /// Records in it.
+    pub rows: u64,
+    /// Size of the object.
+    pub bytes: u64,
+}
+
+/// The result of a run. Additions are free; what is here stays.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The version of this shape.
+    pub schema: u32,
+    /// Pages received.
+    pub pages: u64,
+    /// Elements of the pages that were committed.
+    pub fetched: u64,
+    /// Records that were new.
+    pub new: u64,
+    /// Records that were known.
+    pub duplicates: u64,
+    /// Tokens that were newly quarantined.
+    pub quarantined: u64,
+    /// New records that came late.
+    pub late: u64,
+    /// Quarantined tokens that became records.
+    pub recovered: u64,
+    /// Parts that were frozen.
+    pub sealed_parts: u64,
+    /// Parts that got their receipt.
+    pub uploaded_parts: u64,
+    /// Records in them.
+    pub uploaded_records: u64,
+    /// Hours with work left.
+    pub pending_hours: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// The parts that got their receipt: the newest few hundred.
+    pub parts: Vec<UploadedPart>,
+}
+
+/// More parts than these are counted and not listed.
+const LISTED: usize = 500;
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            schema: 1,
+            pages: 0,
+            fetched: 0,
+            new: 0,
+            duplicates: 0,
+            quarantined: 0,
+            late: 0,
+            recovered: 0,
+            sealed_parts: 0,
+            uploaded_parts: 0,
+            uploaded_records: 0,
+            pending_hours: 0,
+            seconds: 0.0,
+            parts: Vec::new(),
+        }
+    }
+}
+
+impl Summary {
+    /// Counts a receipt.
+    pub fn uploaded(&mut self, part: UploadedPart) {
+        self.uploaded_parts += 1;
+        self.uploaded_records += part.rows;
+        if self.parts.len() < LISTED {
+            self.parts.push(part);
+        }
+    }
+
+    /// Whether nothing came in and nothing went out.
+    #[must_use]
+    pub const fn nothing_happened(&self) -> bool {
+        self.new == 0 && self.quarantined == 0 && self.sealed_parts == 0 && self.uploaded_parts == 0
+    }
+}

@@ -1,0 +1,334 @@
+//! Buckets → parts → store: seal what is due, upload what is sealed, prune what has its receipt.
+//!
+//! In batches of a few hours: their parts are encoded side by side, then frozen in one atomic step of the ledger, then
+//! PUT side by side, then receipted in one step. Before a PUT its intent is durable, before a prune the receipt. Within an
+//! hour part n is tried only when the ledger has the receipts of 0 … n−1, so that two writers to one prefix converge.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Job, Progress, UploadedPart};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
+use crate::lifecycle::{Event, HourRow, PartRow, PartStage, Step, durable_step};
+use crate::load::protocol::{self, CreateOnly, Outcome, Sealed};
+use crate::load::{ObjectStore, PartMeta};
+use crate::seal::{self, Encoded, EncodedPart};
+
+/// Hours that are sealed in one batch.
+const BATCH: usize = 24;
+/// Imports of one hour in one run, before it is left to the next.
+const IMPORTS: u32 = 1000;
+
+/// A part that is to be uploaded.
+#[derive(Debug, Clone)]
+struct Upload {
+    hour: Hour,
+    row: PartRow,
+    body: PathBuf,
+}
+
+impl Upload {
+    fn meta(&self) -> PartMeta {
+        PartMeta {
+            sha256: self.row.sha256.clone(),
+            content_sha256: self.row.content_sha256.clone(),
+            rows: self.row.rows,
+            hour: self.hour.to_string(),
+            dict: self.row.dict.clone(),
+        }
+    }
+
+    fn put(&self, store: &dyn ObjectStore, create_only: CreateOnly) -> Result<Outcome> {
+        let meta = self.meta();
+        let sealed = Sealed { key: &self.row.key, body: &self.body, meta: &meta, size: self.row.bytes };
+        durable_step(Step::PartPut, || protocol::upload(store, &sealed, create_only))
+    }
+}
+
+impl Job<'_> {
+    /// Uploads what an earlier run left, then seals, uploads and prunes all that is due.
+    pub(super) fn seal_and_upload(&mut self) -> Result<()> {
+        let left = self.state.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour).collect();
+        self.upload(left)?;
+        for _ in 0..IMPORTS {
+            let due = self.due_hours()?;
+            let hours = due.len() as u64;
+            let mut sealed = 0;
+            for batch in due.chunks(BATCH) {
+                if self.stopped() {
+                    return Ok(());
+                }
+                let frozen = self.seal(batch)?;
+                sealed += batch.len() as u64;
+                (self.setup.progress)(Progress::Sealed(sealed, hours));
+                self.upload(frozen)?;
+            }
+            // An import may have thawed hours: they are due again.
+            if self.thawed.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hours whose unsealed records are due, oldest first.
+    fn due_hours(&mut self) -> Result<Vec<Hour>> {
+        let now = self.now();
+        let mut due = Vec::new();
+        for hour in self.state.wal.pending_hours().collect::<Vec<_>>() {
+            let row = self.state.ledger.row(hour)?;
+            let Some(unsealed) = self.state.wal.unsealed(hour, row.frozen) else { continue };
+            if row.is_sealing() || self.blocked.contains(&hour) {
+                continue;
+            }
+            let at_once = self.drain || self.thawed.contains(&hour);
+            if at_once || self.setup.closing.due_at(hour, !row.parts.is_empty(), unsealed.first_received) <= now {
+                due.push(hour);
+            }
+        }
+        self.thawed.clear();
+        Ok(due)
+    }
+
+    /// Encodes and freezes hours. Gives those that have parts to upload now.
+    fn seal(&mut self, hours: &[Hour]) -> Result<Vec<Hour>> {
+        let mut rows = Vec::new();
+        for hour in hours {
+            // Late records may wait for an hour whose hashes are no longer at hand.
+            if self.remember(*hour)? {
+                rows.push(self.state.ledger.row(*hour)?);
+            }
+        }
+        let cut = self.setup.cut;
+        let encoded = side_by_side(&rows, threads(), |row| seal::encode(&self.state, row, cut));
+        let mut events = Vec::new();
+        for (row, encoded) in rows.iter().zip(encoded) {
+            events.push((row.hour, self.freeze(row, encoded?)?));
+        }
+        self.freeze_all(events)
+    }
+
+    /// What freezes an encoded hour; its hash array is durable on return.
+    fn freeze(&self, row: &HourRow, encoded: Encoded) -> Result<Event> {
+        let through = encoded.through;
+        if encoded.parts.is_empty() {
+            return Ok(Event::Absorbed { through });
+        }
+        let old = self.state.array(row)?;
+        let hashes = self.state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &encoded.hashes)?;
+        let parts = encoded.parts.into_iter().map(|part| self.intent(row.hour, through, part)).collect();
+        Ok(Event::Frozen { through, hashes, parts })
+    }
+
+    fn freeze_all(&mut self, events: Vec<(Hour, Event)>) -> Result<Vec<Hour>> {
+        // Passed when the spool and the arrays of the whole batch are durable.
+        durable_step(Step::PartsEncoded, || Ok(()))?;
+        let hours: Vec<Hour> = events.iter().map(|(hour, _)| *hour).collect();
+        let parts = events.iter().map(|(_, event)| match event {
+            Event::Frozen { parts, .. } => parts.len() as u64,
+            _ => 0,
+        });
+        let parts: u64 = parts.sum();
+        self.state.apply(Step::HoursFrozen, events)?;
+        hours.iter().for_each(|hour| self.buckets.forget(*hour));
+        self.summary.sealed_parts += parts;
+        self.note_status(false)?;
+        Ok(hours)
+    }
+
+    fn intent(&self, hour: Hour, through: u64, part: EncodedPart) -> PartRow {
+        PartRow {
+            part: part.part,
+            stage: PartStage::Sealing,
+            key: self.setup.layout.key(&self.setup.prefix, hour, part.part),
+            rows: part.rows,
+            bytes: part.bytes,
+            sha256: part.sha256,
+            content_sha256: part.content_sha256,
+            dict: self.setup.decoder.compactor.fingerprint(),
+            through,
+            first: part.first,
+            last: part.last,
+            frozen_at: self.now(),
+            uploaded_at: None,
+            etag: None,
+        }
+    }
+
+    /// Uploads the sealed parts of hours and prunes: in rounds of one part an hour.
+    fn upload(&mut self, mut hours: Vec<Hour>) -> Result<()> {
+        while !self.store_is_down && !self.stopped() {
+            let mut round = Vec::new();
+            hours.retain(|hour| !self.blocked.contains(hour));
+            for hour in &hours {
+                round.extend(self.next_upload(*hour)?);
+            }
+            if round.is_empty() {
+                break;
+            }
+            self.upload_round(&round)?;
+        }
+        self.state.prune()?;
+        self.note_status(false)
+    }
+
+    /// The first part of an hour that has no receipt, its bytes checked.
+    fn next_upload(&mut self, hour: Hour) -> Result<Option<Upload>> {
+        let row = self.state.ledger.row(hour)?;
+        let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { return Ok(None) };
+        let body = self.state.spool_path(hour, part.part);
+        let part = if seal::is_whole(&body, part)? { part.clone() } else { seal::encode_again(&self.state, &row, part)? };
+        Ok(Some(Upload { hour, row: part, body }))
+    }
+
+    fn upload_round(&mut self, round: &[Upload]) -> Result<()> {
+        let mut round = round;
+        let mut create_only = self.create_only();
+        if create_only == CreateOnly::Unknown {
+            // The first part goes alone: with its receipt the store is asked whether it honours create-only.
+            let (first, rest) = round.split_at(1.min(round.len()));
+            self.put_and_receipt(first, create_only)?;
+            self.probe(first)?;
+            (round, create_only) = (rest, self.create_only());
+        }
+        self.put_and_receipt(round, create_only)
+    }
+
+    fn put_and_receipt(&mut self, round: &[Upload], create_only: CreateOnly) -> Result<()> {
+        if self.store_is_down {
+            return Ok(());
+        }
+        let store = &*self.setup.store;
+        let answers = side_by_side(round, self.setup.uploads, |upload| upload.put(store, create_only));
+        let (mut receipts, mut in_the_way) = (Vec::new(), Vec::new());
+        for (upload, answer) in round.iter().zip(answers) {
+            match answer {
+                Ok(Outcome::Uploaded { etag, sha256, size, .. }) => {
+                    let at = self.now();
+                    let receipt = Event::Receipted { part: upload.row.part, sha256, bytes: size, etag, at };
+                    receipts.push((upload.hour, receipt));
+                    self.summary.uploaded(uploaded(upload, size));
+                }
+                Ok(Outcome::Foreign { .. }) => in_the_way.push(upload.clone()),
+                Err(error) => self.store_failed(error)?,
+            }
+        }
+        self.state.apply(Step::PartsReceipted, receipts)?;
+        (self.setup.progress)(Progress::Uploaded(
+            self.summary.uploaded_parts,
+            self.summary.parts.iter().map(|part| part.bytes).sum(),
+        ));
+        self.note_status(false)?;
+        in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))
+    }
+
+    /// A foreign object has the key of a part: if it is a part of ours (a lost state directory, a second machine), it is
+    /// taken over and our part thawed; else the hour waits for someone to look at it.
+    fn meet_foreign(&mut self, upload: &Upload) -> Result<()> {
+        let row = self.state.ledger.row(upload.hour)?;
+        match self.import(&row, Some(upload.row.part)) {
+            Ok(true) => {
+                tracing::info!("hour {}: {} was a part already: taken over", upload.hour, upload.row.key);
+                self.thawed.insert(upload.hour);
+                Ok(())
+            }
+            Ok(false) => {
+                self.blocked.insert(upload.hour);
+                let what = format!("hour {}: a foreign object is in the way at {}", upload.hour, upload.row.key);
+                let hint = "it was left alone: move it away, then run again; the hour's records are kept";
+                self.bear(Error::new(ErrorKind::Mismatch, what).hint(hint))
+            }
+            Err(error) => {
+                self.blocked.insert(upload.hour);
+                self.store_failed(error)
+            }
+        }
+    }
+
+    fn create_only(&self) -> CreateOnly {
+        match self.state.ledger.create_only() {
+            _ if self.setup.store.create_only_is_certain() => CreateOnly::Proven,
+            Some(true) => CreateOnly::Proven,
+            Some(false) => CreateOnly::NotHonoured,
+            None => CreateOnly::Unknown,
+        }
+    }
+
+    fn probe(&mut self, first: &[Upload]) -> Result<()> {
+        let Some(upload) = first.first().filter(|_| !self.store_is_down) else { return Ok(()) };
+        let has_receipt = |part: &PartRow| part.part == upload.row.part && part.stage == PartStage::Uploaded;
+        if !self.state.ledger.row(upload.hour)?.parts.iter().any(has_receipt) {
+            return Ok(());
+        }
+        let meta = upload.meta();
+        let sealed = Sealed { key: &upload.row.key, body: &upload.body, meta: &meta, size: upload.row.bytes };
+        match protocol::probe_create_only(&*self.setup.store, &sealed) {
+            Ok(CreateOnly::Unknown) => Ok(()),
+            Ok(answer) => {
+                if answer == CreateOnly::NotHonoured {
+                    tracing::warn!("{} does not honour create-only PUTs: each is preceded by a look", self.setup.store.place());
+                }
+                self.state.ledger.record_create_only(answer == CreateOnly::Proven)
+            }
+            Err(error) => self.store_failed(error),
+        }
+    }
+
+    /// Keeps a failure of the store. One that every other call would meet as well ends the talk with it for this run.
+    pub(super) fn store_failed(&mut self, error: Error) -> Result<()> {
+        self.store_is_down |= error.kind() != ErrorKind::Mismatch;
+        self.bear(error)
+    }
+}
+
+fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {
+    UploadedPart {
+        hour: upload.hour.to_string(),
+        part: upload.row.part,
+        key: upload.row.key.clone(),
+        rows: upload.row.rows,
+        bytes,
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items.
+fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    if items.len() < 2 || threads < 2 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return done };
+            done.push((index, work(item)));
+        }
+    };
+    let mut results = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.min(items.len())).map(|_| scope.spawn(worker)).collect();
+        let joined = workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        joined.flatten().collect::<Vec<_>>()
+    });
+    results.sort_unstable_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::side_by_side;
+
+    #[test]
+    fn results_keep_the_order_of_the_items() {
+        let items: Vec<u64> = (0..1000).collect();
+        let doubled = side_by_side(&items, 4, |n| n * 2);
+        assert!(doubled.iter().zip(&items).all(|(d, n)| *d == n * 2));
+        assert!(side_by_side(&[] as &[u64], 4, |n| *n).is_empty());
+    }
+}

@@ -1,0 +1,248 @@
+//! The one place that makes files durable: what returns from here survives a power cut.
+//!
+//! Invariant: a file under its final name is whole. It is written under a `.tmp` name, fsynced, renamed, and its
+//! directory is fsynced. A crash in the middle leaves a `.tmp` file, which [`remove_leftovers`] deletes at the next open.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How a file that is being written is named until it is whole.
+const UNFINISHED: &str = "tmp";
+
+/// A file that is being written and has no final name yet. Dropping it without [`Unfinished::publish`] removes it.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: File,
+    path: PathBuf,
+    published: bool,
+}
+
+impl Unfinished {
+    /// Starts a private (0600) file that will be `target` one day.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn create(target: &Path) -> Result<Self> {
+        let path = target.with_added_extension(UNFINISHED);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| Error::disk("create", &path, e))?;
+        Ok(Self { file, path, published: false })
+    }
+
+    /// The file under its temporary name.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Makes the bytes durable under the name `target`, replacing what was there.
+    ///
+    /// # Errors
+    /// `State`, naming the path; then the old file is still there, or already the new one.
+    pub fn publish(mut self, target: &Path) -> Result<()> {
+        self.file.sync_all().map_err(|e| Error::disk("fsync", &self.path, e))?;
+        fs::rename(&self.path, target).map_err(|e| Error::disk("rename to", target, e))?;
+        self.published = true;
+        sync_parent(target)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.published {
+            // A leftover is harmless and goes at the next open.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Replaces `target` with `bytes`, durably and as a whole.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
+    let mut unfinished = Unfinished::create(target)?;
+    unfinished.file().write_all(bytes).map_err(|e| Error::disk("write", target, e))?;
+    unfinished.publish(target)
+}
+
+/// Replaces `target` with `bytes` as a whole, but leaves it to the kernel when they reach the disk: for what can be
+/// made again, such as `status.json`.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn replace_soon(target: &Path, bytes: &[u8]) -> Result<()> {
+    let mut unfinished = Unfinished::create(target)?;
+    unfinished.file().write_all(bytes).map_err(|e| Error::disk("write", target, e))?;
+    fs::rename(&unfinished.path, target).map_err(|e| Error::disk("rename to", target, e))?;
+    unfinished.published = true;
+    Ok(())
+}
+
+/// Makes the names in `dir` durable.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::disk("fsync", dir, e))
+}
+
+fn sync_parent(path: &Path) -> Result<()> {
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes the private (0700) directory `dir`, with those above it, durably.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn make_dir(dir: &Path) -> Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+        make_dir(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Ok(()) => sync_parent(dir),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(e) => Err(Error::disk("create the directory", dir, e)),
+    }
+}
+
+/// Removes the file `path`; that it is gone is durable only after a [`sync_dir`]. An absent file is no error.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::disk("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Renames `from` to `to` in the same directory, durably.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|e| Error::disk("rename", from, e))?;
+    sync_parent(to)
+}
+
+/// The names in `dir`, sorted; those of unfinished files are left out.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn names(dir: &Path) -> Result<Vec<String>> {
+    let read = fs::read_dir(dir).map_err(|e| Error::disk("list", dir, e))?;
+    let mut names = Vec::new();
+    for entry in read {
+        let entry = entry.map_err(|e| Error::disk("list", dir, e))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && Path::new(&name).extension() != Some(OsStr::new(UNFINISHED))
+        {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Deletes the unfinished files of an interrupted run.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn remove_leftovers(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(|e| Error::disk("list", dir, e))? {
+        let path = entry.map_err(|e| Error::disk("list", dir, e))?.path();
+        if path.extension() == Some(OsStr::new(UNFINISHED)) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the file at `path`. `None` if there is none.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::disk("read", path, e)),
+    }
+}
+
+/// `body` behind one line that holds its BLAKE3 checksum: the form of every small text file in the state directory.
+#[must_use]
+pub fn seal_text(body: &[u8]) -> Vec<u8> {
+    let mut text = blake3::hash(body).to_hex().as_bytes().to_vec();
+    text.push(b'\n');
+    text.extend_from_slice(body);
+    text
+}
+
+/// The inverse of [`seal_text`].
+///
+/// # Errors
+/// `State`, naming `path`: the bytes are not those that were written.
+pub fn open_text<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
+    let damaged = || {
+        Error::new(ErrorKind::State, format!("{} is damaged: its checksum does not match", path.display()))
+            .hint("restore the state directory from a backup, or move it away and rebuild it with `etl replay`")
+    };
+    let (sum, rest) = text.split_at_checked(64).ok_or_else(damaged)?;
+    let body = rest.strip_prefix(b"\n").ok_or_else(damaged)?;
+    if blake3::hash(body).to_hex().as_bytes() == sum { Ok(body) } else { Err(damaged()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unfinished_file_is_no_name_and_goes_when_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("a");
+        let unfinished = Unfinished::create(&target).unwrap();
+        assert!(names(dir.path()).unwrap().is_empty());
+        drop(unfinished);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn leftover_of_a_crash_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x.tmp"), "half").unwrap();
+        replace(&dir.path().join("y"), b"whole").unwrap();
+        remove_leftovers(dir.path()).unwrap();
+        assert_eq!(names(dir.path()).unwrap(), ["y"]);
+    }
+
+    #[test]
+    fn changed_text_is_damage_and_not_content() {
+        let path = Path::new("head");
+        let mut text = seal_text(b"{}");
+        assert_eq!(open_text(path, &text).unwrap(), b"{}");
+        *text.last_mut().unwrap() ^= 1;
+        assert_eq!(open_text(path, &text).unwrap_err().kind(), ErrorKind::State);
+        assert!(open_text(path, b"").is_err());
+    }
+}

@@ -1,0 +1,442 @@
+//! The ledger: which parts there are, and what became of them. Kept for ever.
+//!
+//! ```text
+//! ledger/head          settings, totals, the rows of hours with work to do and of the newest others
+//! ledger/2023-03-10    the rows of the other hours of that day
+//! ```
+//! Each is JSON behind a line with its BLAKE3 checksum and is replaced as a whole, so that an update of the head is one atomic step,
+//! however many hours it is about, and a start reads one small file however old the ledger is. A row that moves to its day's
+//! file is there before it leaves the head; where a crash left it in both, the head's counts. A missing head beside other
+//! state is damage, never an empty ledger.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::durable;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
+use crate::lifecycle::{Event, HourRow, Step, durable_step};
+
+/// The format of the state directory. A newer one is refused.
+pub const FORMAT: u32 = 1;
+/// How many hours without work stay in the head: those that `etl status` shows.
+pub const SHOWN: usize = 48;
+/// How many more may gather there before they move, so that not each run moves one.
+const SLACK: usize = 24;
+/// Days' files kept in memory.
+const CACHED_DAYS: usize = 32;
+
+/// What parts depend on. Recorded, because a part must be the same whoever seals it, and whenever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The time zone of the hours.
+    pub timezone: String,
+    /// The template of the keys.
+    pub layout: String,
+    /// Where the parts go.
+    pub destination: String,
+    /// The dictionary of `url`.
+    pub url: BTreeMap<String, i64>,
+    /// The dictionary of `method`.
+    pub method: BTreeMap<String, i64>,
+}
+
+impl Settings {
+    /// Checks that a state recorded under these settings can go on under `new`: dictionaries may gain entries, the rest
+    /// stays.
+    ///
+    /// # Errors
+    /// `Config`, naming the setting.
+    pub fn allow(&self, new: &Self) -> Result<()> {
+        let fixed = [
+            ("hours.timezone", &self.timezone, &new.timezone),
+            ("load.layout", &self.layout, &new.layout),
+            ("load.to", &self.destination, &new.destination),
+        ];
+        for (key, old, new) in fixed {
+            if old != new {
+                return Err(changed(key, &format!("{old:?}, now {new:?}")));
+            }
+        }
+        for (key, old, new) in [("compact.url", &self.url, &new.url), ("compact.method", &self.method, &new.method)] {
+            if let Some((entry, _)) = old.iter().find(|(entry, code)| new.get(*entry) != Some(code)) {
+                return Err(changed(key, &format!("an entry {entry:?} that is now missing or different")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn changed(key: &str, what: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("{key} has changed: the state directory was made with {what}"))
+        .hint("change it back, or use another state.dir for the new setting")
+}
+
+/// The ledger's head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Head {
+    format: u32,
+    settings: Settings,
+    /// Whether the store honours create-only PUTs, once that is known.
+    create_only: Option<bool>,
+    /// Records and parts with a receipt, of all hours ever.
+    uploaded: u64,
+    parts: u64,
+    /// The newest commit and the newest segment that the ledger knows of: their numbers are not used again, even
+    /// where everything else is lost.
+    last_commit: u64,
+    last_segment: u64,
+    hours: BTreeMap<Hour, HourRow>,
+}
+
+/// The ledger, open.
+#[derive(Debug)]
+pub struct Ledger {
+    dir: PathBuf,
+    head: Head,
+    days: BTreeMap<Date, BTreeMap<Hour, HourRow>>,
+}
+
+impl Ledger {
+    /// Opens the ledger below the state directory. `None`: there is none.
+    ///
+    /// # Errors
+    /// `State`, naming the path: unreadable, damaged, or of a newer format.
+    pub fn open(state: &Path) -> Result<Option<Self>> {
+        let dir = state.join("ledger");
+        let path = dir.join("head");
+        let Some(text) = durable::read(&path)? else {
+            return Ok(None);
+        };
+        let head: Head = parse(&path, &text)?;
+        if head.format > FORMAT {
+            let found = head.format;
+            return Err(Error::new(ErrorKind::State, format!("{} has format {found}, newer than this etl", path.display()))
+                .hint("use the newer etl that wrote it"));
+        }
+        Ok(Some(Self { dir, head, days: BTreeMap::new() }))
+    }
+
+    /// Starts the ledger of a new state directory.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn create(state: &Path, settings: Settings) -> Result<Self> {
+        let dir = state.join("ledger");
+        durable::make_dir(&dir)?;
+        let head = Head {
+            format: FORMAT,
+            settings,
+            create_only: None,
+            uploaded: 0,
+            parts: 0,
+            last_commit: 0,
+            last_segment: 0,
+            hours: BTreeMap::new(),
+        };
+        let ledger = Self { dir, head, days: BTreeMap::new() };
+        ledger.write(Step::SettingsRecorded, &ledger.head)?;
+        Ok(ledger)
+    }
+
+    /// Deletes what an interrupted update left.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn remove_leftovers(&self) -> Result<()> {
+        durable::remove_leftovers(&self.dir)
+    }
+
+    /// The recorded settings.
+    #[must_use]
+    pub const fn settings(&self) -> &Settings {
+        &self.head.settings
+    }
+
+    /// Records other settings. The caller has checked that the state may go on under them.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn record_settings(&mut self, settings: Settings) -> Result<()> {
+        let keeps_store = settings.destination == self.head.settings.destination;
+        let create_only = self.head.create_only.filter(|_| keeps_store);
+        self.replace(Step::SettingsRecorded, Head { settings, create_only, ..self.head.clone() })
+    }
+
+    /// Whether the store honours create-only PUTs; `None` while that is not known.
+    #[must_use]
+    pub const fn create_only(&self) -> Option<bool> {
+        self.head.create_only
+    }
+
+    /// Records whether the store honours create-only PUTs.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn record_create_only(&mut self, honoured: bool) -> Result<()> {
+        self.replace(Step::CreateOnlyProbed, Head { create_only: Some(honoured), ..self.head.clone() })
+    }
+
+    /// Records with a receipt, of all hours ever.
+    #[must_use]
+    pub const fn uploaded_records(&self) -> u64 {
+        self.head.uploaded
+    }
+
+    /// Parts with a receipt, of all hours ever.
+    #[must_use]
+    pub const fn uploaded_parts(&self) -> u64 {
+        self.head.parts
+    }
+
+    /// The newest commit and the newest segment that the ledger knows of.
+    #[must_use]
+    pub const fn newest(&self) -> (u64, u64) {
+        (self.head.last_commit, self.head.last_segment)
+    }
+
+    /// Whether no part was ever sealed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.head.parts == 0 && self.head.hours.is_empty()
+    }
+
+    /// The rows in the head: hours with work to do, and the newest others.
+    pub fn recent(&self) -> impl Iterator<Item = &HourRow> {
+        self.head.hours.values()
+    }
+
+    /// The row of `hour`; one without parts where the ledger has none.
+    ///
+    /// # Errors
+    /// `State`: the file of its day is damaged.
+    pub fn row(&mut self, hour: Hour) -> Result<HourRow> {
+        if let Some(row) = self.head.hours.get(&hour) {
+            return Ok(row.clone());
+        }
+        let row = self.day(hour.date())?.get(&hour).cloned();
+        Ok(row.unwrap_or_else(|| HourRow::new(hour)))
+    }
+
+    /// Lets things happen to hours: all of them, in one atomic and durable step. `segment`: the newest journal segment.
+    ///
+    /// # Errors
+    /// `Bug` for what cannot happen, `State` naming the path; then nothing happened, or (after a failed write) perhaps all.
+    pub fn apply(&mut self, step: Step, segment: u64, events: Vec<(Hour, Event)>) -> Result<()> {
+        let mut head = self.head.clone();
+        head.last_segment = head.last_segment.max(segment);
+        for (hour, event) in events {
+            let row = match head.hours.remove(&hour) {
+                Some(row) => row,
+                None => self.row(hour)?,
+            };
+            let (rows, parts) = (row.uploaded_rows(), row.uploaded().count());
+            let row = row.apply(event)?;
+            head.uploaded = (head.uploaded + row.uploaded_rows()).saturating_sub(rows);
+            head.parts = (head.parts + row.uploaded().count() as u64).saturating_sub(parts as u64);
+            head.last_commit = head.last_commit.max(row.frozen);
+            head.hours.insert(hour, row);
+        }
+        self.replace(step, head)
+    }
+
+    /// Moves rows without work, beyond the newest ones, to the files of their days. `busy`: hours that must stay.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn archive(&mut self, busy: impl Fn(Hour) -> bool) -> Result<()> {
+        let idle = |row: &&HourRow| !row.is_sealing() && !busy(row.hour);
+        let idle: Vec<Hour> = self.head.hours.values().filter(idle).map(|row| row.hour).collect();
+        let surplus = idle.len().saturating_sub(SHOWN);
+        if surplus <= SLACK {
+            return Ok(());
+        }
+        let mut head = self.head.clone();
+        let mut moved: BTreeMap<Date, Vec<HourRow>> = BTreeMap::new();
+        for hour in idle.into_iter().take(surplus) {
+            if let Some(row) = head.hours.remove(&hour) {
+                moved.entry(hour.date()).or_default().push(row);
+            }
+        }
+        for (date, rows) in moved {
+            self.archive_day(date, rows)?;
+        }
+        self.replace(Step::LedgerArchived, head)
+    }
+
+    fn archive_day(&mut self, date: Date, rows: Vec<HourRow>) -> Result<()> {
+        let path = self.day_path(date);
+        let mut day = self.day(date)?.clone();
+        day.extend(rows.into_iter().map(|row| (row.hour, row)));
+        let rows: Vec<&HourRow> = day.values().collect();
+        durable::replace(&path, &encode(&rows)?)?;
+        self.days.insert(date, day);
+        Ok(())
+    }
+
+    /// Every row, by hour. For `verify` and the like: reads all days.
+    ///
+    /// # Errors
+    /// `State`: a file is damaged. And whatever `each` returns.
+    pub fn for_each(&self, each: &mut dyn FnMut(&HourRow) -> Result<()>) -> Result<()> {
+        let mut head = self.head.hours.values().peekable();
+        for name in durable::names(&self.dir)? {
+            let Ok(date) = name.parse::<Date>() else { continue };
+            for row in self.read_day(date)?.values() {
+                while let Some(newer) = head.next_if(|newer| newer.hour < row.hour) {
+                    each(newer)?;
+                }
+                if let Some(newer) = head.next_if(|newer| newer.hour == row.hour) {
+                    each(newer)?;
+                } else {
+                    each(row)?;
+                }
+            }
+        }
+        head.try_for_each(each)
+    }
+
+    fn day_path(&self, date: Date) -> PathBuf {
+        self.dir.join(format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()))
+    }
+
+    fn day(&mut self, date: Date) -> Result<&BTreeMap<Hour, HourRow>> {
+        if !self.days.contains_key(&date) {
+            if self.days.len() >= CACHED_DAYS {
+                self.days.clear();
+            }
+            let day = self.read_day(date)?;
+            self.days.insert(date, day);
+        }
+        Ok(self.days.entry(date).or_default())
+    }
+
+    fn read_day(&self, date: Date) -> Result<BTreeMap<Hour, HourRow>> {
+        let path = self.day_path(date);
+        let Some(text) = durable::read(&path)? else {
+            return Ok(BTreeMap::new());
+        };
+        let rows: Vec<HourRow> = parse(&path, &text)?;
+        Ok(rows.into_iter().map(|row| (row.hour, row)).collect())
+    }
+
+    fn replace(&mut self, step: Step, head: Head) -> Result<()> {
+        self.write(step, &head)?;
+        self.head = head;
+        Ok(())
+    }
+
+    fn write(&self, step: Step, head: &Head) -> Result<()> {
+        let text = encode(head)?;
+        durable_step(step, || durable::replace(&self.dir.join("head"), &text))
+    }
+}
+
+fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
+    let text = serde_json::to_vec_pretty(value)
+        .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the ledger").caused_by(e))?;
+    Ok(durable::seal_text(&text))
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(path: &Path, text: &[u8]) -> Result<T> {
+    let body = durable::open_text(path, text)?;
+    serde_json::from_slice(body)
+        .map_err(|e| Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::{HashesRef, PartRow, PartStage};
+
+    fn settings() -> Settings {
+        Settings {
+            timezone: "UTC".into(),
+            layout: "l".into(),
+            destination: "file:lake".into(),
+            url: BTreeMap::from([("/a".into(), 1)]),
+            method: BTreeMap::new(),
+        }
+    }
+
+    fn hour(n: usize) -> Hour {
+        format!("2023-03-{:02}T{:02}", 1 + n / 24, n % 24).parse().unwrap()
+    }
+
+    fn freeze_and_receipt(ledger: &mut Ledger, hour: Hour, through: u64) {
+        let at = "2023-04-01T00:00:00Z".parse().unwrap();
+        let n = ledger.row(hour).unwrap().parts.len();
+        let part = PartRow {
+            part: u32::try_from(n).unwrap(),
+            stage: PartStage::Sealing,
+            key: "k".into(),
+            rows: 5,
+            bytes: 1,
+            sha256: String::new(),
+            content_sha256: String::new(),
+            dict: String::new(),
+            through,
+            first: at,
+            last: at,
+            frozen_at: at,
+            uploaded_at: None,
+            etag: None,
+        };
+        let number = part.part;
+        let frozen = Event::Frozen { through, hashes: HashesRef { version: through, count: 5 }, parts: vec![part] };
+        ledger.apply(Step::HoursFrozen, 3, vec![(hour, frozen)]).unwrap();
+        let receipt = Event::Receipted { part: number, sha256: String::new(), bytes: 1, etag: None, at };
+        ledger.apply(Step::PartsReceipted, 4, vec![(hour, receipt)]).unwrap();
+    }
+
+    #[test]
+    fn old_hours_move_to_their_days_and_are_found_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::create(dir.path(), settings()).unwrap();
+        for n in 0..100 {
+            freeze_and_receipt(&mut ledger, hour(n), 1);
+        }
+        ledger.archive(|h| h == hour(0)).unwrap();
+        let mut ledger = Ledger::open(dir.path()).unwrap().unwrap();
+        assert_eq!(ledger.recent().count(), SHOWN + 1, "the newest, and the busy one");
+        assert_eq!(ledger.row(hour(3)).unwrap().parts.len(), 1);
+        assert_eq!((ledger.uploaded_records(), ledger.uploaded_parts()), (500, 100));
+        freeze_and_receipt(&mut ledger, hour(3), 2);
+        let mut seen = Vec::new();
+        ledger.for_each(&mut |row| { seen.push((row.hour, row.parts.len())); Ok(()) }).unwrap();
+        assert_eq!(seen.len(), 100);
+        assert!(seen.is_sorted());
+        assert_eq!(seen[3], (hour(3), 2), "the head's row counts");
+    }
+
+    #[test]
+    fn damage_is_refused_and_absence_is_not_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Ledger::open(dir.path()).unwrap().is_none());
+        Ledger::create(dir.path(), settings()).unwrap();
+        let path = dir.path().join("ledger/head");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(Ledger::open(dir.path()).unwrap_err().kind(), ErrorKind::State);
+    }
+
+    #[test]
+    fn dictionaries_may_gain_entries_and_nothing_else_may_change() {
+        let old = settings();
+        let mut more = settings();
+        more.url.insert("/b".into(), 2);
+        assert!(old.allow(&more).is_ok());
+        assert!(more.allow(&old).is_err(), "lost an entry");
+        for change in [
+            Settings { timezone: "Asia/Seoul".into(), ..settings() },
+            Settings { destination: "s3://b/".into(), ..settings() },
+            Settings { url: BTreeMap::from([("/a".into(), 2)]), ..settings() },
+        ] {
+            assert_eq!(old.allow(&change).unwrap_err().kind(), ErrorKind::Config);
+        }
+    }
+}

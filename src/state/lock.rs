@@ -1,0 +1,74 @@
+//! The lock of a state directory: one run at a time, and it dies with its process.
+//!
+//! A kernel lock (an open-file-description lock on `lock`), so a crash leaves nothing to clean up, and `etl status` can see
+//! whether it is held without taking it.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The held lock.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the state directory `dir`, without waiting.
+    ///
+    /// # Errors
+    /// `Busy`: another process holds it. `State`, naming the path.
+    pub fn take(dir: &Path) -> Result<Self> {
+        let path = dir.join("lock");
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.map_err(|e| Error::disk("open", &path, e))?;
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => Ok(Self { _file: file }),
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                Err(Error::new(ErrorKind::Busy, format!("another etl is at work on {}", dir.display()))
+                    .hint("nothing to do: it will finish; `etl status` shows how far it is"))
+            }
+            Err(e) => Err(Error::disk("lock", &path, e.into())),
+        }
+    }
+
+    /// Whether some process holds the lock of `dir`. Takes nothing; where it cannot look, the answer is no.
+    #[must_use]
+    pub fn is_held(dir: &Path) -> bool {
+        let Ok(file) = File::open(dir.join("lock")) else {
+            return false;
+        };
+        let mut found = whole_file();
+        let looked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found));
+        looked.is_ok() && i32::from(found.l_type) != libc::F_UNLCK
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "libc's constants for these fields are small")]
+const fn whole_file() -> libc::flock {
+    libc::flock { l_type: libc::F_WRLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_run_is_told_at_once_and_the_lock_is_seen_while_held() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!Lock::is_held(dir.path()));
+        let lock = Lock::take(dir.path()).unwrap();
+        assert!(Lock::is_held(dir.path()));
+        assert_eq!(Lock::take(dir.path()).unwrap_err().kind(), ErrorKind::Busy);
+        drop(lock);
+        assert!(!Lock::is_held(dir.path()));
+        assert!(Lock::take(dir.path()).is_ok());
+    }
+}

@@ -1,0 +1,201 @@
+//! The state directory: the small set of durable operations that the stages need, and nothing else of how they are done.
+//!
+//! ```text
+//! lock        one run at a time                     ledger/      parts, and what became of them
+//! journal/    pages as received                     hashes/      content hashes of the parts' records
+//! rejected/   bodies that are no pages              spool/       bytes of parts without a receipt
+//! wal/        records without a receipt (sled)      quarantine/  tokens that are no record
+//! reserve     room for a full disk                  status.json  what `etl status` shows
+//! ```
+//! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves
+//! decoding them again, so a damaged one is set aside and filled anew. The order of writing makes that so: a page is in
+//! the journal before its records are in the log; an hour's hashes are in an array, and its parts in the spool, before the
+//! ledger names them; and a page leaves only when the ledger has the receipts of every record that it introduced.
+
+pub mod durable;
+mod generation;
+mod hashes;
+mod ledger;
+mod lock;
+mod open;
+mod space;
+mod wal;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+pub use generation::{Entry, LineAt, LineReader, Meta};
+pub use hashes::{HashArray, HashDir};
+pub use ledger::{Ledger, SHOWN, Settings};
+pub use lock::Lock;
+pub use space::Reserve;
+pub use wal::{NewRecords, Pending, Wal};
+
+use crate::error::Result;
+use crate::hour::Hour;
+use crate::journal::{Journal, SegmentId};
+use crate::lifecycle::{Event, HourRow, Step, durable_step};
+use crate::quarantine::Quarantine;
+
+/// An open state directory. Holding one is holding the lock.
+#[derive(Debug)]
+pub struct State {
+    dir: PathBuf,
+    /// Pages as received.
+    pub journal: Journal,
+    /// Tokens that are no record.
+    pub quarantine: Quarantine,
+    /// Room for a full disk.
+    pub reserve: Reserve,
+    /// Parts, and what became of them.
+    pub ledger: Ledger,
+    /// The content hashes of the parts' records.
+    pub hashes: HashDir,
+    /// Records without a receipt.
+    pub wal: Wal,
+    /// What had to be repaired when it was opened, for people.
+    pub repairs: Vec<String>,
+    _lock: Lock,
+}
+
+impl State {
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The segments that were received and not committed yet, oldest first.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn uncommitted(&self) -> Result<Vec<SegmentId>> {
+        let mut segments = self.journal.list()?;
+        segments.retain(|id| !self.wal.is_committed(id.number));
+        Ok(segments)
+    }
+
+    /// The hash array of an hour's parts. `None`: it has none. The caller has made sure that they are not forgotten.
+    ///
+    /// # Errors
+    /// `State`: the array is damaged or missing.
+    pub fn array(&self, row: &HourRow) -> Result<Option<HashArray>> {
+        row.hashes.map(|named| self.hashes.array(row.hour, named)).transpose()
+    }
+
+    /// Hours in which something is pending or sealing, oldest first.
+    #[must_use]
+    pub fn hours_at_work(&self) -> Vec<Hour> {
+        let sealing = self.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour);
+        let mut hours: Vec<Hour> = self.wal.pending_hours().chain(sealing).collect();
+        hours.sort_unstable();
+        hours.dedup();
+        hours
+    }
+
+    /// Lets things happen to hours in the ledger: all of them in one atomic and durable step.
+    ///
+    /// # Errors
+    /// See [`Ledger::apply`].
+    pub fn apply(&mut self, step: Step, events: Vec<(Hour, Event)>) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let replaced: Vec<(Hour, Option<u64>)> = events
+            .iter()
+            .map(|(hour, _)| Ok((*hour, self.ledger.row(*hour)?.hashes.map(|h| h.version))))
+            .collect::<Result<_>>()?;
+        self.ledger.apply(step, self.wal.newest_segment(), events)?;
+        for (hour, version) in replaced {
+            if let Some(version) = version
+                && self.ledger.row(hour)?.hashes.map(|h| h.version) != Some(version)
+            {
+                self.hashes.remove(hour, version)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prunes what has a receipt: the log stops counting the records, their pages go.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn prune(&mut self) -> Result<()> {
+        let mut receipted = Vec::new();
+        for hour in self.wal.pending_hours().collect::<Vec<_>>() {
+            receipted.push((hour, self.ledger.row(hour)?.receipted));
+        }
+        self.wal.prune(&receipted)?;
+        self.remove_finished_pages()?;
+        self.clear_spool()?;
+        self.wal.remove_dead_generations()
+    }
+
+    /// Removes the journal's segments that were committed and of which no record is pending.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn remove_finished_pages(&mut self) -> Result<()> {
+        let mut segments = self.journal.list()?;
+        segments.retain(|id| self.wal.is_finished(id.number));
+        self.journal.remove(&segments)?;
+        self.wal.note_removed(&segments);
+        Ok(())
+    }
+
+    /// Where the bytes of a part are until its receipt.
+    #[must_use]
+    pub fn spool_path(&self, hour: Hour, part: u32) -> PathBuf {
+        self.dir.join("spool").join(format!("{hour}.part-{part:05}.gz"))
+    }
+
+    /// Deletes the spooled bytes that no intent names.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn clear_spool(&mut self) -> Result<()> {
+        let dir = self.dir.join("spool");
+        let mut stray = Vec::new();
+        for name in durable::names(&dir)? {
+            if !self.is_intended(&name)? {
+                stray.push(dir.join(name));
+            }
+        }
+        if stray.is_empty() {
+            return Ok(());
+        }
+        durable_step(Step::SpoolCleared, || stray.iter().try_for_each(|path| durable::remove(path)))
+    }
+
+    fn is_intended(&mut self, name: &str) -> Result<bool> {
+        let Some((hour, part)) = parse_spool_name(name) else {
+            return Ok(false);
+        };
+        let row = self.ledger.row(hour)?;
+        Ok(row.parts.iter().any(|p| p.part == part && p.stage == crate::lifecycle::PartStage::Sealing))
+    }
+
+    /// Forgets the hash arrays of hours whose last receipt is older than `before`, and deletes strays.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn forget_hashes(&mut self, before: Timestamp) -> Result<()> {
+        let mut events = Vec::new();
+        let (hashes, ledger, wal) = (self.hashes.clone(), &mut self.ledger, &self.wal);
+        hashes.retain(|hour, version| {
+            let row = ledger.row(hour)?;
+            let old = row.last_receipt.is_some_and(|at| at < before);
+            if old && row.hashes.is_some() && !row.is_sealing() && !wal.has_pending(hour) {
+                events.push((hour, Event::Forgotten));
+            }
+            Ok(row.hashes.is_some_and(|named| named.version == version))
+        })?;
+        self.apply(Step::HashesForgotten, events)
+    }
+}
+
+fn parse_spool_name(name: &str) -> Option<(Hour, u32)> {
+    let (hour, part) = name.strip_suffix(".gz")?.split_once(".part-")?;
+    Some((hour.parse().ok()?, part.parse().ok()?))
+}

@@ -1,0 +1,94 @@
+//! Disk space: the floor below which a run fetches nothing, and the reserve that is given up when the disk is full.
+//!
+//! The reserve is a file of 32 MiB that means nothing. Where the disk is full, deleting it makes room to seal, upload and
+//! prune, which frees more. A crash leaves it there or not; a later run makes it again when there is space.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::durable::{self, Unfinished};
+use crate::error::{Error, Result};
+
+/// Bytes held back for a full disk.
+const RESERVE: u64 = 32 << 20;
+
+/// The reserve of a state directory.
+#[derive(Debug)]
+pub struct Reserve {
+    dir: PathBuf,
+}
+
+impl Reserve {
+    /// The reserve below the state directory.
+    #[must_use]
+    pub fn new(state: &Path) -> Self {
+        Self { dir: state.to_owned() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join("reserve")
+    }
+
+    /// Bytes free for this user on the state directory's file system, the reserve not counted.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let stat = nix::sys::statvfs::statvfs(&self.dir).map_err(|e| Error::disk("look at", &self.dir, e.into()))?;
+        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    /// Makes the reserve where it is missing and `min_free` bytes stay free beside it.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn fill(&self, min_free: u64) -> Result<()> {
+        let path = self.path();
+        let whole = fs::metadata(&path).is_ok_and(|m| m.len() == RESERVE);
+        if whole || self.free_bytes()? < RESERVE.saturating_add(min_free) {
+            return Ok(());
+        }
+        let mut unfinished = Unfinished::create(&path)?;
+        allocate(unfinished.file()).map_err(|e| Error::disk("write", &path, e))?;
+        unfinished.publish(&path)
+    }
+
+    /// Gives the reserve up. Says whether there was one.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn give_up(&self) -> Result<bool> {
+        let path = self.path();
+        let there = path.exists();
+        durable::remove(&path)?;
+        Ok(there)
+    }
+}
+
+/// Takes real blocks: a file with a hole would reserve nothing.
+fn allocate(file: &mut File) -> std::io::Result<()> {
+    let length = i64::try_from(RESERVE).unwrap_or(i64::MAX);
+    if nix::fcntl::posix_fallocate(&*file, 0, length).is_ok() {
+        return Ok(());
+    }
+    let zeros = vec![0; 1 << 20];
+    (0..RESERVE >> 20).try_for_each(|_| file.write_all(&zeros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserve_is_made_once_and_can_be_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = Reserve::new(dir.path());
+        reserve.fill(u64::MAX).unwrap();
+        assert!(!reserve.give_up().unwrap(), "no reserve where there is no room for it");
+        reserve.fill(0).unwrap();
+        reserve.fill(0).unwrap();
+        assert_eq!(fs::metadata(reserve.path()).unwrap().len(), RESERVE);
+        assert!(reserve.give_up().unwrap());
+    }
+}

@@ -1,0 +1,512 @@
+//! The write-ahead log: the generations of committed records that have no receipt yet.
+//!
+//! New commits go to the newest generation. One that has grown mostly dead is replaced: its pending records are written
+//! into a new one that says which it replaces, and then it is removed whole, because sled gives no space back. Records are never
+//! deleted one by one: a commit's row lists the hours that it still has pending records in, and what no row lists is dead.
+//! A crash leaves a replaced generation (removed at the next open), or a row of a segment that is gone (removed with
+//! the next batch).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::durable;
+use super::generation::{Batch, CommitRow, Entry, Generation, LineAt, LineReader, Meta};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
+use crate::journal::SegmentId;
+use crate::lifecycle::{Step, durable_step};
+
+/// A generation beyond this size on disk is full: the next commit starts another.
+const FULL: u64 = 256 << 20;
+/// A generation beyond this size is replaced once it is mostly dead.
+const WORTH_REPLACING: u64 = 6 << 20;
+/// About what a pending record takes in a generation, to judge what is dead.
+const RECORD: u64 = 512;
+
+/// The new records of one hour in a commit.
+#[derive(Debug, Default)]
+pub struct NewRecords {
+    /// Their index entries in order of arrival.
+    pub entries: Vec<Entry>,
+    /// Their lines one behind the other.
+    pub lines: Vec<u8>,
+}
+
+/// What is pending of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    /// Records whose commits have no receipt.
+    pub records: u64,
+    /// When the first of them was received.
+    pub first_received: Timestamp,
+    /// The newest commit with one of them.
+    pub newest_commit: u64,
+}
+
+#[derive(Debug)]
+struct Commit {
+    generation: u32,
+    row: CommitRow,
+}
+
+/// The open write-ahead log.
+#[derive(Debug)]
+pub struct Wal {
+    dir: PathBuf,
+    generations: Vec<Generation>,
+    commits: BTreeMap<u64, Commit>,
+    segments: BTreeMap<u64, u64>,
+    pending: BTreeMap<Hour, Pending>,
+    meta: Meta,
+    /// Commits whose segments are gone: their rows go with the next batch.
+    gone: BTreeSet<u64>,
+}
+
+impl Wal {
+    /// Opens all generations below the state directory. What cannot be trusted is set aside and named in `repairs`: its
+    /// pages are still in the journal. Numbers go on above `floor` (commit, segment).
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn open(state: &Path, floor: (u64, u64), repairs: &mut Vec<String>) -> Result<Self> {
+        let dir = state.join("wal");
+        durable::make_dir(&dir)?;
+        let mut wal = Self {
+            dir,
+            generations: Vec::new(),
+            commits: BTreeMap::new(),
+            segments: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            meta: Meta { newest_commit: floor.0, newest_segment: floor.1, ..Meta::default() },
+            gone: BTreeSet::new(),
+        };
+        for name in durable::names(&wal.dir)? {
+            wal.open_generation(&name, repairs)?;
+        }
+        wal.remove_replaced()?;
+        wal.load_commits()?;
+        Ok(wal)
+    }
+
+    fn open_generation(&mut self, name: &str, repairs: &mut Vec<String>) -> Result<()> {
+        let path = self.dir.join(name);
+        if name.ends_with(".dead") || name.ends_with(".new") {
+            return remove_dir(&path);
+        }
+        let Ok(id) = name.parse::<u32>() else { return Ok(()) };
+        let condemned = path.with_added_extension("condemned");
+        let opened = if condemned.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
+        match opened {
+            Ok(generation) => self.generations.push(generation),
+            Err(Some(e)) if !super::generation::is_damage(&e) => return Err(e),
+            Err(_) => {
+                let aside = free_name(&path.with_added_extension("corrupt"));
+                durable::rename(&path, &aside)?;
+                durable::remove(&condemned)?;
+                repairs.push(format!(
+                    "the write-ahead log {} is damaged: set aside as {}, filled anew from the journal",
+                    path.display(),
+                    aside.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the generations whose pending records a newer one took over.
+    fn remove_replaced(&mut self) -> Result<()> {
+        self.generations.sort_unstable_by_key(|g| g.id);
+        let mut replaced = BTreeSet::new();
+        for generation in &self.generations {
+            replaced.extend(generation.meta()?.unwrap_or_default().replaces);
+        }
+        self.drop_generations(&replaced)
+    }
+
+    fn load_commits(&mut self) -> Result<()> {
+        for generation in &self.generations {
+            let meta = generation.meta()?.unwrap_or_default();
+            self.meta.duplicates = self.meta.duplicates.max(meta.duplicates);
+            self.meta.newest_commit = self.meta.newest_commit.max(meta.newest_commit);
+            self.meta.newest_segment = self.meta.newest_segment.max(meta.newest_segment);
+            for (commit, row) in generation.commits()? {
+                self.meta.newest_commit = self.meta.newest_commit.max(commit);
+                self.meta.newest_segment = self.meta.newest_segment.max(row.segment);
+                self.segments.insert(row.segment, commit);
+                self.commits.insert(commit, Commit { generation: generation.id, row });
+            }
+        }
+        for (commit, entry) in &self.commits {
+            count(&mut self.pending, *commit, &entry.row);
+        }
+        Ok(())
+    }
+
+    /// Whether the segment with this number was committed.
+    #[must_use]
+    pub fn is_committed(&self, segment: u64) -> bool {
+        self.segments.contains_key(&segment)
+    }
+
+    /// Whether the segment was committed and none of its records is pending.
+    #[must_use]
+    pub fn is_finished(&self, segment: u64) -> bool {
+        let commit = self.segments.get(&segment).and_then(|commit| self.commits.get(commit));
+        commit.is_some_and(|commit| commit.row.hours.is_empty())
+    }
+
+    /// Notes that segments are gone from the journal. Also called at a start, for those that went before a crash.
+    pub fn note_removed(&mut self, segments: &[SegmentId]) {
+        self.gone.extend(segments.iter().filter_map(|id| self.segments.get(&id.number)));
+    }
+
+    /// Notes the finished segments that are no longer among `listed`.
+    pub fn note_missing(&mut self, listed: &[SegmentId]) {
+        let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
+        for (segment, commit) in &self.segments {
+            if !there.contains(segment) && self.is_finished(*segment) {
+                self.gone.insert(*commit);
+            }
+        }
+    }
+
+    /// The newest segment that was ever committed.
+    #[must_use]
+    pub const fn newest_segment(&self) -> u64 {
+        self.meta.newest_segment
+    }
+
+    /// Records received again, ever.
+    #[must_use]
+    pub const fn duplicates(&self) -> u64 {
+        self.meta.duplicates
+    }
+
+    /// The hours with pending records.
+    pub fn pending_hours(&self) -> impl Iterator<Item = Hour> {
+        self.pending.keys().copied()
+    }
+
+    /// What is pending of an hour.
+    #[must_use]
+    pub fn pending(&self, hour: Hour) -> Option<Pending> {
+        self.pending.get(&hour).copied()
+    }
+
+    /// Whether anything is pending of an hour.
+    #[must_use]
+    pub fn has_pending(&self, hour: Hour) -> bool {
+        self.pending.contains_key(&hour)
+    }
+
+    /// What is pending of an hour in commits after `after`: the unsealed records. `None`: nothing.
+    #[must_use]
+    pub fn unsealed(&self, hour: Hour, after: u64) -> Option<Pending> {
+        let all = self.pending(hour)?;
+        let mut unsealed = BTreeMap::new();
+        if all.newest_commit > after {
+            for (commit, entry) in self.commits.range(after.saturating_add(1)..) {
+                count_hour(&mut unsealed, *commit, &entry.row, hour);
+            }
+        }
+        unsealed.remove(&hour)
+    }
+
+    /// The oldest segment that is needed, with the hours that need it.
+    #[must_use]
+    pub fn oldest_needed(&self) -> Option<(u64, Vec<Hour>)> {
+        let (_, commit) = self.commits.iter().find(|(_, c)| !c.row.hours.is_empty())?;
+        let hours = commit.row.hours.iter().filter_map(|(key, _)| Hour::from_key(*key)).collect();
+        Some((commit.row.segment, hours))
+    }
+
+    /// Commits a segment: its new records by hour, and how many of its records were known. Atomic, and durable on return.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn commit(
+        &mut self,
+        segment: SegmentId,
+        received: Timestamp,
+        records: &BTreeMap<Hour, NewRecords>,
+        duplicates: u64,
+    ) -> Result<()> {
+        self.make_room()?;
+        let commit = self.meta.newest_commit + 1;
+        let hours = records.iter().map(|(hour, new)| (hour.to_key(), new.entries.len() as u64)).collect();
+        let received = received.as_nanosecond();
+        let row = CommitRow { segment: segment.number, pages: segment.pages, received, hours };
+        let meta = Meta {
+            duplicates: self.meta.duplicates + duplicates,
+            newest_commit: commit,
+            newest_segment: self.meta.newest_segment.max(segment.number),
+            replaces: std::mem::take(&mut self.meta.replaces),
+        };
+        let mut batch = Batch::default();
+        for (hour, new) in records {
+            batch.put_records(*hour, commit, &new.entries, &new.lines)?;
+        }
+        batch.put_commit(commit, &row)?;
+        batch.put_meta(&meta)?;
+        let newest = self.newest()?.id;
+        self.write(newest, batch, Step::SegmentCommitted)?;
+        self.meta = meta;
+        self.segments.insert(row.segment, commit);
+        count(&mut self.pending, commit, &row);
+        self.commits.insert(commit, Commit { generation: newest, row });
+        Ok(())
+    }
+
+    /// Stops counting the records of hours in commits up to the given one: they have receipts.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn prune(&mut self, receipted: &[(Hour, u64)]) -> Result<()> {
+        let through: BTreeMap<[u8; 4], u64> = receipted.iter().map(|(hour, through)| (hour.to_key(), *through)).collect();
+        let mut batches: BTreeMap<u32, Batch> = BTreeMap::new();
+        let mut changed = Vec::new();
+        for (commit, entry) in &self.commits {
+            let mut row = entry.row.clone();
+            row.hours.retain(|(hour, _)| through.get(hour).is_none_or(|through| commit > through));
+            if row.hours.len() < entry.row.hours.len() {
+                batches.entry(entry.generation).or_default().put_commit(*commit, &row)?;
+                changed.push((*commit, row));
+            }
+        }
+        for (generation, batch) in batches {
+            self.write(generation, batch, Step::RecordsPruned)?;
+        }
+        for (commit, row) in changed {
+            if let Some(entry) = self.commits.get_mut(&commit) {
+                entry.row = row;
+            }
+        }
+        self.pending.clear();
+        for (commit, entry) in &self.commits {
+            count(&mut self.pending, *commit, &entry.row);
+        }
+        Ok(())
+    }
+
+    /// The unsealed records of an hour in commits after `after`: which generation, where, and the entry.
+    ///
+    /// # Errors
+    /// `State`: damaged; also where fewer or more are there than were committed. And whatever `each` returns.
+    pub fn records(
+        &self,
+        hour: Hour,
+        after: u64,
+        each: &mut dyn FnMut(u32, LineAt, Entry) -> Result<()>,
+    ) -> Result<()> {
+        for generation in &self.generations {
+            let mut expected: BTreeMap<u64, u64> = BTreeMap::new();
+            for (commit, entry) in self.commits.range(after.saturating_add(1)..) {
+                if entry.generation == generation.id {
+                    let rows = entry.row.hours.iter().find(|(key, _)| *key == hour.to_key()).map(|(_, n)| *n);
+                    rows.into_iter().for_each(|n| { expected.insert(*commit, n); });
+                }
+            }
+            if expected.is_empty() {
+                continue;
+            }
+            generation.entries(hour, after, &mut |at, entry| match expected.get_mut(&at.commit) {
+                Some(left) => {
+                    *left = left.checked_sub(1).ok_or_else(|| generation.condemn())?;
+                    each(generation.id, at, entry)
+                }
+                // A commit whose records of the hour have receipts: dead, and skipped.
+                None => Ok(()),
+            })?;
+            if expected.values().any(|left| *left > 0) {
+                return Err(generation.condemn());
+            }
+        }
+        Ok(())
+    }
+
+    /// A reader of lines of `hour` in a generation.
+    ///
+    /// # Errors
+    /// `Bug`: there is no such generation.
+    pub fn lines(&self, generation: u32, hour: Hour) -> Result<LineReader<'_>> {
+        Ok(self.generation(generation)?.lines(hour))
+    }
+
+    /// Removes generations of which no record is pending, but for the newest.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn remove_dead_generations(&mut self) -> Result<()> {
+        let needed: BTreeSet<u32> = self.commits.values().filter(|c| !c.row.hours.is_empty()).map(|c| c.generation).collect();
+        let newest = self.generations.last().map(|g| g.id);
+        let dead: BTreeSet<u32> =
+            self.generations.iter().map(|g| g.id).filter(|id| !needed.contains(id) && Some(*id) != newest).collect();
+        let rows: Vec<u64> = self.commits.iter().filter(|(_, c)| dead.contains(&c.generation)).map(|(n, _)| *n).collect();
+        if rows.iter().any(|commit| !self.gone.contains(commit)) {
+            // A finished segment that is still in the journal would be taken for a new one.
+            return Ok(());
+        }
+        for commit in rows {
+            self.forget(commit);
+        }
+        self.drop_generations(&dead)
+    }
+
+    fn forget(&mut self, commit: u64) {
+        self.gone.remove(&commit);
+        if let Some(entry) = self.commits.remove(&commit) {
+            self.segments.remove(&entry.row.segment);
+        }
+    }
+
+    /// Starts a new generation where there is none, where the newest is full, or where it is mostly dead.
+    fn make_room(&mut self) -> Result<()> {
+        let Some(newest) = self.generations.last() else {
+            return self.start(&[]);
+        };
+        let size = newest.disk_bytes();
+        let pending: u64 = self.pending.values().map(|p| p.records).sum::<u64>() * RECORD;
+        if size > WORTH_REPLACING && pending < size / 4 {
+            let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
+            self.start(&all)
+        } else if size > FULL {
+            self.start(&[])
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Starts a generation that takes over the pending records of those that it replaces.
+    fn start(&mut self, replaces: &[u32]) -> Result<()> {
+        let id = self.generations.last().map_or(1, |g| g.id + 1);
+        let (path, new) = (self.dir.join(format!("{id:06}")), self.dir.join(format!("{id:06}.new")));
+        durable_step(Step::GenerationStarted, || {
+            let generation = Generation::open(&new, id)?;
+            let meta = Meta { replaces: replaces.to_vec(), ..self.meta.clone() };
+            self.move_pending(replaces, &generation)?;
+            let mut batch = Batch::default();
+            batch.put_meta(&meta)?;
+            generation.write(batch)?;
+            generation.close();
+            durable::rename(&new, &path)
+        })?;
+        self.generations.push(Generation::open(&path, id)?);
+        let replaced: BTreeSet<u32> = replaces.iter().copied().collect();
+        let gone = std::mem::take(&mut self.gone);
+        gone.into_iter().filter(|commit| self.commits.get(commit).is_some_and(|c| replaced.contains(&c.generation))).collect::<Vec<_>>().into_iter().for_each(|commit| self.forget(commit));
+        self.commits.values_mut().filter(|c| replaced.contains(&c.generation)).for_each(|c| c.generation = id);
+        self.drop_generations(&replaced)
+    }
+
+    fn move_pending(&self, replaces: &[u32], into: &Generation) -> Result<()> {
+        for (commit, entry) in &self.commits {
+            if !replaces.contains(&entry.generation) || self.gone.contains(commit) {
+                continue;
+            }
+            let from = self.generation(entry.generation)?;
+            let mut batch = Batch::default();
+            for (key, _) in &entry.row.hours {
+                let hour = Hour::from_key(*key).ok_or_else(|| from.condemn())?;
+                let moved = read_commit(from, hour, *commit)?;
+                batch.put_records(hour, *commit, &moved.entries, &moved.lines)?;
+            }
+            batch.put_commit(*commit, &entry.row)?;
+            into.write(batch)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, generation: u32, mut batch: Batch, step: Step) -> Result<()> {
+        let gone: Vec<u64> = self
+            .gone
+            .iter()
+            .copied()
+            .filter(|commit| self.commits.get(commit).is_some_and(|c| c.generation == generation))
+            .collect();
+        gone.iter().for_each(|commit| batch.remove_commit(*commit));
+        durable_step(step, || self.generation(generation)?.write(batch))?;
+        gone.into_iter().for_each(|commit| self.forget(commit));
+        Ok(())
+    }
+
+    fn newest(&self) -> Result<&Generation> {
+        self.generations.last().ok_or_else(|| Error::new(ErrorKind::Bug, "the write-ahead log has no generation"))
+    }
+
+    fn generation(&self, id: u32) -> Result<&Generation> {
+        self.generations
+            .iter()
+            .find(|g| g.id == id)
+            .ok_or_else(|| Error::new(ErrorKind::Bug, format!("the write-ahead log has no generation {id}")))
+    }
+
+    fn drop_generations(&mut self, ids: &BTreeSet<u32>) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (dead, alive) = std::mem::take(&mut self.generations).into_iter().partition(|g| ids.contains(&g.id));
+        self.generations = alive;
+        let dead: Vec<Generation> = dead;
+        for generation in dead {
+            let path = self.dir.join(format!("{:06}", generation.id));
+            generation.close();
+            durable_step(Step::GenerationRemoved, || {
+                let grave = path.with_added_extension("dead");
+                durable::rename(&path, &grave)?;
+                remove_dir(&grave)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a generation and reads what a start needs of it, so that damage shows now.
+fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
+    let generation = Generation::open(path, id)?;
+    generation.meta()?;
+    generation.commits()?;
+    Ok(generation)
+}
+
+fn read_commit(from: &Generation, hour: Hour, commit: u64) -> Result<NewRecords> {
+    let (mut records, mut reader) = (NewRecords::default(), from.lines(hour));
+    from.entries(hour, commit - 1, &mut |at, entry| {
+        if at.commit == commit {
+            reader.read(at, entry.length, &mut records.lines)?;
+            records.entries.push(entry);
+        }
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+fn count(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRow) {
+    for hour in row.hours.iter().filter_map(|(key, _)| Hour::from_key(*key)) {
+        count_hour(pending, commit, row, hour);
+    }
+}
+
+fn count_hour(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRow, hour: Hour) {
+    let Some((_, records)) = row.hours.iter().find(|(key, _)| *key == hour.to_key()) else { return };
+    let received = Timestamp::from_nanosecond(row.received).unwrap_or(Timestamp::MIN);
+    let entry = pending.entry(hour).or_insert(Pending { records: 0, first_received: received, newest_commit: commit });
+    entry.records += records;
+    entry.first_received = entry.first_received.min(received);
+    entry.newest_commit = entry.newest_commit.max(commit);
+}
+
+fn free_name(wanted: &Path) -> PathBuf {
+    (0..).map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| wanted.to_owned())
+}
+
+fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::disk("remove", path, e)),
+        _ => Ok(()),
+    }
+}
