@@ -210,16 +210,15 @@ fn write_part(path: &Path, part: u32, records: &[Located], lines: &mut Lines<'_>
         content.update(&line);
         gzip.write_all(&line).map_err(disk)?;
     }
-    let mut out = gzip.finish().map_err(disk)?;
-    out.inner.flush().map_err(disk)?;
-    let (sha256, bytes) = (hex(&out.sum.finalize()), out.bytes);
-    drop(out.inner);
+    let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
+    inner.flush().map_err(disk)?;
+    drop(inner);
     spooled.publish(path)?;
     Ok(EncodedPart {
         part,
         rows: records.len() as u64,
         bytes,
-        sha256,
+        sha256: hex(&sum.finalize()),
         content_sha256: hex(&content.finalize()),
         first: records.first().map_or(Timestamp::MIN, Located::time),
         last: records.last().map_or(Timestamp::MIN, Located::time),

@@ -79,7 +79,7 @@ pub struct Entry {
 impl Entry {
     /// The entry of a record with the event time `at`.
     #[must_use]
-    pub const fn new(hash: ContentHash, at: Timestamp, length: u32) -> Self {
+    pub fn new(hash: ContentHash, at: Timestamp, length: u32) -> Self {
         Self { hash: hash.0, seconds: at.as_second(), nanos: at.subsec_nanosecond(), length }
     }
 }
@@ -383,8 +383,8 @@ impl LineReader<'_> {
             let (number, start) = (offset / LINES, offset % LINES);
             let stop = LINES.min(start + end - offset);
             let number = u32::try_from(number).map_err(|_| self.generation.damaged())?;
-            let damaged = self.generation.damaged();
-            let piece = self.piece(at.commit, number)?.get(start..stop).ok_or(damaged)?;
+            let generation = self.generation;
+            let piece = self.piece(at.commit, number)?.get(start..stop).ok_or_else(|| generation.damaged())?;
             out.extend_from_slice(piece);
             offset += stop - start;
         }
@@ -419,7 +419,7 @@ mod tests {
         let at = "2023-03-10T01:48:11.818Z".parse().unwrap();
         let bytes = bincode::serialize(&Entry::new(ContentHash([0xab; 16]), at, 213)).unwrap();
         let expected = "abababababababababababababababab\
-                        7b8a0a6400000000\
+                        5b8c0a6400000000\
                         80b4c130\
                         d5000000";
         assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);

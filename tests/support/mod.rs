@@ -1,5 +1,7 @@
-//! What several integration tests need: a real S3 server.
+//! What several integration tests need: the command, a source that answers as told, a real S3 server.
 
+pub mod cli;
+pub mod origin;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};

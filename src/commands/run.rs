@@ -1,0 +1,100 @@
+//! `etl run` and `etl replay`.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::setup;
+use crate::cli::{ReplayArgs, RunArgs};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::{Clock, SystemClock};
+use crate::pipeline::{self, Outcome, Progress, Wish};
+use crate::report::text;
+use crate::stop::Stop;
+
+/// Fetches, commits, seals, uploads; with `--every` again and again.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+    let started = Instant::now();
+    let stop = Stop::with_deadline(args.max_runtime.and_then(|limit| started.checked_add(limit)));
+    crate::stop::install(&stop)?;
+    let wish = Wish { drain: args.drain, quarantine: false };
+    loop {
+        let next = args.every.and_then(|every| Instant::now().checked_add(every));
+        let mut client = setup::client(config, &stop)?;
+        let bar = bar("logs");
+        let progress = |progress| show(&bar, progress);
+        let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
+        let mut source = setup::source(config, client.as_mut())?;
+        if args.dry_run {
+            let found = pipeline::dry_run(&setup, &mut source)?;
+            if args.json { super::print_json(&found)? } else { super::print(&(found.summary(SystemClock.now()) + "\n"))? }
+            return Ok(0);
+        }
+        let outcome = pipeline::run(&setup, Some(source), wish);
+        bar.finish_and_clear();
+        tell(&outcome, args.json, say)?;
+        let Some(next) = next else { return Ok(code(&outcome, &stop)) };
+        if stop.sleep(next.saturating_duration_since(Instant::now())) {
+            return Ok(code(&outcome, &stop));
+        }
+    }
+}
+
+/// Finishes what was interrupted.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+    let stop = Stop::new();
+    crate::stop::install(&stop)?;
+    let bar = bar("logs");
+    let progress = |progress| show(&bar, progress);
+    let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
+    let outcome = pipeline::run(&setup, None, Wish { drain: false, quarantine: args.quarantine });
+    bar.finish_and_clear();
+    tell(&outcome, args.json, say)?;
+    Ok(code(&outcome, &stop))
+}
+
+fn tell(outcome: &Outcome, json: bool, say: &dyn Fn(&Error)) -> Result<()> {
+    outcome.problems.iter().for_each(say);
+    // A run that never got to work has nothing to sum up.
+    if outcome.problems.iter().any(|problem| problem.kind() == ErrorKind::Busy) {
+        return Ok(());
+    }
+    if json { super::print_json(&outcome.summary) } else { super::print(&text::summary(&outcome.summary)) }
+}
+
+/// That of the most pressing problem; that of the signal where nothing was worse.
+fn code(outcome: &Outcome, stop: &Stop) -> u8 {
+    match outcome.exit_code() {
+        0 => stop.exit_code().unwrap_or(0),
+        worse => worse,
+    }
+}
+
+/// A progress display: on a terminal only.
+pub fn bar(unit: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template(&format!("{{spinner}} {{msg}} {{pos}} {unit} {{per_sec}} {{elapsed}}"));
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: Progress) {
+    match progress {
+        Progress::Fetched(pages) => bar.set_message(format!("{pages} pages received")),
+        Progress::Committed(records) => bar.set_position(records),
+        Progress::Sealed(done, all) => bar.set_message(format!("{done} of {all} hours sealed")),
+        Progress::Uploaded(parts, bytes) => {
+            bar.set_message(format!("{parts} parts, {} uploaded", crate::report::table::bytes(bytes)));
+        }
+    }
+}

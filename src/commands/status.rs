@@ -1,0 +1,55 @@
+//! `etl status`.
+
+use crate::cli::StatusArgs;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::{Clock, SystemClock};
+use crate::report::status::{self, HourState, Status};
+use crate::report::text;
+
+/// Prints the status. With `--check` the exit code is that of a monitoring plugin.
+///
+/// # Errors
+/// `State`: it cannot be read.
+pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
+    let now = SystemClock.now();
+    let mut status = match status::read(&config.state.dir, now) {
+        Ok(status) => status,
+        Err(error) if args.check => {
+            super::print(&format!("UNKNOWN: {}\n", error.chain()))?;
+            return Ok(3);
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(hour) = args.hour {
+        status.hours.retain(|h| h.hour == hour);
+        if status.hours.is_empty() {
+            return Err(Error::new(ErrorKind::Usage, format!("hour {hour} is neither pending nor among the newest"))
+                .hint("`etl verify` looks at all hours"));
+        }
+    }
+    if args.check {
+        return check(&status);
+    }
+    if args.json { super::print_json(&status)? } else { super::print(&text::status(&status, now))? }
+    Ok(0)
+}
+
+/// The monitoring convention: one line, and 0 for well, 1 for a warning, 2 for critical.
+fn check(status: &Status) -> Result<u8> {
+    let exit = status.last_run.as_ref().and_then(|run| run.exit);
+    let overdue = status.hours.iter().filter(|h| matches!(h.state, HourState::Closed | HourState::Sealing)).count();
+    let (code, word) = match exit {
+        Some(1 | 74 | 76 | 77 | 78) => (2, "CRITICAL"),
+        Some(75 | 65) => (1, "WARNING"),
+        _ if overdue > 0 && !status.running => (1, "WARNING"),
+        _ => (0, "OK"),
+    };
+    let exit = exit.map_or_else(|| "none".to_owned(), |code| code.to_string());
+    let totals = &status.totals;
+    super::print(&format!(
+        "{word}: last exit {exit}, {overdue} hours overdue, {} records pending, {} quarantined | pending={} overdue={overdue} quarantined={}\n",
+        totals.pending, totals.quarantined, totals.pending, totals.quarantined
+    ))?;
+    Ok(code)
+}

@@ -1,0 +1,70 @@
+//! A source that answers as the test says: one scripted answer a request.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// An answer of the source.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// 200 with this body.
+    Page(String),
+    /// A status with this body.
+    Status(u16, String),
+    /// 200 that announces more than it sends.
+    Cut(String),
+    /// Nothing for so long, then the connection closes.
+    Stall(Duration),
+}
+
+/// A source on loopback. Each request takes the next answer; the last one is given again and again.
+pub struct Origin {
+    pub url: String,
+    answers: Arc<Mutex<Vec<Answer>>>,
+}
+
+impl Origin {
+    pub fn start(answers: Vec<Answer>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/api/data/log", listener.local_addr().unwrap());
+        let answers = Arc::new(Mutex::new(answers));
+        let script = Arc::clone(&answers);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let answer = next(&script);
+                std::thread::spawn(move || drop(serve(&stream, &answer)));
+            }
+        });
+        Self { url, answers }
+    }
+
+    /// Replaces what is still to be answered.
+    pub fn script(&self, answers: Vec<Answer>) {
+        *self.answers.lock().unwrap() = answers;
+    }
+}
+
+fn next(script: &Mutex<Vec<Answer>>) -> Answer {
+    let mut answers = script.lock().unwrap();
+    if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
+}
+
+fn serve(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let (status, length, body) = match answer {
+        Answer::Page(body) => (200, body.len(), body.as_str()),
+        Answer::Status(status, body) => (*status, body.len(), body.as_str()),
+        Answer::Cut(body) => (200, body.len() + 1000, body.as_str()),
+        Answer::Stall(time) => {
+            std::thread::sleep(*time);
+            return Ok(());
+        }
+    };
+    write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
+    stream.flush()
+}
