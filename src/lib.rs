@@ -2,3 +2,4 @@
 pub mod error;
 pub mod hour;
 pub mod load;
+pub mod simulate;
