@@ -366,6 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn next_request_sees_the_answer_before_it_even_while_that_connection_lingers() {
+        let options = Options::default();
+        let generator = Generator::new(&options).unwrap();
+        with_server(&options, |port| {
+            let mut first = ask(port, "GET / HTTP/1.1");
+            first.read_to_end(&mut Vec::new()).unwrap();
+            // Read whole, but not closed yet.
+            assert_eq!(get(port).1, generator.page(160, 2));
+            drop(first);
+        });
+    }
+
+    #[test]
     fn stalled_answer_comes_late_but_whole() {
         let stall_for = Duration::from_millis(150);
         let options = Options { stall: 100.0, stall_for, ..Options::default() };
