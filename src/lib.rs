@@ -19,5 +19,6 @@ pub mod load;
 pub mod state;
 pub mod pipeline;
 pub mod report;
+pub mod simulate;
+pub mod panics;
 mod crash;
-mod panics;

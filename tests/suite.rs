@@ -4,6 +4,7 @@
     reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
 )]
 
+mod fixtures;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
 mod support;
