@@ -10,7 +10,7 @@ use crate::decrypt::{DecryptError, KeyRing};
 use crate::hour::Hour;
 use crate::page::{self, Element, NotAPage};
 use crate::quarantine::OddToken;
-use crate::record::{self, ContentHash, Record};
+use crate::record::{self, ContentHash, Record, Scratch};
 use crate::state::Entry;
 
 /// What decoding needs to know. Fixed for a run.
@@ -22,6 +22,8 @@ pub struct Decoder {
     pub zone: TimeZone,
     /// The compaction.
     pub compactor: Compactor,
+    /// Names the compaction's dictionaries in a part's metadata.
+    pub dictionaries: String,
     /// How far ahead of its receipt a record may be.
     pub max_future: SignedDuration,
 }
@@ -50,6 +52,8 @@ pub struct Decoded {
     opened: u64,
     /// Well-formed tokens that no key opened.
     refused: u64,
+    /// The hash's working memory, kept from record to record.
+    scratch: Scratch,
 }
 
 impl Decoded {
@@ -138,7 +142,7 @@ impl Decoder {
         self.compactor.write_row(&record.fields, &mut decoded.lines);
         // A line is at most a few times its token, and a token at most a page: far below 4 GB.
         let length = u32::try_from(decoded.lines.len() - start).unwrap_or(u32::MAX);
-        let hash = record::content_hash(&record.fields);
+        let hash = record::content_hash(&record.fields, &mut decoded.scratch);
         decoded.records.push(DecodedRecord { hour: record.hour, entry: Entry::new(hash, record.at, length) });
     }
 }

@@ -1,2 +1,70 @@
-//! The command: parse, run, print, exit code.
-fn main() {}
+//! The command: parse, run, print what went wrong, exit code. The only process exit.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use etl::cli::{Cli, Command, LogFormat};
+use etl::config::Config;
+use etl::error::{Error, Result};
+use etl::{commands, config, panics};
+use tracing::Level;
+
+fn main() -> ExitCode {
+    panics::install();
+    let cli = Cli::parse();
+    let say = logging(&cli);
+    let code = dispatch(&cli, &say).unwrap_or_else(|error| {
+        say(&error);
+        error.kind().exit_code()
+    });
+    ExitCode::from(code)
+}
+
+fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
+    if let Command::Simulate(args) = &cli.command {
+        return commands::simulate(args, config::simulator_key()?.as_ref().map(config::Secret::expose));
+    }
+    let config = Config::from_process(&cli.overrides())?;
+    match &cli.command {
+        Command::Run(args) => commands::run(&config, args, say),
+        Command::Replay(args) => commands::replay(&config, args, say),
+        Command::Status(args) => commands::status(&config, args),
+        Command::Verify(args) => commands::verify(&config, args),
+        Command::Restore(args) => commands::restore(&config, args, say),
+        Command::Simulate(_) => Ok(0),
+    }
+}
+
+/// Sets the log up, and gives the way in which a failure is said: text on a terminal, else JSON lines.
+fn logging(cli: &Cli) -> impl Fn(&Error) + use<> {
+    let json = match cli.log_format {
+        Some(format) => format == LogFormat::Json,
+        None => !std::io::stderr().is_terminal(),
+    };
+    let level = match (cli.quiet, cli.verbose) {
+        (true, _) => Level::ERROR,
+        (_, 0) => Level::WARN,
+        (_, 1) => Level::INFO,
+        _ => Level::DEBUG,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    if json {
+        log.json().flatten_event(true).with_target(false).init();
+    } else {
+        log.without_time().with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
+    }
+    move |error| say(error, json)
+}
+
+fn say(error: &Error, json: bool) {
+    let (kind, message, hint) = (error.kind(), error.chain(), error.next_step());
+    if json {
+        tracing::error!(%kind, exit = kind.exit_code(), hint, "{message}");
+    } else {
+        eprintln!("error: {message}");
+        if let Some(hint) = hint {
+            eprintln!("  hint: {hint}");
+        }
+    }
+}

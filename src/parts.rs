@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::compact::Compactor;
 use crate::hour::Hour;
-use crate::record::{self, ContentHash};
+use crate::record::{self, ContentHash, Record, Scratch};
 use crate::seal::hex;
 
 /// What a part holds.
@@ -86,18 +86,18 @@ pub fn lines(object: &[u8]) -> Result<String, NotAPart> {
 /// [`NotAPart`], with the line.
 pub fn read(object: &[u8], compactor: &Compactor, zone: &TimeZone, hour: Hour) -> Result<ReadPart, NotAPart> {
     let text = lines(object)?;
-    let mut hashes = Vec::new();
+    let (mut hashes, mut scratch) = (Vec::new(), Scratch::default());
     let (mut first, mut last) = (Timestamp::MAX, Timestamp::MIN);
     for (index, row) in text.lines().enumerate() {
         let line = index + 1;
         let not_a_row = |reason: record::Reason| NotAPart::NotARow { line, reason: reason.to_string() };
         let fields = compactor.restore(row).map_err(not_a_row)?;
-        let record = record::dated(fields, zone).map_err(not_a_row)?;
+        let record = Record::dated(fields, zone).map_err(not_a_row)?;
         if record.hour != hour {
             return Err(NotAPart::OtherHour { line, found: record.hour });
         }
         (first, last) = (first.min(record.at), last.max(record.at));
-        hashes.push(record::content_hash(&record.fields));
+        hashes.push(record::content_hash(&record.fields, &mut scratch));
     }
     if hashes.is_empty() {
         return Err(NotAPart::Empty);

@@ -4,7 +4,13 @@
     reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
 )]
 
+#[path = "suite/backfill.rs"]
+mod backfill;
+#[path = "suite/crash.rs"]
+mod crash;
 mod fixtures;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
+#[path = "suite/source.rs"]
+mod source;
 mod support;

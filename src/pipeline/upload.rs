@@ -147,7 +147,7 @@ impl Job<'_> {
             bytes: part.bytes,
             sha256: part.sha256,
             content_sha256: part.content_sha256,
-            dict: self.setup.decoder.compactor.fingerprint(),
+            dict: self.setup.decoder.dictionaries.clone(),
             through,
             first: part.first,
             last: part.last,

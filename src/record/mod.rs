@@ -1,172 +1,190 @@
-//! Records: plaintext → fields, event time and content hash.
+//! A token's plaintext as a record: its fields, its time, its hour, its identity.
 //!
-//! A plaintext is the `repr` of a Python dict, or a JSON object. The Python reading is tried first, as the origin's own
-//! reader takes it, and JSON where that fails (`true`, `null`, surrogate pairs). Nothing is ever evaluated. Pure.
-//!
-//! # Canonical form
-//! The identity of a record is the first 128 bits of the BLAKE3 hash of its *canonical form*: the record as JSON in ASCII,
-//! without spaces, keys sorted by bytes at every level. A tuple is a list, an int its digits, a float its shortest repr; so 1, 1.0 and
-//! true differ, spellings of the same value do not, and the form can be made again from a restored record alone.
+//! Owns the rule of what a record is: UTF-8 text that is a Python literal or else JSON, in that order; a dict with
+//! string keys; an `inDate` that is a time. Anything else has a [`Reason`] and goes to quarantine. Python comes first
+//! because that is what the origin read: in a text that is both, `\/` keeps its backslash. Pure: nothing is evaluated,
+//! nothing panics, and time is linear in the text, whatever it is.
 
+mod canonical;
+#[cfg(test)]
+pub(crate) mod generated;
 pub mod json;
 pub mod python;
 mod reason;
+mod scan;
 mod time;
 mod value;
-
-use std::borrow::Cow;
-use std::fmt;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+pub use canonical::{ContentHash, Scratch, content_hash};
 pub use reason::Reason;
+pub(crate) use reason::ReasonKind;
 pub use value::{Fields, MAX_DEPTH, Value};
 
 use crate::hour::Hour;
 
-/// The field that holds the event time.
-pub const EVENT_TIME: &str = "inDate";
+/// The field that dates a record.
+pub const IN_DATE: &str = "inDate";
 
-/// A log record.
+/// One decrypted log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<'a> {
-    /// Its fields in their order.
+    /// All fields, in their order, with unique keys; one of them is `inDate`.
     pub fields: Fields<'a>,
-    /// The event time.
+    /// The instant that `inDate` spells.
     pub at: Timestamp,
-    /// The event-time hour.
+    /// The event-time hour of that instant, in the zone it was read for.
     pub hour: Hour,
 }
 
-/// The content hash of a record: its identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContentHash(pub [u8; 16]);
-
-impl fmt::Display for ContentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+impl<'a> Record<'a> {
+    /// Dates the record with these `fields`, as read from a token or restored from a row. A time without an offset
+    /// is one of `zone`, and so is the hour.
+    ///
+    /// # Errors
+    /// `no-indate` or `bad-indate`.
+    pub fn dated(fields: Fields<'a>, zone: &TimeZone) -> Result<Self, Reason> {
+        let bad = |what| Reason::new(ReasonKind::BadInDate, what);
+        let at = match fields.iter().find(|(key, _)| key == IN_DATE) {
+            Some((_, Value::Str(text))) => time::instant(text, zone).ok_or(bad("inDate is not a time"))?,
+            Some(_) => return Err(bad("inDate is not a text")),
+            None => return Err(Reason::new(ReasonKind::NoInDate, "there is no inDate")),
+        };
+        let hour = Hour::of(at, zone).ok_or(bad("inDate is outside the years 0000 to 9999"))?;
+        Ok(Self { fields, at, hour })
     }
 }
 
-/// Reads a record. A time without an offset is taken to be in `zone`.
+/// Reads a token's `plaintext`, with `zone` for a time without an offset and for the hour.
 ///
 /// # Errors
-/// Why it is none.
+/// Why it is no record; see [`Reason::kind`].
 pub fn read<'a>(plaintext: &'a [u8], zone: &TimeZone) -> Result<Record<'a>, Reason> {
     let text = std::str::from_utf8(plaintext)
-        .map_err(|e| Reason::new("not-utf8", format!("not UTF-8 from byte {} on", e.valid_up_to())))?;
+        .map_err(|error| Reason::new(ReasonKind::NotUtf8, "the text is not UTF-8").at(error.valid_up_to()))?;
     match literal(text)? {
-        Value::Dict(fields) => dated(fields, zone),
-        _ => Err(Reason::not_a_record("neither a Python dict nor a JSON object")),
+        Value::Dict(fields) => Record::dated(fields, zone),
+        _ => Err(Reason::new(ReasonKind::NotARecord, "a literal, but no dict")),
     }
 }
 
 fn literal(text: &str) -> Result<Value<'_>, Reason> {
-    python::parse(text).or_else(|python| {
-        // The reason that people can use is that of the form which the text is in.
-        json::parse(text).map_err(|json| if looks_like_json(text) { json } else { python })
-    })
-}
-
-fn looks_like_json(text: &str) -> bool {
-    text.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'))
-}
-
-/// Gives fields their event time and hour.
-///
-/// # Errors
-/// There is no event time among them, or it is none.
-pub fn dated<'a>(fields: Fields<'a>, zone: &TimeZone) -> Result<Record<'a>, Reason> {
-    let value = fields.iter().find(|(key, _)| key == EVENT_TIME).map(|(_, value)| value);
-    let at = match value {
-        Some(Value::Str(text)) => time::parse(text, zone),
-        Some(_) => None,
-        None => return Err(Reason::new("no-indate", "it has no inDate")),
-    };
-    let placed = at.and_then(|at| Some((at, Hour::of(at, zone)?)));
-    let (at, hour) = placed.ok_or_else(|| Reason::new("bad-indate", "its inDate is no time"))?;
-    Ok(Record { fields, at, hour })
-}
-
-/// The content hash of a record: see the module for what is hashed.
-#[must_use]
-pub fn content_hash(fields: &[(Cow<'_, str>, Value<'_>)]) -> ContentHash {
-    let mut form = Vec::with_capacity(512);
-    write_sorted(fields, &mut form);
-    let mut hash = [0; 16];
-    blake3::Hasher::new().update(&form).finalize_xof().fill(&mut hash);
-    ContentHash(hash)
-}
-
-fn write_sorted(fields: &[(Cow<'_, str>, Value<'_>)], out: &mut Vec<u8>) {
-    let mut sorted: Vec<_> = fields.iter().collect();
-    sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    json::write_all(out, *b"{}", sorted, |(key, value), out| {
-        json::write_str(key, out);
-        out.push(b':');
-        write_canonical(value, out);
-    });
-}
-
-fn write_canonical(value: &Value<'_>, out: &mut Vec<u8>) {
-    match value {
-        Value::Dict(fields) => write_sorted(fields, out),
-        Value::List(items) => json::write_all(out, *b"[]", items, write_canonical),
-        other => json::write(other, out),
-    }
+    python::parse(text).or_else(|python| json::parse(text).map_err(|json| Reason::more_telling(python, json)))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn hash(text: &str) -> ContentHash {
-        let Ok(Value::Dict(fields)) = literal(text) else { panic!("no dict: {text}") };
-        content_hash(&fields)
+    fn kind(plaintext: &[u8]) -> &'static str {
+        read(plaintext, &TimeZone::UTC).map_or_else(|reason| reason.kind(), |_| "ok")
+    }
+
+    fn as_json(plaintext: &str) -> String {
+        let record = read(plaintext.as_bytes(), &TimeZone::UTC).unwrap();
+        let mut out = Vec::new();
+        json::write_fields(&record.fields, &mut out);
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn hash_of_the_canonical_form_is_pinned() {
-        let hash = hash("{'b': 1, 'a': [True, None, 1.5, 'é']}");
-        let form = br#"{"a":[true,null,1.5,"\u00e9"],"b":1}"#;
-        assert_eq!(hash.to_string(), blake3::hash(form).to_hex().as_str()[..32]);
+    fn record_has_its_fields_time_and_hour() {
+        let seoul = TimeZone::get("Asia/Seoul").unwrap();
+        let record = read(b"{'record_id': 7, 'inDate': '2023-03-10T01:48:11.818Z'}", &seoul).unwrap();
+        assert_eq!(record.fields[0], ("record_id".into(), Value::Int("7".into())));
+        assert_eq!(record.at.to_string(), "2023-03-10T01:48:11.818Z");
+        assert_eq!(record.hour.to_string(), "2023-03-10T10");
     }
 
     #[test]
-    fn spelling_makes_no_difference_and_type_does() {
-        let same = ["{'a': (1, 2), 'b': 'x'}", "{\"b\": \"x\", \"a\": [1,2]}", "{'a': [0x1, +2,], 'b': '\\x78'}"];
-        assert!(same.iter().all(|text| hash(text) == hash(same[0])));
-        let differ = ["{'a': 1}", "{'a': 1.0}", "{'a': True}", "{'a': '1'}", "{'a': [1]}", "{'a': None}", "{'a': -1}"];
-        for (n, a) in differ.iter().enumerate() {
-            assert!(differ.iter().skip(n + 1).all(|b| hash(a) != hash(b)), "{a}");
+    fn python_comes_before_json() {
+        let both = r#"{"inDate": "2023-03-10T01:48:11Z", "path": "a\/b"}"#;
+        assert_eq!(as_json(both), r#"{"inDate":"2023-03-10T01:48:11Z","path":"a\\/b"}"#);
+        let json_only = r#"{"inDate": "2023-03-10T01:48:11Z", "path": "a\/b", "x": null, "y": "\ud83d\ude00"}"#;
+        let expected = r#"{"inDate":"2023-03-10T01:48:11Z","path":"a/b","x":null,"y":"\ud83d\ude00"}"#;
+        assert_eq!(as_json(json_only), expected);
+        assert_eq!(
+            as_json(r#"{"inDate": "2023-03-10T01:48:11Z", "y": "\ud83d\ude00"}"#),
+            expected.replace(r#""path":"a/b","x":null,"#, "")
+        );
+    }
+
+    #[test]
+    fn what_is_no_record_has_a_reason() {
+        for (plaintext, expected) in [
+            (&b"{'inDate': '2023-03-10T01:48:11Z', 'x': 'caf\xe9'}"[..], "not-utf8"),
+            (b"", "not-a-record"),
+            (b"'text'", "not-a-record"),
+            (b"None", "not-a-record"),
+            (b"null", "not-a-record"),
+            (b"[{'inDate': '2023-03-10T01:48:11Z'}]", "not-a-record"),
+            (b"{", "not-a-record"),
+            (b"<html>502</html>", "not-a-record"),
+            (b"{**{'inDate': '2023-03-10T01:48:11Z'}}", "not-a-record"),
+            (b"{'inDate': '2023-03-10T01:48:11Z', 'x': {1: 2}}", "unrepresentable"),
+            (b"{'inDate': '2023-03-10T01:48:11Z', 'x': 1e999}", "unrepresentable"),
+            (b"{\"inDate\": \"2023-03-10T01:48:11Z\", \"x\": null, \"y\": 1e999}", "unrepresentable"),
+            (b"{\"inDate\": \"2023-03-10T01:48:11Z\", \"x\": \"\\ud83d\"}", "unrepresentable"),
+            (b"{}", "no-indate"),
+            (b"{'indate': '2023-03-10T01:48:11Z'}", "no-indate"),
+            (b"{'inDate': None}", "bad-indate"),
+            (b"{'inDate': 20230310}", "bad-indate"),
+            (b"{'inDate': ['2023-03-10']}", "bad-indate"),
+            (b"{'inDate': ''}", "bad-indate"),
+            (b"{'inDate': '2023-3-10T1:48:11.818Z'}", "bad-indate"),
+            (b"{'inDate': '0000-01-01T00:00:00+01:00'}", "bad-indate"),
+            (b"{'inDate': '2100-01-01T00:00:00.000Z'}", "ok"),
+            (b"{'inDate': '2023-03-10T01:48:11Z', 'x': '\xed\x95\x9c'}", "ok"),
+        ] {
+            assert_eq!(kind(plaintext), expected, "{}", String::from_utf8_lossy(plaintext));
         }
+        let nested = format!("{{'inDate': '2023-03-10T01:48:11Z', 'x': {}{}}}", "[".repeat(64), "]".repeat(64));
+        assert_eq!(kind(nested.as_bytes()), "too-deep");
     }
 
     #[test]
-    fn python_reading_comes_first_and_json_takes_the_rest() {
-        let name = |text: &str| match literal(text) {
-            Ok(Value::Dict(fields)) => match &fields[0].1 {
-                Value::Str(text) => text.to_string(),
-                other => format!("{other:?}"),
-            },
-            other => format!("{other:?}"),
-        };
-        assert_eq!(name(r#"{"n": "a\/b"}"#), r"a\/b");
-        assert_eq!(name(r#"{"n": "\ud83d\ude00"}"#), "\u{1f600}");
-        assert_eq!(name(r#"{"n": null}"#), "Null");
+    fn reason_is_that_of_the_parser_that_got_further() {
+        let reason = read(br#"{"a": null, "b": "#, &TimeZone::UTC).unwrap_err();
+        assert_eq!(reason.to_string(), "not-a-record: the JSON text ends early at byte 16");
+        let reason = read(b"{'a': None, 'b': x}", &TimeZone::UTC).unwrap_err();
+        assert_eq!(reason.to_string(), "not-a-record: a name, not a literal at byte 17");
     }
 
-    #[test]
-    fn what_is_no_record_has_its_reason() {
-        let kind = |bytes: &[u8]| read(bytes, &TimeZone::UTC).map(|_| "record").unwrap_or_else(|r| r.kind());
-        assert_eq!(kind(b"\xff"), "not-utf8");
-        assert_eq!(kind(b"'text'"), "not-a-record");
-        assert_eq!(kind(b"{"), "not-a-record");
-        assert_eq!(kind(b"__import__('os').system('true')"), "not-a-record");
-        assert_eq!(kind(b"{'a': 1}"), "no-indate");
-        assert_eq!(kind(b"{'inDate': 20230310}"), "bad-indate");
-        assert_eq!(kind(b"{'inDate': '2023-03-10'}"), "bad-indate");
-        assert_eq!(kind(b"{'inDate': '2023-03-10T01:48:11.818Z'}"), "record");
+    proptest! {
+        #[test]
+        fn reading_a_repr_gives_the_value(value in generated::value(), style in generated::style()) {
+            let text = generated::repr(&value, style);
+            prop_assert_eq!(python::parse(&text), Ok(value), "{}", text);
+        }
+
+        #[test]
+        fn reading_json_gives_the_value(value in generated::value()) {
+            let mut out = Vec::new();
+            json::write(&value, &mut out);
+            prop_assert!(out.is_ascii());
+            let text = String::from_utf8(out).unwrap();
+            prop_assert_eq!(json::parse(&text), Ok(value), "{}", text);
+        }
+
+        #[test]
+        fn hash_ignores_the_order_of_keys(fields in generated::fields(), seed in any::<u64>()) {
+            let mut scratch = Scratch::default();
+            let hash = content_hash(&fields, &mut scratch);
+            prop_assert_eq!(content_hash(&generated::shuffled(fields, seed), &mut scratch), hash);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read(&bytes, &TimeZone::UTC);
+        }
+
+        #[test]
+        fn almost_literals_never_panic(parts in prop::collection::vec(prop::sample::select(generated::FRAGMENTS), 0..40)) {
+            let _ = read(parts.concat().as_bytes(), &TimeZone::UTC);
+        }
     }
 }

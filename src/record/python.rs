@@ -1,408 +1,333 @@
-//! The Python-literal parser: what `repr` of a dict gives, and every other literal that stands for the same values.
+//! Python literals, read and never evaluated.
 //!
-//! Never evaluates: names, calls, operators and unpacking are errors. Borrows from the text where no escape stands in the
-//! way. Recursion ends at [`MAX_DEPTH`]; time is linear in the text.
+//! A token's plaintext is the `repr` of a dict. This reads what `ast.literal_eval` would, as far as a row can hold it:
+//! dicts with string keys, lists, tuples (as lists), text, integers of any size, finite floats, `True`, `False`, `None`.
+//! Everything else (expressions, names, unpacking, sets, bytes, complex numbers) is refused with a reason. One pass,
+//! one look back at most: time is linear in the text, recursion ends at [`MAX_DEPTH`]. Pure.
+
+mod number;
+mod text;
 
 use std::borrow::Cow;
 
-use super::reason::Reason;
-use super::value::{Builder, MAX_DEPTH, Value};
+use super::reason::{Reason, ReasonKind};
+use super::value::{MAX_DEPTH, Value, unique};
 
-/// Python itself converts no longer ones; only ints that are not decimal need converting here.
-const MAX_HEX_DIGITS: usize = 4300;
-
-/// Parses one literal.
+/// Reads `text`, which must be one literal with nothing but white space around it.
 ///
 /// # Errors
-/// Where and why the text is none, or stands for something that a record cannot hold.
+/// `not-a-record`, `unrepresentable` (lone surrogate, number beyond what rows hold, key that is no text) or `too-deep`.
 pub fn parse(text: &str) -> Result<Value<'_>, Reason> {
     let mut parser = Parser { text, at: 0, depth: 0 };
-    while matches!(parser.peek(), Some(b' ' | b'\t')) {
-        parser.at += 1;
-    }
+    parser.skip_space();
     let value = parser.value()?;
-    parser.space();
-    if parser.at == text.len() { Ok(value) } else { Err(parser.wrong("something follows the value")) }
+    parser.skip_space();
+    if parser.at == text.len() { Ok(value) } else { Err(parser.syntax("more than one literal")) }
 }
 
+/// A cursor over the text. `at` is always at a character boundary.
 struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
 }
 
-/// Which escapes a string has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Raw,
-}
-
 impl<'a> Parser<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn slice(&self, from: usize) -> &'a str {
-        self.text.get(from..self.at).unwrap_or_default()
-    }
-
-    fn wrong(&self, what: &str) -> Reason {
-        Reason::not_a_record(format!("no Python literal: {what} at byte {}", self.at))
-    }
-
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r' | b'\x0c')) {
-            self.at += 1;
-        }
-    }
-
-    /// Takes `byte`, after space, if it is next.
-    fn took(&mut self, byte: u8) -> bool {
-        self.space();
-        let next = self.peek() == Some(byte);
-        self.at += usize::from(next);
-        next
-    }
-
     fn value(&mut self) -> Result<Value<'a>, Reason> {
         match self.peek() {
-            Some(b'\'' | b'"') => self.strings(),
-            Some(b'0'..=b'9' | b'.' | b'-' | b'+') => self.number(),
+            Some(b'\'' | b'"') => self.text().map(Value::Str),
             Some(b'{') => self.nested(Self::dict),
             Some(b'[') => self.nested(Self::list),
-            Some(b'(') => self.nested(Self::tuple),
-            Some(b'a'..=b'z' | b'A'..=b'Z' | b'_') => self.word(),
-            Some(_) => Err(self.wrong("a character that begins no literal")),
-            None => Err(self.wrong("the text ends")),
+            Some(b'(') => self.nested(Self::parenthesised),
+            Some(b'0'..=b'9' | b'.' | b'+' | b'-') => self.number(),
+            Some(_) => self.word(),
+            None => Err(self.syntax("the text ends where a value should be")),
         }
     }
 
-    fn nested(&mut self, inside: fn(&mut Self) -> Result<Value<'a>, Reason>) -> Result<Value<'a>, Reason> {
+    /// Steps over the opening bracket and reads what it holds, one level deeper.
+    fn nested(&mut self, read: fn(&mut Self) -> Result<Value<'a>, Reason>) -> Result<Value<'a>, Reason> {
         if self.depth == MAX_DEPTH {
-            return Err(self.wrong("nested too deep"));
+            return Err(Reason::new(ReasonKind::TooDeep, "nested too deeply").at(self.at));
         }
-        (self.depth, self.at) = (self.depth + 1, self.at + 1);
-        let value = inside(self)?;
+        self.depth += 1;
+        self.at += 1;
+        let value = read(self);
         self.depth -= 1;
-        Ok(value)
+        value
     }
 
     fn dict(&mut self) -> Result<Value<'a>, Reason> {
-        let mut fields = Builder::default();
-        while !self.took(b'}') {
-            let Value::Str(key) = self.value()? else {
-                return Err(self.wrong("a key that is no text"));
-            };
-            if !self.took(b':') {
-                return Err(self.wrong("no ':' after a key"));
-            }
-            self.space();
-            fields.put(key, self.value()?);
-            self.end_of_item(b'}')?;
+        let mut fields = Vec::with_capacity(8);
+        while !self.closed_by(b'}') {
+            let key = self.key()?;
+            fields.push((key, self.value()?));
+            self.comma_before(b'}')?;
         }
-        Ok(Value::Dict(fields.finish()))
+        Ok(Value::Dict(unique(fields)))
+    }
+
+    /// A key, and the colon and white space behind it.
+    fn key(&mut self) -> Result<Cow<'a, str>, Reason> {
+        let start = self.at;
+        let key = self.value()?;
+        self.skip_space();
+        if !self.take(b':') {
+            return Err(self.syntax("a set, or a dict key without a value"));
+        }
+        self.skip_space();
+        match key {
+            Value::Str(key) => Ok(key),
+            _ => Err(Reason::new(ReasonKind::Unrepresentable, "a dict key that is no text").at(start)),
+        }
     }
 
     fn list(&mut self) -> Result<Value<'a>, Reason> {
         let mut items = Vec::new();
-        while !self.took(b']') {
+        while !self.closed_by(b']') {
             items.push(self.value()?);
-            self.end_of_item(b']')?;
+            self.comma_before(b']')?;
         }
         Ok(Value::List(items))
     }
 
-    /// A tuple, or a value in parentheses: the comma makes the difference.
-    fn tuple(&mut self) -> Result<Value<'a>, Reason> {
+    /// A tuple; or one value in parentheses, which is just that value.
+    fn parenthesised(&mut self) -> Result<Value<'a>, Reason> {
         let mut items = Vec::new();
-        let mut commas = 0;
-        while !self.took(b')') {
-            items.push(self.value()?);
-            if self.took(b',') {
-                commas += 1;
-            } else if self.peek() != Some(b')') {
-                return Err(self.wrong("no ',' between items"));
-            }
-        }
-        match items.pop() {
-            Some(only) if items.is_empty() && commas == 0 => Ok(only),
-            last => {
-                items.extend(last);
-                Ok(Value::List(items))
-            }
-        }
-    }
-
-    fn end_of_item(&mut self, close: u8) -> Result<(), Reason> {
-        if self.took(b',') || self.peek() == Some(close) { Ok(()) } else { Err(self.wrong("no ',' between items")) }
-    }
-
-    fn word(&mut self) -> Result<Value<'a>, Reason> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_')) {
-            self.at += 1;
-        }
-        match self.slice(start) {
-            "None" => Ok(Value::Null),
-            "True" => Ok(Value::Bool(true)),
-            "False" => Ok(Value::Bool(false)),
-            "r" | "R" | "u" | "U" if matches!(self.peek(), Some(b'\'' | b'"')) => {
-                self.at = start;
-                self.strings()
-            }
-            _ => {
-                self.at = start;
-                Err(self.wrong("a name"))
-            }
-        }
-    }
-
-    /// One string, or several that stand side by side and so are one.
-    fn strings(&mut self) -> Result<Value<'a>, Reason> {
-        let mut text = self.string()?;
-        loop {
-            let end = self.at;
-            self.space();
-            let next = self.rest().as_bytes();
-            let another = match next.first() {
-                Some(b'\'' | b'"') => true,
-                Some(b'r' | b'R' | b'u' | b'U') => matches!(next.get(1), Some(b'\'' | b'"')),
-                _ => false,
-            };
-            if !another {
-                self.at = end;
-                return Ok(Value::Str(text));
-            }
-            let more = self.string()?;
-            text.to_mut().push_str(&more);
-        }
-    }
-
-    fn string(&mut self) -> Result<Cow<'a, str>, Reason> {
-        let kind = match self.peek() {
-            Some(b'r' | b'R') => Kind::Raw,
-            _ => Kind::Text,
-        };
-        if matches!(self.peek(), Some(b'r' | b'R' | b'u' | b'U')) {
-            self.at += 1;
-        }
-        let quote = self.peek().unwrap_or(b'\'');
-        let triple = self.rest().as_bytes().first_chunk::<3>() == Some(&[quote; 3]);
-        self.at += if triple { 3 } else { 1 };
-        let start = self.at;
-        loop {
-            match self.peek() {
-                Some(b) if b == quote && self.closes(quote, triple) => {
-                    let text = self.slice(start);
-                    self.at += if triple { 3 } else { 1 };
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') if kind == Kind::Text => return self.escaped(start, quote, triple),
-                Some(b'\\') => self.at += 2,
-                Some(b'\n' | b'\r') if !triple => return Err(self.wrong("a line end in a string")),
-                Some(_) => self.at += 1,
-                None => return Err(self.wrong("a string without end")),
-            }
-        }
-    }
-
-    fn closes(&self, quote: u8, triple: bool) -> bool {
-        !triple || self.rest().as_bytes().first_chunk::<3>() == Some(&[quote; 3])
-    }
-
-    /// A string with escapes; the first one is at hand.
-    fn escaped(&mut self, start: usize, quote: u8, triple: bool) -> Result<Cow<'a, str>, Reason> {
-        let mut text = self.slice(start).to_owned();
-        loop {
-            let run = self.at;
-            while self.peek().is_some_and(|b| b != b'\\' && b != quote && (triple || !matches!(b, b'\n' | b'\r'))) {
+        while !self.closed_by(b')') {
+            let item = self.value()?;
+            if !self.comma_before(b')')? && items.is_empty() {
                 self.at += 1;
+                return Ok(item);
             }
-            text.push_str(self.slice(run));
-            match self.peek() {
-                Some(b'\\') => self.escape(&mut text)?,
-                Some(b) if b == quote && self.closes(quote, triple) => {
-                    self.at += if triple { 3 } else { 1 };
-                    return Ok(Cow::Owned(text));
-                }
-                Some(b) if b == quote => {
-                    text.push(char::from(b));
-                    self.at += 1;
-                }
-                Some(_) => return Err(self.wrong("a line end in a string")),
-                None => return Err(self.wrong("a string without end")),
-            }
+            items.push(item);
         }
+        Ok(Value::List(items))
     }
 
-    fn escape(&mut self, text: &mut String) -> Result<(), Reason> {
-        self.at += 1;
-        let Some(escape) = self.rest().chars().next() else {
-            return Err(self.wrong("a string without end"));
+    /// `True`, `False`, `None`, or a string with a prefix.
+    fn word(&mut self) -> Result<Value<'a>, Reason> {
+        let rest = self.rest();
+        let length = rest.iter().take_while(|byte| is_identifier(**byte)).count();
+        if matches!(rest.get(length), Some(b'\'' | b'"')) && length > 0 {
+            return self.text().map(Value::Str);
+        }
+        let value = match rest.get(..length) {
+            Some(b"True") => Value::Bool(true),
+            Some(b"False") => Value::Bool(false),
+            Some(b"None") => Value::Null,
+            Some(b"") | None => return Err(self.syntax("no literal starts like this")),
+            Some(_) => return Err(self.syntax("a name, not a literal")),
         };
-        let octal = matches!(escape, '0'..='7');
-        self.at += if octal { 0 } else { escape.len_utf8() };
-        match escape {
-            '\n' => {}
-            '\r' => self.at += usize::from(self.peek() == Some(b'\n')),
-            '\\' | '\'' | '"' => text.push(escape),
-            'a' => text.push('\x07'),
-            'b' => text.push('\x08'),
-            'f' => text.push('\x0c'),
-            'n' => text.push('\n'),
-            'r' => text.push('\r'),
-            't' => text.push('\t'),
-            'v' => text.push('\x0b'),
-            'x' => text.push(self.code_point(2)?),
-            'u' => text.push(self.code_point(4)?),
-            'U' => text.push(self.code_point(8)?),
-            'N' => text.push(self.named()?),
-            '0'..='7' => text.push(self.octal()?),
-            other => text.extend(['\\', other]),
-        }
-        Ok(())
+        self.at += length;
+        Ok(value)
     }
 
-    fn code_point(&mut self, digits: usize) -> Result<char, Reason> {
-        let hex = self.text.get(self.at..self.at + digits).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
-        let code = hex.and_then(|hex| u32::from_str_radix(hex, 16).ok());
-        let code = code.ok_or_else(|| self.wrong("an escape without its digits"))?;
-        let char = char::from_u32(code).ok_or_else(|| self.wrong("an escape for a lone surrogate, or for no character"))?;
-        self.at += digits;
-        Ok(char)
+    /// Steps over white space and the closing bracket, if that comes next.
+    #[inline]
+    fn closed_by(&mut self, close: u8) -> bool {
+        self.skip_space();
+        self.take(close)
     }
 
-    fn octal(&mut self) -> Result<char, Reason> {
-        let digits = self.rest().bytes().take(3).take_while(|b| matches!(b, b'0'..=b'7')).count();
-        let code = self.text.get(self.at..self.at + digits).and_then(|octal| u32::from_str_radix(octal, 8).ok());
-        self.at += digits;
-        code.and_then(char::from_u32).ok_or_else(|| self.wrong("an octal escape"))
-    }
-
-    fn named(&mut self) -> Result<char, Reason> {
-        let name = self.rest().strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(name, _)| name);
-        let name = name.ok_or_else(|| self.wrong("a name escape without its name"))?;
-        let char = unicode_names2::character(name).ok_or_else(|| self.wrong("a name escape of no character"))?;
-        self.at += name.len() + 2;
-        Ok(char)
-    }
-
-    fn number(&mut self) -> Result<Value<'a>, Reason> {
-        let start = self.at;
-        let mut negative = false;
-        while let Some(sign @ (b'-' | b'+')) = self.peek() {
-            negative ^= sign == b'-';
-            self.at += 1;
-            self.space();
-        }
-        let digits = self.at;
-        while self.peek().is_some_and(|b| self.continues_number(digits, b)) {
-            self.at += 1;
-        }
-        let literal = self.slice(digits);
-        let parsed = number(literal, negative, self.slice(start));
-        if parsed.is_none() {
-            self.at = start;
-        }
-        parsed.ok_or_else(|| self.wrong("a number that a record cannot hold"))
-    }
-
-    fn continues_number(&self, start: usize, byte: u8) -> bool {
-        match byte {
-            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | b'.' => true,
-            // The sign of an exponent.
-            b'-' | b'+' => {
-                let literal = self.slice(start).as_bytes();
-                let hex = literal.first_chunk::<2>().is_some_and(|two| matches!(two, b"0x" | b"0X"));
-                !hex && matches!(literal.last(), Some(b'e' | b'E'))
+    /// Steps over white space and a comma: whether there was one. Else the closing bracket must come next.
+    #[inline]
+    fn comma_before(&mut self, close: u8) -> Result<bool, Reason> {
+        self.skip_space();
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
             }
-            _ => false,
+            Some(byte) if byte == close => Ok(false),
+            Some(_) => Err(self.syntax("an expression, or a missing comma")),
+            None => Err(self.syntax("the text ends inside a bracket")),
         }
     }
-}
 
-/// `literal` is without its signs; `whole` with them, for borrowing.
-fn number<'a>(literal: &'a str, negative: bool, whole: &'a str) -> Option<Value<'a>> {
-    let bytes = literal.as_bytes();
-    let based = |base| literal.get(2..).and_then(|digits| based_int(digits, base)).map(|int| signed(int, negative));
-    match bytes.get(..2) {
-        Some(b"0x" | b"0X") => return based(16),
-        Some(b"0o" | b"0O") => return based(8),
-        Some(b"0b" | b"0B") => return based(2),
-        _ => {}
-    }
-    if !bytes.iter().all(|b| b.is_ascii_digit()) {
-        let digits = without_underscores(literal)?;
-        if digits.bytes().all(|b| b.is_ascii_digit()) {
-            return decimal(&digits).map(|digits| signed(digits.to_owned(), negative));
-        }
-        return float(&digits, negative);
-    }
-    let digits = decimal(literal)?;
-    if digits == "0" || !negative {
-        return Some(Value::Int(Cow::Borrowed(digits)));
-    }
-    // `-` right before the digits is the canonical spelling already.
-    let borrowed = whole.len() == literal.len() + 1 && digits.len() == literal.len();
-    Some(if borrowed { Value::Int(Cow::Borrowed(whole)) } else { signed(digits.to_owned(), true) })
-}
-
-/// Decimal digits as Python takes them: no leading zeros but for zero itself.
-fn decimal(digits: &str) -> Option<&str> {
-    let canonical = digits.trim_start_matches('0');
-    match canonical {
-        "" if digits.is_empty() => None,
-        "" => digits.get(..1),
-        _ => (canonical.len() == digits.len()).then_some(digits),
-    }
-}
-
-fn signed<'a>(digits: String, negative: bool) -> Value<'a> {
-    Value::Int(Cow::Owned(if negative && digits != "0" { format!("-{digits}") } else { digits }))
-}
-
-fn without_underscores(literal: &str) -> Option<Cow<'_, str>> {
-    if !literal.contains('_') {
-        return Some(Cow::Borrowed(literal));
-    }
-    let bytes = literal.as_bytes();
-    let between_digits = bytes.windows(3).filter(|w| matches!(w, [a, b'_', b] if a.is_ascii_digit() && b.is_ascii_digit()));
-    let all = bytes.iter().filter(|b| **b == b'_').count();
-    (between_digits.count() == all).then(|| Cow::Owned(literal.replace('_', "")))
-}
-
-fn float<'a>(literal: &str, negative: bool) -> Option<Value<'a>> {
-    // What Rust reads beyond Python's grammar: "inf", "nan".
-    let grammatical = literal.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'-' | b'+'));
-    let value: f64 = literal.parse().ok().filter(|_| grammatical)?;
-    value.is_finite().then_some(Value::Float(if negative { -value } else { value }))
-}
-
-/// The decimal digits of an int in another base.
-fn based_int(digits: &str, base: u32) -> Option<String> {
-    let bytes = digits.as_bytes();
-    let misplaced = bytes.last().is_none_or(|b| *b == b'_') || digits.contains("__");
-    if misplaced || bytes.len() > MAX_HEX_DIGITS {
-        return None;
-    }
-    // Nine decimal digits a limb, the lowest first.
-    let mut limbs: Vec<u64> = vec![0];
-    for char in digits.chars().filter(|c| *c != '_') {
-        let mut carry = u64::from(char.to_digit(base)?);
-        for limb in &mut limbs {
-            carry += *limb * u64::from(base);
-            (*limb, carry) = (carry % 1_000_000_000, carry / 1_000_000_000);
-        }
-        if carry > 0 {
-            limbs.push(carry);
+    /// White space between parts of a literal, a backslash before a line's end included.
+    #[inline]
+    fn skip_space(&mut self) {
+        loop {
+            match self.peek() {
+                Some(b' ' | b'\t' | b'\n' | b'\r' | 0x0c) => self.at += 1,
+                Some(b'\\') if matches!(self.peek_at(1), Some(b'\n' | b'\r')) => self.at += 2,
+                _ => return,
+            }
         }
     }
-    let all: String = limbs.iter().rev().map(|limb| format!("{limb:09}")).collect();
-    let canonical = all.trim_start_matches('0');
-    Some(if canonical.is_empty() { "0".to_owned() } else { canonical.to_owned() })
+
+    #[inline]
+    fn take(&mut self, byte: u8) -> bool {
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[inline]
+    fn peek_at(&self, ahead: usize) -> Option<u8> {
+        self.text.as_bytes().get(self.at + ahead).copied()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    /// The text from `start` up to the cursor.
+    #[inline]
+    fn since(&self, start: usize) -> &'a str {
+        // Both ends are ASCII bytes that the cursor stopped at, so this is never the default.
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
+    const fn syntax(&self, what: &'static str) -> Reason {
+        Reason::new(ReasonKind::NotARecord, what).at(self.at)
+    }
+}
+
+/// Whether `byte` can be part of a Python name; non-ASCII letters are, so all of them count.
+const fn is_identifier(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::json;
+    use super::*;
+
+    /// What was read, as JSON text; or the machine code of the refusal.
+    pub(super) fn read(text: &str) -> Result<String, &'static str> {
+        let value = parse(text).map_err(|reason| reason.kind())?;
+        let mut out = Vec::new();
+        json::write(&value, &mut out);
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    fn accepts(text: &str, expected: &str) {
+        assert_eq!(read(text).as_deref(), Ok(expected), "{text}");
+    }
+
+    #[test]
+    fn containers_are_read() {
+        accepts("{}", "{}");
+        accepts("[]", "[]");
+        accepts("()", "[]");
+        accepts("{'a': [1, (2, 'x'), {'b': None}], 'c': (True,), }", r#"{"a":[1,[2,"x"],{"b":null}],"c":[true]}"#);
+        accepts("{'a':1,'b':False}", r#"{"a":1,"b":false}"#);
+        accepts("({'a': (1)})", r#"{"a":1}"#);
+        accepts("{('a'): ((1),)}", r#"{"a":[1]}"#);
+        accepts("(1, 2)", "[1,2]");
+        accepts("(1, 2,)", "[1,2]");
+        accepts("{'k': 1, 'l': 2, 'k': 3}", r#"{"k":3,"l":2}"#);
+    }
+
+    #[test]
+    fn white_space_may_stand_around_and_between() {
+        accepts(" \t{ 'a' :\n1 ,\r\n'b' : \\\n 2 } \n\n", r#"{"a":1,"b":2}"#);
+    }
+
+    #[test]
+    fn borrowed_text_stays_borrowed() {
+        let Ok(Value::Dict(fields)) = parse("{'key': 'value', 'n': -12}") else { panic!("no dict") };
+        assert!(matches!(fields[0], (Cow::Borrowed("key"), Value::Str(Cow::Borrowed("value")))));
+        assert!(matches!(fields[1].1, Value::Int(Cow::Borrowed("-12"))));
+    }
+
+    #[test]
+    fn what_is_no_literal_is_refused() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "}",
+            "[",
+            "(",
+            "[1",
+            "(1",
+            "(1,",
+            "{'a'",
+            "{'a':",
+            "{'a':1",
+            "{'a':1,",
+            "[,]",
+            "(,)",
+            "{,}",
+            "[1,,2]",
+            "{'a':1,,}",
+            "[1 2]",
+            "{'a' 1}",
+            "{'a'}",
+            "{'a', 'b'}",
+            "{1, 2}",
+            "1 2",
+            "{} {}",
+            "{},",
+            "[1)",
+            "{'a':1)",
+            "true",
+            "null",
+            "nan",
+            "inf",
+            "True1",
+            "Trueish",
+            "None_",
+            "x",
+            "{x: 1}",
+            "{**{'a': 1}}",
+            "[*[1]]",
+            "2**10",
+            "1+2",
+            "1 + 2j",
+            "'a'.upper()",
+            "'a' % 1",
+            "[1][0]",
+            "not True",
+            "lambda: 1",
+            "[x for x in y]",
+            "dict(a=1)",
+            "set()",
+            "__import__('os')",
+            "{'a': os}",
+            "('a') 'b'",
+            "`1`",
+            "...",
+            "é",
+            "#",
+            "{'a':1} # c",
+            "\u{feff}{}",
+            "\u{a0}{}",
+            "$",
+            "1 if 1 else 2",
+        ] {
+            assert_eq!(read(text), Err("not-a-record"), "{text}");
+        }
+    }
+
+    #[test]
+    fn key_that_is_no_text_is_unrepresentable() {
+        for text in ["{1: 'a'}", "{1.5: 'x'}", "{None: 1}", "{True: 1}", "{(1, 2): 'x'}", "{'a': {1: 2}}"] {
+            assert_eq!(read(text), Err("unrepresentable"), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_ends_at_the_limit() {
+        for (open, close) in [("[", "]"), ("(", ",)"), ("(", ")"), ("{'a':", "}")] {
+            let nested = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            assert!(read(&nested(MAX_DEPTH)).is_ok(), "{open}");
+            assert_eq!(read(&nested(MAX_DEPTH + 1)), Err("too-deep"), "{open}");
+            assert_eq!(read(&open.repeat(1_000_000)), Err("too-deep"), "{open}");
+        }
+    }
+
+    #[test]
+    fn reason_says_where_and_never_what_stood_there() {
+        let reason = parse("{'secret': hunter2}").unwrap_err();
+        assert_eq!(reason.to_string(), "not-a-record: a name, not a literal at byte 11");
+    }
 }

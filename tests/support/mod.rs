@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod origin;
+pub mod service;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};

@@ -1,1 +1,0 @@
-fn main(){ let p=std::env::args().nth(1).unwrap(); match sled::Config::new().path(&p).cache_capacity(8<<20).flush_every_ms(None).open() { Ok(db)=>{ println!("ok {} keys", db.len()); for k in db.iter().take(5) { println!("{:?}", k.map(|(k,v)|(k.len(),v.len()))); } }, Err(e)=>println!("ERR {e:?}") } }
