@@ -1,0 +1,80 @@
+//! The compact form of `user_id`: both halves of its 64 hexadecimal digits as base64url, the second half first.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use crate::record::Value;
+
+/// 16 bytes in base64url without padding.
+const HALF: usize = 22;
+
+/// Two halves.
+type Compact = [u8; 2 * HALF];
+
+/// Writes `"user_id":` and the compact form of `value`, `""` where there is none: whether it stands alone.
+pub(super) fn write(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
+    let (compact, stands_alone) = compact(value);
+    out.extend_from_slice(b"\"user_id\":\"");
+    if let Some(compact) = compact {
+        out.extend_from_slice(&compact);
+    }
+    out.push(b'"');
+    stands_alone
+}
+
+/// Whether `compact` is what stands before the raw value `raw`.
+pub(super) fn belongs(compact_text: &str, raw: &Value<'_>) -> bool {
+    let (expected, stands_alone) = compact(raw);
+    !stands_alone && compact_text.as_bytes() == expected.as_ref().map_or(&[][..], |text| text.as_slice())
+}
+
+/// The inverse: 64 lower-case hexadecimal digits.
+pub(super) fn restore(compact: &str) -> Option<String> {
+    let (first, second) = compact.as_bytes().split_at_checked(HALF)?;
+    let mut hex = String::with_capacity(64);
+    for half in [second, first] {
+        let mut bytes = [0_u8; 16];
+        if half.len() != HALF || BASE64_URL_SAFE_NO_PAD.decode_slice_unchecked(half, &mut bytes) != Ok(16) {
+            return None;
+        }
+        for byte in bytes {
+            hex.extend([byte >> 4, byte & 0xf].map(|nibble| char::from_digit(nibble.into(), 16).unwrap_or('0')));
+        }
+    }
+    Some(hex)
+}
+
+/// The compact form, if `value` has one, and whether its inverse gives `value` back.
+fn compact(value: &Value<'_>) -> (Option<Compact>, bool) {
+    let Value::Str(text) = value else { return (None, false) };
+    let Some((bytes, lower_case)) = text.as_bytes().try_into().ok().and_then(decode_hex) else { return (None, false) };
+    let mut out = [0; 2 * HALF];
+    let (first, second) = out.split_at_mut(HALF);
+    let (head, tail) = bytes.split_at(16);
+    let encoded =
+        BASE64_URL_SAFE_NO_PAD.encode_slice(tail, first).and(BASE64_URL_SAFE_NO_PAD.encode_slice(head, second));
+    (encoded.is_ok().then_some(out), lower_case && encoded.is_ok())
+}
+
+/// The 32 bytes that `text` spells in hexadecimal, and whether all of it is lower case.
+fn decode_hex(text: &[u8; 64]) -> Option<([u8; 32], bool)> {
+    let mut bytes = [0_u8; 32];
+    let (mut seen, mut upper_case) = (0, false);
+    for (byte, pair) in bytes.iter_mut().zip(text.as_chunks::<2>().0) {
+        let [high, low] = pair.map(hex_digit);
+        seen |= high | low;
+        upper_case |= pair.iter().any(u8::is_ascii_uppercase);
+        *byte = (high << 4) | (low & 0xf);
+    }
+    (seen < 16).then_some((bytes, !upper_case))
+}
+
+/// The value of a hexadecimal digit; at least 16 for anything else.
+const fn hex_digit(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        b'A'..=b'F' => digit - b'A' + 10,
+        _ => 0x10,
+    }
+}

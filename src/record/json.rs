@@ -1,0 +1,488 @@
+//! JSON, read with every digit kept and written as Python does.
+//!
+//! Reading is on `serde_json`, which checks the grammar; numbers and nested containers are taken as their text, so that
+//! integers of any size stay exact and the recursion is ours to limit. Writing is byte for byte
+//! `json.dumps(x, separators=(",", ":"))`; with the keys of every dict sorted by their bytes the same text is the
+//! canonical form (see [`super::canonical`]). Pure.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::Write as _;
+
+use serde::Deserialize;
+use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::reason::{Reason, ReasonKind};
+use super::scan::{json_run, literal_run};
+use super::value::{Fields, MAX_DEPTH, Value, unique};
+
+/// Below this length a text is so short that reading it level by level is no slower than counting its levels first.
+const SHORT: usize = 4096;
+
+/// Reads `text`, which must be one JSON value with nothing but white space around it.
+///
+/// # Errors
+/// `not-a-record`, `unrepresentable` (lone surrogate, number beyond the largest float) or `too-deep`.
+pub fn parse(text: &str) -> Result<Value<'_>, Reason> {
+    if text.len() > SHORT {
+        refuse_deep(text)?;
+    }
+    let reader = Reader { source: text, depth: 0 };
+    let trimmed = text.trim_matches([' ', '\t', '\n', '\r']);
+    if trimmed.starts_with(['{', '[']) {
+        return reader.value(trimmed);
+    }
+    let scalar: &RawValue = serde_json::from_str(trimmed).map_err(|error| reader.syntax(trimmed, &error))?;
+    reader.value(scalar.get())
+}
+
+/// Refuses a text that nests too deeply in one pass over it, whatever else is wrong with it.
+fn refuse_deep(text: &str) -> Result<(), Reason> {
+    let bytes = text.as_bytes();
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'[' | b'{' if depth == MAX_DEPTH => return Err(too_deep().at(at)),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => at = string_end(bytes, at + 1),
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+/// The closing quote of the string whose text starts at `at`.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        at = literal_run(bytes, at, b'"');
+        match bytes.get(at) {
+            Some(b'\\') => at += 2,
+            Some(b'"') | None => return at,
+            Some(_) => at += 1,
+        }
+    }
+}
+
+const fn too_deep() -> Reason {
+    Reason::new(ReasonKind::TooDeep, "nested too deeply")
+}
+
+/// Where we are in which text.
+#[derive(Clone, Copy)]
+struct Reader<'a> {
+    source: &'a str,
+    depth: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `text`, a part of the source. What is not a container has been checked by `serde_json`.
+    fn value(self, text: &'a str) -> Result<Value<'a>, Reason> {
+        match text.as_bytes().first() {
+            Some(b'"') => self.string(text).map(Value::Str),
+            Some(b'{' | b'[') => self.container(text),
+            Some(b't') => Ok(Value::Bool(true)),
+            Some(b'f') => Ok(Value::Bool(false)),
+            Some(b'n') => Ok(Value::Null),
+            _ => self.number(text),
+        }
+    }
+
+    fn string(self, text: &'a str) -> Result<Cow<'a, str>, Reason> {
+        match text.get(1..text.len().saturating_sub(1)) {
+            Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
+            _ => serde_json::from_str(text).map(Cow::Owned).map_err(|_| {
+                Reason::new(ReasonKind::Unrepresentable, "a string with a lone surrogate").at(self.offset(text))
+            }),
+        }
+    }
+
+    fn number(self, text: &'a str) -> Result<Value<'a>, Reason> {
+        if !text.contains(['.', 'e', 'E']) {
+            return Ok(Value::Int(Cow::Borrowed(if text == "-0" { "0" } else { text })));
+        }
+        match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Value::Float(number)),
+            _ => Err(Reason::new(ReasonKind::Unrepresentable, "a float beyond the largest").at(self.offset(text))),
+        }
+    }
+
+    fn container(self, text: &'a str) -> Result<Value<'a>, Reason> {
+        if self.depth == MAX_DEPTH {
+            return Err(too_deep().at(self.offset(text)));
+        }
+        let mut refused = None;
+        let inner = Container { reader: Self { depth: self.depth + 1, ..self }, refused: &mut refused };
+        let mut source = serde_json::Deserializer::from_str(text);
+        let value = source.deserialize_any(inner).and_then(|value| source.end().map(|()| value));
+        value.map_err(|error| refused.unwrap_or_else(|| self.syntax(text, &error)))
+    }
+
+    /// The reason for a mistake in the grammar of `text`: only where, as `serde_json` may quote the text itself.
+    fn syntax(self, text: &str, error: &serde_json::Error) -> Reason {
+        let lines_before = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+        let behind = self.offset(text) + lines_before.map(str::len).sum::<usize>() + error.column();
+        if error.is_eof() {
+            return Reason::new(ReasonKind::NotARecord, "the JSON text ends early").at(behind);
+        }
+        Reason::new(ReasonKind::NotARecord, "no JSON").at(behind.saturating_sub(1))
+    }
+
+    /// Where `text`, a part of the source, starts in it.
+    fn offset(self, text: &str) -> usize {
+        text.as_ptr().addr().saturating_sub(self.source.as_ptr().addr())
+    }
+}
+
+/// Collects the items of one dict or list.
+struct Container<'r, 'a> {
+    reader: Reader<'a>,
+    /// Our own reason, as it cannot travel inside serde's error.
+    refused: &'r mut Option<Reason>,
+}
+
+impl<'a> Container<'_, 'a> {
+    fn value<E: serde::de::Error>(&mut self, text: &'a RawValue) -> Result<Value<'a>, E> {
+        self.reader.value(text.get()).map_err(|reason| {
+            *self.refused = Some(reason);
+            E::custom("refused")
+        })
+    }
+}
+
+impl<'a> Visitor<'a> for Container<'_, 'a> {
+    type Value = Value<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object or array")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(mut self, mut source: M) -> Result<Value<'a>, M::Error> {
+        let mut fields: Fields<'a> = Vec::with_capacity(8);
+        while let Some(Key(key)) = source.next_key()? {
+            fields.push((key, self.value(source.next_value()?)?));
+        }
+        Ok(Value::Dict(unique(fields)))
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(mut self, mut source: S) -> Result<Value<'a>, S::Error> {
+        let mut items = Vec::new();
+        while let Some(text) = source.next_element()? {
+            items.push(self.value(text)?);
+        }
+        Ok(Value::List(items))
+    }
+}
+
+/// A key, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Writes `value` as Python's `json.dumps(value, separators=(",", ":"))` does.
+pub fn write(value: &Value<'_>, out: &mut Vec<u8>) {
+    Writer { out, order: None }.value(value);
+}
+
+/// Writes the dict of `fields`, as [`write`] does.
+pub fn write_fields(fields: &[(Cow<'_, str>, Value<'_>)], out: &mut Vec<u8>) {
+    Writer { out, order: None }.dict(fields);
+}
+
+/// Writes the dict of `fields` with the keys of each dict sorted by their bytes. `order` is memory to work in.
+pub(super) fn write_sorted(fields: &[(Cow<'_, str>, Value<'_>)], out: &mut Vec<u8>, order: &mut Vec<usize>) {
+    Writer { out, order: Some(order) }.dict(fields);
+}
+
+/// Writes `text` in double quotes, everything outside space to `~` escaped.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        let end = json_run(bytes, at);
+        out.extend_from_slice(bytes.get(at..end).unwrap_or_default());
+        let Some(special) = text.get(end..).and_then(|rest| rest.chars().next()) else { break };
+        write_escape(special, out);
+        at = end + special.len_utf8();
+    }
+    out.push(b'"');
+}
+
+fn write_escape(special: char, out: &mut Vec<u8>) {
+    let short = match special {
+        '"' => b'"',
+        '\\' => b'\\',
+        '\n' => b'n',
+        '\r' => b'r',
+        '\t' => b't',
+        '\u{8}' => b'b',
+        '\u{c}' => b'f',
+        other => {
+            for unit in other.encode_utf16(&mut [0; 2]) {
+                let [high, low] = unit.to_be_bytes();
+                out.extend_from_slice(&[b'\\', b'u', hex(high >> 4), hex(high), hex(low >> 4), hex(low)]);
+            }
+            return;
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+}
+
+const fn hex(nibble: u8) -> u8 {
+    match nibble & 0xf {
+        digit @ 0..=9 => b'0' + digit,
+        letter => b'a' + letter - 10,
+    }
+}
+
+/// Writes `number` as Python's `repr` does: the shortest digits that give it back, an exponent outside 1e-4 … 1e16.
+fn write_float(number: f64, out: &mut Vec<u8>) {
+    let mut buffer = [0_u8; 32];
+    let mut rest = buffer.as_mut_slice();
+    // 25 bytes are the longest there is, so this cannot fail.
+    let written = write!(rest, "{number:e}").map_or(0, |()| 32 - rest.len());
+    let text = std::str::from_utf8(buffer.get(..written).unwrap_or_default()).unwrap_or_default();
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if !(-4..16).contains(&exponent) {
+        out.extend_from_slice(mantissa.as_bytes());
+        let sign = if exponent < 0 { '-' } else { '+' };
+        // Writing to memory cannot fail.
+        let _ = write!(out, "e{sign}{:02}", exponent.unsigned_abs());
+        return;
+    }
+    out.extend_from_slice(if number.is_sign_negative() { b"-" } else { b"" });
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit);
+    if exponent < 0 {
+        out.extend_from_slice(b"0.");
+        out.extend((1..exponent.unsigned_abs()).map(|_| b'0'));
+        out.extend(digits);
+    } else {
+        write_fixed(digits, exponent, out);
+    }
+}
+
+/// `digits` with a point behind the digit that counts ten to the power of `exponent`, and at least one digit after it.
+fn write_fixed(mut digits: impl Iterator<Item = u8>, exponent: i32, out: &mut Vec<u8>) {
+    for _ in 0..=exponent {
+        out.push(digits.next().unwrap_or(b'0'));
+    }
+    out.push(b'.');
+    out.push(digits.next().unwrap_or(b'0'));
+    out.extend(digits);
+}
+
+struct Writer<'w> {
+    out: &'w mut Vec<u8>,
+    /// Where dicts are written sorted: a stack of positions, of each dict that is being written.
+    order: Option<&'w mut Vec<usize>>,
+}
+
+impl Writer<'_> {
+    fn value(&mut self, value: &Value<'_>) {
+        match value {
+            Value::Null => self.out.extend_from_slice(b"null"),
+            Value::Bool(true) => self.out.extend_from_slice(b"true"),
+            Value::Bool(false) => self.out.extend_from_slice(b"false"),
+            Value::Int(digits) => self.out.extend_from_slice(digits.as_bytes()),
+            Value::Float(number) => write_float(*number, self.out),
+            Value::Str(text) => write_text(text, self.out),
+            Value::List(items) => self.list(items),
+            Value::Dict(fields) => self.dict(fields),
+        }
+    }
+
+    fn list(&mut self, items: &[Value<'_>]) {
+        self.out.push(b'[');
+        for (n, item) in items.iter().enumerate() {
+            if n > 0 {
+                self.out.push(b',');
+            }
+            self.value(item);
+        }
+        self.out.push(b']');
+    }
+
+    fn dict(&mut self, fields: &[(Cow<'_, str>, Value<'_>)]) {
+        let base = self.push_order(fields);
+        self.out.push(b'{');
+        for n in 0..fields.len() {
+            let position = self.order.as_ref().and_then(|order| order.get(base + n)).copied().unwrap_or(n);
+            if let Some((key, value)) = fields.get(position) {
+                if n > 0 {
+                    self.out.push(b',');
+                }
+                write_text(key, self.out);
+                self.out.push(b':');
+                self.value(value);
+            }
+        }
+        self.out.push(b'}');
+        if let Some(order) = &mut self.order {
+            order.truncate(base);
+        }
+    }
+
+    /// Puts the positions of `fields` in key order onto the stack: where they start there.
+    fn push_order(&mut self, fields: &[(Cow<'_, str>, Value<'_>)]) -> usize {
+        let Some(order) = &mut self.order else { return 0 };
+        let base = order.len();
+        order.extend(0..fields.len());
+        if let Some(positions) = order.get_mut(base..) {
+            positions.sort_unstable_by_key(|&position| fields.get(position).map(|(key, _)| key.as_ref()));
+        }
+        base
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(value: &Value<'_>) -> String {
+        let mut out = Vec::new();
+        write(value, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// What was read, written again; or the machine code of the refusal.
+    fn read(text: &str) -> Result<String, &'static str> {
+        parse(text).map(|value| written(&value)).map_err(|reason| reason.kind())
+    }
+
+    #[test]
+    fn floats_are_written_as_python_does() {
+        for (number, expected) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (0.1, "0.1"),
+            (-2.5, "-2.5"),
+            (1e22, "1e+22"),
+            (1e-5, "1e-05"),
+            (1.5e-7, "1.5e-07"),
+            (0.0001, "0.0001"),
+            (0.000_123_4, "0.0001234"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1e+16"),
+            (1_234_567_890_123_456.0, "1234567890123456.0"),
+            (12_345_678_901_234_567.0, "1.2345678901234568e+16"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+            (5e-324, "5e-324"),
+            (-1.234_567_890_123_456_8e-300, "-1.2345678901234568e-300"),
+            (123.456, "123.456"),
+        ] {
+            assert_eq!(written(&Value::Float(number)), expected);
+        }
+    }
+
+    #[test]
+    fn text_is_written_as_python_does() {
+        let text = Value::Str("a\"b\\c/ \n\r\t\u{8}\u{c}\0\u{1f}\u{7f}~é한😀\u{ffff}".into());
+        let expected = r#""a\"b\\c/ \n\r\t\b\f\u0000\u001f\u007f~\u00e9\ud55c\ud83d\ude00\uffff""#;
+        assert_eq!(written(&text), expected);
+        assert_eq!(parse(expected), Ok(text));
+    }
+
+    #[test]
+    fn every_kind_of_value_is_read() {
+        let text = r#"{"a":[null,true,false,"x",{"b":[]}],"c":-1,"d":1.5,"e":{}}"#;
+        assert_eq!(read(text).as_deref(), Ok(text));
+        assert_eq!(read(" \t\r\n{ \"a\" : [ 1 , 2 ] } \n").as_deref(), Ok(r#"{"a":[1,2]}"#));
+        assert_eq!(read(r#"{"k":1,"l":2,"\u006b":3}"#).as_deref(), Ok(r#"{"k":3,"l":2}"#));
+        for scalar in ["null", "true", "1", "\"x\""] {
+            assert_eq!(read(&format!(" {scalar} ")).as_deref(), Ok(scalar));
+        }
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        for (text, expected) in [
+            ("18446744073709551616", "18446744073709551616"),
+            ("-9223372036854775809", "-9223372036854775809"),
+            ("-0", "0"),
+            ("-0.0", "-0.0"),
+            ("1E5", "100000.0"),
+            ("1.0000000000000002", "1.0000000000000002"),
+            ("7.2057594037927933e16", "7.205759403792794e+16"),
+        ] {
+            assert_eq!(read(&format!("[{text}]")).as_deref(), Ok(format!("[{expected}]").as_str()));
+            assert_eq!(read(text).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn plain_text_stays_borrowed() {
+        let Ok(Value::Dict(fields)) = parse(r#"{"key":"value","n":-12}"#) else { panic!("no dict") };
+        assert!(matches!(fields[0], (Cow::Borrowed("key"), Value::Str(Cow::Borrowed("value")))));
+        assert!(matches!(fields[1].1, Value::Int(Cow::Borrowed("-12"))));
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for text in [
+            "",
+            " ",
+            "{",
+            "[1",
+            "{'a':1}",
+            "[1,]",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "nul",
+            "True",
+            "NaN",
+            "Infinity",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1 2",
+            "{} {}",
+            "[\"a\nb\"]",
+            "\"a",
+            "[\"\\x\"]",
+            "[\"\\u12\"]",
+            "// x\n{}",
+            "\u{feff}{}",
+            "{1:2}",
+            "{\"a\":undefined}",
+            "\u{a0}{}",
+            "{}\u{b}",
+        ] {
+            assert_eq!(read(text), Err("not-a-record"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn values_beyond_a_row_are_unrepresentable() {
+        for text in ["1e999", r#""\ud800""#, r#""\ude00\ud83d""#] {
+            assert_eq!(read(&format!("[{text}]")), Err("unrepresentable"), "{text}");
+        }
+        assert_eq!(read(r#"["\ud83d\ude00"]"#).as_deref(), Ok(r#"["\ud83d\ude00"]"#));
+    }
+
+    #[test]
+    fn nesting_ends_at_the_limit_however_deep_the_text() {
+        let nested = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            assert!(read(&nested(open, close, MAX_DEPTH)).is_ok());
+            assert_eq!(read(&nested(open, close, MAX_DEPTH + 1)), Err("too-deep"));
+            assert_eq!(read(&nested(open, close, 1_000_000)), Err("too-deep"));
+            assert_eq!(read(&open.repeat(1_000_000)), Err("too-deep"));
+        }
+        let brackets_in_text = format!("[\"{}\\\"{}\"]", "[".repeat(5000), "{".repeat(5000));
+        assert!(read(&brackets_in_text).is_ok());
+    }
+
+    #[test]
+    fn reason_says_where_in_the_whole_text() {
+        let at = |text: &str| parse(text).unwrap_err().to_string();
+        assert_eq!(at(r#"{"a": [1, {"b": 1e999}]}"#), "unrepresentable: a float beyond the largest at byte 16");
+        assert_eq!(at("{\n\"a\": secret}"), "not-a-record: no JSON at byte 7");
+        assert_eq!(at("[[[1"), "not-a-record: the JSON text ends early at byte 4");
+    }
+}

@@ -1,0 +1,73 @@
+//! Why a text is no record: what quarantine stores and what the operator reads.
+//!
+//! Invariant: nothing here holds a part of the record. A reason is a fixed phrase and a byte offset, so that it may be
+//! logged where the logs themselves may not.
+
+use std::fmt;
+
+/// The kinds of reasons; their codes are stored in quarantine and so never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReasonKind {
+    NotUtf8,
+    NotARecord,
+    Unrepresentable,
+    TooDeep,
+    NoInDate,
+    BadInDate,
+    BadRow,
+}
+
+/// Why a text was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reason {
+    kind: ReasonKind,
+    what: &'static str,
+    at: Option<usize>,
+}
+
+impl Reason {
+    pub(crate) const fn new(kind: ReasonKind, what: &'static str) -> Self {
+        Self { kind, what, at: None }
+    }
+
+    /// Adds where: bytes from the start of the text.
+    pub(crate) const fn at(mut self, offset: usize) -> Self {
+        self.at = Some(offset);
+        self
+    }
+
+    /// The stable machine code: `not-utf8`, `not-a-record` (neither a Python literal nor JSON, or no dict),
+    /// `unrepresentable` (a value or key that a row cannot hold), `too-deep`, `no-indate`, `bad-indate`, or `bad-row`
+    /// (a compacted row that this program did not write).
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self.kind {
+            ReasonKind::NotUtf8 => "not-utf8",
+            ReasonKind::NotARecord => "not-a-record",
+            ReasonKind::Unrepresentable => "unrepresentable",
+            ReasonKind::TooDeep => "too-deep",
+            ReasonKind::NoInDate => "no-indate",
+            ReasonKind::BadInDate => "bad-indate",
+            ReasonKind::BadRow => "bad-row",
+        }
+    }
+
+    /// Of the two reasons why a text is neither a Python literal nor JSON, the one that says more: a value that cannot
+    /// be kept before a mistake in the grammar, and else the parser that got further.
+    pub(super) fn more_telling(python: Self, json: Self) -> Self {
+        let rank = |reason: &Self| (reason.kind != ReasonKind::NotARecord, reason.at);
+        if rank(&json) > rank(&python) { json } else { python }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind(), self.what)?;
+        match self.at {
+            Some(offset) => write!(f, " at byte {offset}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Reason {}

@@ -1,0 +1,88 @@
+//! What a record's field can hold: the tree that both parsers make and both writers take.
+//!
+//! Invariants, kept by the parsers and relied on by the writers and the content hash: an integer is canonical decimal
+//! digits, a float is finite, a dict's keys are unique, and nothing nests deeper than [`MAX_DEPTH`]. Pure memory.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// The deepest nesting of lists, tuples, dicts and grouping parentheses that is read; the record itself is level 1.
+/// It bounds the recursion of everything that walks a [`Value`].
+pub const MAX_DEPTH: usize = 64;
+
+/// The entries of a dict, in their order, with unique keys.
+pub type Fields<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
+
+/// One value, borrowed from the text it was read from wherever that text spells it plainly.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// `None`, `null`.
+    Null,
+    /// `True`, `true`.
+    Bool(bool),
+    /// An integer of any size: decimal digits with an optional `-`, no leading zeros, never `-0`.
+    Int(Cow<'a, str>),
+    /// A finite number that was written as a float.
+    Float(f64),
+    /// Text.
+    Str(Cow<'a, str>),
+    /// A list or a tuple: rows cannot tell them apart, so neither does this.
+    List(Vec<Value<'a>>),
+    /// A dict with string keys.
+    Dict(Fields<'a>),
+}
+
+/// Up to here, comparing all pairs is faster than hashing.
+const FEW: usize = 16;
+
+/// Makes keys unique as Python and JSON readers do: the last value wins, at the first one's position.
+pub(super) fn unique(fields: Fields<'_>) -> Fields<'_> {
+    if fields.len() <= FEW && all_differ(&fields) { fields } else { merged(fields) }
+}
+
+fn all_differ(fields: &[(Cow<'_, str>, Value<'_>)]) -> bool {
+    let mut rest = fields;
+    while let Some(((key, _), others)) = rest.split_first() {
+        if others.iter().any(|(other, _)| other == key) {
+            return false;
+        }
+        rest = others;
+    }
+    true
+}
+
+fn merged(fields: Fields<'_>) -> Fields<'_> {
+    let mut position: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(fields.len());
+    let mut kept: Fields<'_> = Vec::with_capacity(fields.len());
+    for (key, value) in fields {
+        let at = *position.entry(key.clone()).or_insert(kept.len());
+        match kept.get_mut(at) {
+            Some((_, earlier)) => *earlier = value,
+            None => kept.push((key, value)),
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(keys: impl Iterator<Item = String>) -> Fields<'static> {
+        keys.enumerate().map(|(n, key)| (key.into(), Value::Int(n.to_string().into()))).collect()
+    }
+
+    #[test]
+    fn last_of_equal_keys_wins_at_the_first_ones_position() {
+        let few = unique(numbered(["a", "b", "a", "c"].map(String::from).into_iter()));
+        let text: Vec<_> = few.iter().map(|(k, v)| format!("{k}={v:?}")).collect();
+        assert_eq!(text, [r#"a=Int("2")"#, r#"b=Int("1")"#, r#"c=Int("3")"#]);
+    }
+
+    #[test]
+    fn many_keys_are_made_unique_the_same_way() {
+        let many = unique(numbered((0..200_000).map(|n| (n % 1000).to_string())));
+        assert_eq!(many.len(), 1000);
+        assert_eq!(many[7], ("7".into(), Value::Int("199007".into())));
+    }
+}
