@@ -45,7 +45,7 @@ fn source_that_is_down_loses_nothing_and_the_next_run_goes_on() {
 
 #[test]
 fn connection_refused_is_unavailable() {
-    let origin = Origin { ..Origin::start(vec![Answer::Status(500, String::new())]) };
+    let origin = Origin::start(vec![]);
     let place = place(&origin);
     place.configure(&config(&origin, "").replace(&origin.url, "http://127.0.0.1:1/x?token=SECRET"));
     let ran = place.etl(&["run"]).exits(75);

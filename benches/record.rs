@@ -1,0 +1,56 @@
+//! What one record costs on its way through: read, hash, row, and back. One core, a record of the usual 288 bytes.
+#![expect(missing_docs, reason = "criterion's macros write undocumented functions")]
+#![expect(clippy::expect_used, reason = "a bench that cannot start should say so at once")]
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use etl::compact::{Compactor, Dictionaries};
+use etl::record::{Scratch, content_hash, json, python, read};
+use jiff::tz::TimeZone;
+
+const PLAINTEXT: &str = concat!(
+    "{'user_id': 'bc8960a923b8c1e9392456de3eb13b9046685257bdd640fb06671ad11c80317f', 'record_id': 268691, ",
+    "'activity': 'purchase', 'url': '/api/products/product/', 'method': 'POST', 'name': 'json_logger', ",
+    "'inDate': '2023-03-24T17:05:37.432Z', 'detail': {'message': 'POST purchase', 'levelname': 'INFO'}}",
+);
+
+fn record(c: &mut Criterion) {
+    let compactor = Compactor::new(&Dictionaries::default());
+    let record = read(PLAINTEXT.as_bytes(), &TimeZone::UTC).expect("a record");
+    let mut scratch = Scratch::default();
+    let mut row = Vec::new();
+    compactor.write_row(&record.fields, &mut row);
+    let row = String::from_utf8(row).expect("rows are ASCII");
+    let mut text = Vec::new();
+    json::write_fields(&record.fields, &mut text);
+    let text = String::from_utf8(text).expect("JSON is ASCII");
+
+    let mut group = c.benchmark_group("record");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("parse python", |b| b.iter(|| python::parse(black_box(PLAINTEXT))));
+    group.bench_function("parse json", |b| b.iter(|| json::parse(black_box(&text))));
+    group.bench_function("read", |b| b.iter(|| read(black_box(PLAINTEXT.as_bytes()), &TimeZone::UTC)));
+    group.bench_function("hash", |b| b.iter(|| content_hash(black_box(&record.fields), &mut scratch)));
+    group.bench_function("write_row", |b| {
+        b.iter_batched_ref(
+            || Vec::with_capacity(512),
+            |out| compactor.write_row(black_box(&record.fields), out),
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function("restore", |b| b.iter(|| compactor.restore(black_box(&row))));
+    let mut out = Vec::new();
+    group.bench_function("read + hash + write_row", |b| {
+        b.iter(|| {
+            let record = read(black_box(PLAINTEXT.as_bytes()), &TimeZone::UTC).expect("a record");
+            out.clear();
+            compactor.write_row(&record.fields, &mut out);
+            content_hash(&record.fields, &mut scratch)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, record);
+criterion_main!(benches);
