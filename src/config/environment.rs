@@ -1,0 +1,159 @@
+//! The environment, with `.env` of the current directory below it.
+//!
+//! Invariant: nothing is ever set; `.env` is read into a map and fills what the environment does not have. A variable
+//! that is set but empty is set: it keeps `.env` out, and counts as "not given".
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::lookup::Origin;
+use super::secret::Secret;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Asks the process's environment for a variable.
+pub type Ask<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The environment as a configuration sees it.
+pub(super) struct Environment<'a> {
+    ask: Ask<'a>,
+    dotenv: BTreeMap<String, String>,
+}
+
+/// A variable's value, and which of the two places had it.
+#[derive(Debug, Clone)]
+pub(super) struct Variable {
+    /// The value, not empty.
+    pub value: Secret,
+    /// Where it was found.
+    pub origin: Origin,
+}
+
+impl<'a> Environment<'a> {
+    /// The environment behind `ask`, and `.env` in `folder` if there is one.
+    ///
+    /// # Errors
+    /// `Config` where `.env` is there but cannot be read; names the line, never its content.
+    pub fn load(ask: Ask<'a>, folder: &Path) -> Result<Self> {
+        Ok(Self { ask, dotenv: read_dotenv(&folder.join(".env"))? })
+    }
+
+    /// The variable `name`; `None` where it is not set, or empty.
+    ///
+    /// # Errors
+    /// `Config` where its value is no UTF-8.
+    pub fn get(&self, name: &str) -> Result<Option<Variable>> {
+        let (value, origin) = match (self.ask)(name) {
+            Some(value) => {
+                let text = value.into_string().map_err(|_| {
+                    Error::new(ErrorKind::Config, format!("the environment variable {name} is not UTF-8 text"))
+                })?;
+                (text, Origin::Environment(name.to_owned()))
+            }
+            None => match self.dotenv.get(name) {
+                Some(value) => (value.clone(), Origin::DotEnv(name.to_owned())),
+                None => return Ok(None),
+            },
+        };
+        let value = value.trim();
+        Ok((!value.is_empty()).then(|| Variable { value: Secret::new(value), origin }))
+    }
+
+    /// The first of `names` that is set.
+    ///
+    /// # Errors
+    /// As [`Environment::get`].
+    pub fn first_of(&self, names: &[&str]) -> Result<Option<Variable>> {
+        for name in names {
+            if let Some(found) = self.get(name)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The variables of the file at `path`, the later of equal names winning as in a shell; none where there is no file.
+fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(cause) => {
+            return Err(Error::new(ErrorKind::Config, format!("cannot read {}", path.display())).caused_by(cause));
+        }
+    };
+    let text = text.trim_start_matches('\u{feff}');
+    dotenvy::from_read_iter(text.as_bytes())
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|cause| dotenv_error(path, text, &cause))
+}
+
+/// Names the line, not what stands in it: dotenvy's own text quotes the line, secret and all.
+fn dotenv_error(path: &Path, text: &str, cause: &dotenvy::Error) -> Error {
+    let dotenvy::Error::LineParse(line, _) = cause else {
+        return Error::new(ErrorKind::Config, format!("cannot read {}", path.display()));
+    };
+    let first = line.lines().next().unwrap_or_default();
+    let number = text.lines().position(|candidate| candidate == first).map(|at| at + 1);
+    let place = number.map_or_else(String::new, |number| format!(", line {number}"));
+    Error::new(ErrorKind::Config, format!("{}{place}: not of the form NAME=value", path.display()))
+        .hint("put a value with spaces, quotes or a dollar sign into single quotes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_with(dotenv: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(".env"), dotenv).unwrap();
+        folder
+    }
+
+    fn shown(found: Option<Variable>) -> Option<(String, String)> {
+        found.map(|v| (v.value.expose().to_owned(), v.origin.to_string()))
+    }
+
+    #[test]
+    fn dotenv_fills_only_what_the_environment_does_not_set() {
+        let folder = folder_with("\u{feff}A=file\nexport B='from file' # comment\nC=file\nB=later\n");
+        let ask = |name: &str| match name {
+            "A" => Some("real".into()),
+            "C" => Some(OsString::new()),
+            _ => None,
+        };
+        let environment = Environment::load(&ask, folder.path()).unwrap();
+        let get = |name| shown(environment.get(name).unwrap());
+        assert_eq!(get("A"), Some(("real".into(), "A in the environment".into())));
+        assert_eq!(get("B"), Some(("later".into(), "B in .env".into())));
+        assert_eq!(get("C"), None, "set but empty keeps .env out");
+        assert_eq!(get("D"), None);
+        assert!(std::env::var_os("B").is_none(), "nothing is set");
+    }
+
+    #[test]
+    fn broken_dotenv_is_named_by_line_without_its_secret() {
+        let folder = folder_with("A=1\n\nFERNET_KEY='s3cret\n");
+        let error = Environment::load(&|_| None, folder.path()).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.chain().contains(".env, line 3"), "{}", error.chain());
+        assert!(!format!("{error:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn missing_dotenv_is_no_error_and_an_unreadable_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Environment::load(&|_| None, folder.path()).is_ok());
+        std::fs::create_dir(folder.path().join(".env")).unwrap();
+        assert_eq!(Environment::load(&|_| None, folder.path()).err().unwrap().kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn value_that_is_no_text_is_an_error_and_not_absent() {
+        use std::os::unix::ffi::OsStringExt;
+        let folder = tempfile::tempdir().unwrap();
+        let ask = |_: &str| Some(OsString::from_vec(vec![b'/', 0xff]));
+        let environment = Environment::load(&ask, folder.path()).unwrap();
+        assert!(environment.get("ETL_STATE_DIR").unwrap_err().to_string().contains("ETL_STATE_DIR"));
+    }
+}
