@@ -1,111 +1,195 @@
-//! The command line: what can be asked for, and the help. No logic.
+//! The command line: commands, flags, help. No logic.
+//!
+//! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
+//! texts are parsed by a test.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use crate::config::{Overrides, parse_duration};
 use crate::hour::Hour;
 
-const EXIT_CODES: &str = "\
-Exit codes; of several the first that applies, in this order:
-   1  a bug
-   2  wrong usage
-  11  another run is at work on the state directory
-  74  the local disk or the state directory
-  78  the configuration
-  77  a key or credential was refused
-  76  an object is not what the ledger says, or a foreign one is in the way
-  75  source or S3 unavailable: nothing is lost, run again
-  65  done, but tokens were newly quarantined
-   0  done, or nothing to do
- 130, 143  stopped by Ctrl-C or SIGTERM, after a clean step
+const ABOUT: &str = "Encrypted logs from an HTTP API into hourly files in S3: exactly once, from cron";
 
+const LONG_ABOUT: &str = "\
+Encrypted logs from an HTTP API into hourly files in S3: exactly once, from cron.
+
+etl fetches pages of Fernet-encrypted logs, keeps each distinct record once, and puts every finished hour into S3 (or a \
+folder) as small gzipped NDJSON files that AWS Athena can query. Whatever crashes, and however often it is started, \
+no record is lost and none is written twice: after any failure, just run it again.
+
+It reads etl.toml, the environment and .env, and works with the environment alone: API_URL, FERNET_KEY, \
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_S3_BUCKETNAME, ETL_STATE_DIR.";
+
+const EXAMPLES: &str = "\
 Examples:
-  etl run --config fixtures/demo.toml      the whole job on the pages in fixtures/
-  etl status                               what is pending
-  etl simulate                             an API to try it with";
+  etl run                                    one tick, as cron does it
+  etl --config /etc/etl/etl.toml run         with a configuration file
+  etl status                                 what is pending, what is wrong
+  etl verify                                 is everything that was uploaded still there?
+  etl restore --hour 2023-03-10T01           the original logs of an hour";
 
-/// Encrypted logs from an HTTP API into hourly files in S3: exactly once, from cron.
+const LONG_EXAMPLES: &str = "\
+Examples:
+  etl run                                    one tick, as cron does it
+  etl --config /etc/etl/etl.toml run         with a configuration file
+  etl status                                 what is pending, what is wrong
+  etl verify                                 is everything that was uploaded still there?
+  etl restore --hour 2023-03-10T01           the original logs of an hour
+
+Exit codes (of several, the first that applies in this order):
+    1  a bug in etl: please report it
+    2  the command line was wrong
+   11  another run holds the lock: nothing to do
+   74  local disk or state: free space or repair
+   78  configuration: fix the key that the message names
+   77  a key or credential was refused
+   76  the store holds something else than it should: look at it
+   75  source or store unavailable: nothing lost, run again
+   65  done, but records were newly quarantined: look at them
+    0  done, or nothing to do
+  130  stopped by Ctrl-C after a clean step (143: by SIGTERM)";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  etl run                                    one tick; put this into cron
+  etl run --every 3m                         stay, and repeat
+  etl run --max-runtime 10m                  stop cleanly before the next tick is due
+  etl run --drain                            seal and upload everything now, also open hours
+  etl run --dry-run                          fetch and say what would be done; write nothing
+  etl run --json                             the summary as one JSON object
+
+As a crontab line:
+  */3 * * * * etl --config /etc/etl/etl.toml run";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  etl replay                                 finish what was interrupted; fetch nothing
+  etl replay --quarantine                    try quarantined tokens again, say after adding a key
+  etl replay --json                          what was found and done as one JSON object";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  etl status                                 a table for people; works while a run goes on
+  etl status --json                          the same for programs
+  etl status --hour 2023-03-10T01            one hour
+  etl status --check                         for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  etl verify                                 every part is there, with its size, identity and rows
+  etl verify --deep                          also download, decode and count
+  etl verify --json                          the findings as one JSON object";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  etl restore                                everything, as NDJSON on stdout
+  etl restore --hour 2023-03-10T01           one hour
+  etl restore --since 2023-03-10T00 --until 2023-03-10T23
+  etl restore --out originals                a file for each hour instead
+  etl restore --from s3://my-logs/prefix/    from another place than the configured one
+  etl restore --from lake                    from a folder";
+
+const SIMULATE_EXAMPLES: &str = "\
+Examples:
+  etl simulate                               serve on a free port of 127.0.0.1, which it prints
+  etl simulate --port 8080 --seed 7          the same records in every start
+  etl simulate --late 5 --duplicates 10 --garbage 1 --errors 20
+  etl simulate --live --interval 1.8s        records of the present, 2 000 an hour
+  etl simulate --stall 2 --stall-for 40s --cut 2
+  etl simulate --out pages --pages 20 --truth truth.ndjson";
+
+/// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "etl", version, max_term_width = 100, after_long_help = EXIT_CODES)]
+#[command(name = "etl", version, about = ABOUT, long_about = LONG_ABOUT)]
+#[command(after_help = EXAMPLES, after_long_help = LONG_EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
-    /// The configuration file [default: $ETL_CONFIG, else ./etl.toml where there is one]
-    #[arg(long, global = true, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// The state directory [default: state.dir]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// How the log on stderr looks [default: text on a terminal, else json]
-    #[arg(long, global = true, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-    /// Say more on stderr; twice: much more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// Say only errors on stderr
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: GlobalArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// What every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct GlobalArgs {
+    /// Configuration file [default: $ETL_CONFIG, else ./etl.toml if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// State directory, instead of the configured one
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Form of the log on stderr [default: text on a terminal, else json]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Log more: -v each step, -vv each request
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Log errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
 impl Cli {
-    /// What the command line says about the configuration.
+    /// What the flags say about the configuration.
     #[must_use]
     pub fn overrides(&self) -> Overrides {
-        Overrides { config: self.config.clone(), state_dir: self.state_dir.clone() }
+        Overrides { config: self.global.config.clone(), state_dir: self.global.state_dir.clone() }
     }
 }
 
-/// How the log looks.
+/// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Fetch, keep what is new, seal closed hours, upload: what cron starts
+    /// Fetch, commit, seal closed hours, upload, prune: one tick
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Finish what a crash interrupted, without fetching
+    /// Finish what was interrupted, without fetching
+    #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
-    /// Show what is pending; works while a run goes on
+    /// Show pending hours and parts, journal, quarantine, gaps and the last run
+    #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
-    /// Compare the store with the ledger
+    /// Compare the ledger with the store
+    #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
-    /// Write the original logs back from the store
+    /// Give the original logs back, as NDJSON
+    #[command(after_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
-    /// Serve synthetic encrypted logs on loopback, with as much trouble as asked for
+    /// Serve synthetic encrypted logs on 127.0.0.1, for demos and tests
+    #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
 }
 
 /// `etl run`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  */3 * * * *  cd /srv/etl && etl run --max-runtime 10m     in a crontab
-  etl run --every 5m                                        stays, and repeats
-  etl run --drain                                           seals everything now
-  etl run --dry-run                                         says what it would do")]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RunArgs {
-    /// Stay, and run again so long after each start
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// Stay, and run again this often, as in 5m
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub every: Option<Duration>,
-    /// Stop after the step at hand once so much time has passed
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// Finish the durable step at hand and stop after this long, as in 10m
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub max_runtime: Option<Duration>,
-    /// Seal everything now, closed or not
+    /// Seal and upload everything now, also hours that are still open
     #[arg(long)]
     pub drain: bool,
     /// Fetch and decode in memory, say what would be done, write nothing
-    #[arg(long, conflicts_with_all = ["every", "drain"])]
+    #[arg(long, conflicts_with = "every")]
     pub dry_run: bool,
     /// Print the summary as one JSON object
     #[arg(long)]
@@ -113,163 +197,268 @@ pub struct RunArgs {
 }
 
 /// `etl replay`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  etl replay                  commits the journal's pages, uploads pending parts
-  etl replay --quarantine     tries all quarantined tokens again, too")]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ReplayArgs {
     /// Try all quarantined tokens again
     #[arg(long)]
     pub quarantine: bool,
-    /// Print the summary as one JSON object
+    /// Print what was found and done as one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
 /// `etl status`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  etl status                          a table
-  etl status --json                   for machines
-  etl status --hour 2023-03-10T01     one hour
-  etl status --check                  for monitoring: exit 0 well, 1 warning, 2 critical, 3 could not look")]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// One line and an exit code for monitoring
-    #[arg(long, conflicts_with_all = ["json", "hour"])]
-    pub check: bool,
     /// Only this hour, as in 2023-03-10T01
-    #[arg(long, value_name = "HOUR")]
+    #[arg(long, value_name = "HOUR", value_parser = hour)]
     pub hour: Option<Hour>,
+    /// Answer for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// `etl verify`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  etl verify            looks at each part: there, size, identity; names strangers below data/
-  etl verify --deep     downloads, decodes and counts as well")]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct VerifyArgs {
-    /// Download and decode each part
+    /// Download every part, decode and count it
     #[arg(long)]
     pub deep: bool,
-    /// Print one JSON object
+    /// Print the findings as one JSON object
     #[arg(long)]
     pub json: bool,
 }
 
 /// `etl restore`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  etl restore                                               all logs, as NDJSON
-  etl restore --hour 2023-03-10T01                          those of one hour
-  etl restore --since 2023-03-10T00 --until 2023-03-10T23 --out originals
-  etl restore --from s3://my-logs/prefix/                   another place than the configured one")]
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct RestoreArgs {
-    /// Read from there: s3://bucket/prefix/ or a directory [default: load.to]
+    /// Where to read: s3://bucket/prefix/ or a folder [default: the configured destination]
     #[arg(long, value_name = "PLACE")]
     pub from: Option<String>,
-    /// Only this hour
-    #[arg(long, value_name = "HOUR", conflicts_with_all = ["since", "until"])]
+    /// Only this hour, as in 2023-03-10T01
+    #[arg(long, value_name = "HOUR", value_parser = hour, conflicts_with_all = ["since", "until"])]
     pub hour: Option<Hour>,
     /// From this hour on
-    #[arg(long, value_name = "HOUR")]
+    #[arg(long, value_name = "HOUR", value_parser = hour)]
     pub since: Option<Hour>,
-    /// Up to this hour, included
-    #[arg(long, value_name = "HOUR")]
+    /// Up to this hour, it included
+    #[arg(long, value_name = "HOUR", value_parser = hour)]
     pub until: Option<Hour>,
-    /// Write one file an hour to this directory, instead of to stdout
+    /// Write a file for each hour into this folder, instead of everything to stdout
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
 
 /// `etl simulate`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Serves a window of the newest records, each in a new token at each request, on 127.0.0.1. The key is that of
-$FERNET_KEY, else one made from the seed, and printed. Shares are in percent.
-
-Examples:
-  etl simulate --port 8080
-  etl simulate --late 5 --duplicates 10 --garbage 1 --errors 20 --cut 10 --truth truth.ndjson
-  etl simulate --out pages --pages 100")]
+#[derive(Debug, Clone, PartialEq, Args)]
 pub struct SimulateArgs {
-    /// The port; 0 for any free one
+    /// Port on 127.0.0.1; 0 = a free one
     #[arg(long, default_value_t = 0)]
     pub port: u16,
-    /// What everything is derived from
+    /// The same seed gives the same records and the same trouble
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Records in a response
-    #[arg(long, default_value_t = 100)]
-    pub window: u64,
-    /// New records after each response
-    #[arg(long, default_value_t = 60)]
-    pub advance: u64,
-    /// The time of the first record
+    /// Records in a page: the newest so many
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub window: u32,
+    /// New records from one request to the next
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub advance: u32,
+    /// Time of the first record
     #[arg(long, value_name = "TIME", default_value = "2023-03-10T00:00:00Z")]
     pub start: Timestamp,
-    /// The time from one record to the next
-    #[arg(long, value_name = "TIME", default_value = "1800ms", value_parser = parse_duration)]
+    /// Time from one record to the next
+    #[arg(long, value_name = "DURATION", default_value = "1.8s", value_parser = positive_duration)]
     pub interval: Duration,
-    /// Stop producing after so many records
+    /// Make no more records than this [default: no end]
     #[arg(long, value_name = "N")]
     pub records: Option<u64>,
-    /// Records that come late
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    /// Records that come late, by up to hours
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub late: f64,
-    /// Records that come twice in a response
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    /// Records that come twice in a page
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub duplicates: f64,
-    /// Extra elements that are no record
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    /// Entries whose data is no token
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub garbage: f64,
-    /// Extra records under another key
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    /// Tokens made with another key
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub wrong_key: f64,
-    /// Records in JSON instead of as a Python dict
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    /// Plaintexts in JSON instead of Python's repr
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub json_plain: f64,
-    /// Good records of unusual shapes
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    pub odd: f64,
-    /// Responses with 502 or 504 and HTML
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    /// Requests answered 502 or 504 with an HTML body
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub errors: f64,
-    /// Responses that end too early
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    /// Bodies cut short
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub cut: f64,
-    /// Responses that stall
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    /// Requests that stall before they are answered
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub stall: f64,
-    /// How long a stall lasts
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    /// How long they stall
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub stall_for: Duration,
-    /// Follow the wall clock
-    #[arg(long)]
+    /// Let the records' time follow the clock, instead of --start
+    #[arg(long, conflicts_with = "start")]
     pub live: bool,
-    /// Write each distinct record that was served to this file
+    /// Write every distinct record that was served into this file, as NDJSON
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
-    /// Write pages to this directory instead of serving
-    #[arg(long, value_name = "DIR", requires = "pages")]
+    /// Write pages as files into this folder instead of serving them
+    #[arg(long, value_name = "DIR", requires = "pages", conflicts_with = "port")]
     pub out: Option<PathBuf>,
     /// How many pages to write
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub pages: u64,
+    #[arg(long, value_name = "N", requires = "out")]
+    pub pages: Option<u32>,
+}
+
+/// An hour, with the hint that clap would not show.
+fn hour(text: &str) -> Result<Hour, String> {
+    text.parse::<Hour>().map_err(|error| match error.next_step() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
+}
+
+/// A duration that is not zero.
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("cannot be zero".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A share from 0 to 100, fractions included.
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=100.0).contains(&share) => Ok(share),
+        _ => Err("not a number from 0 to 100".to_owned()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind as Clap;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    fn refusal(line: &str) -> String {
+        let error = parse(line).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    }
+
+    /// The command lines of an "Examples:" block.
+    fn examples(help: &str) -> Vec<&str> {
+        help.lines()
+            .filter_map(|line| line.find("etl ").and_then(|at| line.get(at..)))
+            .map(|line| line.split("   ").next().unwrap_or(line))
+            .collect()
+    }
 
     #[test]
     fn command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples_and_they_parse() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples = examples(&help);
+            assert!(examples.len() > 1, "{}", command.get_name());
+            for line in examples {
+                let parsed = parse(line);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.err().unwrap());
+                assert!(line.contains(command.get_name()), "{line}");
+            }
+        }
+        for line in examples(EXAMPLES) {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+        assert!(LONG_EXAMPLES.starts_with(EXAMPLES));
+    }
+
+    #[test]
+    fn long_help_lists_every_exit_code() {
+        let help = Cli::command().render_long_help().to_string();
+        let listed: Vec<u8> = help
+            .lines()
+            .skip_while(|line| !line.starts_with("Exit codes"))
+            .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+            .collect();
+        let kinds = [
+            ErrorKind::Bug,
+            ErrorKind::Usage,
+            ErrorKind::Busy,
+            ErrorKind::State,
+            ErrorKind::Config,
+            ErrorKind::Credentials,
+            ErrorKind::Mismatch,
+            ErrorKind::Unavailable,
+            ErrorKind::Quarantined,
+        ];
+        let expected: Vec<u8> = kinds.iter().map(|kind| kind.exit_code()).chain([0, 130]).collect();
+        assert_eq!(listed, expected);
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_command() {
+        for line in ["etl --config a --state-dir b -vv run", "etl run -v --config a -v --state-dir b"] {
+            let cli = parse(line).unwrap();
+            assert_eq!(cli.overrides(), Overrides { config: Some("a".into()), state_dir: Some("b".into()) });
+            assert_eq!(cli.global.verbose, 2);
+        }
+        assert_eq!(parse("etl status --log-format json").unwrap().global.log_format, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn duration_reads_as_in_the_file() {
+        let Command::Run(run) = parse("etl run --every 1h30m --max-runtime 500ms").unwrap().command else {
+            panic!("not a run")
+        };
+        assert_eq!(run.every, Some(Duration::from_secs(5400)));
+        assert_eq!(run.max_runtime, Some(Duration::from_millis(500)));
+        assert!(refusal("etl run --every 5").contains(r#"a duration needs a unit: "5s", "5m" or "5h""#));
+        assert!(refusal("etl run --every 0s").contains("cannot be zero"));
+    }
+
+    #[test]
+    fn simulation_has_its_defaults() {
+        let Command::Simulate(args) = parse("etl simulate").unwrap().command else { panic!("not a simulation") };
+        assert_eq!((args.port, args.window, args.advance), (0, 100, 60));
+        assert_eq!(args.start, "2023-03-10T00:00:00Z".parse().unwrap());
+        assert_eq!((args.interval, args.stall_for), (Duration::from_millis(1800), Duration::from_secs(10)));
+        assert!(refusal("etl simulate --late 101").contains("not a number from 0 to 100"));
+        assert!(refusal("etl simulate --late NaN").contains("not a number from 0 to 100"));
+        assert!(refusal("etl simulate --out pages").contains("--pages"));
+    }
+
+    #[test]
+    fn wrong_command_lines_are_refused() {
+        for line in [
+            "etl fetch",
+            "etl run --json=yes",
+            "etl run --every 5m --dry-run",
+            "etl run -q -v",
+            "etl restore --hour 2023-03-10T01 --since 2023-03-10T00",
+            "etl simulate --window 0",
+        ] {
+            refusal(line);
+        }
+        assert!(refusal("etl status --hour 2023-3-10").contains("write it as in 2023-03-10T01"));
+        assert_eq!(parse("etl").unwrap_err().kind(), Clap::DisplayHelpOnMissingArgumentOrSubcommand);
     }
 }

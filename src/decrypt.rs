@@ -1,41 +1,111 @@
-//! Decryption: a ring of Fernet keys, newest first.
+//! The key ring: a token's plaintext, or why there is none.
 //!
-//! Invariant: what no key could ever open (malformed) and what the ring's keys do not open (another key's) are told
-//! apart, because only the second is a reason to look for a key. Tokens do not expire here, and a clock that is behind the
-//! origin's does not matter: the log's own time is in its plaintext.
+//! Owns the use of the `fernet` crate. Invariant: a token opens if any key of the ring made it, whatever time it
+//! carries. Fernet's own clock check is switched off (hence the crate's feature `fernet_danger_timestamps`): a token from
+//! a server whose clock is a minute ahead is no token of a wrong key, and the time that counts here is the record's.
+//! Pure; nothing here touches disk.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
+use base64::Engine;
+use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
 use fernet::Fernet;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 use crate::config::Secret;
+use crate::config::keys::fernet_key_bytes;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Version, time stamp, IV, one block, HMAC.
-const SHORTEST: usize = 1 + 8 + 16 + 16 + 32;
-/// All of it but the blocks.
-const AROUND_BLOCKS: usize = 1 + 8 + 16 + 32;
-const VERSION: u8 = 0x80;
-/// A "now" that no token is ahead of, not even by the library's allowance for skewed clocks.
-const NO_CLOCK: u64 = u64::MAX / 2;
-
-/// Why a token was not opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a token did not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DecryptError {
-    /// No key could ever open it.
-    #[error("it is no Fernet token")]
+    /// No Fernet token at all, or one that was sealed broken: no key could ever open it.
+    #[error("not a Fernet token")]
     Malformed,
-    /// No key of the ring opens it.
+    /// Well-formed, but made with none of the keys: another key may open it.
     #[error("no key of the ring opens it")]
     WrongKey,
 }
 
-/// Fernet keys in the order in which they are tried.
+/// The decryption keys, newest first.
 pub struct KeyRing {
-    keys: Vec<Fernet>,
-    fingerprint: String,
+    keys: Vec<Key>,
+    /// The key that opened the last token: a page's tokens are of one key, as a rule.
+    last: AtomicUsize,
+}
+
+struct Key {
+    bytes: [u8; 32],
+    fernet: Fernet,
+}
+
+/// "Now" for the fernet crate: so late that no token is from the future (its check adds 60 to it).
+const END_OF_TIME: u64 = u64::MAX - 60;
+/// Version, time and initialisation vector.
+const HEAD: usize = 1 + 8 + 16;
+/// The cipher's block.
+const BLOCK: usize = 16;
+/// The HMAC at the end.
+const TAIL: usize = 32;
+
+impl KeyRing {
+    /// A ring of `keys`, newest first.
+    ///
+    /// # Errors
+    /// `Config` where there is none, or one is no Fernet key; names its position, never the key.
+    pub fn new(keys: &[Secret]) -> Result<Self> {
+        if keys.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "no decryption key"));
+        }
+        let key = |(at, key): (usize, &Secret)| {
+            Key::new(key).ok_or_else(|| Error::new(ErrorKind::Config, format!("key {at} is not a Fernet key")))
+        };
+        let keys = (1..).zip(keys).map(key).collect::<Result<_>>()?;
+        Ok(Self { keys, last: AtomicUsize::new(0) })
+    }
+
+    /// The plaintext of `token`.
+    ///
+    /// # Errors
+    /// [`DecryptError`]: whether another key could help.
+    pub fn decrypt(&self, token: &str) -> std::result::Result<Vec<u8>, DecryptError> {
+        let token = token.trim_ascii();
+        let last = self.last.load(Ordering::Relaxed);
+        if let Some(plain) = self.keys.get(last).and_then(|key| key.open(token)) {
+            return Ok(plain);
+        }
+        for (at, key) in self.keys.iter().enumerate().filter(|(at, _)| *at != last) {
+            if let Some(plain) = key.open(token) {
+                self.last.store(at, Ordering::Relaxed);
+                return Ok(plain);
+            }
+        }
+        Err(self.reason(token))
+    }
+
+    /// Why `token` did not open. One that a key vouches for and that did not open is sealed broken (bad padding).
+    fn reason(&self, token: &str) -> DecryptError {
+        match well_formed(token) {
+            Some(bytes) if !self.keys.iter().any(|key| key.vouches_for(&bytes)) => DecryptError::WrongKey,
+            _ => DecryptError::Malformed,
+        }
+    }
+
+    /// A name of the set of keys, 16 hex digits, that gives nothing of them away. The order of the keys, their
+    /// spelling and repetitions do not matter: it changes exactly when other tokens can be opened.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut keys: Vec<_> = self.keys.iter().map(|key| key.bytes).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut hasher = blake3::Hasher::new_derive_key("etl 2023-03 fingerprint of the key ring");
+        for key in keys {
+            hasher.update(&key);
+        }
+        hasher.finalize().to_hex().chars().take(16).collect()
+    }
 }
 
 impl fmt::Debug for KeyRing {
@@ -44,92 +114,126 @@ impl fmt::Debug for KeyRing {
     }
 }
 
-impl KeyRing {
-    /// A ring of these keys, newest first.
-    ///
-    /// # Errors
-    /// `Config`: one is no Fernet key; it is named by its place.
-    pub fn new(keys: &[Secret]) -> Result<Self> {
-        let ring = keys.iter().enumerate().map(|(n, key)| {
-            Fernet::new(key.expose()).ok_or_else(|| {
-                Error::new(ErrorKind::Config, format!("key {} of the ring is no Fernet key", n + 1))
-                    .hint("a Fernet key is 32 bytes in base64url: 44 characters")
-            })
-        });
-        Ok(Self { keys: ring.collect::<Result<_>>()?, fingerprint: fingerprint(keys) })
+impl Key {
+    fn new(key: &Secret) -> Option<Self> {
+        let bytes = fernet_key_bytes(key)?;
+        Some(Self { bytes, fernet: Fernet::new(&URL_SAFE.encode(bytes))? })
     }
 
-    /// Opens a token.
-    ///
-    /// # Errors
-    /// [`DecryptError`].
-    pub fn decrypt(&self, token: &str) -> Result<Vec<u8>, DecryptError> {
-        let opened = self.keys.iter().find_map(|key| key.decrypt_at_time(token, None, NO_CLOCK).ok());
-        opened.ok_or_else(|| if is_well_formed(token) { DecryptError::WrongKey } else { DecryptError::Malformed })
+    fn open(&self, token: &str) -> Option<Vec<u8>> {
+        self.fernet.decrypt_at_time(token, None, END_OF_TIME).ok()
     }
 
-    /// Names the ring without telling anything about its keys; their order makes no difference.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+    /// Whether the HMAC of a token's bytes is this key's. The first half of a Fernet key signs.
+    fn vouches_for(&self, token: &[u8]) -> bool {
+        let (signing, _) = self.bytes.split_at(BLOCK);
+        let Some((message, signature)) = token.split_last_chunk::<TAIL>() else { return false };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(signing) else { return false };
+        mac.update(message);
+        mac.verify_slice(signature).is_ok()
     }
 }
 
-fn fingerprint(keys: &[Secret]) -> String {
-    let mut sorted: Vec<&str> = keys.iter().map(Secret::expose).collect();
-    sorted.sort_unstable();
-    sorted.dedup();
-    // Derived, so that it says nothing about a key to those who hold other hashes of it.
-    let digest = blake3::derive_key("etl 2023 key ring fingerprint", sorted.join("\n").as_bytes());
-    blake3::Hash::from_bytes(digest).to_hex().chars().take(16).collect()
-}
-
-fn is_well_formed(token: &str) -> bool {
-    let Ok(bytes) = URL_SAFE.decode(token) else {
-        return false;
-    };
-    bytes.first() == Some(&VERSION) && bytes.len() >= SHORTEST && (bytes.len() - AROUND_BLOCKS).is_multiple_of(16)
+/// The bytes of `token` if it has the form of a Fernet token: urlsafe base64, version 0x80, whole blocks, at least one.
+fn well_formed(token: &str) -> Option<Vec<u8>> {
+    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok()?;
+    let cipher = bytes.len().checked_sub(HEAD + TAIL)?;
+    (bytes.first() == Some(&0x80) && cipher >= BLOCK && cipher.is_multiple_of(BLOCK)).then_some(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PLAIN: &[u8] = b"{'record_id': 1, 'inDate': '2023-03-10T01:48:11.818Z'}";
+
     fn ring(keys: &[&str]) -> KeyRing {
         KeyRing::new(&keys.iter().map(|key| Secret::new(*key)).collect::<Vec<_>>()).unwrap()
     }
 
-    #[test]
-    fn token_opens_with_any_key_of_the_ring() {
-        let (old, new) = (Fernet::generate_key(), Fernet::generate_key());
-        let token = Fernet::new(&old).unwrap().encrypt(b"log");
-        assert_eq!(ring(&[&new, &old]).decrypt(&token).unwrap(), b"log");
-        assert_eq!(ring(&[&new]).decrypt(&token), Err(DecryptError::WrongKey));
+    fn token_of(key: &str) -> String {
+        Fernet::new(key).unwrap().encrypt(PLAIN)
+    }
+
+    /// `token` with its bytes changed and, where there is a key, signed anew.
+    fn forged(token: &str, key: Option<&str>, change: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut bytes = well_formed(token).unwrap();
+        let signature = bytes.split_off(bytes.len() - TAIL);
+        change(&mut bytes);
+        let signature = key.map_or(signature, |key| {
+            let signing = fernet_key_bytes(&Secret::new(key)).unwrap();
+            let mut mac = Hmac::<Sha256>::new_from_slice(&signing[..16]).unwrap();
+            mac.update(&bytes);
+            mac.finalize().into_bytes().to_vec()
+        });
+        bytes.extend(signature);
+        URL_SAFE.encode(bytes)
     }
 
     #[test]
-    fn stamp_in_the_future_or_the_past_makes_no_difference() {
-        let key = Fernet::generate_key();
-        for at in [0, 4_000_000_000, u64::MAX / 4] {
-            let token = Fernet::new(&key).unwrap().encrypt_at_time(b"log", at);
-            assert_eq!(ring(&[&key]).decrypt(&token).unwrap(), b"log", "{at}");
+    fn token_of_any_key_of_the_ring_opens() {
+        let (new, old) = (Fernet::generate_key(), Fernet::generate_key());
+        let ring = ring(&[&new, &old]);
+        for key in [&old, &new, &new, &old] {
+            assert_eq!(ring.decrypt(&token_of(key)).unwrap(), PLAIN);
         }
+        assert_eq!(ring.decrypt(&format!(" {}\n", token_of(&old))).unwrap(), PLAIN);
+        let empty = Fernet::new(&new).unwrap().encrypt(b"");
+        assert_eq!(ring.decrypt(&empty).unwrap(), b"");
+    }
+
+    #[test]
+    fn token_of_another_key_is_no_malformed_one() {
+        let ring = ring(&[&Fernet::generate_key(), &Fernet::generate_key()]);
+        assert_eq!(ring.decrypt(&token_of(&Fernet::generate_key())), Err(DecryptError::WrongKey));
+        let key = Fernet::generate_key();
+        let flipped = forged(&token_of(&key), None, |bytes| bytes[30] ^= 1);
+        assert_eq!(self::ring(&[&key]).decrypt(&flipped), Err(DecryptError::WrongKey));
     }
 
     #[test]
     fn what_no_key_could_open_is_malformed() {
         let key = Fernet::generate_key();
-        let token = Fernet::new(&key).unwrap().encrypt(b"log");
-        for text in ["", "gAAAA", "not a token", &token[..token.len() - 4], &token.replacen('g', "A", 1)] {
-            assert_eq!(ring(&[&key]).decrypt(text), Err(DecryptError::Malformed), "{text}");
+        let ring = ring(&[&key]);
+        let good = token_of(&key);
+        let cut = &good[..good.len() - 4];
+        let wrong_version = forged(&good, Some(&key), |bytes| bytes[0] = 0x81);
+        let no_block = forged(&good, Some(&key), |bytes| bytes.truncate(HEAD));
+        let half_block = forged(&good, Some(&key), |bytes| bytes.truncate(HEAD + 24));
+        let bad_padding = forged(&good, Some(&key), |bytes| bytes.truncate(HEAD + BLOCK));
+        for bad in ["", "=", "no token", "gAAAAA", "é", cut, &wrong_version, &no_block, &half_block, &bad_padding] {
+            assert_eq!(ring.decrypt(bad), Err(DecryptError::Malformed), "{bad}");
         }
     }
 
     #[test]
-    fn fingerprint_is_that_of_the_set_and_debug_shows_no_key() {
+    fn token_opens_whatever_time_it_carries() {
+        let key = Fernet::generate_key();
+        for seconds in [0_u64, 4_102_444_800, u64::MAX] {
+            let token =
+                forged(&token_of(&key), Some(&key), |bytes| bytes[1..9].copy_from_slice(&seconds.to_be_bytes()));
+            assert_eq!(ring(&[&key]).decrypt(&token).unwrap(), PLAIN, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn fingerprint_changes_with_the_set_of_keys_only() {
         let (a, b) = (Fernet::generate_key(), Fernet::generate_key());
-        assert_eq!(ring(&[&a, &b]).fingerprint(), ring(&[&b, &a, &a]).fingerprint());
-        assert_ne!(ring(&[&a]).fingerprint(), ring(&[&a, &b]).fingerprint());
-        assert!(!format!("{:?}", ring(&[&a])).contains(&a));
+        let of = |keys: &[&str]| ring(keys).fingerprint();
+        assert_eq!(of(&[&a, &b]), of(&[&b, &a, &a]));
+        assert_eq!(of(&[&a]), of(&[a.trim_end_matches('=')]));
+        assert_ne!(of(&[&a]), of(&[&b]));
+        assert_ne!(of(&[&a]), of(&[&a, &b]));
+        let fixed = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
+        assert_eq!(of(&[fixed]), "9464620f9539de93", "it is stored: it must not change");
+    }
+
+    #[test]
+    fn ring_needs_keys_and_never_shows_them() {
+        assert_eq!(KeyRing::new(&[]).unwrap_err().kind(), ErrorKind::Config);
+        let key = Fernet::generate_key();
+        let error = KeyRing::new(&[Secret::new(key.as_str()), Secret::new("s3cret")]).unwrap_err();
+        assert_eq!(error.chain(), "key 2 is not a Fernet key");
+        assert_eq!(format!("{:?}", ring(&[&key])), "KeyRing(1 keys)");
     }
 }

@@ -167,6 +167,7 @@ fn locate(flags: &Overrides, environment: &Environment<'_>, cwd: &Path) -> Resul
         (None, Some(variable)) => (cwd.join(variable.value.expose()), variable.origin),
         (None, None) => (cwd.join("etl.toml"), Origin::Default),
     };
+    let path: PathBuf = path.components().collect();
     // A failed look is no absence.
     let there = path.try_exists().map_err(|cause| unreadable(&path, cause))?;
     if there || origin == Origin::Default {
@@ -186,17 +187,6 @@ fn read(path: &Path) -> Result<(Document, PathBuf)> {
     let text = std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause))?;
     let folder = path.parent().unwrap_or(path).canonicalize().map_err(|cause| unreadable(path, cause))?;
     Ok((Document::parse(&path.display().to_string(), text.trim_start_matches('\u{feff}'))?, folder))
-}
-
-/// The key of the simulator: the newest of `FERNET_KEY`, from the environment or `.env`. `None` where it is not set.
-///
-/// # Errors
-/// `Config`: `.env` cannot be read.
-pub fn simulator_key() -> Result<Option<Secret>> {
-    let cwd = std::env::current_dir()
-        .map_err(|cause| Error::new(ErrorKind::Config, "cannot tell the current directory").caused_by(cause))?;
-    let environment = Environment::load(&|name| std::env::var_os(name), &cwd)?;
-    Ok(environment.get("FERNET_KEY")?.map(|variable| variable.value))
 }
 
 impl HoursConfig {

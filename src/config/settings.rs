@@ -91,18 +91,15 @@ pub(super) fn is_table(name: &str) -> bool {
     SETTINGS.iter().any(|setting| setting.table == name)
 }
 
-/// The known key nearest to an unknown one, for the error: `"timezone"`, with its table where that is another one.
+/// The known key nearest to an unknown one, for the error: the same key in another table (`"timezone" in [hours]`), else
+/// the most alike of its own.
 pub(super) fn nearest_key(table: &str, key: &str) -> String {
-    let distance = |setting: &Setting| {
-        let elsewhere = usize::from(setting.table != table);
-        2 * strsim::damerau_levenshtein(setting.key, key) + elsewhere
-    };
-    let Some(nearest) = SETTINGS.iter().min_by_key(|setting| distance(setting)) else { return String::new() };
-    if nearest.table == table {
-        format!("{:?}", nearest.key)
-    } else {
-        format!("{:?} in [{}]", nearest.key, nearest.table)
+    if let Some(elsewhere) = SETTINGS.iter().find(|setting| setting.key == key) {
+        return format!("{key:?} in [{}]", elsewhere.table);
     }
+    let own = SETTINGS.iter().filter(|setting| setting.table == table);
+    own.min_by_key(|setting| strsim::damerau_levenshtein(setting.key, key))
+        .map_or_else(String::new, |nearest| format!("{:?}", nearest.key))
 }
 
 /// What stands nearest to an unknown name at the top level: a table, or a key that belongs into one.
