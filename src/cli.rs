@@ -291,6 +291,9 @@ pub struct SimulateArgs {
     /// Plaintexts in JSON instead of Python's repr
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub json_plain: f64,
+    /// Records of unusual shapes: missing or unusual fields, tuples, huge integers, other alphabets.
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    pub odd: f64,
     /// Requests answered 502 or 504 with an HTML body
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub errors: f64,

@@ -261,8 +261,7 @@ impl Writer {
         let bug = |e| Error::new(ErrorKind::Bug, "cannot encode a segment's directory").caused_by(e);
         let at = HEAD as u64 + self.bytes();
         let pages = u32::try_from(self.lengths.len()).unwrap_or(u32::MAX);
-        let directory =
-            Directory { received: received.as_nanosecond(), lengths: std::mem::take(&mut self.lengths) };
+        let directory = Directory { received: received.as_nanosecond(), lengths: std::mem::take(&mut self.lengths) };
         let directory: Vec<u8> = bincode::serialize(&directory).map_err(bug)?;
         self.put(&directory)?;
         let head = [&MAGIC[..], &at.to_le_bytes(), self.sum.finalize().as_bytes()].concat();

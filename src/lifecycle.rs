@@ -95,22 +95,46 @@ impl Step {
     pub const fn after_a_crash(self) -> AfterACrash {
         let (on_disk, in_store, next_run) = match self {
             Self::SettingsRecorded => ("an empty ledger with the settings", "–", "goes on with them"),
-            Self::GenerationStarted => ("a new generation; an older one that it replaces may still be there", "–", "removes the replaced one"),
+            Self::GenerationStarted => {
+                ("a new generation; an older one that it replaces may still be there", "–", "removes the replaced one")
+            }
             Self::PageJournaled => ("a page that nobody looked at", "–", "decrypts and commits it"),
             Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
-            Self::TokensQuarantined => ("the page, and its odd tokens in the quarantine", "–", "commits the page; the same tokens are quarantined once"),
-            Self::SegmentCommitted => ("records in the write-ahead log, the page still in the journal", "–", "sees that the page is committed"),
-            Self::QuarantineReleased => ("the recovered tokens' page in the journal", "–", "sees that the page is committed"),
-            Self::PartsEncoded => ("bytes and a hash array that no ledger row names", "–", "deletes the stray bytes, seals again"),
+            Self::TokensQuarantined => (
+                "the page, and its odd tokens in the quarantine",
+                "–",
+                "commits the page; the same tokens are quarantined once",
+            ),
+            Self::SegmentCommitted => (
+                "records in the write-ahead log, the page still in the journal",
+                "–",
+                "sees that the page is committed",
+            ),
+            Self::QuarantineReleased => {
+                ("the recovered tokens' page in the journal", "–", "sees that the page is committed")
+            }
+            Self::PartsEncoded => {
+                ("bytes and a hash array that no ledger row names", "–", "deletes the stray bytes, seals again")
+            }
             Self::HoursFrozen => ("intents, and the parts' bytes", "–", "PUTs the same bytes"),
-            Self::PartPut => ("intents, and the parts' bytes", "the part", "PUTs again; 412, HEAD, same content: it was us"),
+            Self::PartPut => {
+                ("intents, and the parts' bytes", "the part", "PUTs again; 412, HEAD, same content: it was us")
+            }
             Self::PartsReceipted => ("receipts; records and pages still there", "the part", "prunes"),
             Self::CreateOnlyProbed => ("receipts, and the store's answer", "the part", "prunes"),
-            Self::HourImported => ("the imported part as a receipt; our parts of the hour thawed", "the foreign part", "drops what it holds, seals the rest as the next part"),
-            Self::RecordsPruned => ("hashes and ledger rows; the page still in the journal", "the part", "removes the page"),
+            Self::HourImported => (
+                "the imported part as a receipt; our parts of the hour thawed",
+                "the foreign part",
+                "drops what it holds, seals the rest as the next part",
+            ),
+            Self::RecordsPruned => {
+                ("hashes and ledger rows; the page still in the journal", "the part", "removes the page")
+            }
             Self::PagesRemoved => ("hashes and ledger rows; bytes in the spool", "the part", "clears the spool"),
             Self::SpoolCleared => ("hashes and ledger rows", "the part", "nothing to do"),
-            Self::LedgerArchived => ("a row in its day's file, perhaps in the head too", "the part", "the head's row counts"),
+            Self::LedgerArchived => {
+                ("a row in its day's file, perhaps in the head too", "the part", "the head's row counts")
+            }
             Self::HashesForgotten => ("the ledger row; the array's file perhaps", "the part", "deletes the stray file"),
             Self::GenerationRemoved => ("a directory *.dead perhaps", "the part", "deletes it"),
         };
@@ -487,7 +511,11 @@ mod tests {
         let hour = H.parse().unwrap();
         assert_eq!(rules().due_at(hour, true, at("05:00:00")), at("06:00:00"), "the hour has a part");
         assert_eq!(rules().due_at(hour, false, at("02:10:00")), at("03:10:00"), "closed before its first record");
-        assert_eq!(rules().due_at(hour, true, at("01:01:00")), at("02:10:00"), "drained while open: not before it closes");
+        assert_eq!(
+            rules().due_at(hour, true, at("01:01:00")),
+            at("02:10:00"),
+            "drained while open: not before it closes"
+        );
     }
 
     #[test]

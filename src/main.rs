@@ -38,11 +38,11 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
 
 /// Sets the log up, and gives the way in which a failure is said: text on a terminal, else JSON lines.
 fn logging(cli: &Cli) -> impl Fn(&Error) + use<> {
-    let json = match cli.log_format {
+    let json = match cli.global.log_format {
         Some(format) => format == LogFormat::Json,
         None => !std::io::stderr().is_terminal(),
     };
-    let level = match (cli.quiet, cli.verbose) {
+    let level = match (cli.global.quiet, cli.global.verbose) {
         (true, _) => Level::ERROR,
         (_, 0) => Level::WARN,
         (_, 1) => Level::INFO,

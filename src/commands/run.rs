@@ -31,7 +31,11 @@ pub fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> 
         let mut source = setup::source(config, client.as_mut())?;
         if args.dry_run {
             let found = pipeline::dry_run(&setup, &mut source)?;
-            if args.json { super::print_json(&found)? } else { super::print(&(found.summary(SystemClock.now()) + "\n"))? }
+            if args.json {
+                super::print_json(&found)?
+            } else {
+                super::print(&(found.summary(SystemClock.now()) + "\n"))?
+            }
             return Ok(0);
         }
         let outcome = pipeline::run(&setup, Some(source), wish);

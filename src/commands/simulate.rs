@@ -16,7 +16,7 @@ pub fn simulate(args: &SimulateArgs, key: Option<&str>) -> Result<u8> {
         if let Some(line) = options.key_line() {
             super::print(&(line + "\n"))?;
         }
-        let written = simulate::write_pages(&options, dir, args.pages)?;
+        let written = simulate::write_pages(&options, dir, u64::from(args.pages.unwrap_or(1)))?;
         let (pages, records) = (plural(written.pages, "page", "pages"), plural(written.records, "record", "records"));
         super::print(&format!("{pages} with {records} in {}\n", dir.display()))?;
         return Ok(0);
@@ -32,8 +32,8 @@ fn options(args: &SimulateArgs, key: Option<Key>) -> Options {
     Options {
         port: args.port,
         seed: args.seed,
-        window: args.window,
-        advance: args.advance,
+        window: u64::from(args.window),
+        advance: u64::from(args.advance),
         start: args.start,
         interval: args.interval,
         records: args.records,

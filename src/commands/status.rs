@@ -31,7 +31,11 @@ pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
     if args.check {
         return check(&status);
     }
-    if args.json { super::print_json(&status)? } else { super::print(&text::status(&status, now))? }
+    if args.json {
+        super::print_json(&status)?
+    } else {
+        super::print(&text::status(&status, now))?
+    }
     Ok(0)
 }
 

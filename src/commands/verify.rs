@@ -31,6 +31,10 @@ pub fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let progress = super::run::bar("parts");
     let found = verifier.verify(&mut |parts| progress.set_position(parts))?;
     progress.finish_and_clear();
-    if args.json { super::print_json(&found)? } else { super::print(&text::verification(&found))? }
+    if args.json {
+        super::print_json(&found)?
+    } else {
+        super::print(&text::verification(&found))?
+    }
     Ok(if found.findings.is_empty() { 0 } else { ErrorKind::Mismatch.exit_code() })
 }

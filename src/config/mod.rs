@@ -189,6 +189,17 @@ fn read(path: &Path) -> Result<(Document, PathBuf)> {
     Ok((Document::parse(&path.display().to_string(), text.trim_start_matches('\u{feff}'))?, folder))
 }
 
+/// The key of the simulator: the newest of `FERNET_KEY`, from the environment or `.env`. `None` where it is not set.
+///
+/// # Errors
+/// `Config`: `.env` cannot be read.
+pub fn simulator_key() -> Result<Option<Secret>> {
+    let cwd = std::env::current_dir()
+        .map_err(|cause| Error::new(ErrorKind::Config, "cannot tell the current directory").caused_by(cause))?;
+    let environment = Environment::load(&|name| std::env::var_os(name), &cwd)?;
+    Ok(environment.get("FERNET_KEY")?.map(|variable| variable.value))
+}
+
 impl HoursConfig {
     fn load(lookup: &Lookup<'_>) -> Result<Self> {
         let zone = lookup.get("hours", "timezone")?;

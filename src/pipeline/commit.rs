@@ -51,7 +51,8 @@ impl Job<'_> {
         let pages = self.split(&segment, decoded)?;
         if pages.is_empty() {
             let what = "no key of the ring opens any token: the key is wrong, or the origin has a new one";
-            let error = Error::new(ErrorKind::Credentials, format!("page {}: {what}", self.state.journal.path(id).display()));
+            let error =
+                Error::new(ErrorKind::Credentials, format!("page {}: {what}", self.state.journal.path(id).display()));
             return self.bear(error.hint("the page waits in the journal; run again with the right key in the ring"));
         }
         if !self.make_ready(&pages)? {

@@ -52,7 +52,8 @@ impl Job<'_> {
         if free < self.setup.min_free {
             let dir = self.state.dir().display();
             let what = format!("only {free} bytes are free at {dir}: less than state.min_free, so nothing is fetched");
-            let error = Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile");
+            let error =
+                Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile");
             self.problems.push(error);
             return Ok(());
         }
@@ -73,7 +74,8 @@ impl Job<'_> {
                 extract::Step::Seen => break,
                 extract::Step::TooMany => {
                     let what = format!("{url}: more than {MAX_LINKED} pages are linked one to the next");
-                    return self.bear(Error::new(ErrorKind::Unavailable, what).hint("look at the source's Link headers"));
+                    return self
+                        .bear(Error::new(ErrorKind::Unavailable, what).hint("look at the source's Link headers"));
                 }
             }
             let journal = &mut self.state.journal;
@@ -148,7 +150,8 @@ impl Job<'_> {
     /// Notes the entity tag of a page that is durable.
     fn note_seen(&self, url: &PageUrl, etag: String) -> Result<()> {
         let seen = SeenPage { url: url.to_string(), etag };
-        let text = serde_json::to_vec(&seen).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a tag").caused_by(e))?;
+        let text =
+            serde_json::to_vec(&seen).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a tag").caused_by(e))?;
         durable::replace_soon(&seen_path(self.state.dir()), &text)
     }
 }

@@ -63,7 +63,13 @@ impl Job<'_> {
         Ok(true)
     }
 
-    fn take_over(&mut self, row: &HourRow, parts: Vec<PartRow>, mut hashes: Vec<ContentHash>, at: Timestamp) -> Result<()> {
+    fn take_over(
+        &mut self,
+        row: &HourRow,
+        parts: Vec<PartRow>,
+        mut hashes: Vec<ContentHash>,
+        at: Timestamp,
+    ) -> Result<()> {
         hashes.sort_unstable();
         hashes.dedup();
         let hashes = self.state.hashes.write(row.hour, row.next_hashes, None, &hashes)?;

@@ -152,7 +152,12 @@ fn make_room(setup: &Setup<'_>, wish: Wish, full: Error, summary: &mut Summary) 
     problems
 }
 
-fn attempt(setup: &Setup<'_>, source: Option<&mut Source<'_>>, wish: Wish, summary: &mut Summary) -> Result<Vec<Error>> {
+fn attempt(
+    setup: &Setup<'_>,
+    source: Option<&mut Source<'_>>,
+    wish: Wish,
+    summary: &mut Summary,
+) -> Result<Vec<Error>> {
     let state = State::open(&setup.state_dir, &setup.settings)?;
     let mut job = Job::new(setup, state, wish, summary);
     job.say_repairs();

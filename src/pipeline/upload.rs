@@ -179,7 +179,8 @@ impl Job<'_> {
         let row = self.state.ledger.row(hour)?;
         let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { return Ok(None) };
         let body = self.state.spool_path(hour, part.part);
-        let part = if seal::is_whole(&body, part)? { part.clone() } else { seal::encode_again(&self.state, &row, part)? };
+        let part =
+            if seal::is_whole(&body, part)? { part.clone() } else { seal::encode_again(&self.state, &row, part)? };
         Ok(Some(Upload { hour, row: part, body }))
     }
 
@@ -268,7 +269,10 @@ impl Job<'_> {
             Ok(CreateOnly::Unknown) => Ok(()),
             Ok(answer) => {
                 if answer == CreateOnly::NotHonoured {
-                    tracing::warn!("{} does not honour create-only PUTs: each is preceded by a look", self.setup.store.place());
+                    tracing::warn!(
+                        "{} does not honour create-only PUTs: each is preceded by a look",
+                        self.setup.store.place()
+                    );
                 }
                 self.state.ledger.record_create_only(answer == CreateOnly::Proven)
             }

@@ -25,7 +25,8 @@ pub fn summary(run: &Summary) -> String {
             ("OBJECT", Align::Left),
         ]);
         for part in run.parts.iter().take(LISTED) {
-            let cells = [part.hour.clone(), part.part.to_string(), count(part.rows), bytes(part.bytes), part.key.clone()];
+            let cells =
+                [part.hour.clone(), part.part.to_string(), count(part.rows), bytes(part.bytes), part.key.clone()];
             table.row(cells.to_vec());
         }
         text.push_str(&table.render());
@@ -41,7 +42,8 @@ pub fn summary(run: &Summary) -> String {
 }
 
 fn received(run: &Summary) -> String {
-    let mut line = format!("received  {}, {}: ", plural(run.pages, "page", "pages"), plural(run.fetched, "log", "logs"));
+    let mut line =
+        format!("received  {}, {}: ", plural(run.pages, "page", "pages"), plural(run.fetched, "log", "logs"));
     let new = if run.new == 0 { "nothing new".to_owned() } else { format!("{} new", count(run.new)) };
     let _ = write!(line, "{new}, {} known", count(run.duplicates));
     if run.late > 0 {

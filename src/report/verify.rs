@@ -87,15 +87,8 @@ impl Verifier<'_> {
     /// # Errors
     /// The store could not be read, or the ledger.
     pub fn verify(&self, each: &mut dyn FnMut(u64)) -> Result<Verification> {
-        let mut found = Verification {
-            schema: 1,
-            hours: 0,
-            parts: 0,
-            rows: 0,
-            bytes: 0,
-            deep: self.deep,
-            findings: Vec::new(),
-        };
+        let mut found =
+            Verification { schema: 1, hours: 0, parts: 0, rows: 0, bytes: 0, deep: self.deep, findings: Vec::new() };
         let mut objects = BTreeMap::new();
         self.store.list(&data_prefix(self.prefix), &mut |key, size| {
             objects.insert(key.to_owned(), size);

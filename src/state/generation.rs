@@ -224,7 +224,8 @@ impl Generation {
     /// # Errors
     /// `State`: damaged. And whatever `each` returns.
     pub fn entries(&self, hour: Hour, after: u64, each: &mut dyn FnMut(LineAt, Entry) -> Result<()>) -> Result<()> {
-        let (from, to) = (record_key(b'i', hour, after.saturating_add(1), 0), record_key(b'i', hour, u64::MAX, u32::MAX));
+        let (from, to) =
+            (record_key(b'i', hour, after.saturating_add(1), 0), record_key(b'i', hour, u64::MAX, u32::MAX));
         let mut at = LineAt { commit: 0, offset: 0 };
         self.scan(&from, &to, &mut |key, value| {
             let commit = key.get(5..13).and_then(|k| k.try_into().ok()).map(u64::from_be_bytes);
@@ -451,7 +452,9 @@ mod tests {
             let mut batch = Batch::default();
             batch.put_records(h, 5, &entries, &lines.concat()).unwrap();
             batch.put_records(hour("2023-03-10T02"), 5, &entries[..1], b"").unwrap();
-            batch.put_commit(5, &CommitRow { segment: 9, pages: 1, received: 3, hours: vec![(h.to_key(), 200)] }).unwrap();
+            batch
+                .put_commit(5, &CommitRow { segment: 9, pages: 1, received: 3, hours: vec![(h.to_key(), 200)] })
+                .unwrap();
             batch.put_meta(&Meta { duplicates: 3, ..Meta::default() }).unwrap();
             generation.write(batch).unwrap();
         }
@@ -460,7 +463,12 @@ mod tests {
         assert_eq!(generation.commits().unwrap()[0].1.segment, 9);
         let mut reader = generation.lines(h);
         let mut found = Vec::new();
-        generation.entries(h, 4, &mut |at, e| { found.push((at, e)); Ok(()) }).unwrap();
+        generation
+            .entries(h, 4, &mut |at, e| {
+                found.push((at, e));
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(found.iter().map(|(_, e)| *e).collect::<Vec<_>>(), entries);
         for (n, (at, e)) in found.into_iter().enumerate().rev() {
             let mut line = Vec::new();

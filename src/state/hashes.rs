@@ -80,13 +80,7 @@ impl HashDir {
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn write(
-        &self,
-        hour: Hour,
-        version: u64,
-        old: Option<&HashArray>,
-        new: &[ContentHash],
-    ) -> Result<HashesRef> {
+    pub fn write(&self, hour: Hour, version: u64, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
         let count = old.map_or(0, |a| a.named.count) + new.len() as u64;
         let named = HashesRef { version, count };
         let path = self.path(hour, version);
@@ -274,9 +268,7 @@ impl HashArray {
 
     fn read_block(&self, number: u64) -> Result<Block> {
         let mut block: Block = Box::new([0; BLOCK]);
-        self.file
-            .read_exact_at(&mut block[..], number * BLOCK as u64)
-            .map_err(|e| damaged(&self.path).caused_by(e))?;
+        self.file.read_exact_at(&mut block[..], number * BLOCK as u64).map_err(|e| damaged(&self.path).caused_by(e))?;
         let (hashes, sum) = block.split_at(PER_BLOCK * HASH);
         if block_sum(&self.seal, number, hashes) == sum { Ok(block) } else { Err(damaged(&self.path)) }
     }
@@ -352,7 +344,14 @@ mod tests {
         let old = hashes.array(hour(), first).unwrap();
         let named = hashes.write(hour(), 2, Some(&old), &sorted(300..1000)).unwrap();
         let mut all = Vec::new();
-        hashes.array(hour(), named).unwrap().for_each(&mut |h| { all.push(h); Ok(()) }).unwrap();
+        hashes
+            .array(hour(), named)
+            .unwrap()
+            .for_each(&mut |h| {
+                all.push(h);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(all, sorted(0..1000));
     }
 

@@ -114,8 +114,11 @@ impl Ledger {
         let head: Head = parse(&path, &text)?;
         if head.format > FORMAT {
             let found = head.format;
-            return Err(Error::new(ErrorKind::State, format!("{} has format {found}, newer than this etl", path.display()))
-                .hint("use the newer etl that wrote it"));
+            return Err(Error::new(
+                ErrorKind::State,
+                format!("{} has format {found}, newer than this etl", path.display()),
+            )
+            .hint("use the newer etl that wrote it"));
         }
         Ok(Some(Self { dir, head, days: BTreeMap::new() }))
     }
@@ -406,7 +409,12 @@ mod tests {
         assert_eq!((ledger.uploaded_records(), ledger.uploaded_parts()), (500, 100));
         freeze_and_receipt(&mut ledger, hour(3), 2);
         let mut seen = Vec::new();
-        ledger.for_each(&mut |row| { seen.push((row.hour, row.parts.len())); Ok(()) }).unwrap();
+        ledger
+            .for_each(&mut |row| {
+                seen.push((row.hour, row.parts.len()));
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(seen.len(), 100);
         assert!(seen.is_sorted());
         assert_eq!(seen[3], (hour(3), 2), "the head's row counts");

@@ -75,8 +75,11 @@ impl State {
 fn check_private(dir: &Path) -> Result<()> {
     let meta = fs::symlink_metadata(dir).map_err(|e| Error::disk("look at", dir, e))?;
     if meta.permissions().mode() & 0o022 != 0 && !meta.is_symlink() {
-        return Err(Error::new(ErrorKind::State, format!("the state directory {} can be written by others", dir.display()))
-            .hint(format!("chmod 700 {}", dir.display())));
+        return Err(Error::new(
+            ErrorKind::State,
+            format!("the state directory {} can be written by others", dir.display()),
+        )
+        .hint(format!("chmod 700 {}", dir.display())));
     }
     Ok(())
 }
@@ -88,8 +91,11 @@ fn open_ledger(dir: &Path, settings: &Settings) -> Result<Ledger> {
     for name in ["journal", "wal", "hashes", "ledger", "quarantine"] {
         let path = dir.join(name);
         if path.is_dir() && !durable::names(&path)?.is_empty() {
-            return Err(Error::new(ErrorKind::State, format!("{} holds state, but its ledger is missing", dir.display()))
-                .hint("restore ledger/ from a backup, or move the directory away and start with a new one"));
+            return Err(Error::new(
+                ErrorKind::State,
+                format!("{} holds state, but its ledger is missing", dir.display()),
+            )
+            .hint("restore ledger/ from a backup, or move the directory away and start with a new one"));
         }
     }
     Ledger::create(dir, settings.clone())

@@ -265,7 +265,8 @@ impl Wal {
     /// # Errors
     /// `State`, naming the path.
     pub fn prune(&mut self, receipted: &[(Hour, u64)]) -> Result<()> {
-        let through: BTreeMap<[u8; 4], u64> = receipted.iter().map(|(hour, through)| (hour.to_key(), *through)).collect();
+        let through: BTreeMap<[u8; 4], u64> =
+            receipted.iter().map(|(hour, through)| (hour.to_key(), *through)).collect();
         let mut batches: BTreeMap<u32, Batch> = BTreeMap::new();
         let mut changed = Vec::new();
         for (commit, entry) in &self.commits {
@@ -306,7 +307,9 @@ impl Wal {
             for (commit, entry) in self.commits.range(after.saturating_add(1)..) {
                 if entry.generation == generation.id {
                     let rows = entry.row.hours.iter().find(|(key, _)| *key == hour.to_key()).map(|(_, n)| *n);
-                    rows.into_iter().for_each(|n| { expected.insert(*commit, n); });
+                    rows.into_iter().for_each(|n| {
+                        expected.insert(*commit, n);
+                    });
                 }
             }
             if expected.is_empty() {
@@ -340,11 +343,13 @@ impl Wal {
     /// # Errors
     /// `State`, naming the path.
     pub fn remove_dead_generations(&mut self) -> Result<()> {
-        let needed: BTreeSet<u32> = self.commits.values().filter(|c| !c.row.hours.is_empty()).map(|c| c.generation).collect();
+        let needed: BTreeSet<u32> =
+            self.commits.values().filter(|c| !c.row.hours.is_empty()).map(|c| c.generation).collect();
         let newest = self.generations.last().map(|g| g.id);
         let dead: BTreeSet<u32> =
             self.generations.iter().map(|g| g.id).filter(|id| !needed.contains(id) && Some(*id) != newest).collect();
-        let rows: Vec<u64> = self.commits.iter().filter(|(_, c)| dead.contains(&c.generation)).map(|(n, _)| *n).collect();
+        let rows: Vec<u64> =
+            self.commits.iter().filter(|(_, c)| dead.contains(&c.generation)).map(|(n, _)| *n).collect();
         if rows.iter().any(|commit| !self.gone.contains(commit)) {
             // A finished segment that is still in the journal would be taken for a new one.
             return Ok(());
@@ -396,7 +401,11 @@ impl Wal {
         self.generations.push(Generation::open(&path, id)?);
         let replaced: BTreeSet<u32> = replaces.iter().copied().collect();
         let gone = std::mem::take(&mut self.gone);
-        gone.into_iter().filter(|commit| self.commits.get(commit).is_some_and(|c| replaced.contains(&c.generation))).collect::<Vec<_>>().into_iter().for_each(|commit| self.forget(commit));
+        gone.into_iter()
+            .filter(|commit| self.commits.get(commit).is_some_and(|c| replaced.contains(&c.generation)))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|commit| self.forget(commit));
         self.commits.values_mut().filter(|c| replaced.contains(&c.generation)).for_each(|c| c.generation = id);
         self.drop_generations(&replaced)
     }
@@ -499,7 +508,8 @@ fn count_hour(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRo
 }
 
 fn free_name(wanted: &Path) -> PathBuf {
-    (0..).map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
+    (0..)
+        .map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
         .find(|path| !path.exists())
         .unwrap_or_else(|| wanted.to_owned())
 }

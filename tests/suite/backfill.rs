@@ -116,7 +116,8 @@ fn parts_are_ordered_by_time_and_cut_at_the_limit() {
     let records: Vec<String> = (0..10).rev().map(|n| record(n, &format!("2023-03-10T01:00:0{n}.000Z"))).collect();
     place.page("pages/1.json", &records);
     place.etl(&["run"]).exits(0);
-    let ids: Vec<Vec<u64>> = place.lake("lake").iter().map(|(_, lines)| lines.iter().map(|l| id(l)).collect()).collect();
+    let ids: Vec<Vec<u64>> =
+        place.lake("lake").iter().map(|(_, lines)| lines.iter().map(|l| id(l)).collect()).collect();
     assert_eq!(ids, [vec![0, 1, 2, 3], vec![4, 5, 6, 7], vec![8, 9]]);
 }
 
@@ -192,6 +193,7 @@ fn verify_names_what_is_missing_changed_and_foreign() {
     std::fs::copy(part(3), part(2)).unwrap();
     std::fs::copy(part(3), part(3).with_file_name("part-00007.ndjson.gz")).unwrap();
     let found = place.etl(&["verify", "--json"]).exits(76).json();
-    let faults: Vec<&str> = found["findings"].as_array().unwrap().iter().map(|f| f["fault"].as_str().unwrap()).collect();
+    let faults: Vec<&str> =
+        found["findings"].as_array().unwrap().iter().map(|f| f["fault"].as_str().unwrap()).collect();
     assert_eq!(faults, ["missing", "changed", "foreign"]);
 }

@@ -88,7 +88,8 @@ fn killed_at_random_moments_s3_holds_each_record_once() {
         options.interval = Duration::from_secs(60);
     });
     let to = format!("s3://{}/{}", at.bucket, unique_prefix("killed"));
-    let mut place = Place::new(&format!("{}endpoint = \"{}\"\nregion = \"{}\"\n", config(&service, &to), at.endpoint, at.region));
+    let mut place =
+        Place::new(&format!("{}endpoint = \"{}\"\nregion = \"{}\"\n", config(&service, &to), at.endpoint, at.region));
     place.set("FERNET_KEY", &service.key);
     place.set("AWS_ACCESS_KEY_ID", &at.key);
     place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
@@ -107,7 +108,8 @@ fn twenty_runs_over_a_sliding_window_put_each_key_once() {
         options.interval = Duration::from_secs(10);
     });
     let to = format!("s3://{}/{}", at.bucket, unique_prefix("window"));
-    let mut place = Place::new(&format!("{}endpoint = \"{}\"\nregion = \"{}\"\n", config(&service, &to), at.endpoint, at.region));
+    let mut place =
+        Place::new(&format!("{}endpoint = \"{}\"\nregion = \"{}\"\n", config(&service, &to), at.endpoint, at.region));
     place.set("FERNET_KEY", &service.key);
     place.set("AWS_ACCESS_KEY_ID", &at.key);
     place.set("AWS_SECRET_ACCESS_KEY", &at.secret);

@@ -34,7 +34,11 @@ fn source_that_is_down_loses_nothing_and_the_next_run_goes_on() {
     ] {
         origin.script(vec![answer.clone()]);
         let ran = place.etl(&["run"]).exits(75);
-        assert!(ran.err.contains(&origin.url) && ran.err.to_lowercase().contains(&says.to_lowercase()), "{answer:?}: {}", ran.err);
+        assert!(
+            ran.err.contains(&origin.url) && ran.err.to_lowercase().contains(&says.to_lowercase()),
+            "{answer:?}: {}",
+            ran.err
+        );
         assert_eq!(place.status()["last_run"]["exit"], 75);
         assert_eq!(place.status()["journal"]["pages"], 0);
     }
@@ -89,7 +93,10 @@ fn wrong_key_leaves_the_pages_in_the_journal_until_the_right_one_comes() {
         let ran = place.etl(&["run"]).exits(77);
         assert!(!ran.err.contains(&right), "no key in the log");
         let status = place.status();
-        assert_eq!((&status["journal"]["pages"], &status["journal"]["uncommitted"]), (&Value::from(pages), &Value::from(pages)));
+        assert_eq!(
+            (&status["journal"]["pages"], &status["journal"]["uncommitted"]),
+            (&Value::from(pages), &Value::from(pages))
+        );
         assert_eq!(status["quarantine"]["count"], 0);
     }
     place.set("FERNET_KEY", &right);

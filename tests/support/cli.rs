@@ -52,8 +52,7 @@ impl Place {
     /// A place whose `etl.toml` is `config`.
     pub fn new(config: &str) -> Self {
         let key = Fernet::generate_key();
-        let place =
-            Self { dir: tempfile::tempdir().unwrap(), env: vec![("FERNET_KEY".into(), key.clone())], key };
+        let place = Self { dir: tempfile::tempdir().unwrap(), env: vec![("FERNET_KEY".into(), key.clone())], key };
         place.configure(config);
         place
     }

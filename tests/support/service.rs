@@ -30,7 +30,8 @@ impl Service {
         let (lines, ready) = mpsc::channel();
         let should_stop = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            serve(&options, &|| should_stop.load(Ordering::SeqCst), &mut |line| drop(lines.send(line.to_owned()))).unwrap();
+            serve(&options, &|| should_stop.load(Ordering::SeqCst), &mut |line| drop(lines.send(line.to_owned())))
+                .unwrap();
         });
         let url = ready.iter().find_map(|line| Some(line.strip_prefix("listening on ")?.to_owned())).unwrap();
         Self { url, key, truth, stop, thread: Some(thread), _dir: dir }
