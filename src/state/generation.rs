@@ -421,7 +421,7 @@ mod tests {
         let bytes = bincode::serialize(&Entry::new(ContentHash([0xab; 16]), at, 213)).unwrap();
         let expected = "abababababababababababababababab\
                         5b8c0a6400000000\
-                        80b4c130\
+                        80b0c130\
                         d5000000";
         assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
         assert_eq!(bytes.len(), ENTRY);
