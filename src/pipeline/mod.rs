@@ -158,6 +158,7 @@ fn attempt(
     wish: Wish,
     summary: &mut Summary,
 ) -> Result<Vec<Error>> {
+    status::prepare(&setup.state_dir, setup.clock.now())?;
     let state = State::open(&setup.state_dir, &setup.settings)?;
     let mut job = Job::new(setup, state, wish, summary);
     job.say_repairs();

@@ -215,6 +215,19 @@ fn path(dir: &Path) -> PathBuf {
     dir.join("status.json")
 }
 
+/// Makes sure that a new state directory has a status before it has anything else: a missing one is damage.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
+    let path = path(dir);
+    if path.exists() || dir.join("ledger").exists() {
+        return Ok(());
+    }
+    durable::make_dir(dir)?;
+    replace(&path, &Status::empty(now))
+}
+
 /// Writes `status.json` as a run goes on.
 #[derive(Debug)]
 pub struct Writer {

@@ -147,10 +147,11 @@ fn source_that_refuses_the_credentials_is_77() {
 
 #[test]
 fn second_run_at_once_is_told_that_one_is_at_work() {
-    let origin = Origin::start(vec![Answer::Stall(Duration::from_millis(1500))]);
+    let origin = Origin::start(vec![Answer::Stall(Duration::from_secs(4))]);
     let place = place(&origin);
+    place.configure(&config(&origin, "").replace("\"2s\"", "\"30s\""));
     let mut first = place.spawn(&["run"]);
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while place.status()["running"] != true {
         assert!(Instant::now() < deadline, "the first run never started");
     }
