@@ -11,6 +11,8 @@ mod crash;
 mod fixtures;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
+#[path = "suite/signals.rs"]
+mod signals;
 #[path = "suite/source.rs"]
 mod source;
 mod support;

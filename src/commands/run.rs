@@ -6,8 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::setup;
 use crate::cli::{ReplayArgs, RunArgs};
-use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{Config, SourceLocation};
+use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::pipeline::{self, Outcome, Progress, Wish};
 use crate::report::text;
@@ -58,7 +58,9 @@ pub fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Resul
     let bar = bar("logs");
     let progress = |progress| show(&bar, progress);
     let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
-    let outcome = pipeline::run(&setup, None, Wish { drain: false, quarantine: args.quarantine });
+    // A backfill does not wait, and neither does its replay.
+    let drain = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
+    let outcome = pipeline::run(&setup, None, Wish { drain, quarantine: args.quarantine });
     bar.finish_and_clear();
     tell(&outcome, args.json, say)?;
     Ok(code(&outcome, &stop))
@@ -67,7 +69,7 @@ pub fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Resul
 fn tell(outcome: &Outcome, json: bool, say: &dyn Fn(&Error)) -> Result<()> {
     outcome.problems.iter().for_each(say);
     // A run that never got to work has nothing to sum up.
-    if outcome.problems.iter().any(|problem| problem.kind() == ErrorKind::Busy) {
+    if !outcome.began {
         return Ok(());
     }
     if json { super::print_json(&outcome.summary) } else { super::print(&text::summary(&outcome.summary)) }

@@ -123,6 +123,7 @@ impl Job<'_> {
 
     fn reject(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<()> {
         let reason = decoded.into_iter().find_map(Result::err);
+        super::fetch::forget_seen(self.state.dir())?;
         let path = self.state.journal.reject(segment.id)?;
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         self.bear(rejected(&path, &reason))

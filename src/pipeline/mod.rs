@@ -97,6 +97,8 @@ pub struct Wish {
 pub struct Outcome {
     /// What it did.
     pub summary: Summary,
+    /// Whether it got as far as to work: it had the lock, and a state directory that it could use.
+    pub began: bool,
     /// What went wrong. Empty: nothing.
     pub problems: Vec<Error>,
 }
@@ -126,7 +128,7 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Out
     }
     problems.sort_by_key(Error::kind);
     summary.seconds = started.elapsed().as_secs_f64();
-    let outcome = Outcome { summary, problems };
+    let outcome = Outcome { began: summary.began, summary, problems };
     if let Some(error) = status::note_end(&setup.state_dir, setup.clock.now(), &outcome) {
         tracing::debug!("cannot note the end of the run: {}", error.chain());
     }
@@ -160,6 +162,7 @@ fn attempt(
 ) -> Result<Vec<Error>> {
     status::prepare(&setup.state_dir, setup.clock.now())?;
     let state = State::open(&setup.state_dir, &setup.settings)?;
+    summary.began = true;
     let mut job = Job::new(setup, state, wish, summary);
     job.say_repairs();
     let worked = job.work(source);
@@ -220,8 +223,9 @@ impl<'a> Job<'a> {
         self.is_backfill = matches!(source, Some(Source::Files { .. }));
         self.commit_journal()?;
         self.retry_quarantine()?;
-        // A backfill has all its pages before its hours are sealed: what an interrupted one left waits for the rest.
-        if !self.is_backfill {
+        self.upload_left()?;
+        // Where everything is sealed at the end, what an interrupted run left waits for the rest: one part, not two.
+        if source.is_none() || !(self.is_backfill || self.drain) {
             self.seal_and_upload()?;
         }
         if let Some(source) = source {

@@ -48,6 +48,9 @@ pub struct Summary {
     pub seconds: f64,
     /// The parts that got their receipt: the newest few hundred.
     pub parts: Vec<UploadedPart>,
+    /// Whether the run got as far as to work.
+    #[serde(skip)]
+    pub(super) began: bool,
 }
 
 /// More parts than these are counted and not listed.
@@ -70,6 +73,7 @@ impl Default for Summary {
             pending_hours: 0,
             seconds: 0.0,
             parts: Vec::new(),
+            began: false,
         }
     }
 }

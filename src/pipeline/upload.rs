@@ -48,10 +48,14 @@ impl Upload {
 }
 
 impl Job<'_> {
-    /// Uploads what an earlier run left, then seals, uploads and prunes all that is due.
-    pub(super) fn seal_and_upload(&mut self) -> Result<()> {
+    /// Uploads the parts that an earlier run left.
+    pub(super) fn upload_left(&mut self) -> Result<()> {
         let left = self.state.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour).collect();
-        self.upload(left)?;
+        self.upload(left)
+    }
+
+    /// Seals, uploads and prunes all that is due.
+    pub(super) fn seal_and_upload(&mut self) -> Result<()> {
         for _ in 0..IMPORTS {
             let due = self.due_hours()?;
             let hours = due.len() as u64;

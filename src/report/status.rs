@@ -276,8 +276,7 @@ fn replace(path: &Path, status: &Status) -> Result<()> {
 /// Notes how a run ended. Gives the error where that was not possible: the run itself is over and stands.
 #[must_use]
 pub fn note_end(dir: &Path, now: Timestamp, outcome: &Outcome) -> Option<Error> {
-    let busy = outcome.problems.iter().any(|problem| problem.kind() == ErrorKind::Busy);
-    if busy || !path(dir).exists() {
+    if !outcome.began {
         return None;
     }
     note(dir, now, outcome).err()
