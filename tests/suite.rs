@@ -1,6 +1,8 @@
 //! The integration tests: one binary, one module for each subject.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
 )]
 

@@ -6,7 +6,7 @@
 //! ```
 //! A crash anywhere leaves what the step's row in the crash table says ([`crate::lifecycle::Step`]), and `settle` is what
 //! the next run begins with: there is no recovery beside the normal path. A failure that concerns one page, one hour or one end
-//! (source, store) is kept in [`Job::problems`] and costs only that; only a failing disk or state ends a run early.
+//! (source, store) is kept for the outcome and costs only that; only a failing disk or state ends a run early.
 
 mod commit;
 mod dry_run;

@@ -3,7 +3,7 @@
 //! Reading is on `serde_json`, which checks the grammar; numbers and nested containers are taken as their text, so that
 //! integers of any size stay exact and the recursion is ours to limit. Writing is byte for byte
 //! `json.dumps(x, separators=(",", ":"))`; with the keys of every dict sorted by their bytes the same text is the
-//! canonical form (see [`super::canonical`]). Pure.
+//! canonical form (see `canonical`). Pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -185,7 +185,7 @@ pub fn write(value: &Value<'_>, out: &mut Vec<u8>) {
     Writer { out, order: None }.value(value);
 }
 
-/// Writes the dict of `fields`, as [`write`] does.
+/// Writes the dict of `fields`, as [`write()`] does.
 pub fn write_fields(fields: &[(Cow<'_, str>, Value<'_>)], out: &mut Vec<u8>) {
     Writer { out, order: None }.dict(fields);
 }

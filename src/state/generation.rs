@@ -162,6 +162,9 @@ fn record_key(kind: u8, hour: Hour, commit: u64, piece: u32) -> [u8; 17] {
     key
 }
 
+/// Takes a key and its value.
+type EachPair<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
 /// An open generation.
 #[derive(Debug)]
 pub struct Generation {
@@ -272,7 +275,7 @@ impl Generation {
         guarded(&self.dir, || self.db.get(key))
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    fn scan(&self, from: &[u8], to: &[u8], each: &mut EachPair<'_>) -> Result<()> {
         let range = (Bound::Included(from), Bound::Included(to));
         let mut found = self.db.range::<&[u8], _>(range);
         while let Some((key, value)) = guarded(&self.dir, || found.next().transpose())? {
