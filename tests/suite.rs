@@ -11,6 +11,8 @@ mod backfill;
 #[path = "suite/crash.rs"]
 mod crash;
 mod fixtures;
+#[path = "suite/readme.rs"]
+mod readme;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
 #[path = "suite/signals.rs"]

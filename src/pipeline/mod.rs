@@ -109,6 +109,11 @@ impl Outcome {
     pub fn exit_code(&self) -> u8 {
         self.problems.first().map_or(0, |problem| problem.kind().exit_code())
     }
+
+    fn note(&self, setup: &Setup<'_>) -> Option<Error> {
+        let (now, so_far) = (setup.clock.now(), so_far(&self.summary));
+        status::note_end(&setup.state_dir, now, self.exit_code(), so_far, &self.problems)
+    }
 }
 
 /// Fetches, commits, seals, uploads, prunes; `source` is `None` for a replay.
@@ -129,7 +134,9 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Out
     problems.sort_by_key(Error::kind);
     summary.seconds = started.elapsed().as_secs_f64();
     let outcome = Outcome { began: summary.began, summary, problems };
-    if let Some(error) = status::note_end(&setup.state_dir, setup.clock.now(), &outcome) {
+    if outcome.began
+        && let Some(error) = outcome.note(setup)
+    {
         tracing::debug!("cannot note the end of the run: {}", error.chain());
     }
     outcome
@@ -274,18 +281,18 @@ impl<'a> Job<'a> {
     fn note_status(&mut self, now: bool) -> Result<()> {
         if now || self.status.is_stale(Duration::from_millis(50)) {
             let at = self.now();
-            let so_far = self.so_far();
+            let so_far = so_far(self.summary);
             self.status.write(&mut self.state, &self.setup.closing, &so_far, at)?;
         }
         Ok(())
     }
+}
 
-    fn so_far(&self) -> status::RunSoFar {
-        status::RunSoFar {
-            fetched: self.summary.fetched,
-            new: self.summary.new,
-            duplicates: self.summary.duplicates,
-            quarantined: self.summary.quarantined,
-        }
+const fn so_far(summary: &Summary) -> status::RunSoFar {
+    status::RunSoFar {
+        fetched: summary.fetched,
+        new: summary.new,
+        duplicates: summary.duplicates,
+        quarantined: summary.quarantined,
     }
 }

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::lifecycle::{ClosingRules, HourRow, PartStage};
-use crate::pipeline::Outcome;
 use crate::state::{Lock, SHOWN, State, durable};
 
 /// The shape of `etl status --json`. Additions are free; what is here stays.
@@ -275,29 +274,17 @@ fn replace(path: &Path, status: &Status) -> Result<()> {
 
 /// Notes how a run ended. Gives the error where that was not possible: the run itself is over and stands.
 #[must_use]
-pub fn note_end(dir: &Path, now: Timestamp, outcome: &Outcome) -> Option<Error> {
-    if !outcome.began {
-        return None;
-    }
-    note(dir, now, outcome).err()
-}
-
-fn note(dir: &Path, now: Timestamp, outcome: &Outcome) -> Result<()> {
-    let mut status = read(dir, now)?;
-    status.running = false;
-    if let Some(run) = &mut status.last_run {
-        run.ended = Some(now);
-        run.exit = Some(outcome.exit_code());
-        run.problems = outcome.problems.iter().map(Error::chain).collect();
-        let summary = &outcome.summary;
-        run.so_far = RunSoFar {
-            fetched: summary.fetched,
-            new: summary.new,
-            duplicates: summary.duplicates,
-            quarantined: summary.quarantined,
-        };
-    }
-    replace(&path(dir), &status)
+pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems: &[Error]) -> Option<Error> {
+    let note = || {
+        let mut status = read(dir, now)?;
+        status.running = false;
+        if let Some(run) = &mut status.last_run {
+            (run.ended, run.exit, run.so_far) = (Some(now), Some(exit), so_far);
+            run.problems = problems.iter().map(Error::chain).collect();
+        }
+        replace(&path(dir), &status)
+    };
+    note().err()
 }
 
 /// The status of an open state directory.
