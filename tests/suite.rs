@@ -11,6 +11,8 @@ mod backfill;
 #[path = "suite/crash.rs"]
 mod crash;
 mod fixtures;
+#[path = "suite/full_disk.rs"]
+mod full_disk;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/s3_store.rs"]
