@@ -18,7 +18,7 @@ mod upload;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,6 +26,7 @@ pub use dry_run::{DryRun, dry_run};
 pub use fetch::Source;
 pub use summary::{Summary, UploadedPart};
 
+use crate::archive::Archive;
 use crate::bucket::Buckets;
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
@@ -60,6 +61,8 @@ pub struct Setup<'a> {
     pub prefix: String,
     /// Where the parts go.
     pub store: Box<dyn ObjectStore>,
+    /// Where originals are kept on this machine; `None`: nowhere.
+    pub archive: Option<Archive>,
     /// How many parts go there at once.
     pub uploads: usize,
     /// The time.
@@ -269,6 +272,9 @@ impl<'a> Job<'a> {
         if self.summary.uploaded_parts > 0 {
             let before = self.now().checked_sub(self.setup.dedup_window).unwrap_or(Timestamp::MIN);
             self.state.forget_hashes(before)?;
+            if let Some(archive) = &self.setup.archive {
+                self.problems.extend(archive.prune(SystemTime::now()).err());
+            }
             let wal = &self.state.wal;
             self.state.ledger.archive(|hour| wal.has_pending(hour))?;
         }

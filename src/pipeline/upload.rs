@@ -211,6 +211,7 @@ impl Job<'_> {
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
                 Ok(Outcome::Uploaded { etag, sha256, size, .. }) => {
+                    self.archive(upload);
                     let at = self.now();
                     let receipt = Event::Receipted { part: upload.row.part, sha256, bytes: size, etag, at };
                     receipts.push((upload.hour, receipt));
@@ -227,6 +228,14 @@ impl Job<'_> {
         ));
         self.note_status(false)?;
         in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))
+    }
+
+    /// Keeps the originals where that is wished for. A copy: that it failed is said, and costs nothing else.
+    fn archive(&mut self, upload: &Upload) {
+        if let Some(archive) = &self.setup.archive {
+            let kept = archive.keep(upload.hour, upload.row.part, &upload.body, &self.setup.decoder.compactor);
+            self.problems.extend(kept.err());
+        }
     }
 
     /// A foreign object has the key of a part: if it is a part of ours (a lost state directory, a second machine), it is
