@@ -269,6 +269,7 @@ impl<'a> Job<'a> {
 
     fn keep_house(&mut self) -> Result<()> {
         self.state.prune()?;
+        self.state.wal.tidy()?;
         if self.summary.uploaded_parts > 0 {
             let before = self.now().checked_sub(self.setup.dedup_window).unwrap_or(Timestamp::MIN);
             self.state.forget_hashes(before)?;

@@ -360,6 +360,14 @@ impl Wal {
         self.drop_generations(&dead)
     }
 
+    /// Replaces the newest generation, too, where it is mostly dead: between runs the log stays small.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn tidy(&mut self) -> Result<()> {
+        if self.is_mostly_dead() { self.start_anew() } else { Ok(()) }
+    }
+
     fn forget(&mut self, commit: u64) {
         self.gone.remove(&commit);
         if let Some(entry) = self.commits.remove(&commit) {
@@ -372,16 +380,19 @@ impl Wal {
         let Some(newest) = self.generations.last() else {
             return self.start(&[]);
         };
-        let size = newest.disk_bytes();
+        if newest.disk_bytes() > FULL && !self.is_mostly_dead() { self.start(&[]) } else { self.tidy() }
+    }
+
+    fn is_mostly_dead(&self) -> bool {
+        let size: u64 = self.generations.iter().map(Generation::disk_bytes).sum();
         let pending: u64 = self.pending.values().map(|p| p.records).sum::<u64>() * RECORD;
-        if size > WORTH_REPLACING && pending < size / 4 {
-            let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
-            self.start(&all)
-        } else if size > FULL {
-            self.start(&[])
-        } else {
-            Ok(())
-        }
+        size > WORTH_REPLACING && pending < size / 4
+    }
+
+    /// Starts a generation that replaces all others.
+    fn start_anew(&mut self) -> Result<()> {
+        let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
+        self.start(&all)
     }
 
     /// Starts a generation that takes over the pending records of those that it replaces.
