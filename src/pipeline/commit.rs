@@ -72,6 +72,7 @@ impl Job<'_> {
         let late = self.count_late(&news, received);
         self.state.wal.commit(segment.id, received, &news.records, news.duplicates)?;
         self.buckets.shrink();
+        self.state.wal.rest();
         self.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
         self.summary.new += news.count();
         self.summary.duplicates += news.duplicates;

@@ -127,6 +127,7 @@ impl State {
             receipted.push((hour, self.ledger.row(hour)?.receipted));
         }
         self.wal.prune(&receipted)?;
+        self.wal.rest();
         self.remove_finished_pages()?;
         self.clear_spool()?;
         self.wal.remove_dead_generations()

@@ -20,7 +20,7 @@ use crate::journal::SegmentId;
 use crate::lifecycle::{Step, durable_step};
 
 /// A generation beyond this size on disk is full: the next commit starts another.
-const FULL: u64 = 256 << 20;
+const FULL: u64 = 32 << 20;
 /// A generation beyond this size is replaced once it is mostly dead.
 const WORTH_REPLACING: u64 = 6 << 20;
 /// About what a pending record takes in a generation, to judge what is dead.
@@ -335,7 +335,13 @@ impl Wal {
     /// # Errors
     /// `Bug`: there is no such generation.
     pub fn lines(&self, generation: u32, hour: Hour) -> Result<LineReader<'_>> {
-        Ok(self.generation(generation)?.lines(hour))
+        self.generation(generation)?.lines(hour)
+    }
+
+    /// Lets go of the memory of all generations but the newest.
+    pub fn rest(&self) {
+        let older = self.generations.len().saturating_sub(1);
+        self.generations.iter().take(older).for_each(Generation::rest);
     }
 
     /// Removes generations of which no record is pending, but for the newest.
@@ -492,7 +498,7 @@ fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
 }
 
 fn read_commit(from: &Generation, hour: Hour, commit: u64) -> Result<NewRecords> {
-    let (mut records, mut reader) = (NewRecords::default(), from.lines(hour));
+    let (mut records, mut reader) = (NewRecords::default(), from.lines(hour)?);
     from.entries(hour, commit - 1, &mut |at, entry| {
         if at.commit == commit {
             reader.read(at, entry.length, &mut records.lines)?;
