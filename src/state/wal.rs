@@ -20,7 +20,7 @@ use crate::journal::SegmentId;
 use crate::lifecycle::{Step, durable_step};
 
 /// A generation beyond this size on disk is full: the next commit starts another.
-const FULL: u64 = 32 << 20;
+const FULL: u64 = 16 << 20;
 /// A generation beyond this size is replaced once it is mostly dead.
 const WORTH_REPLACING: u64 = 6 << 20;
 /// About what a pending record takes in a generation, to judge what is dead.
