@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::durable;
 use super::generation::{Batch, CommitRow, Entry, Generation, LineAt, LineReader, Meta};
+use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::journal::SegmentId;
@@ -104,7 +105,7 @@ impl Wal {
             Err(Some(e)) if !super::generation::is_damage(&e) => return Err(e),
             Err(_) => {
                 let aside = free_name(&path.with_added_extension("corrupt"));
-                durable::rename(&path, &aside)?;
+                durable_step(Step::GenerationSetAside, || durable::rename(&path, &aside))?;
                 durable::remove(&condemned)?;
                 repairs.push(format!(
                     "the write-ahead log {} is damaged: set aside as {}, filled anew from the journal",
@@ -374,10 +375,10 @@ impl Wal {
         };
         let size = newest.disk_bytes();
         let pending: u64 = self.pending.values().map(|p| p.records).sum::<u64>() * RECORD;
-        if size > WORTH_REPLACING && pending < size / 4 {
+        if size > crash::threshold("ETL_WORTH_REPLACING", WORTH_REPLACING) && pending < size / 4 {
             let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
             self.start(&all)
-        } else if size > FULL {
+        } else if size > crash::threshold("ETL_FULL", FULL) {
             self.start(&[])
         } else {
             Ok(())
