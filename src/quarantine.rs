@@ -156,7 +156,7 @@ impl Quarantine {
     /// # Errors
     /// `State`, naming the path.
     pub fn record_ring(&self, ring: &str) -> Result<()> {
-        durable::replace(&self.dir.join("ring"), ring.as_bytes())
+        durable_step(Step::RingRecorded, || durable::replace(&self.dir.join("ring"), ring.as_bytes()))
     }
 
     fn replace(&mut self, segment: u64, tokens: &[OddToken]) -> Result<()> {

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::lifecycle::{HourRow, PartRow};
+use crate::lifecycle::{HourRow, PartRow, Step, durable_step};
 use crate::record::ContentHash;
 use crate::state::durable::{self, Unfinished};
 use crate::state::{Entry, HashArray, LineAt, LineReader, State};
@@ -213,7 +213,7 @@ fn write_part(path: &Path, part: u32, records: &[Located], lines: &mut Lines<'_>
     let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
     inner.flush().map_err(disk)?;
     drop(inner);
-    spooled.publish(path)?;
+    durable_step(Step::PartSpooled, || spooled.publish(path))?;
     Ok(EncodedPart {
         part,
         rows: records.len() as u64,

@@ -21,4 +21,6 @@ mod s3_store;
 mod signals;
 #[path = "suite/source.rs"]
 mod source;
+#[path = "suite/steps.rs"]
+mod steps;
 mod support;

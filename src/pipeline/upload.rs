@@ -127,8 +127,6 @@ impl Job<'_> {
     }
 
     fn freeze_all(&mut self, events: Vec<(Hour, Event)>) -> Result<Vec<Hour>> {
-        // Passed when the spool and the arrays of the whole batch are durable.
-        durable_step(Step::PartsEncoded, || Ok(()))?;
         let hours: Vec<Hour> = events.iter().map(|(hour, _)| *hour).collect();
         let parts = events.iter().map(|(_, event)| match event {
             Event::Frozen { parts, .. } => parts.len() as u64,

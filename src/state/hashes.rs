@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use super::durable::{self, Unfinished};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::lifecycle::HashesRef;
+use crate::lifecycle::{HashesRef, Step, durable_step};
 use crate::record::ContentHash;
 
 const BLOCK: usize = 4096;
@@ -95,7 +95,7 @@ impl HashDir {
         };
         merge(old, new, &mut |hash| out.push(hash))?;
         out.finish()?;
-        unfinished.publish(&path)?;
+        durable_step(Step::HashesWritten, || unfinished.publish(&path))?;
         Ok(named)
     }
 

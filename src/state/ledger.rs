@@ -275,7 +275,8 @@ impl Ledger {
         let mut day = self.day(date)?.clone();
         day.extend(rows.into_iter().map(|row| (row.hour, row)));
         let rows: Vec<&HourRow> = day.values().collect();
-        durable::replace(&path, &encode(&rows)?)?;
+        let text = encode(&rows)?;
+        durable_step(Step::DayArchived, || durable::replace(&path, &text))?;
         self.days.insert(date, day);
         Ok(())
     }

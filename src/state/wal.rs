@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::durable;
 use super::generation::{Batch, CommitRow, Entry, Generation, LineAt, LineReader, Meta};
+use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::journal::SegmentId;
@@ -104,7 +105,7 @@ impl Wal {
             Err(Some(e)) if !super::generation::is_damage(&e) => return Err(e),
             Err(_) => {
                 let aside = free_name(&path.with_added_extension("corrupt"));
-                durable::rename(&path, &aside)?;
+                durable_step(Step::GenerationSetAside, || durable::rename(&path, &aside))?;
                 durable::remove(&condemned)?;
                 repairs.push(format!(
                     "the write-ahead log {} is damaged: set aside as {}, filled anew from the journal",
@@ -386,13 +387,17 @@ impl Wal {
         let Some(newest) = self.generations.last() else {
             return self.start(&[]);
         };
-        if newest.disk_bytes() > FULL && !self.is_mostly_dead() { self.start(&[]) } else { self.tidy() }
+        if newest.disk_bytes() > crash::threshold("ETL_FULL", FULL) && !self.is_mostly_dead() {
+            self.start(&[])
+        } else {
+            self.tidy()
+        }
     }
 
     fn is_mostly_dead(&self) -> bool {
         let size: u64 = self.generations.iter().map(Generation::disk_bytes).sum();
         let pending: u64 = self.pending.values().map(|p| p.records).sum::<u64>() * RECORD;
-        size > WORTH_REPLACING && pending < size / 4
+        size > crash::threshold("ETL_WORTH_REPLACING", WORTH_REPLACING) && pending < size / 4
     }
 
     /// Starts a generation that replaces all others.

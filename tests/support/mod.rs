@@ -2,6 +2,8 @@
 
 pub mod cli;
 pub mod origin;
+#[cfg(feature = "failpoints")]
+pub mod proxy;
 pub mod service;
 mod weed;
 
