@@ -287,6 +287,11 @@ impl Job<'_> {
     /// Keeps a failure of the store. One that every other call would meet as well ends the talk with it for this run.
     pub(super) fn store_failed(&mut self, error: Error) -> Result<()> {
         self.store_is_down |= error.kind() != ErrorKind::Mismatch;
+        // A lake on a disk that fails is a store that fails; only a full disk concerns the state directory too.
+        if error.kind() == ErrorKind::State && !error.is_disk_full() {
+            self.problems.push(error);
+            return Ok(());
+        }
         self.bear(error)
     }
 }

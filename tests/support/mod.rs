@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod origin;
 pub mod service;
+pub mod state_dir;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};
