@@ -98,7 +98,8 @@ impl Everything {
     }
 }
 
-fn config(origin: &Origin) -> String {
+/// The configuration of every place here, with this source.
+pub fn config(origin: &Origin) -> String {
     format!(
         "[source]\nurl = \"{}\"\nretries = 0\n[hours]\nlate_hold = \"24h\"\n[load]\nto = \"file:lake\"\n",
         origin.url
