@@ -283,6 +283,8 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// The parts without a receipt can never get one as they are: their records are unsealed again.
+    Thawed,
     /// All unsealed records up to a commit turned out to be in parts already (after an import).
     Absorbed {
         /// The newest commit among them.
@@ -331,12 +333,12 @@ impl HourRow {
 
     /// The transition table.
     ///
-    /// | row       | `Frozen` | `Receipted` | `Imported` | `Absorbed` | `Forgotten` |
-    /// |-----------|----------|-------------|------------|------------|-------------|
-    /// | no parts  | sealing  | –           | uploaded   | –          | –           |
-    /// | sealing   | –        | sealing; with the last one uploaded | uploaded | – | – |
-    /// | uploaded  | sealing (late records) | – | uploaded | uploaded | forgotten   |
-    /// | forgotten | –        | –           | uploaded   | –          | –           |
+    /// | row       | `Frozen` | `Receipted` | `Imported` | `Thawed` | `Absorbed` | `Forgotten` |
+    /// |-----------|----------|-------------|------------|----------|------------|-------------|
+    /// | no parts  | sealing  | –           | uploaded   | –        | –          | –           |
+    /// | sealing   | –        | sealing; with the last one uploaded | uploaded | no parts, forgotten | – | – |
+    /// | uploaded  | sealing (late records) | – | uploaded | – | uploaded | forgotten   |
+    /// | forgotten | –        | –           | uploaded   | –        | –          | –           |
     ///
     /// # Errors
     /// `Bug` for what the table does not list.
@@ -347,6 +349,7 @@ impl HourRow {
             }
             Event::Receipted { part, sha256, bytes, etag, at } => self.receipt(part, sha256, bytes, etag, at)?,
             Event::Imported { parts, hashes, at } => self.import(parts, hashes, at),
+            Event::Thawed if self.is_sealing() => self.thaw(),
             Event::Absorbed { through } if !self.is_sealing() && self.hashes.is_some() && through > self.frozen => {
                 (self.frozen, self.receipted) = (through, through);
             }
@@ -386,6 +389,12 @@ impl HourRow {
         self.parts = parts;
         self.last_receipt = Some(at);
         self.take_hashes(hashes);
+    }
+
+    fn thaw(&mut self) {
+        self.parts.retain(|part| part.stage == PartStage::Uploaded);
+        self.frozen = self.receipted;
+        self.hashes = None;
     }
 
     const fn take_hashes(&mut self, hashes: HashesRef) {
@@ -524,6 +533,15 @@ mod tests {
         let row = row.apply(Event::Imported { parts: vec![theirs], hashes, at: at("03:00:00") }).unwrap();
         assert_eq!((row.frozen, row.receipted, row.is_sealing(), row.next_hashes), (0, 0, false, 9));
         assert!(row.apply(frozen(9, vec![part(1, 9, 8)])).is_ok());
+    }
+
+    #[test]
+    fn thawed_hour_keeps_its_receipts_and_needs_its_hashes_from_the_store() {
+        let row = row().apply(frozen(7, vec![part(0, 7, 10)])).unwrap().apply(receipted(0)).unwrap();
+        assert!(row.clone().apply(Event::Thawed).is_err(), "nothing to thaw");
+        let row = row.apply(frozen(9, vec![part(1, 9, 4), part(2, 9, 4)])).unwrap().apply(receipted(1)).unwrap();
+        let row = row.apply(Event::Thawed).unwrap();
+        assert_eq!((row.frozen, row.parts.len(), row.is_sealing(), row.is_forgotten()), (7, 2, false, true));
     }
 
     #[test]

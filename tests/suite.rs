@@ -10,6 +10,8 @@
 mod backfill;
 #[path = "suite/crash.rs"]
 mod crash;
+#[path = "suite/damage.rs"]
+mod damage;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;

@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sled::IVec;
 
+use super::damage::Damage;
 use super::durable;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -339,17 +340,6 @@ fn open(dir: &Path) -> Result<Open> {
     Ok(Open { db, log })
 }
 
-/// Whether an error says that a generation cannot be trusted, and not that the disk is in trouble.
-#[must_use]
-pub fn is_damage(error: &Error) -> bool {
-    std::error::Error::source(error).and_then(|e| e.downcast_ref::<Damage>()).is_some()
-}
-
-/// The cause of an error that says that a generation cannot be trusted.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Damage(String);
-
 /// Marks the generation, so that the next open sets it aside even where it opens well.
 fn damaged(dir: &Path) -> Error {
     damaged_by(dir, "records are missing or cannot be read")
@@ -360,7 +350,7 @@ fn damaged_by(dir: &Path, cause: impl std::fmt::Display) -> Error {
     let _ = std::fs::write(dir.with_added_extension("condemned"), b"");
     Error::new(ErrorKind::State, format!("the write-ahead log {} is damaged", dir.display()))
         .hint("run `etl replay`: it sets the damaged log aside and fills a new one from the journal")
-        .caused_by(Damage(cause.to_string()))
+        .caused_by(Damage::new(cause))
 }
 
 /// sled's lock is now and then still held for a moment after the same process closed the database.

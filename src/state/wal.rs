@@ -102,9 +102,9 @@ impl Wal {
         let opened = if condemned.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
         match opened {
             Ok(generation) => self.generations.push(generation),
-            Err(Some(e)) if !super::generation::is_damage(&e) => return Err(e),
+            Err(Some(e)) if !super::damage::is_damage(&e) => return Err(e),
             Err(_) => {
-                let aside = free_name(&path.with_added_extension("corrupt"));
+                let aside = durable::free_name(&path.with_added_extension("corrupt"));
                 durable_step(Step::GenerationSetAside, || durable::rename(&path, &aside))?;
                 durable::remove(&condemned)?;
                 repairs.push(format!(
@@ -331,6 +331,14 @@ impl Wal {
         Ok(())
     }
 
+    /// How many records of `hour` are in commits after `after`, up to `through`.
+    #[must_use]
+    pub fn count_between(&self, hour: Hour, after: u64, through: u64) -> u64 {
+        let commits = self.commits.range(after.saturating_add(1)..).take_while(|(commit, _)| **commit <= through);
+        let rows = commits.flat_map(|(_, entry)| entry.row.hours.iter());
+        rows.filter(|(key, _)| *key == hour.to_key()).map(|(_, n)| n).sum()
+    }
+
     /// A reader of lines of `hour` in a generation.
     ///
     /// # Errors
@@ -527,13 +535,6 @@ fn count_hour(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRo
     entry.records += records;
     entry.first_received = entry.first_received.min(received);
     entry.newest_commit = entry.newest_commit.max(commit);
-}
-
-fn free_name(wanted: &Path) -> PathBuf {
-    (0..)
-        .map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| wanted.to_owned())
 }
 
 fn remove_dir(path: &Path) -> Result<()> {
