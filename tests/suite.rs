@@ -13,6 +13,8 @@ mod crash;
 #[path = "suite/damage.rs"]
 mod damage;
 mod fixtures;
+#[path = "suite/many.rs"]
+mod many;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
 #[path = "suite/signals.rs"]
