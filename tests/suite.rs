@@ -15,6 +15,8 @@ mod damage;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
+#[path = "suite/many.rs"]
+mod many;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/s3_store.rs"]

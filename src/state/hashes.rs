@@ -127,7 +127,9 @@ impl HashDir {
 
 fn damaged(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::State, format!("the hash array {} is damaged or missing", path.display()))
-        .hint("run `etl replay`: it reads the hour's parts back from the store")
+        .hint(
+            "the next run that needs it reads the hour's parts back from the store; `etl replay --from-s3` does so now",
+        )
         .caused_by(Damage::to_file(path.to_owned(), why))
 }
 
