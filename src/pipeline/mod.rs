@@ -29,6 +29,7 @@ pub use summary::{Summary, UploadedPart};
 use crate::bucket::Buckets;
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gaps::Watch;
 use crate::hour::{Clock, Hour};
 use crate::key::Layout;
 use crate::lifecycle::ClosingRules;
@@ -179,6 +180,9 @@ fn attempt(
     Ok(job.problems)
 }
 
+/// Gaps that a summary names.
+const GAPS_LISTED: usize = 5;
+
 /// A run at work.
 struct Job<'a> {
     setup: &'a Setup<'a>,
@@ -197,6 +201,8 @@ struct Job<'a> {
     blocked: BTreeSet<Hour>,
     /// Hours that an import thawed: due at once.
     thawed: BTreeSet<Hour>,
+    /// Whether the poll overlaps with the one before. `None`: nothing to compare with.
+    watch: Option<Watch>,
     status: status::Writer,
 }
 
@@ -215,6 +221,7 @@ impl<'a> Job<'a> {
             store_is_down: false,
             blocked: BTreeSet::new(),
             thawed: BTreeSet::new(),
+            watch: None,
             status,
         }
     }
@@ -228,6 +235,7 @@ impl<'a> Job<'a> {
     fn work(&mut self, source: Option<&mut Source<'_>>) -> Result<()> {
         self.note_status(true)?;
         self.is_backfill = matches!(source, Some(Source::Files { .. }));
+        self.watch = if self.is_backfill { None } else { Watch::start(self.state.wal.seen()) };
         self.commit_journal()?;
         self.retry_quarantine()?;
         self.upload_left()?;
@@ -273,8 +281,18 @@ impl<'a> Job<'a> {
             self.state.ledger.archive(|hour| wal.has_pending(hour))?;
         }
         self.state.reserve.fill(self.setup.min_free)?;
+        self.note_gaps();
         self.summary.pending_hours = self.state.hours_at_work().len() as u64;
         Ok(())
+    }
+
+    fn note_gaps(&mut self) {
+        let seen = self.state.wal.seen();
+        let gaps = seen.gaps();
+        self.summary.gaps = gaps.len() as u64;
+        self.summary.missing = seen.missing();
+        self.summary.newest_gaps = gaps.into_iter().rev().take(GAPS_LISTED).collect();
+        self.summary.polled_too_rarely = self.watch.as_ref().and_then(|watch| watch.verdict(seen));
     }
 
     /// Writes `status.json`, at most every so often unless `now`.

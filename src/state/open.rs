@@ -36,6 +36,7 @@ impl State {
         let quarantine = Quarantine::open(dir)?;
         let mut repairs = Vec::new();
         let mut wal = Wal::open(dir, ledger.newest(), &mut repairs)?;
+        wal.recall(ledger.seen());
         let journal = Journal::open(dir, wal.newest_segment().max(quarantine.newest_segment()))?;
         wal.note_missing(&journal.list()?);
         let mut state = Self {
