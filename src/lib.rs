@@ -51,6 +51,8 @@ pub mod seal;
 
 pub mod parts;
 
+pub mod archive;
+
 pub mod key;
 pub mod load;
 

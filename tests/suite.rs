@@ -10,6 +10,8 @@
 mod backfill;
 #[path = "suite/crash.rs"]
 mod crash;
+#[path = "suite/damage.rs"]
+mod damage;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
@@ -23,4 +25,6 @@ mod s3_store;
 mod signals;
 #[path = "suite/source.rs"]
 mod source;
+#[path = "suite/steps.rs"]
+mod steps;
 mod support;

@@ -41,6 +41,7 @@ impl Job<'_> {
             Ok(segment) => segment,
             Err(damaged) => {
                 // It costs only itself: the others go on, and it is named in each run until someone acts.
+                self.state.release_damaged(id.number)?;
                 self.problems.push(damaged);
                 return Ok(());
             }
@@ -65,7 +66,9 @@ impl Job<'_> {
     fn commit_pages(&mut self, segment: &Segment, pages: &[Decoded]) -> Result<()> {
         let received = segment.received;
         let odd = pages.iter().flat_map(|page| page.odd.iter().cloned()).collect();
+        self.state.release_waiting(segment.id.number)?;
         let quarantined = self.state.quarantine.add(segment.id.number, odd)?;
+        self.problems.extend(self.state.quarantine.take_damaged());
         let mut news = News::default();
         for page in pages {
             self.buckets.sort(page, received, &mut news)?;
@@ -74,6 +77,7 @@ impl Job<'_> {
         let seen = self.see(&news.ids, segment);
         self.state.wal.commit(segment.id, received, &news.records, news.duplicates, seen)?;
         self.buckets.shrink();
+        self.state.wal.rest();
         self.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
         self.summary.new += news.count();
         self.summary.duplicates += news.duplicates;
@@ -135,6 +139,7 @@ impl Job<'_> {
     fn reject(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<()> {
         let reason = decoded.into_iter().find_map(Result::err);
         super::fetch::forget_seen(self.state.dir())?;
+        self.state.release_waiting(segment.id.number)?;
         let path = self.state.journal.reject(segment.id)?;
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         self.bear(rejected(&path, &reason))

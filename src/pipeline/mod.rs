@@ -12,13 +12,14 @@ mod commit;
 mod dry_run;
 mod fetch;
 mod import;
+mod rebuild;
 mod retry;
 mod summary;
 mod upload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,6 +27,7 @@ pub use dry_run::{DryRun, dry_run};
 pub use fetch::Source;
 pub use summary::{Summary, UploadedPart};
 
+use crate::archive::Archive;
 use crate::bucket::Buckets;
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,8 +38,12 @@ use crate::lifecycle::ClosingRules;
 use crate::load::ObjectStore;
 use crate::report::status;
 use crate::seal::CutRules;
+use crate::state::damage::{self, is_damage};
 use crate::state::{Settings, State};
 use crate::stop::Stop;
+
+/// Repairs in one run, before damage counts as a failure.
+const REPAIRS: u32 = 3;
 
 /// Everything that a run is told, checked and resolved.
 pub struct Setup<'a> {
@@ -61,6 +67,8 @@ pub struct Setup<'a> {
     pub prefix: String,
     /// Where the parts go.
     pub store: Box<dyn ObjectStore>,
+    /// Where originals are kept on this machine; `None`: nowhere.
+    pub archive: Option<Archive>,
     /// How many parts go there at once.
     pub uploads: usize,
     /// The time.
@@ -91,6 +99,8 @@ pub struct Wish {
     pub drain: bool,
     /// Try all quarantined tokens again.
     pub quarantine: bool,
+    /// Rebuild ledger and hashes from the store first.
+    pub from_store: bool,
 }
 
 /// What came of a run: its summary, and what went wrong, most pressing first.
@@ -123,7 +133,7 @@ impl Outcome {
 pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Outcome {
     let started = Instant::now();
     let mut summary = Summary::default();
-    let first = attempt(setup, source.as_mut(), wish, &mut summary);
+    let first = attempt_and_repair(setup, source.as_mut(), wish, &mut summary);
     let mut problems = match first {
         Err(full) if full.is_disk_full() => make_room(setup, wish, full, &mut summary),
         Err(error) => vec![error],
@@ -162,6 +172,23 @@ fn make_room(setup: &Setup<'_>, wish: Wish, full: Error, summary: &mut Summary) 
     problems
 }
 
+/// What can be made again is not worth a failed run: the next open repairs it, so the run begins anew.
+fn attempt_and_repair(
+    setup: &Setup<'_>,
+    mut source: Option<&mut Source<'_>>,
+    wish: Wish,
+    summary: &mut Summary,
+) -> Result<Vec<Error>> {
+    for _ in 0..REPAIRS {
+        match attempt(setup, source.as_deref_mut(), wish, summary) {
+            Err(damage) if is_damage(&damage) => tracing::warn!("{}: beginning anew", damage.chain()),
+            done => return done,
+        }
+        summary.begin_anew();
+    }
+    attempt(setup, source, wish, summary)
+}
+
 fn attempt(
     setup: &Setup<'_>,
     source: Option<&mut Source<'_>>,
@@ -169,13 +196,19 @@ fn attempt(
     summary: &mut Summary,
 ) -> Result<Vec<Error>> {
     status::prepare(&setup.state_dir, setup.clock.now())?;
-    let state = State::open(&setup.state_dir, &setup.settings)?;
+    let state = match wish.from_store {
+        true => State::open_without_ledger(&setup.state_dir, &setup.settings)?,
+        false => State::open(&setup.state_dir, &setup.settings)?,
+    };
     summary.began = true;
     let mut job = Job::new(setup, state, wish, summary);
     job.say_repairs();
     let worked = job.work(source);
     // The last word of status.json is true whatever happened.
-    let noted = job.note_status(true);
+    let noted = job.note_status(true).and_then(|()| job.state.call_waiting());
+    if let Err(error) = &worked {
+        damage::clear(error)?;
+    }
     worked.and(noted)?;
     Ok(job.problems)
 }
@@ -203,6 +236,8 @@ struct Job<'a> {
     thawed: BTreeSet<Hour>,
     /// Whether the poll overlaps with the one before. `None`: nothing to compare with.
     watch: Option<Watch>,
+    /// Records of thawed hours that the journal has to bring back.
+    owed: BTreeMap<Hour, u64>,
     status: status::Writer,
 }
 
@@ -222,6 +257,7 @@ impl<'a> Job<'a> {
             blocked: BTreeSet::new(),
             thawed: BTreeSet::new(),
             watch: None,
+            owed: BTreeMap::new(),
             status,
         }
     }
@@ -230,13 +266,22 @@ impl<'a> Job<'a> {
         for repair in &self.state.repairs {
             tracing::warn!("{repair}");
         }
+        self.problems.append(&mut self.state.losses);
     }
 
     fn work(&mut self, source: Option<&mut Source<'_>>) -> Result<()> {
         self.note_status(true)?;
         self.is_backfill = matches!(source, Some(Source::Files { .. }));
+        if self.wish.from_store {
+            self.rebuild_from_store()?;
+        }
+        // Their pages cannot be told from known ones until their parts are in the store.
+        if !self.state.short.is_empty() {
+            self.upload_left()?;
+        }
         self.watch = if self.is_backfill { None } else { Watch::start(self.state.wal.seen()) };
         self.commit_journal()?;
+        self.say_what_is_owed();
         self.retry_quarantine()?;
         self.upload_left()?;
         // Where everything is sealed at the end, what an interrupted run left waits for the rest: one part, not two.
@@ -274,9 +319,13 @@ impl<'a> Job<'a> {
 
     fn keep_house(&mut self) -> Result<()> {
         self.state.prune()?;
+        self.state.wal.tidy()?;
         if self.summary.uploaded_parts > 0 {
             let before = self.now().checked_sub(self.setup.dedup_window).unwrap_or(Timestamp::MIN);
             self.state.forget_hashes(before)?;
+            if let Some(archive) = &self.setup.archive {
+                self.problems.extend(archive.prune(SystemTime::now()).err());
+            }
             let wal = &self.state.wal;
             self.state.ledger.archive(|hour| wal.has_pending(hour))?;
         }

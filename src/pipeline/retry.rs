@@ -29,6 +29,7 @@ impl Job<'_> {
     fn retry_segment(&mut self, segment: u64) -> Result<()> {
         let now = self.now();
         let tokens = self.state.quarantine.tokens(segment)?;
+        self.problems.extend(self.state.quarantine.take_damaged());
         let (recovered, rest): (Vec<OddToken>, Vec<OddToken>) =
             tokens.into_iter().partition(|odd| self.is_record(odd, now));
         if recovered.is_empty() {

@@ -38,6 +38,8 @@ pub struct Summary {
     pub late: u64,
     /// Quarantined tokens that became records.
     pub recovered: u64,
+    /// Parts that the store had and the ledger had not.
+    pub imported_parts: u64,
     /// Parts that were frozen.
     pub sealed_parts: u64,
     /// Parts that got their receipt.
@@ -79,6 +81,7 @@ impl Default for Summary {
             quarantined: 0,
             late: 0,
             recovered: 0,
+            imported_parts: 0,
             sealed_parts: 0,
             uploaded_parts: 0,
             uploaded_records: 0,
@@ -102,6 +105,11 @@ impl Summary {
         if self.parts.len() < LISTED {
             self.parts.push(part);
         }
+    }
+
+    /// For a run that begins anew: what comes in is counted again, what went out stays counted.
+    pub(super) const fn begin_anew(&mut self) {
+        (self.pages, self.fetched, self.new, self.duplicates, self.late) = (0, 0, 0, 0, 0);
     }
 
     /// Whether nothing came in and nothing went out.

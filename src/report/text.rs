@@ -98,7 +98,12 @@ fn received(run: &Summary) -> String {
 }
 
 fn sent(run: &Summary) -> String {
-    let mut line = if run.uploaded_parts == 0 {
+    let mut line = String::new();
+    if run.imported_parts > 0 {
+        let _ =
+            writeln!(line, "found     {} that the ledger did not know", plural(run.imported_parts, "part", "parts"));
+    }
+    line += &if run.uploaded_parts == 0 {
         "uploaded  nothing".to_owned()
     } else {
         format!(

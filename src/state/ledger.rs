@@ -150,6 +150,26 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Sets the damaged files of the ledger below the state directory aside, and names them in `repairs`.
+    ///
+    /// # Errors
+    /// `State`, naming the path: it cannot be read or renamed.
+    pub fn set_aside_damage(state: &Path, repairs: &mut Vec<String>) -> Result<()> {
+        let dir = state.join("ledger");
+        durable::make_dir(&dir)?;
+        for name in durable::names(&dir)? {
+            let path = dir.join(&name);
+            let Some(text) = durable::read(&path)? else { continue };
+            let is_ours = name == "head" || name.parse::<Date>().is_ok();
+            if is_ours && durable::open_text(&path, &text).is_err() {
+                let aside = durable::free_name(&path.with_added_extension("damaged"));
+                durable::rename(&path, &aside)?;
+                repairs.push(format!("{} is damaged: set aside as {}", path.display(), aside.display()));
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes what an interrupted update left.
     ///
     /// # Errors
@@ -293,7 +313,8 @@ impl Ledger {
         let mut day = self.day(date)?.clone();
         day.extend(rows.into_iter().map(|row| (row.hour, row)));
         let rows: Vec<&HourRow> = day.values().collect();
-        durable::replace(&path, &encode(&rows)?)?;
+        let text = encode(&rows)?;
+        durable_step(Step::DayArchived, || durable::replace(&path, &text))?;
         self.days.insert(date, day);
         Ok(())
     }
@@ -318,6 +339,23 @@ impl Ledger {
             }
         }
         head.try_for_each(each)
+    }
+
+    /// Counts records and parts anew, from all rows: where rows were lost and taken over again.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn recount(&mut self) -> Result<()> {
+        let (mut uploaded, mut parts) = (0, 0);
+        self.for_each(&mut |row| {
+            uploaded += row.uploaded_rows();
+            parts += row.uploaded().count() as u64;
+            Ok(())
+        })?;
+        if (uploaded, parts) == (self.head.uploaded, self.head.parts) {
+            return Ok(());
+        }
+        self.replace(Step::HourImported, Head { uploaded, parts, ..self.head.clone() })
     }
 
     fn day_path(&self, date: Date) -> PathBuf {
@@ -363,7 +401,9 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &Path, text: &[u8]) -> Result<T> {
-    let body = durable::open_text(path, text)?;
+    let body = durable::open_text(path, text).map_err(|damage| {
+        damage.hint("restore it from a backup, or rebuild it from the store: `etl replay --from-s3`")
+    })?;
     serde_json::from_slice(body)
         .map_err(|e| Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e))
 }

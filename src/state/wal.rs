@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::durable;
 use super::generation::{Batch, CommitRow, Entry, Generation, LineAt, LineReader, Meta};
+use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gaps::Seen;
 use crate::hour::Hour;
@@ -21,7 +22,7 @@ use crate::journal::SegmentId;
 use crate::lifecycle::{Step, durable_step};
 
 /// A generation beyond this size on disk is full: the next commit starts another.
-const FULL: u64 = 256 << 20;
+const FULL: u64 = 16 << 20;
 /// A generation beyond this size is replaced once it is mostly dead.
 const WORTH_REPLACING: u64 = 6 << 20;
 /// About what a pending record takes in a generation, to judge what is dead.
@@ -104,10 +105,10 @@ impl Wal {
         let opened = if condemned.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
         match opened {
             Ok(generation) => self.generations.push(generation),
-            Err(Some(e)) if !super::generation::is_damage(&e) => return Err(e),
+            Err(Some(e)) if !super::damage::is_damage(&e) => return Err(e),
             Err(_) => {
-                let aside = free_name(&path.with_added_extension("corrupt"));
-                durable::rename(&path, &aside)?;
+                let aside = durable::free_name(&path.with_added_extension("corrupt"));
+                durable_step(Step::GenerationSetAside, || durable::rename(&path, &aside))?;
                 durable::remove(&condemned)?;
                 repairs.push(format!(
                     "the write-ahead log {} is damaged: set aside as {}, filled anew from the journal",
@@ -354,12 +355,26 @@ impl Wal {
         Ok(())
     }
 
+    /// How many records of `hour` are in commits after `after`, up to `through`.
+    #[must_use]
+    pub fn count_between(&self, hour: Hour, after: u64, through: u64) -> u64 {
+        let commits = self.commits.range(after.saturating_add(1)..).take_while(|(commit, _)| **commit <= through);
+        let rows = commits.flat_map(|(_, entry)| entry.row.hours.iter());
+        rows.filter(|(key, _)| *key == hour.to_key()).map(|(_, n)| n).sum()
+    }
+
     /// A reader of lines of `hour` in a generation.
     ///
     /// # Errors
     /// `Bug`: there is no such generation.
     pub fn lines(&self, generation: u32, hour: Hour) -> Result<LineReader<'_>> {
-        Ok(self.generation(generation)?.lines(hour))
+        self.generation(generation)?.lines(hour)
+    }
+
+    /// Lets go of the memory of all generations but the newest.
+    pub fn rest(&self) {
+        let older = self.generations.len().saturating_sub(1);
+        self.generations.iter().take(older).for_each(Generation::rest);
     }
 
     /// Removes generations of which no record is pending, but for the newest.
@@ -384,6 +399,14 @@ impl Wal {
         self.drop_generations(&dead)
     }
 
+    /// Replaces the newest generation, too, where it is mostly dead: between runs the log stays small.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn tidy(&mut self) -> Result<()> {
+        if self.is_mostly_dead() { self.start_anew() } else { Ok(()) }
+    }
+
     fn forget(&mut self, commit: u64) {
         self.gone.remove(&commit);
         if let Some(entry) = self.commits.remove(&commit) {
@@ -396,16 +419,23 @@ impl Wal {
         let Some(newest) = self.generations.last() else {
             return self.start(&[]);
         };
-        let size = newest.disk_bytes();
-        let pending: u64 = self.pending.values().map(|p| p.records).sum::<u64>() * RECORD;
-        if size > WORTH_REPLACING && pending < size / 4 {
-            let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
-            self.start(&all)
-        } else if size > FULL {
+        if newest.disk_bytes() > crash::threshold("ETL_FULL", FULL) && !self.is_mostly_dead() {
             self.start(&[])
         } else {
-            Ok(())
+            self.tidy()
         }
+    }
+
+    fn is_mostly_dead(&self) -> bool {
+        let size: u64 = self.generations.iter().map(Generation::disk_bytes).sum();
+        let pending: u64 = self.pending.values().map(|p| p.records).sum::<u64>() * RECORD;
+        size > crash::threshold("ETL_WORTH_REPLACING", WORTH_REPLACING) && pending < size / 4
+    }
+
+    /// Starts a generation that replaces all others.
+    fn start_anew(&mut self) -> Result<()> {
+        let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
+        self.start(&all)
     }
 
     /// Starts a generation that takes over the pending records of those that it replaces.
@@ -507,7 +537,7 @@ fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
 }
 
 fn read_commit(from: &Generation, hour: Hour, commit: u64) -> Result<NewRecords> {
-    let (mut records, mut reader) = (NewRecords::default(), from.lines(hour));
+    let (mut records, mut reader) = (NewRecords::default(), from.lines(hour)?);
     from.entries(hour, commit - 1, &mut |at, entry| {
         if at.commit == commit {
             reader.read(at, entry.length, &mut records.lines)?;
@@ -531,13 +561,6 @@ fn count_hour(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRo
     entry.records += records;
     entry.first_received = entry.first_received.min(received);
     entry.newest_commit = entry.newest_commit.max(commit);
-}
-
-fn free_name(wanted: &Path) -> PathBuf {
-    (0..)
-        .map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| wanted.to_owned())
 }
 
 fn remove_dir(path: &Path) -> Result<()> {

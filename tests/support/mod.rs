@@ -2,7 +2,10 @@
 
 pub mod cli;
 pub mod origin;
+#[cfg(feature = "failpoints")]
+pub mod proxy;
 pub mod service;
+pub mod state_dir;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};
