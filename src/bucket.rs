@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::decode::Decoded;
 use crate::error::Result;
+use crate::gaps::Sighting;
 use crate::hour::Hour;
 use crate::record::ContentHash;
 use crate::state::{HashArray, NewRecords, State};
@@ -52,6 +53,8 @@ pub struct News {
     pub records: BTreeMap<Hour, NewRecords>,
     /// Records that were known.
     pub duplicates: u64,
+    /// The ids that came, of new and known records.
+    pub ids: Vec<Sighting>,
 }
 
 impl News {
@@ -127,7 +130,9 @@ impl Buckets {
             let length = usize::try_from(record.entry.length).unwrap_or(usize::MAX);
             let (line, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
             rest = behind;
-            if self.is_new(record.hour, record.entry.hash, received)? {
+            let is_new = self.is_new(record.hour, record.entry.hash, received)?;
+            news.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
+            if is_new {
                 let new = news.records.entry(record.hour).or_default();
                 new.entries.push(record.entry);
                 new.lines.extend_from_slice(line);

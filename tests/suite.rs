@@ -15,6 +15,8 @@ mod damage;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
+#[path = "suite/gaps.rs"]
+mod gaps;
 #[path = "suite/many.rs"]
 mod many;
 #[path = "suite/readme.rs"]

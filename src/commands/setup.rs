@@ -117,6 +117,7 @@ pub fn setup<'a>(
             compactor: compactor(config)?,
             dictionaries: dictionaries(config)?.fingerprint(),
             max_future: signed(hours.max_future),
+            sequence: config.source.sequence.clone(),
         },
         closing: ClosingRules {
             zone: hours.timezone.clone(),

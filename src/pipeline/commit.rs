@@ -14,6 +14,7 @@ use crate::bucket::News;
 use crate::decode::{Decoded, Decoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::PageSink;
+use crate::gaps::{Seen, Sighting};
 use crate::hour::Hour;
 use crate::journal::{Segment, SegmentId};
 use crate::page::NotAPage;
@@ -73,7 +74,8 @@ impl Job<'_> {
             self.buckets.sort(page, received, &mut news)?;
         }
         let late = self.count_late(&news, received);
-        self.state.wal.commit(segment.id, received, &news.records, news.duplicates)?;
+        let seen = self.see(&news.ids, segment);
+        self.state.wal.commit(segment.id, received, &news.records, news.duplicates, seen)?;
         self.buckets.shrink();
         self.state.wal.rest();
         self.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
@@ -83,6 +85,15 @@ impl Job<'_> {
         self.summary.late += late;
         (self.setup.progress)(Progress::Committed(self.summary.new + self.summary.duplicates));
         self.note_status(false)
+    }
+
+    /// The ids that came so far, those of a segment included.
+    fn see(&mut self, ids: &[Sighting], segment: &Segment) -> Seen {
+        if let Some(watch) = &mut self.watch {
+            ids.iter().for_each(|id| watch.saw(id));
+        }
+        let seen = self.state.wal.seen().for_field(&self.setup.decoder.sequence);
+        seen.with(ids, segment.id.number, segment.received)
     }
 
     /// New records whose hour has a part already or, but for a backfill, had closed before its first record came.

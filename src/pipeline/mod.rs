@@ -31,6 +31,7 @@ use crate::archive::Archive;
 use crate::bucket::Buckets;
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gaps::Watch;
 use crate::hour::{Clock, Hour};
 use crate::key::Layout;
 use crate::lifecycle::ClosingRules;
@@ -212,6 +213,9 @@ fn attempt(
     Ok(job.problems)
 }
 
+/// Gaps that a summary names.
+const GAPS_LISTED: usize = 5;
+
 /// A run at work.
 struct Job<'a> {
     setup: &'a Setup<'a>,
@@ -230,6 +234,8 @@ struct Job<'a> {
     blocked: BTreeSet<Hour>,
     /// Hours that an import thawed: due at once.
     thawed: BTreeSet<Hour>,
+    /// Whether the poll overlaps with the one before. `None`: nothing to compare with.
+    watch: Option<Watch>,
     /// Records of thawed hours that the journal has to bring back.
     owed: BTreeMap<Hour, u64>,
     status: status::Writer,
@@ -250,6 +256,7 @@ impl<'a> Job<'a> {
             store_is_down: false,
             blocked: BTreeSet::new(),
             thawed: BTreeSet::new(),
+            watch: None,
             owed: BTreeMap::new(),
             status,
         }
@@ -272,6 +279,7 @@ impl<'a> Job<'a> {
         if !self.state.short.is_empty() {
             self.upload_left()?;
         }
+        self.watch = if self.is_backfill { None } else { Watch::start(self.state.wal.seen()) };
         self.commit_journal()?;
         self.say_what_is_owed();
         self.retry_quarantine()?;
@@ -322,8 +330,18 @@ impl<'a> Job<'a> {
             self.state.ledger.archive(|hour| wal.has_pending(hour))?;
         }
         self.state.reserve.fill(self.setup.min_free)?;
+        self.note_gaps();
         self.summary.pending_hours = self.state.hours_at_work().len() as u64;
         Ok(())
+    }
+
+    fn note_gaps(&mut self) {
+        let seen = self.state.wal.seen();
+        let gaps = seen.gaps();
+        self.summary.gaps = gaps.len() as u64;
+        self.summary.missing = seen.missing();
+        self.summary.newest_gaps = gaps.into_iter().rev().take(GAPS_LISTED).collect();
+        self.summary.polled_too_rarely = self.watch.as_ref().and_then(|watch| watch.verdict(seen));
     }
 
     /// Writes `status.json`, at most every so often unless `now`.

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::gaps::{Gap, PolledTooRarely};
+
 /// A part that got its receipt in this run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UploadedPart {
@@ -46,6 +48,16 @@ pub struct Summary {
     pub uploaded_records: u64,
     /// Hours with work left.
     pub pending_hours: u64,
+    /// Ranges of ids that never came, so far.
+    pub gaps: u64,
+    /// Ids in them.
+    pub missing: u64,
+    /// What may be lost because this poll does not overlap with the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub polled_too_rarely: Option<PolledTooRarely>,
+    /// The newest of the gaps, newest first.
+    #[serde(skip)]
+    pub newest_gaps: Vec<Gap>,
     /// How long it took.
     pub seconds: f64,
     /// The parts that got their receipt: the newest few hundred.
@@ -74,6 +86,10 @@ impl Default for Summary {
             uploaded_parts: 0,
             uploaded_records: 0,
             pending_hours: 0,
+            gaps: 0,
+            missing: 0,
+            polled_too_rarely: None,
+            newest_gaps: Vec::new(),
             seconds: 0.0,
             parts: Vec::new(),
             began: false,

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+pub use crate::gaps::Gap;
 use crate::hour::Hour;
 use crate::lifecycle::{ClosingRules, HourRow, PartStage};
 use crate::state::{Lock, SHOWN, State, durable};
@@ -36,8 +37,19 @@ pub struct Status {
     pub totals: Totals,
     /// Ranges of record ids that were never seen.
     pub gaps: Vec<Gap>,
+    /// When the newest of them was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_found: Option<Timestamp>,
+    /// Ids in gaps that are no longer listed, because there were too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gaps_given_up: u64,
     /// Tokens that are no record.
     pub quarantine: QuarantineStatus,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// A run.
@@ -147,15 +159,6 @@ pub struct Totals {
     pub parts: u64,
 }
 
-/// A range of record ids that were never seen, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
-    /// The first.
-    pub from: i64,
-    /// The last.
-    pub to: i64,
-}
-
 /// The quarantine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineStatus {
@@ -177,6 +180,8 @@ impl Status {
             hours: Vec::new(),
             totals: Totals::default(),
             gaps: Vec::new(),
+            gap_found: None,
+            gaps_given_up: 0,
             quarantine: QuarantineStatus::default(),
         }
     }
@@ -301,6 +306,10 @@ fn of(state: &mut State, rules: &ClosingRules, now: Timestamp) -> Result<Status>
     status.journal.pinned_by = state.wal.oldest_needed().map(|(_, hours)| hours).unwrap_or_default();
     status.hours = hours(state, rules, now)?;
     status.quarantine.count = state.quarantine.count();
+    let seen = state.wal.seen();
+    status.gaps = seen.gaps();
+    status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
+    status.gaps_given_up = seen.given_up();
     let pending = status.hours.iter().map(|hour| hour.pending_records).sum();
     let uploaded = state.ledger.uploaded_records();
     status.totals = Totals {

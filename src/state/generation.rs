@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! "m"                                   Meta, bincode
+//! "s" piece                             6000 bytes of the ids that came: Seen, bincode; behind the last piece none
 //! "c" commit                            CommitRow, bincode
 //! "i" hour commit piece                 187 × Entry, bincode, 32 bytes each
 //! "l" hour commit piece                 6000 bytes of the commit's rows of that hour: their lines, one behind the other
@@ -27,6 +28,7 @@ use sled::IVec;
 use super::damage::Damage;
 use super::durable;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gaps::Seen;
 use crate::hour::Hour;
 use crate::record::ContentHash;
 
@@ -36,6 +38,8 @@ const ENTRY: usize = 32;
 const ENTRIES: usize = 187;
 /// Bytes of lines in one value.
 const LINES: usize = 6000;
+/// Pieces that the ids that came take at most: 16 bytes a range, and then some.
+const SEEN_PIECES: u8 = 4;
 /// What sled may keep in memory.
 const CACHE: u64 = 8 << 20;
 
@@ -84,6 +88,12 @@ impl Entry {
     pub fn new(hash: ContentHash, at: Timestamp, length: u32) -> Self {
         Self { hash: hash.0, seconds: at.as_second(), nanos: at.subsec_nanosecond(), length }
     }
+
+    /// The event time.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        Timestamp::new(self.seconds, self.nanos).unwrap_or(Timestamp::MIN)
+    }
 }
 
 /// Where a commit's lines of one hour are.
@@ -106,6 +116,23 @@ impl Batch {
     /// `Bug`: it cannot be encoded.
     pub fn put_meta(&mut self, meta: &Meta) -> Result<()> {
         self.0.insert(b"m", encode(meta)?);
+        Ok(())
+    }
+
+    /// Records which ids came.
+    ///
+    /// # Errors
+    /// `Bug`: it cannot be encoded.
+    pub fn put_seen(&mut self, seen: &Seen) -> Result<()> {
+        let bytes = encode(seen)?;
+        let mut pieces = bytes.chunks(LINES);
+        // What was longer once leaves no piece of it behind.
+        for piece in 0..SEEN_PIECES {
+            match pieces.next() {
+                Some(bytes) => self.0.insert(&[b's', piece], bytes),
+                None => self.0.remove(&[b's', piece]),
+            }
+        }
         Ok(())
     }
 
@@ -232,6 +259,22 @@ impl Generation {
     pub fn meta(&self) -> Result<Option<Meta>> {
         let value = self.get(b"m")?;
         value.map(|v| bincode::deserialize(&v).map_err(|e| damaged_by(&self.dir, e))).transpose()
+    }
+
+    /// Which ids came, as of the newest commit that was written to it. `None`: that was never written.
+    ///
+    /// # Errors
+    /// `State`: damaged.
+    pub fn seen(&self) -> Result<Option<Seen>> {
+        let mut bytes = Vec::new();
+        self.scan(b"s", b"t", &mut |_, piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        bincode::deserialize(&bytes).map(Some).map_err(|e| damaged_by(&self.dir, e))
     }
 
     /// Its commits, by number.

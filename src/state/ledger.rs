@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gaps::Seen;
 use crate::hour::Hour;
 use crate::lifecycle::{Event, HourRow, Step, durable_step};
 
@@ -89,6 +90,9 @@ struct Head {
     /// where everything else is lost.
     last_commit: u64,
     last_segment: u64,
+    /// Which ids came, as of the last step: what the write-ahead log is filled anew from, with the journal.
+    #[serde(default)]
+    seen: Seen,
     hours: BTreeMap<Hour, HourRow>,
 }
 
@@ -138,6 +142,7 @@ impl Ledger {
             parts: 0,
             last_commit: 0,
             last_segment: 0,
+            seen: Seen::default(),
             hours: BTreeMap::new(),
         };
         let ledger = Self { dir, head, days: BTreeMap::new() };
@@ -219,6 +224,19 @@ impl Ledger {
     #[must_use]
     pub const fn newest(&self) -> (u64, u64) {
         (self.head.last_commit, self.head.last_segment)
+    }
+
+    /// Which ids came, as of the last step.
+    #[must_use]
+    pub const fn seen(&self) -> &Seen {
+        &self.head.seen
+    }
+
+    /// Carries the ids that came along: durable with the next step.
+    pub fn carry(&mut self, seen: &Seen) {
+        if seen.version() > self.head.seen.version() {
+            self.head.seen = seen.clone();
+        }
     }
 
     /// Whether no part was ever sealed.

@@ -152,6 +152,7 @@ impl State {
             .iter()
             .map(|(hour, _)| Ok((*hour, self.ledger.row(*hour)?.hashes.map(|h| h.version))))
             .collect::<Result<_>>()?;
+        self.ledger.carry(self.wal.seen());
         self.ledger.apply(step, self.wal.newest_segment(), events)?;
         for (hour, version) in replaced {
             if let Some(version) = version

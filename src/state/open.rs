@@ -66,6 +66,7 @@ impl State {
         durable::remove_leftovers(dir)?;
         let mut quarantine = Quarantine::open(dir)?;
         let mut wal = Wal::open(dir, ledger.newest(), &mut repairs)?;
+        wal.recall(ledger.seen());
         let journal = Journal::open(dir, wal.newest_segment().max(quarantine.newest_segment()))?;
         let listed = journal.list()?;
         wal.note_missing(&listed);

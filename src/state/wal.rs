@@ -16,6 +16,7 @@ use super::durable;
 use super::generation::{Batch, CommitRow, Entry, Generation, LineAt, LineReader, Meta};
 use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gaps::Seen;
 use crate::hour::Hour;
 use crate::journal::SegmentId;
 use crate::lifecycle::{Step, durable_step};
@@ -62,6 +63,7 @@ pub struct Wal {
     segments: BTreeMap<u64, u64>,
     pending: BTreeMap<Hour, Pending>,
     meta: Meta,
+    seen: Seen,
     /// Commits whose segments are gone: their rows go with the next batch.
     gone: BTreeSet<u64>,
 }
@@ -82,6 +84,7 @@ impl Wal {
             segments: BTreeMap::new(),
             pending: BTreeMap::new(),
             meta: Meta { newest_commit: floor.0, newest_segment: floor.1, ..Meta::default() },
+            seen: Seen::default(),
             gone: BTreeSet::new(),
         };
         for name in durable::names(&wal.dir)? {
@@ -133,6 +136,8 @@ impl Wal {
             self.meta.duplicates = self.meta.duplicates.max(meta.duplicates);
             self.meta.newest_commit = self.meta.newest_commit.max(meta.newest_commit);
             self.meta.newest_segment = self.meta.newest_segment.max(meta.newest_segment);
+            let later = generation.seen()?.filter(|seen| seen.version() > self.seen.version());
+            later.into_iter().for_each(|seen| self.seen = seen);
             for (commit, row) in generation.commits()? {
                 self.meta.newest_commit = self.meta.newest_commit.max(commit);
                 self.meta.newest_segment = self.meta.newest_segment.max(row.segment);
@@ -186,6 +191,19 @@ impl Wal {
         self.meta.duplicates
     }
 
+    /// Which ids came.
+    #[must_use]
+    pub const fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Takes a copy of the ids that came over, where it is later than what the log knows.
+    pub fn recall(&mut self, copy: &Seen) {
+        if copy.version() > self.seen.version() {
+            self.seen = copy.clone();
+        }
+    }
+
     /// The hours with pending records.
     pub fn pending_hours(&self) -> impl Iterator<Item = Hour> {
         self.pending.keys().copied()
@@ -224,7 +242,8 @@ impl Wal {
         Some((commit.row.segment, hours))
     }
 
-    /// Commits a segment: its new records by hour, and how many of its records were known. Atomic, and durable on return.
+    /// Commits a segment: its new records by hour, how many of its records were known, and `seen`, the ids that came so far,
+    /// these included. Atomic, and durable on return.
     ///
     /// # Errors
     /// `State`, naming the path.
@@ -234,6 +253,7 @@ impl Wal {
         received: Timestamp,
         records: &BTreeMap<Hour, NewRecords>,
         duplicates: u64,
+        seen: Seen,
     ) -> Result<()> {
         self.make_room()?;
         let commit = self.meta.newest_commit + 1;
@@ -252,9 +272,13 @@ impl Wal {
         }
         batch.put_commit(commit, &row)?;
         batch.put_meta(&meta)?;
+        if seen != self.seen {
+            batch.put_seen(&seen)?;
+        }
         let newest = self.newest()?.id;
         self.write(newest, batch, Step::SegmentCommitted)?;
         self.meta = meta;
+        self.seen = seen;
         self.segments.insert(row.segment, commit);
         count(&mut self.pending, commit, &row);
         self.commits.insert(commit, Commit { generation: newest, row });
@@ -424,6 +448,7 @@ impl Wal {
             self.move_pending(replaces, &generation)?;
             let mut batch = Batch::default();
             batch.put_meta(&meta)?;
+            batch.put_seen(&self.seen)?;
             generation.write(batch)?;
             generation.close();
             durable::rename(&new, &path)
@@ -506,6 +531,7 @@ impl Wal {
 fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
     let generation = Generation::open(path, id)?;
     generation.meta()?;
+    generation.seen()?;
     generation.commits()?;
     Ok(generation)
 }
