@@ -17,6 +17,8 @@ mod fixtures;
 mod many;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
+#[path = "suite/secrets.rs"]
+mod secrets;
 #[path = "suite/signals.rs"]
 mod signals;
 #[path = "suite/source.rs"]
