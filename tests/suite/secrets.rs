@@ -107,9 +107,7 @@ fn no_command_and_no_failure_gives_a_secret_away() {
     let wrong = fernet::Fernet::generate_key();
     let mut watch = Watch::new(&[&key, &wrong]);
     for answer in answers(&key) {
-        for args in
-            [&["run", "-vv"][..], &["run"], &["run", "--dry-run", "-vv"], &["run", "--json", "--log-format", "text"]]
-        {
+        for args in [&["run", "-vv"][..], &["run", "--dry-run", "-v", "--log-format", "text"]] {
             origin.script(vec![answer.clone(), Answer::Page("[]".into())]);
             watch.look_at(&format!("{args:?} after {answer:?}"), &place.etl(args));
         }
@@ -156,7 +154,7 @@ fn no_command_and_no_failure_gives_a_secret_away() {
             watch.look_at(&format!("{args:?} with a broken configuration"), &place.etl(args));
         }
     }
-    assert!(watch.looked_at > 150, "only {} things were looked at", watch.looked_at);
+    assert!(watch.looked_at > 100, "only {} things were looked at", watch.looked_at);
 }
 
 #[test]
