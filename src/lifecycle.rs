@@ -438,6 +438,13 @@ impl ClosingRules {
         let closes = self.closes_at(hour);
         if self.is_late(hour, has_parts, received) { later(received, self.late_hold).max(closes) } else { closes }
     }
+
+    /// [`ClosingRules::due_at`] as of `now`. A receipt that is still to come was written under a clock that was wrong:
+    /// nothing waits for it.
+    #[must_use]
+    pub fn due_as_of(&self, now: Timestamp, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
+        if received > now { self.closes_at(hour) } else { self.due_at(hour, has_parts, received) }
+    }
 }
 
 /// `at` plus `by`, at most the end of time.

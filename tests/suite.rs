@@ -8,6 +8,8 @@
 
 #[path = "suite/backfill.rs"]
 mod backfill;
+#[path = "suite/clock.rs"]
+mod clock;
 #[path = "suite/crash.rs"]
 mod crash;
 #[path = "suite/damage.rs"]
@@ -23,6 +25,8 @@ mod many;
 mod readme;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
+#[path = "suite/secrets.rs"]
+mod secrets;
 #[path = "suite/signals.rs"]
 mod signals;
 #[path = "suite/source.rs"]

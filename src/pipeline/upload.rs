@@ -93,7 +93,8 @@ impl Job<'_> {
                 continue;
             }
             let at_once = self.drain || self.thawed.contains(&hour);
-            if at_once || self.setup.closing.due_at(hour, !row.parts.is_empty(), unsealed.first_received) <= now {
+            if at_once || self.setup.closing.due_as_of(now, hour, !row.parts.is_empty(), unsealed.first_received) <= now
+            {
                 due.push(hour);
             }
         }

@@ -346,7 +346,7 @@ fn hours(state: &mut State, rules: &ClosingRules, now: Timestamp) -> Result<Vec<
 fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
     let unsealed = state.wal.unsealed(row.hour, row.frozen);
     let unreceipted = state.wal.unsealed(row.hour, row.receipted).map_or(0, |p| p.records);
-    let due = unsealed.map(|p| rules.due_at(row.hour, !row.parts.is_empty(), p.first_received));
+    let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
     HourStatus {
         hour: row.hour,
         state: match due {

@@ -1,6 +1,7 @@
 //! What several integration tests need: the command, a source that answers as told, a real S3 server.
 
 pub mod cli;
+pub mod desk;
 pub mod origin;
 #[cfg(feature = "failpoints")]
 pub mod proxy;
