@@ -76,6 +76,7 @@ impl Desk {
         let dictionaries = Dictionaries::default();
         let hour = SignedDuration::from_hours(1);
         Setup {
+            archive: None,
             state_dir: self.dir.path().join("state"),
             settings: Settings {
                 timezone: self.zone.into(),
@@ -86,6 +87,7 @@ impl Desk {
             },
             min_free: 0,
             decoder: Decoder {
+                sequence: "record_id".to_owned(),
                 ring: KeyRing::new(&[Secret::new(&*self.key)]).unwrap(),
                 zone: zone.clone(),
                 compactor: Compactor::new(&dictionaries),
