@@ -46,6 +46,15 @@ struct Known {
     touched: u64,
 }
 
+impl Known {
+    fn holds(&self, hash: [u8; 16]) -> Result<bool> {
+        if self.unsealed.contains(&hash) {
+            return Ok(true);
+        }
+        self.sealed.as_ref().map_or(Ok(false), |sealed| sealed.contains(ContentHash(hash)))
+    }
+}
+
 /// What a segment brings, hour by hour.
 #[derive(Debug, Default)]
 pub struct News {
@@ -143,6 +152,23 @@ impl Buckets {
         Ok(())
     }
 
+    /// Whether all records of a decoded page are known. All its hours were touched.
+    ///
+    /// # Errors
+    /// `State`: a hash array is damaged.
+    pub fn know(&self, page: &Decoded) -> Result<bool> {
+        for record in &page.records {
+            let known = match self.hours.get(&record.hour) {
+                Some(hour) => hour.holds(record.entry.hash)?,
+                None => false,
+            };
+            if !known {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn is_new(&mut self, hour: Hour, hash: [u8; 16], received: Timestamp) -> Result<bool> {
         let Some(known) = self.hours.get_mut(&hour) else {
             return Err(crate::error::Error::new(
@@ -150,12 +176,7 @@ impl Buckets {
                 format!("hour {hour} was not made ready before its records were looked up"),
             ));
         };
-        if known.unsealed.contains(&hash) {
-            return Ok(false);
-        }
-        if let Some(sealed) = &known.sealed
-            && sealed.contains(ContentHash(hash))?
-        {
+        if known.holds(hash)? {
             return Ok(false);
         }
         known.unsealed.insert(hash);

@@ -7,7 +7,7 @@
 //! The name says how many tokens a file holds and when the first of them comes due (seconds since 1970, for records of
 //! the future), so that counting and looking for due ones reads no file. A segment's tokens are durable here before its
 //! commit; a crash in between leaves a file that the replay of the same segment replaces. A token leaves only after the page
-//! that it became was committed; a crash in between recovers it once more, which dedup makes nothing of.
+//! that it became was committed; a crash in between finds its record known, and lets it go.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -21,6 +21,8 @@ mod full_disk;
 mod gaps;
 #[path = "suite/many.rs"]
 mod many;
+#[path = "suite/nth_call.rs"]
+mod nth_call;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/s3_store.rs"]

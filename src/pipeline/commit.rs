@@ -152,7 +152,7 @@ impl Job<'_> {
     }
 
     /// Gets all hours of the pages ready. `false`: one is not, and the segment waits in the journal.
-    fn make_ready(&mut self, pages: &[Decoded]) -> Result<bool> {
+    pub(super) fn make_ready(&mut self, pages: &[Decoded]) -> Result<bool> {
         let hours: BTreeSet<Hour> = pages.iter().flat_map(|page| page.records.iter().map(|r| r.hour)).collect();
         for hour in hours {
             if !self.remember(hour)? {

@@ -210,9 +210,28 @@ struct Slot {
     held: Option<Arc<Open>>,
 }
 
+/// sled flushes once more when it is closed, and panics where that fails; by then all that counts is durable.
+#[derive(Debug)]
+struct Db(Option<sled::Db>);
+
+impl Db {
+    fn store(&self) -> sled::Result<&sled::Db> {
+        self.0.as_ref().ok_or_else(|| sled::Error::Unsupported("it was closed".to_owned()))
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        if crate::panics::quietly(|| catch_unwind(AssertUnwindSafe(|| drop(db)))).is_err() {
+            tracing::debug!("the write-ahead log could not be flushed when it was closed");
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Open {
-    db: sled::Db,
+    db: Db,
     log: File,
 }
 
@@ -329,7 +348,7 @@ impl Generation {
     /// `State`, naming the path; then all of it may be there or nothing.
     pub fn write(&self, batch: Batch) -> Result<()> {
         let open = self.opened()?;
-        guarded(&self.dir, || open.db.apply_batch(batch.0))?;
+        guarded(&self.dir, || open.db.store()?.apply_batch(batch.0))?;
         self.make_durable(&open)
     }
 
@@ -340,19 +359,19 @@ impl Generation {
     }
 
     fn make_durable(&self, open: &Open) -> Result<()> {
-        guarded(&self.dir, || open.db.flush())?;
+        guarded(&self.dir, || open.db.store()?.flush())?;
         open.log.sync_data().map_err(|e| Error::disk("fdatasync", &self.dir.join("db"), e))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<IVec>> {
         let open = self.opened()?;
-        guarded(&self.dir, || open.db.get(key))
+        guarded(&self.dir, || open.db.store()?.get(key))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], each: &mut EachPair<'_>) -> Result<()> {
         let range = (Bound::Included(from), Bound::Included(to));
         let open = self.opened()?;
-        let mut found = open.db.range::<&[u8], _>(range);
+        let mut found = guarded(&self.dir, || Ok(open.db.store()?.range::<&[u8], _>(range)))?;
         while let Some((key, value)) = guarded(&self.dir, || found.next().transpose())? {
             each(&key, &value)?;
         }
@@ -380,7 +399,7 @@ fn open(dir: &Path) -> Result<Open> {
     let db = open_patiently(dir, &config)?;
     let path = dir.join("db");
     let log = File::open(&path).map_err(|e| Error::disk("open", &path, e))?;
-    Ok(Open { db, log })
+    Ok(Open { db: Db(Some(db)), log })
 }
 
 /// Marks the generation, so that the next open sets it aside even where it opens well.
@@ -473,7 +492,7 @@ impl LineReader<'_> {
         let held = self.piece.as_ref().is_some_and(|(c, n, _)| (*c, *n) == (commit, number));
         if !held {
             let key = record_key(b'l', self.hour, commit, number);
-            let value = guarded(&self.generation.dir, || self.open.db.get(key))?;
+            let value = guarded(&self.generation.dir, || self.open.db.store()?.get(key))?;
             let value = value.ok_or_else(|| self.generation.damaged())?;
             self.piece = Some((commit, number, value));
         }

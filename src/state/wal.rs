@@ -3,8 +3,8 @@
 //! New commits go to the newest generation. One that has grown mostly dead is replaced: its pending records are written
 //! into a new one that says which it replaces, and then it is removed whole, because sled gives no space back. Records are never
 //! deleted one by one: a commit's row lists the hours that it still has pending records in, and what no row lists is dead.
-//! A crash leaves a replaced generation (removed at the next open), or a row of a segment that is gone (removed with
-//! the next batch).
+//! A crash leaves a replaced generation or the mark of one that was set aside (removed at the next open), or a row of a
+//! segment that is gone (removed with the next batch).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -99,6 +99,10 @@ impl Wal {
         let path = self.dir.join(name);
         if name.ends_with(".dead") || name.ends_with(".new") {
             return remove_dir(&path);
+        }
+        if name.ends_with(".condemned") && !path.with_extension("").exists() {
+            // A crash after the setting aside: the next generation of that number is not condemned by it.
+            return durable::remove(&path);
         }
         let Ok(id) = name.parse::<u32>() else { return Ok(()) };
         let condemned = path.with_added_extension("condemned");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use etl::state::Ledger;
 use serde_json::{Value, json};
 
 use super::scenario::Stage;
@@ -45,7 +46,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        Self { place: Place::new(""), origin: Origin::start(vec![Answer::Page(NOTHING.into())]) }
+        Self { place: Place::in_memory(""), origin: Origin::start(vec![Answer::Page(NOTHING.into())]) }
     }
 
     /// Keeps the state and the lake in `to`, which is replaced.
@@ -117,12 +118,25 @@ impl Bench {
         names(&state, &mut |path| {
             let name = path.strip_prefix(&state).unwrap().to_str().unwrap();
             let odd = [".tmp", ".dead", ".new", ".corrupt", ".condemned"].iter().any(|odd| name.contains(odd));
-            if odd && !name.contains('/') || odd && name.matches('/').count() == 1 || name.starts_with("spool/") {
+            if (odd && name.matches('/').count() <= 1) || name.starts_with("spool/") {
                 litter.insert(name.to_owned());
             }
         });
         let rejected = std::fs::read_dir(state.join("rejected")).map_or(0, Iterator::count);
         Outcome { lake, status: self.status(), litter, rejected }
+    }
+
+    /// Checks that it came out as `expected`.
+    #[track_caller]
+    pub fn came_out_as(&self, expected: &Outcome, case: &str) {
+        let found = self.outcome();
+        for part in ["totals", "pages", "quarantine", "hours"] {
+            assert_eq!(found.status[part], expected.status[part], "{case}: {part}");
+        }
+        let (names, wanted): (Vec<_>, Vec<_>) = (found.lake.keys().collect(), expected.lake.keys().collect());
+        assert_eq!(names, wanted, "{case}: objects");
+        assert_eq!((&found.litter, found.rejected), (&expected.litter, expected.rejected), "{case}: litter, rejected");
+        assert!(found.lake == expected.lake, "{case}: an object's bytes differ");
     }
 
     fn status(&self) -> Value {
@@ -138,14 +152,22 @@ impl Bench {
         json!({"totals": status["totals"], "hours": hours, "pages": pages, "quarantine": status["quarantine"]})
     }
 
-    /// The hours with hash arrays, one entry for each array.
-    pub fn arrays(&self) -> Vec<String> {
-        let mut hours = Vec::new();
+    /// Checks that the hash arrays on disk are those that the ledger names.
+    #[track_caller]
+    pub fn arrays_are_named(&self, case: &str) {
+        let mut named = BTreeSet::new();
+        let ledger = Ledger::open(&self.place.path("etl-state")).unwrap().unwrap();
+        ledger
+            .for_each(&mut |row| {
+                named.extend(row.hashes.map(|array| format!("{}.{}", row.hour, array.version)));
+                Ok(())
+            })
+            .unwrap();
+        let mut found = BTreeSet::new();
         files(&self.place.path("etl-state/hashes"), &mut |path| {
-            hours.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+            found.insert(path.file_name().unwrap().to_str().unwrap().to_owned());
         });
-        hours.sort();
-        hours
+        assert_eq!(found, named, "{case}: hash arrays");
     }
 }
 

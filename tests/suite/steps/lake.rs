@@ -15,7 +15,6 @@ struct Uncrashed {
     kept: tempfile::TempDir,
     steps: Vec<Vec<String>>,
     outcomes: Vec<Outcome>,
-    arrays: Vec<String>,
 }
 
 impl Uncrashed {
@@ -35,8 +34,7 @@ impl Uncrashed {
             outcomes.push(bench.outcome());
         }
         bench.place.etl(&["verify", "--deep"]).exits(0);
-        let arrays = bench.arrays();
-        Self { scenario, kept, steps, outcomes, arrays }
+        Self { scenario, kept, steps, outcomes }
     }
 
     fn before(&self, stage: usize) -> PathBuf {
@@ -73,10 +71,8 @@ impl Uncrashed {
             let ran = bench.run(later);
             assert_eq!(ran.code, later.code, "{case}, then {}: {ran:?}", later.name);
         }
-        let (outcome, expected) = (bench.outcome(), self.outcomes.last().unwrap());
-        assert_eq!(outcome.status, expected.status, "{case}");
-        assert!(outcome == *expected, "{case}: {:?} {:?}", outcome.litter, outcome.rejected);
-        assert_eq!(bench.arrays(), self.arrays, "{case}");
+        bench.came_out_as(self.outcomes.last().unwrap(), &case);
+        bench.arrays_are_named(&case);
         let verified = bench.place.etl(&["verify", "--deep"]);
         assert_eq!(verified.code, 0, "{case}: {verified:?}");
     }
@@ -98,9 +94,7 @@ impl Uncrashed {
             bench.put_back(crashed.path());
             bench.crash(&["replay"], Point { after: true, step });
             bench.recover();
-            let outcome = bench.outcome();
-            assert_eq!(outcome.status, expected.status, "{case}, replay crashed after {name}");
-            assert!(outcome == expected, "{case}, replay crashed after {name}: {:?}", outcome.litter);
+            bench.came_out_as(&expected, &format!("{case}, replay crashed after {name}"));
         }
     }
 
@@ -155,8 +149,9 @@ fn scenarios_pass_every_step() {
         .map(Uncrashed::new)
         .flat_map(|uncrashed| uncrashed.steps.into_iter().skip(uncrashed.scenario.first).flatten().collect::<Vec<_>>())
         .collect();
-    let all: BTreeSet<String> = Step::ALL.into_iter().map(|step| format!("{step:?}")).collect();
-    assert_eq!(passed, all);
+    // A directory is known to be create-only: only a server is asked (see `store`).
+    let lake = Step::ALL.into_iter().filter(|step| *step != Step::CreateOnlyProbed);
+    assert_eq!(passed, lake.map(|step| format!("{step:?}")).collect());
 }
 
 #[test]

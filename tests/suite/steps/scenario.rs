@@ -169,11 +169,11 @@ fn foreign(key: String) -> impl Fn(&Bench) {
 /// More hours than the ledger's head keeps.
 pub fn archive(dir: PathBuf) -> Scenario {
     let a = Fernet::generate_key();
-    let hours = (0..73).map(|n| token(&a, &record(n, &format!("2023-03-{:02}T{:02}:00:00.000Z", 1 + n / 24, n % 24))));
+    let hours = (0..72).map(|n| token(&a, &record(n, &format!("2023-03-{:02}T{:02}:00:00.000Z", 1 + n / 24, n % 24))));
     let page: Vec<Value> = hours.collect();
     std::fs::write(dir.join("page.json"), serde_json::to_string(&page).unwrap()).unwrap();
     let stages = vec![
-        Stage { files: Some(dir), ..Stage::new("a backfill of 73 hours", &a, vec![]) },
+        Stage { files: Some(dir), ..Stage::new("a backfill of 72 hours", &a, vec![]) },
         Stage::new("an hour too many", &a, vec![log(&a, 100, 1, 0)]),
         Stage::new(
             "a late record of an archived hour",

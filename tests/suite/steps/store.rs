@@ -60,7 +60,7 @@ impl Runs<'_> {
 
     fn place(&self, origin: &Origin, prefix: &str) -> Place {
         let (at, url) = (self.at, &origin.url);
-        let mut place = Place::new(&format!(
+        let mut place = Place::in_memory(&format!(
             "[source]\nurl = \"{url}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n[load]\nto = \"s3://{}/{prefix}\"\n\
              endpoint = \"{}\"\nregion = \"{}\"\npart_max_records = 2\n",
             at.bucket, self.proxy.endpoint, at.region
@@ -109,6 +109,7 @@ fn crash_at_any_step_creates_each_object_once() {
     assert_eq!(expected.objects.len(), 5);
     assert!(expected.created.values().all(|n| *n == 1), "{:?}", expected.created);
     assert_eq!(expected.created.len(), expected.objects.len());
+    assert!(steps[0].iter().any(|step| step == "CreateOnlyProbed"), "{steps:?}");
     let cases: Vec<(usize, Point)> = steps
         .iter()
         .enumerate()
