@@ -10,9 +10,9 @@ use etl::record::{Scratch, content_hash, json, python, read};
 use jiff::tz::TimeZone;
 
 const PLAINTEXT: &str = concat!(
-    "{'user_id': 'bc8960a923b8c1e9392456de3eb13b9046685257bdd640fb06671ad11c80317f', 'record_id': 268691, ",
-    "'activity': 'purchase', 'url': '/api/products/product/', 'method': 'POST', 'name': 'json_logger', ",
-    "'inDate': '2023-03-24T17:05:37.432Z', 'detail': {'message': 'POST purchase', 'levelname': 'INFO'}}",
+    "{'user_id': 'bc8960a923b8c1e9392456de3eb13b9046685257bdd640fb06671ad11c80317f', 'record_id': 26869, ",
+    "'activity': 'view', 'url': '/api/products/product/', 'method': 'POST', 'name': 'json_logger', ",
+    "'inDate': '2023-03-24T17:05:37.432Z', 'detail': {'message': 'POST view', 'levelname': 'INFO'}}",
 );
 
 fn record(c: &mut Criterion) {

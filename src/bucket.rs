@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::decode::Decoded;
 use crate::error::Result;
+use crate::gaps::Sighting;
 use crate::hour::Hour;
 use crate::record::ContentHash;
 use crate::state::{HashArray, NewRecords, State};
@@ -45,6 +46,15 @@ struct Known {
     touched: u64,
 }
 
+impl Known {
+    fn holds(&self, hash: [u8; 16]) -> Result<bool> {
+        if self.unsealed.contains(&hash) {
+            return Ok(true);
+        }
+        self.sealed.as_ref().map_or(Ok(false), |sealed| sealed.contains(ContentHash(hash)))
+    }
+}
+
 /// What a segment brings, hour by hour.
 #[derive(Debug, Default)]
 pub struct News {
@@ -52,6 +62,8 @@ pub struct News {
     pub records: BTreeMap<Hour, NewRecords>,
     /// Records that were known.
     pub duplicates: u64,
+    /// The ids that came, of new and known records.
+    pub ids: Vec<Sighting>,
 }
 
 impl News {
@@ -127,7 +139,9 @@ impl Buckets {
             let length = usize::try_from(record.entry.length).unwrap_or(usize::MAX);
             let (line, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
             rest = behind;
-            if self.is_new(record.hour, record.entry.hash, received)? {
+            let is_new = self.is_new(record.hour, record.entry.hash, received)?;
+            news.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
+            if is_new {
                 let new = news.records.entry(record.hour).or_default();
                 new.entries.push(record.entry);
                 new.lines.extend_from_slice(line);
@@ -138,6 +152,23 @@ impl Buckets {
         Ok(())
     }
 
+    /// Whether all records of a decoded page are known. All its hours were touched.
+    ///
+    /// # Errors
+    /// `State`: a hash array is damaged.
+    pub fn know(&self, page: &Decoded) -> Result<bool> {
+        for record in &page.records {
+            let known = match self.hours.get(&record.hour) {
+                Some(hour) => hour.holds(record.entry.hash)?,
+                None => false,
+            };
+            if !known {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn is_new(&mut self, hour: Hour, hash: [u8; 16], received: Timestamp) -> Result<bool> {
         let Some(known) = self.hours.get_mut(&hour) else {
             return Err(crate::error::Error::new(
@@ -145,12 +176,7 @@ impl Buckets {
                 format!("hour {hour} was not made ready before its records were looked up"),
             ));
         };
-        if known.unsealed.contains(&hash) {
-            return Ok(false);
-        }
-        if let Some(sealed) = &known.sealed
-            && sealed.contains(ContentHash(hash))?
-        {
+        if known.holds(hash)? {
             return Ok(false);
         }
         known.unsealed.insert(hash);

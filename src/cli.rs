@@ -202,6 +202,9 @@ pub struct ReplayArgs {
     /// Try all quarantined tokens again
     #[arg(long)]
     pub quarantine: bool,
+    /// Rebuild the ledger and the hashes from the parts in the store first
+    #[arg(long)]
+    pub from_s3: bool,
     /// Print what was found and done as one JSON object
     #[arg(long)]
     pub json: bool,

@@ -1,7 +1,8 @@
 //! Crash points: where the crash tests abort the process. Shipped builds hold none of it.
 //!
 //! With the feature `failpoints`, `ETL_CRASH=before:7` aborts right before the seventh durable step of the process,
-//! `after:7` right after it, and `ETL_STEPS=FILE` appends each step's name to a file.
+//! `after:7` right after it, and `ETL_STEPS=FILE` appends each step's name to a file. Thresholds that real data reach only
+//! after gigabytes can be lowered by an environment variable.
 
 use crate::lifecycle::Step;
 
@@ -13,7 +14,12 @@ mod points {
     pub const fn before(_: Step) {}
 
     /// Right after a durable step.
-    pub const fn after(_: Step) {}
+    pub const fn after((): ()) {}
+
+    /// A threshold that only tests lower.
+    pub const fn threshold(_: &str, usual: u64) -> u64 {
+        usual
+    }
 }
 
 #[cfg(feature = "failpoints")]
@@ -32,25 +38,31 @@ mod points {
         Some((when == "before", n.parse().ok()?))
     });
 
-    /// Right before a durable step.
-    pub fn before(step: Step) {
+    /// Right before a durable step. Gives its number: steps of several threads may be under way.
+    pub fn before(step: Step) -> u64 {
         let n = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
         if let Ok(path) = std::env::var("ETL_STEPS")
             && let Ok(mut file) = OpenOptions::new().create(true).append(true).open(path)
         {
-            let _ = writeln!(file, "{n} {step:?}");
+            let _ = file.write_all(format!("{n} {step:?}\n").as_bytes());
         }
         if *CRASH == Some((true, n)) {
             std::process::abort();
         }
+        n
     }
 
-    /// Right after a durable step.
-    pub fn after(_: Step) {
-        if *CRASH == Some((false, REACHED.load(Ordering::SeqCst))) {
+    /// Right after durable step `n`.
+    pub fn after(n: u64) {
+        if *CRASH == Some((false, n)) {
             std::process::abort();
         }
     }
+
+    /// The threshold that the environment variable `name` says, else the usual one.
+    pub fn threshold(name: &str, usual: u64) -> u64 {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    }
 }
 
-pub use points::{after, before};
+pub use points::{after, before, threshold};

@@ -10,7 +10,7 @@ use crate::decrypt::{DecryptError, KeyRing};
 use crate::hour::Hour;
 use crate::page::{self, Element, NotAPage};
 use crate::quarantine::OddToken;
-use crate::record::{self, ContentHash, Record, Scratch};
+use crate::record::{self, ContentHash, Record, Scratch, Value};
 use crate::state::Entry;
 
 /// What decoding needs to know. Fixed for a run.
@@ -26,6 +26,8 @@ pub struct Decoder {
     pub dictionaries: String,
     /// How far ahead of its receipt a record may be.
     pub max_future: SignedDuration,
+    /// The field with the source's rising number. Empty: none.
+    pub sequence: String,
 }
 
 /// A record, ready to be committed: its hour, its index entry; its line is among [`Decoded::lines`].
@@ -35,6 +37,8 @@ pub struct DecodedRecord {
     pub hour: Hour,
     /// Hash, event time and length of the line.
     pub entry: Entry,
+    /// The source's rising number, where it has one that fits.
+    pub id: Option<i64>,
 }
 
 /// A decoded page.
@@ -143,7 +147,15 @@ impl Decoder {
         // A line is at most a few times its token, and a token at most a page: far below 4 GB.
         let length = u32::try_from(decoded.lines.len() - start).unwrap_or(u32::MAX);
         let hash = record::content_hash(&record.fields, &mut decoded.scratch);
-        decoded.records.push(DecodedRecord { hour: record.hour, entry: Entry::new(hash, record.at, length) });
+        let entry = Entry::new(hash, record.at, length);
+        decoded.records.push(DecodedRecord { hour: record.hour, entry, id: self.id(record) });
+    }
+
+    fn id(&self, record: &Record<'_>) -> Option<i64> {
+        match record.fields.iter().find(|(key, _)| *key == self.sequence) {
+            Some((_, Value::Int(digits))) => digits.parse().ok(),
+            _ => None,
+        }
     }
 }
 

@@ -10,7 +10,8 @@
 //! ```
 //! - A page is durable in the [`journal`] before anyone looks at it, and stays until all that it introduced has receipts.
 //! - [`decode`] turns a page into records ([`decrypt`], [`record`], [`compact`]) or odd tokens ([`quarantine`]).
-//! - [`bucket`] keeps each distinct record once; the [`state`] makes it durable in the write-ahead log.
+//! - [`bucket`] keeps each distinct record once; the [`state`] makes it durable in the write-ahead log. [`gaps`] knows which
+//!   ids never came.
 //! - [`seal`] turns an hour's records into parts, and the ledger names them before the first PUT: intent, PUT, receipt
 //!   ([`load::protocol`]), then prune. [`lifecycle`] has the table of what can happen to an hour.
 //! - [`pipeline`] is the only place that sees all stages; recovery after a crash is its normal path.
@@ -44,10 +45,13 @@ pub mod decode;
 pub mod quarantine;
 
 pub mod bucket;
+pub mod gaps;
 
 pub mod seal;
 
 pub mod parts;
+
+pub mod archive;
 
 pub mod key;
 pub mod load;

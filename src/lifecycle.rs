@@ -13,12 +13,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 
 /// Every step after which something is durable, or done outside, that was not before; in the order of a record's life.
+///
+/// No steps, because a crash around them leaves nothing that the next run would have to understand: `status.json` (a view) and
+/// `seen.json` (a tag that saves a download), both made again; the reserve and empty directories, which mean nothing; the
+/// archive's copies; the mark on a condemned generation, which only repeats what the next open finds; and the
+/// deleting of what nothing names any more (`*.tmp`, `*.new`, replaced hash arrays, the oldest of rejected/): what comes back
+/// is deleted again. The store's answer to the probe counts only once [`Step::CreateOnlyProbed`] has recorded it; until then
+/// it is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The recorded settings of a new state directory.
     SettingsRecorded,
     /// A generation of the write-ahead log was opened for new commits.
     GenerationStarted,
+    /// A generation that cannot be trusted was set aside.
+    GenerationSetAside,
     /// A segment of pages has its name in the journal.
     PageJournaled,
     /// A body that is no page was set aside.
@@ -29,8 +38,12 @@ pub enum Step {
     SegmentCommitted,
     /// Quarantined tokens that became records have left the quarantine.
     QuarantineReleased,
-    /// The bytes of an hour's parts are in the spool, its hash array is written; no ledger row names them yet.
-    PartsEncoded,
+    /// The quarantine knows which key ring tried its tokens last.
+    RingRecorded,
+    /// The bytes of a part are in the spool.
+    PartSpooled,
+    /// The hash array of an hour's parts has its name.
+    HashesWritten,
     /// The ledger holds the intents: which parts there will be, with which bytes.
     HoursFrozen,
     /// The store answered a PUT.
@@ -47,7 +60,9 @@ pub enum Step {
     PagesRemoved,
     /// Spooled bytes of uploaded parts are gone.
     SpoolCleared,
-    /// Ledger rows of old hours moved to the file of their day.
+    /// Ledger rows of old hours are in the file of their day.
+    DayArchived,
+    /// The ledger's head no longer holds the rows that are in their days' files.
     LedgerArchived,
     /// Hash arrays older than the dedup window are forgotten.
     HashesForgotten,
@@ -68,15 +83,18 @@ pub struct AfterACrash {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::SettingsRecorded,
         Self::GenerationStarted,
+        Self::GenerationSetAside,
         Self::PageJournaled,
         Self::PageRejected,
         Self::TokensQuarantined,
         Self::SegmentCommitted,
         Self::QuarantineReleased,
-        Self::PartsEncoded,
+        Self::RingRecorded,
+        Self::PartSpooled,
+        Self::HashesWritten,
         Self::HoursFrozen,
         Self::PartPut,
         Self::PartsReceipted,
@@ -85,6 +103,7 @@ impl Step {
         Self::RecordsPruned,
         Self::PagesRemoved,
         Self::SpoolCleared,
+        Self::DayArchived,
         Self::LedgerArchived,
         Self::HashesForgotten,
         Self::GenerationRemoved,
@@ -97,6 +116,9 @@ impl Step {
             Self::SettingsRecorded => ("an empty ledger with the settings", "–", "goes on with them"),
             Self::GenerationStarted => {
                 ("a new generation; an older one that it replaces may still be there", "–", "removes the replaced one")
+            }
+            Self::GenerationSetAside => {
+                ("a directory *.corrupt, and every page of its records", "–", "fills a new generation from the journal")
             }
             Self::PageJournaled => ("a page that nobody looked at", "–", "decrypts and commits it"),
             Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
@@ -113,8 +135,10 @@ impl Step {
             Self::QuarantineReleased => {
                 ("the recovered tokens' page in the journal", "–", "sees that the page is committed")
             }
-            Self::PartsEncoded => {
-                ("bytes and a hash array that no ledger row names", "–", "deletes the stray bytes, seals again")
+            Self::RingRecorded => ("the quarantine, and which keys tried it", "–", "tries again only other keys"),
+            Self::PartSpooled => ("bytes that no ledger row names", "–", "deletes the stray bytes, seals again"),
+            Self::HashesWritten => {
+                ("a hash array that no ledger row names", "–", "seals or imports again, and writes the array anew")
             }
             Self::HoursFrozen => ("intents, and the parts' bytes", "–", "PUTs the same bytes"),
             Self::PartPut => {
@@ -132,9 +156,10 @@ impl Step {
             }
             Self::PagesRemoved => ("hashes and ledger rows; bytes in the spool", "the part", "clears the spool"),
             Self::SpoolCleared => ("hashes and ledger rows", "the part", "nothing to do"),
-            Self::LedgerArchived => {
-                ("a row in its day's file, perhaps in the head too", "the part", "the head's row counts")
+            Self::DayArchived => {
+                ("rows in their day's file, and in the head too", "the part", "the head's row counts; archives again")
             }
+            Self::LedgerArchived => ("rows in their days' files only", "the part", "nothing to do"),
             Self::HashesForgotten => ("the ledger row; the array's file perhaps", "the part", "deletes the stray file"),
             Self::GenerationRemoved => ("a directory *.dead perhaps", "the part", "deletes it"),
         };
@@ -147,9 +172,9 @@ impl Step {
 /// # Errors
 /// Those of `action`.
 pub fn durable_step<T>(step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
-    crate::crash::before(step);
+    let point = crate::crash::before(step);
     let done = action()?;
-    crate::crash::after(step);
+    crate::crash::after(point);
     Ok(done)
 }
 
@@ -258,6 +283,8 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// The parts without a receipt can never get one as they are: their records are unsealed again.
+    Thawed,
     /// All unsealed records up to a commit turned out to be in parts already (after an import).
     Absorbed {
         /// The newest commit among them.
@@ -306,12 +333,12 @@ impl HourRow {
 
     /// The transition table.
     ///
-    /// | row       | `Frozen` | `Receipted` | `Imported` | `Absorbed` | `Forgotten` |
-    /// |-----------|----------|-------------|------------|------------|-------------|
-    /// | no parts  | sealing  | –           | uploaded   | –          | –           |
-    /// | sealing   | –        | sealing; with the last one uploaded | uploaded | – | – |
-    /// | uploaded  | sealing (late records) | – | uploaded | uploaded | forgotten   |
-    /// | forgotten | –        | –           | uploaded   | –          | –           |
+    /// | row       | `Frozen` | `Receipted` | `Imported` | `Thawed` | `Absorbed` | `Forgotten` |
+    /// |-----------|----------|-------------|------------|----------|------------|-------------|
+    /// | no parts  | sealing  | –           | uploaded   | –        | –          | –           |
+    /// | sealing   | –        | sealing; with the last one uploaded | uploaded | no parts, forgotten | – | – |
+    /// | uploaded  | sealing (late records) | – | uploaded | – | uploaded | forgotten   |
+    /// | forgotten | –        | –           | uploaded   | –        | –          | –           |
     ///
     /// # Errors
     /// `Bug` for what the table does not list.
@@ -322,6 +349,7 @@ impl HourRow {
             }
             Event::Receipted { part, sha256, bytes, etag, at } => self.receipt(part, sha256, bytes, etag, at)?,
             Event::Imported { parts, hashes, at } => self.import(parts, hashes, at),
+            Event::Thawed if self.is_sealing() => self.thaw(),
             Event::Absorbed { through } if !self.is_sealing() && self.hashes.is_some() && through > self.frozen => {
                 (self.frozen, self.receipted) = (through, through);
             }
@@ -361,6 +389,12 @@ impl HourRow {
         self.parts = parts;
         self.last_receipt = Some(at);
         self.take_hashes(hashes);
+    }
+
+    fn thaw(&mut self) {
+        self.parts.retain(|part| part.stage == PartStage::Uploaded);
+        self.frozen = self.receipted;
+        self.hashes = None;
     }
 
     const fn take_hashes(&mut self, hashes: HashesRef) {
@@ -403,6 +437,13 @@ impl ClosingRules {
     pub fn due_at(&self, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
         let closes = self.closes_at(hour);
         if self.is_late(hour, has_parts, received) { later(received, self.late_hold).max(closes) } else { closes }
+    }
+
+    /// [`ClosingRules::due_at`] as of `now`. A receipt that is still to come was written under a clock that was wrong:
+    /// nothing waits for it.
+    #[must_use]
+    pub fn due_as_of(&self, now: Timestamp, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
+        if received > now { self.closes_at(hour) } else { self.due_at(hour, has_parts, received) }
     }
 }
 
@@ -499,6 +540,15 @@ mod tests {
         let row = row.apply(Event::Imported { parts: vec![theirs], hashes, at: at("03:00:00") }).unwrap();
         assert_eq!((row.frozen, row.receipted, row.is_sealing(), row.next_hashes), (0, 0, false, 9));
         assert!(row.apply(frozen(9, vec![part(1, 9, 8)])).is_ok());
+    }
+
+    #[test]
+    fn thawed_hour_keeps_its_receipts_and_needs_its_hashes_from_the_store() {
+        let row = row().apply(frozen(7, vec![part(0, 7, 10)])).unwrap().apply(receipted(0)).unwrap();
+        assert!(row.clone().apply(Event::Thawed).is_err(), "nothing to thaw");
+        let row = row.apply(frozen(9, vec![part(1, 9, 4), part(2, 9, 4)])).unwrap().apply(receipted(1)).unwrap();
+        let row = row.apply(Event::Thawed).unwrap();
+        assert_eq!((row.frozen, row.parts.len(), row.is_sealing(), row.is_forgotten()), (7, 2, false, true));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! The name says how many tokens a file holds and when the first of them comes due (seconds since 1970, for records of
 //! the future), so that counting and looking for due ones reads no file. A segment's tokens are durable here before its
 //! commit; a crash in between leaves a file that the replay of the same segment replaces. A token leaves only after the page
-//! that it became was committed; a crash in between recovers it once more, which dedup makes nothing of.
+//! that it became was committed; a crash in between finds its record known, and lets it go.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::lifecycle::{Step, durable_step};
-use crate::state::durable;
+use crate::state::{Roll, durable};
 
 /// A token that is no record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,10 @@ pub struct Quarantine {
     batches: BTreeMap<u64, Batch>,
     /// Which segment's file holds an identity; read when the first odd token of a run comes.
     identities: Option<BTreeMap<String, u64>>,
+    /// Which files must be there at the next start.
+    roll: Roll,
+    /// Files that were set aside as damaged.
+    damaged: Vec<Error>,
 }
 
 impl Quarantine {
@@ -61,7 +65,8 @@ impl Quarantine {
         let dir = state.join("quarantine");
         durable::make_dir(&dir)?;
         durable::remove_leftovers(&dir)?;
-        let mut quarantine = Self { dir, batches: BTreeMap::new(), identities: None };
+        let roll = Roll::open(state, "quarantined")?;
+        let mut quarantine = Self { dir, batches: BTreeMap::new(), identities: None, roll, damaged: Vec::new() };
         for name in durable::names(&quarantine.dir)? {
             if let Some((segment, batch)) = parse_name(&name) {
                 quarantine.take(segment, batch)?;
@@ -80,6 +85,45 @@ impl Quarantine {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What was there at the end of the last run and is gone, said once.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn vanished(&mut self) -> Result<Option<Error>> {
+        let there = |segment: &u64| self.batches.get(segment).map_or(0, |batch| batch.tokens);
+        let gone = self.roll.names().iter().map(|(segment, tokens)| tokens.saturating_sub(there(segment)));
+        let gone: u64 = gone.sum();
+        self.call_roll()?;
+        let what = format!("{gone} quarantined tokens are gone from {}", self.dir.display());
+        let hint = "restore the directory from a backup if there is one; this is said once";
+        Ok((gone > 0).then(|| Error::new(ErrorKind::State, what).hint(hint)))
+    }
+
+    /// The files that were set aside as damaged since this was asked last.
+    pub fn take_damaged(&mut self) -> Vec<Error> {
+        std::mem::take(&mut self.damaged)
+    }
+
+    fn call_roll(&mut self) -> Result<()> {
+        let names = self.batches.iter().map(|(segment, batch)| (*segment, batch.tokens)).collect();
+        self.roll.call(names)
+    }
+
+    /// Sets a damaged file aside: its tokens are lost to the quarantine, the others go on.
+    fn set_aside(&mut self, segment: u64, batch: Batch, damage: &Error) -> Result<()> {
+        let path = self.path(segment, batch);
+        let aside = path.with_added_extension("damaged");
+        self.batches.remove(&segment);
+        self.call_roll()?;
+        if path.exists() {
+            durable::rename(&path, &aside)?;
+        }
+        let what = format!("{}, with {} quarantined tokens", damage.chain(), batch.tokens);
+        let hint = format!("it was set aside as {}; restore it from a backup to have its tokens back", aside.display());
+        self.damaged.push(Error::new(ErrorKind::State, what).hint(hint));
+        Ok(())
     }
 
     /// Tokens in it.
@@ -120,18 +164,25 @@ impl Quarantine {
         Ok(fresh.len() as u64)
     }
 
-    /// The tokens of a segment.
+    /// The tokens of a segment. A damaged file is set aside, named by [`Quarantine::take_damaged`], and holds none.
     ///
     /// # Errors
-    /// `State`, naming the path: unreadable or damaged.
-    pub fn tokens(&self, segment: u64) -> Result<Vec<OddToken>> {
-        let Some(batch) = self.batches.get(&segment) else {
+    /// `State`, naming the path: unreadable.
+    pub fn tokens(&mut self, segment: u64) -> Result<Vec<OddToken>> {
+        let Some(batch) = self.batches.get(&segment).copied() else {
             return Ok(Vec::new());
         };
-        let path = self.path(segment, *batch);
+        let path = self.path(segment, batch);
         let text = durable::read(&path)?.unwrap_or_default();
+        match Self::decode(&path, &text) {
+            Ok(tokens) => Ok(tokens),
+            Err(damage) => self.set_aside(segment, batch, &damage).map(|()| Vec::new()),
+        }
+    }
+
+    fn decode(path: &Path, text: &[u8]) -> Result<Vec<OddToken>> {
         let unreadable = |e| Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e);
-        let lines = durable::open_text(&path, &text)?.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let lines = durable::open_text(path, text)?.split(|b| *b == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_slice(line).map_err(unreadable)).collect()
     }
 
@@ -156,7 +207,7 @@ impl Quarantine {
     /// # Errors
     /// `State`, naming the path.
     pub fn record_ring(&self, ring: &str) -> Result<()> {
-        durable::replace(&self.dir.join("ring"), ring.as_bytes())
+        durable_step(Step::RingRecorded, || durable::replace(&self.dir.join("ring"), ring.as_bytes()))
     }
 
     fn replace(&mut self, segment: u64, tokens: &[OddToken]) -> Result<()> {
@@ -169,6 +220,7 @@ impl Quarantine {
         } else {
             self.batches.remove(&segment);
         }
+        self.call_roll()?;
         if let Some(old) = old.filter(|old| *old != batch || tokens.is_empty()) {
             durable::remove(&self.path(segment, old))?;
             durable::sync_dir(&self.dir)?;

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::lifecycle::{HourRow, PartRow};
+use crate::lifecycle::{HourRow, PartRow, Step, durable_step};
 use crate::record::ContentHash;
 use crate::state::durable::{self, Unfinished};
 use crate::state::{Entry, HashArray, LineAt, LineReader, State};
@@ -131,10 +131,11 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 }
 
 /// Encodes a frozen part whose spooled bytes are damaged or missing once more, from the write-ahead log: the same content.
+/// `None`: the log no longer gives the part's content.
 ///
 /// # Errors
-/// `State`: the log no longer holds the part's records.
-pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<PartRow> {
+/// `State`: the disk, or a damaged write-ahead log.
+pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     let mut records = Vec::new();
     state.wal.records(row.hour, row.receipted, &mut |generation, at, entry| {
         if at.commit <= row.frozen {
@@ -150,15 +151,8 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Part
     let path = state.spool_path(row.hour, part.part);
     let mut lines = Lines { state, hour: row.hour, readers: Vec::new() };
     let again = records.map(|records| write_part(&path, part.part, records, &mut lines)).transpose()?;
-    match again.filter(|again| again.content_sha256 == part.content_sha256) {
-        Some(again) => Ok(PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }),
-        None => Err(lost(row.hour, part, &path)),
-    }
-}
-
-fn lost(hour: Hour, part: &PartRow, path: &Path) -> Error {
-    let what = format!("hour {hour}: the bytes of part {} in {} are damaged", part.part, path.display());
-    Error::new(ErrorKind::State, what).hint("restore the file from a backup of the state directory")
+    let again = again.filter(|again| again.content_sha256 == part.content_sha256);
+    Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
 }
 
 /// The unsealed records in their total order, without those that are in parts already, and the newest commit among them.
@@ -213,7 +207,7 @@ fn write_part(path: &Path, part: u32, records: &[Located], lines: &mut Lines<'_>
     let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
     inner.flush().map_err(disk)?;
     drop(inner);
-    spooled.publish(path)?;
+    durable_step(Step::PartSpooled, || spooled.publish(path))?;
     Ok(EncodedPart {
         part,
         rows: records.len() as u64,

@@ -6,8 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::setup;
 use crate::cli::{ReplayArgs, RunArgs};
-use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::config::{Config, SourceLocation};
+use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::pipeline::{self, Outcome, Progress, Wish};
 use crate::report::text;
@@ -21,7 +21,7 @@ pub fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> 
     let started = Instant::now();
     let stop = Stop::with_deadline(args.max_runtime.and_then(|limit| started.checked_add(limit)));
     crate::stop::install(&stop)?;
-    let wish = Wish { drain: args.drain, quarantine: false };
+    let wish = Wish { drain: args.drain, ..Wish::default() };
     loop {
         let next = args.every.and_then(|every| Instant::now().checked_add(every));
         let mut client = setup::client(config, &stop)?;
@@ -58,7 +58,9 @@ pub fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Resul
     let bar = bar("logs");
     let progress = |progress| show(&bar, progress);
     let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
-    let outcome = pipeline::run(&setup, None, Wish { drain: false, quarantine: args.quarantine });
+    // A backfill does not wait, and neither does its replay.
+    let drain = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
+    let outcome = pipeline::run(&setup, None, Wish { drain, quarantine: args.quarantine, from_store: args.from_s3 });
     bar.finish_and_clear();
     tell(&outcome, args.json, say)?;
     Ok(code(&outcome, &stop))
@@ -67,7 +69,7 @@ pub fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Resul
 fn tell(outcome: &Outcome, json: bool, say: &dyn Fn(&Error)) -> Result<()> {
     outcome.problems.iter().for_each(say);
     // A run that never got to work has nothing to sum up.
-    if outcome.problems.iter().any(|problem| problem.kind() == ErrorKind::Busy) {
+    if !outcome.began {
         return Ok(());
     }
     if json { super::print_json(&outcome.summary) } else { super::print(&text::summary(&outcome.summary)) }
@@ -88,7 +90,10 @@ pub fn bar(unit: &str) -> ProgressBar {
     if let Ok(style) = style {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(Duration::from_millis(200));
+    // It ticks on a thread of its own: not where nobody looks.
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(200));
+    }
     bar
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use crate::archive::Archive;
 use crate::compact::{Compactor, Dictionaries};
 use crate::config::{Config, Destination, S3Credentials, Secret, SourceLocation};
 use crate::decode::Decoder;
@@ -116,6 +117,7 @@ pub fn setup<'a>(
             compactor: compactor(config)?,
             dictionaries: dictionaries(config)?.fingerprint(),
             max_future: signed(hours.max_future),
+            sequence: config.source.sequence.clone(),
         },
         closing: ClosingRules {
             zone: hours.timezone.clone(),
@@ -127,6 +129,7 @@ pub fn setup<'a>(
         layout: place.layout,
         prefix: place.prefix,
         store: place.store,
+        archive: config.archive.as_ref().map(|a| Archive { dir: a.dir.clone(), keep: a.keep }),
         uploads: place.uploads,
         clock,
         stop,

@@ -24,6 +24,7 @@ pub fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
         hashes: &HashDir::at(dir),
         store: &*place.store,
         prefix: &place.prefix,
+        layout: &place.layout,
         compactor: &compactor,
         zone: &config.hours.timezone,
         deep: args.deep,

@@ -22,7 +22,7 @@ const fn above(table: &'static str, key: &'static str, environment: &'static [&'
 }
 
 /// Every key there is.
-pub(super) const SETTINGS: [Setting; 24] = [
+pub(super) const SETTINGS: [Setting; 25] = [
     above("source", "url", &["API_URL"]),
     setting("source", "keys_env"),
     setting("source", "keys_file"),
@@ -31,6 +31,7 @@ pub(super) const SETTINGS: [Setting; 24] = [
     setting("source", "timeout"),
     setting("source", "retries"),
     setting("source", "max_page_bytes"),
+    setting("source", "sequence"),
     setting("hours", "timezone"),
     setting("hours", "grace"),
     setting("hours", "late_hold"),
@@ -59,6 +60,7 @@ keys_env = "FERNET_KEY"
 timeout = "30s"
 retries = 5
 max_page_bytes = "64MiB"
+sequence = "record_id"
 [hours]
 timezone = "UTC"
 grace = "10m"

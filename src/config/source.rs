@@ -31,6 +31,8 @@ pub struct SourceConfig {
     pub retries: u32,
     /// The largest body that is taken for a page, in bytes.
     pub max_page_bytes: u64,
+    /// The field with the source's rising number, by which gaps are found. Empty: none.
+    pub sequence: String,
 }
 
 /// A request header as configured.
@@ -71,6 +73,7 @@ impl SourceConfig {
             // At most 100, so it fits.
             retries: u32::try_from(lookup.get("source", "retries")?.count(100)?).unwrap_or(100),
             max_page_bytes: max_page_bytes.size()?,
+            sequence: lookup.get("source", "sequence")?.text()?.to_owned(),
         })
     }
 

@@ -75,6 +75,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.source.timeout, Duration::from_secs(30));
     assert_eq!(config.source.retries, 5);
     assert_eq!(config.source.max_page_bytes, 64 << 20);
+    assert_eq!(config.source.sequence, "record_id");
     assert_eq!(config.source.headers().unwrap(), []);
     let hours = &config.hours;
     assert_eq!((hours.timezone_name.as_str(), &hours.timezone), ("UTC", &TimeZone::UTC));
@@ -103,6 +104,7 @@ headers = { Authorization = "env:API_TOKEN" }
 timeout = "20s"
 retries = 3
 max_page_bytes = "1MiB"
+sequence = ""
 [hours]
 timezone = "Asia/Seoul"
 grace = "1m"
@@ -130,6 +132,7 @@ min_free = "1GiB"
     assert_eq!(config.source.keys().unwrap(), [Secret::new(KEY)]);
     assert_eq!(config.source.headers().unwrap(), [("Authorization".to_owned(), Secret::new("Bearer x"))]);
     assert_eq!((config.source.timeout, config.source.retries), (Duration::from_secs(20), 3));
+    assert_eq!(config.source.sequence, "", "an empty text turns it off");
     assert_eq!(config.hours.timezone_name, "Asia/Seoul");
     assert_eq!(config.hours.dedup_window, Duration::from_secs(4 * 86_400));
     assert_eq!(config.compact.url, BTreeMap::from([("/a/".to_owned(), 7)]));
@@ -302,6 +305,7 @@ fn impossible_value_names_line_key_and_reason() {
         ("[source]\ntimeout = 30\n", "line 2: source.timeout: a duration needs a unit: \"30s\""),
         ("[source]\ntimeout = \"0s\"\n", "source.timeout: cannot be zero"),
         ("[source]\nretries = -1\n", "source.retries: -1 is not between 0 and 100"),
+        ("[source]\nsequence = 1\n", "source.sequence: expected a string, found a number"),
         ("[source]\nmax_page_bytes = \"0\"\n", "source.max_page_bytes: cannot be zero"),
         ("[source]\nurl = \"ftp://x/y\"\n", "source.url: not a URL"),
         ("[source]\nurl = \"file:\"\n", "source.url: \"file:\" names no path"),

@@ -126,7 +126,10 @@ fn upload_pausing(
 }
 
 /// What is there under the part's key: `None` for nothing.
-fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome>> {
+///
+/// # Errors
+/// Those of [`ObjectStore`]: then nothing is known.
+pub fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome>> {
     Ok(store.head(part.key)?.map(|found| match &found.meta {
         Some(meta) if is_this_part(part, meta, found.size) => Outcome::Uploaded {
             etag: found.etag.clone(),

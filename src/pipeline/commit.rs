@@ -14,6 +14,7 @@ use crate::bucket::News;
 use crate::decode::{Decoded, Decoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::PageSink;
+use crate::gaps::{Seen, Sighting};
 use crate::hour::Hour;
 use crate::journal::{Segment, SegmentId};
 use crate::page::NotAPage;
@@ -40,6 +41,7 @@ impl Job<'_> {
             Ok(segment) => segment,
             Err(damaged) => {
                 // It costs only itself: the others go on, and it is named in each run until someone acts.
+                self.state.release_damaged(id.number)?;
                 self.problems.push(damaged);
                 return Ok(());
             }
@@ -64,14 +66,18 @@ impl Job<'_> {
     fn commit_pages(&mut self, segment: &Segment, pages: &[Decoded]) -> Result<()> {
         let received = segment.received;
         let odd = pages.iter().flat_map(|page| page.odd.iter().cloned()).collect();
+        self.state.release_waiting(segment.id.number)?;
         let quarantined = self.state.quarantine.add(segment.id.number, odd)?;
+        self.problems.extend(self.state.quarantine.take_damaged());
         let mut news = News::default();
         for page in pages {
             self.buckets.sort(page, received, &mut news)?;
         }
         let late = self.count_late(&news, received);
-        self.state.wal.commit(segment.id, received, &news.records, news.duplicates)?;
+        let seen = self.see(&news.ids, segment);
+        self.state.wal.commit(segment.id, received, &news.records, news.duplicates, seen)?;
         self.buckets.shrink();
+        self.state.wal.rest();
         self.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
         self.summary.new += news.count();
         self.summary.duplicates += news.duplicates;
@@ -79,6 +85,15 @@ impl Job<'_> {
         self.summary.late += late;
         (self.setup.progress)(Progress::Committed(self.summary.new + self.summary.duplicates));
         self.note_status(false)
+    }
+
+    /// The ids that came so far, those of a segment included.
+    fn see(&mut self, ids: &[Sighting], segment: &Segment) -> Seen {
+        if let Some(watch) = &mut self.watch {
+            ids.iter().for_each(|id| watch.saw(id));
+        }
+        let seen = self.state.wal.seen().for_field(&self.setup.decoder.sequence);
+        seen.with(ids, segment.id.number, segment.received)
     }
 
     /// New records whose hour has a part already or, but for a backfill, had closed before its first record came.
@@ -123,6 +138,8 @@ impl Job<'_> {
 
     fn reject(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<()> {
         let reason = decoded.into_iter().find_map(Result::err);
+        super::fetch::forget_seen(self.state.dir())?;
+        self.state.release_waiting(segment.id.number)?;
         let path = self.state.journal.reject(segment.id)?;
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         self.bear(rejected(&path, &reason))
@@ -135,7 +152,7 @@ impl Job<'_> {
     }
 
     /// Gets all hours of the pages ready. `false`: one is not, and the segment waits in the journal.
-    fn make_ready(&mut self, pages: &[Decoded]) -> Result<bool> {
+    pub(super) fn make_ready(&mut self, pages: &[Decoded]) -> Result<bool> {
         let hours: BTreeSet<Hour> = pages.iter().flat_map(|page| page.records.iter().map(|r| r.hour)).collect();
         for hour in hours {
             if !self.remember(hour)? {

@@ -59,9 +59,15 @@ impl Job<'_> {
         }
         match source {
             Source::Http { client, url } => self.fetch_http(client, url)?,
+            // Files stay where they are: taking them once more under a key that is wrong would only fill the journal.
+            Source::Files { .. } if self.key_was_wrong() => {}
             Source::Files { pattern, max_page_bytes } => self.fetch_files(pattern, *max_page_bytes)?,
         }
         self.commit_journal()
+    }
+
+    fn key_was_wrong(&self) -> bool {
+        self.problems.iter().any(|problem| problem.kind() == ErrorKind::Credentials)
     }
 
     fn fetch_http(&mut self, client: &mut HttpSource, first: &PageUrl) -> Result<()> {
@@ -154,6 +160,11 @@ impl Job<'_> {
             serde_json::to_vec(&seen).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a tag").caused_by(e))?;
         durable::replace_soon(&seen_path(self.state.dir()), &text)
     }
+}
+
+/// Forgets the entity tag: the page that it was of turned out to be none, so the source has to send it again.
+pub(super) fn forget_seen(state: &Path) -> Result<()> {
+    durable::remove(&seen_path(state))
 }
 
 fn seen_path(state: &Path) -> PathBuf {

@@ -18,13 +18,19 @@ impl Job<'_> {
     /// `false`: the store did not answer; what needs them waits.
     pub(super) fn remember(&mut self, hour: Hour) -> Result<bool> {
         let row = self.state.ledger.row(hour)?;
+        if row.is_sealing() && self.state.short.contains(&hour) {
+            return self.postpone(hour);
+        }
         if !row.is_forgotten() && self.state.array(&row).is_ok() {
             return Ok(true);
         }
         if row.is_sealing() || self.store_is_down {
             return self.postpone(hour);
         }
-        match self.import(&row, None) {
+        if !row.is_forgotten() {
+            tracing::warn!("hour {hour}: its hash array is damaged or missing: its parts are read back from the store");
+        }
+        match self.import(&row, &[]) {
             Ok(_) => Ok(true),
             Err(error) => {
                 self.store_failed(error)?;
@@ -39,10 +45,22 @@ impl Job<'_> {
         self.bear(error.hint("a page with records of the hour waits in the journal; run again")).map(|()| false)
     }
 
-    /// Imports the hour of `row`: its parts with receipts and, with `foreign`, the object in the way of that part.
-    /// `false`: the foreign object is no part of ours.
-    pub(super) fn import(&mut self, row: &HourRow, foreign: Option<u32>) -> Result<bool> {
+    /// Imports the hour of `row`: its parts with receipts and the objects at the numbers `foreign`.
+    /// `false`: a foreign object is no part of ours.
+    pub(super) fn import(&mut self, row: &HourRow, foreign: &[u32]) -> Result<bool> {
         let now = self.now();
+        let Some((parts, hashes)) = self.read_back(row, foreign, now)? else { return Ok(false) };
+        self.summary.imported_parts += foreign.len() as u64;
+        self.take_over(row, parts, hashes, now)?;
+        Ok(true)
+    }
+
+    fn read_back(
+        &self,
+        row: &HourRow,
+        foreign: &[u32],
+        now: Timestamp,
+    ) -> Result<Option<(Vec<PartRow>, Vec<ContentHash>)>> {
         let (mut parts, mut hashes) = (Vec::new(), Vec::new());
         for part in row.uploaded() {
             let read = self.read_part(&part.key, row.hour)?;
@@ -51,16 +69,15 @@ impl Job<'_> {
             hashes.extend(read.hashes);
             parts.push(part.clone());
         }
-        if let Some(number) = foreign {
-            let key = self.setup.layout.key(&self.setup.prefix, row.hour, number);
+        for number in foreign {
+            let key = self.setup.layout.key(&self.setup.prefix, row.hour, *number);
             let Some(read) = self.read_part(&key, row.hour)? else {
-                return Ok(false);
+                return Ok(None);
             };
-            parts.push(imported(number, key, &read, now));
+            parts.push(imported(*number, key, &read, now));
             hashes.extend(read.hashes);
         }
-        self.take_over(row, parts, hashes, now)?;
-        Ok(true)
+        Ok(Some((parts, hashes)))
     }
 
     fn take_over(

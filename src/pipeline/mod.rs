@@ -6,19 +6,20 @@
 //! ```
 //! A crash anywhere leaves what the step's row in the crash table says ([`crate::lifecycle::Step`]), and `settle` is what
 //! the next run begins with: there is no recovery beside the normal path. A failure that concerns one page, one hour or one end
-//! (source, store) is kept in [`Job::problems`] and costs only that; only a failing disk or state ends a run early.
+//! (source, store) is kept for the outcome and costs only that; only a failing disk or state ends a run early.
 
 mod commit;
 mod dry_run;
 mod fetch;
 mod import;
+mod rebuild;
 mod retry;
 mod summary;
 mod upload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,17 +27,23 @@ pub use dry_run::{DryRun, dry_run};
 pub use fetch::Source;
 pub use summary::{Summary, UploadedPart};
 
+use crate::archive::Archive;
 use crate::bucket::Buckets;
 use crate::decode::Decoder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gaps::Watch;
 use crate::hour::{Clock, Hour};
 use crate::key::Layout;
 use crate::lifecycle::ClosingRules;
 use crate::load::ObjectStore;
 use crate::report::status;
 use crate::seal::CutRules;
+use crate::state::damage::{self, is_damage};
 use crate::state::{Settings, State};
 use crate::stop::Stop;
+
+/// Repairs in one run, before damage counts as a failure.
+const REPAIRS: u32 = 3;
 
 /// Everything that a run is told, checked and resolved.
 pub struct Setup<'a> {
@@ -60,6 +67,8 @@ pub struct Setup<'a> {
     pub prefix: String,
     /// Where the parts go.
     pub store: Box<dyn ObjectStore>,
+    /// Where originals are kept on this machine; `None`: nowhere.
+    pub archive: Option<Archive>,
     /// How many parts go there at once.
     pub uploads: usize,
     /// The time.
@@ -90,6 +99,8 @@ pub struct Wish {
     pub drain: bool,
     /// Try all quarantined tokens again.
     pub quarantine: bool,
+    /// Rebuild ledger and hashes from the store first.
+    pub from_store: bool,
 }
 
 /// What came of a run: its summary, and what went wrong, most pressing first.
@@ -97,6 +108,8 @@ pub struct Wish {
 pub struct Outcome {
     /// What it did.
     pub summary: Summary,
+    /// Whether it got as far as to work: it had the lock, and a state directory that it could use.
+    pub began: bool,
     /// What went wrong. Empty: nothing.
     pub problems: Vec<Error>,
 }
@@ -107,6 +120,11 @@ impl Outcome {
     pub fn exit_code(&self) -> u8 {
         self.problems.first().map_or(0, |problem| problem.kind().exit_code())
     }
+
+    fn note(&self, setup: &Setup<'_>) -> Option<Error> {
+        let (now, so_far) = (setup.clock.now(), so_far(&self.summary));
+        status::note_end(&setup.state_dir, now, self.exit_code(), so_far, &self.problems)
+    }
 }
 
 /// Fetches, commits, seals, uploads, prunes; `source` is `None` for a replay.
@@ -115,7 +133,7 @@ impl Outcome {
 pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Outcome {
     let started = Instant::now();
     let mut summary = Summary::default();
-    let first = attempt(setup, source.as_mut(), wish, &mut summary);
+    let first = attempt_and_repair(setup, source.as_mut(), wish, &mut summary);
     let mut problems = match first {
         Err(full) if full.is_disk_full() => make_room(setup, wish, full, &mut summary),
         Err(error) => vec![error],
@@ -126,8 +144,10 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Out
     }
     problems.sort_by_key(Error::kind);
     summary.seconds = started.elapsed().as_secs_f64();
-    let outcome = Outcome { summary, problems };
-    if let Some(error) = status::note_end(&setup.state_dir, setup.clock.now(), &outcome) {
+    let outcome = Outcome { began: summary.began, summary, problems };
+    if outcome.began
+        && let Some(error) = outcome.note(setup)
+    {
         tracing::debug!("cannot note the end of the run: {}", error.chain());
     }
     outcome
@@ -152,21 +172,49 @@ fn make_room(setup: &Setup<'_>, wish: Wish, full: Error, summary: &mut Summary) 
     problems
 }
 
+/// What can be made again is not worth a failed run: the next open repairs it, so the run begins anew.
+fn attempt_and_repair(
+    setup: &Setup<'_>,
+    mut source: Option<&mut Source<'_>>,
+    wish: Wish,
+    summary: &mut Summary,
+) -> Result<Vec<Error>> {
+    for _ in 0..REPAIRS {
+        match attempt(setup, source.as_deref_mut(), wish, summary) {
+            Err(damage) if is_damage(&damage) => tracing::warn!("{}: beginning anew", damage.chain()),
+            done => return done,
+        }
+        summary.begin_anew();
+    }
+    attempt(setup, source, wish, summary)
+}
+
 fn attempt(
     setup: &Setup<'_>,
     source: Option<&mut Source<'_>>,
     wish: Wish,
     summary: &mut Summary,
 ) -> Result<Vec<Error>> {
-    let state = State::open(&setup.state_dir, &setup.settings)?;
+    status::prepare(&setup.state_dir, setup.clock.now())?;
+    let state = match wish.from_store {
+        true => State::open_without_ledger(&setup.state_dir, &setup.settings)?,
+        false => State::open(&setup.state_dir, &setup.settings)?,
+    };
+    summary.began = true;
     let mut job = Job::new(setup, state, wish, summary);
     job.say_repairs();
     let worked = job.work(source);
     // The last word of status.json is true whatever happened.
-    let noted = job.note_status(true);
+    let noted = job.note_status(true).and_then(|()| job.state.call_waiting());
+    if let Err(error) = &worked {
+        damage::clear(error)?;
+    }
     worked.and(noted)?;
     Ok(job.problems)
 }
+
+/// Gaps that a summary names.
+const GAPS_LISTED: usize = 5;
 
 /// A run at work.
 struct Job<'a> {
@@ -186,6 +234,10 @@ struct Job<'a> {
     blocked: BTreeSet<Hour>,
     /// Hours that an import thawed: due at once.
     thawed: BTreeSet<Hour>,
+    /// Whether the poll overlaps with the one before. `None`: nothing to compare with.
+    watch: Option<Watch>,
+    /// Records of thawed hours that the journal has to bring back.
+    owed: BTreeMap<Hour, u64>,
     status: status::Writer,
 }
 
@@ -204,6 +256,8 @@ impl<'a> Job<'a> {
             store_is_down: false,
             blocked: BTreeSet::new(),
             thawed: BTreeSet::new(),
+            watch: None,
+            owed: BTreeMap::new(),
             status,
         }
     }
@@ -212,15 +266,26 @@ impl<'a> Job<'a> {
         for repair in &self.state.repairs {
             tracing::warn!("{repair}");
         }
+        self.problems.append(&mut self.state.losses);
     }
 
     fn work(&mut self, source: Option<&mut Source<'_>>) -> Result<()> {
         self.note_status(true)?;
         self.is_backfill = matches!(source, Some(Source::Files { .. }));
+        if self.wish.from_store {
+            self.rebuild_from_store()?;
+        }
+        // Their pages cannot be told from known ones until their parts are in the store.
+        if !self.state.short.is_empty() {
+            self.upload_left()?;
+        }
+        self.watch = if self.is_backfill { None } else { Watch::start(self.state.wal.seen()) };
         self.commit_journal()?;
+        self.say_what_is_owed();
         self.retry_quarantine()?;
-        // A backfill has all its pages before its hours are sealed: what an interrupted one left waits for the rest.
-        if !self.is_backfill {
+        self.upload_left()?;
+        // Where everything is sealed at the end, what an interrupted run left waits for the rest: one part, not two.
+        if source.is_none() || !(self.is_backfill || self.drain) {
             self.seal_and_upload()?;
         }
         if let Some(source) = source {
@@ -254,33 +319,47 @@ impl<'a> Job<'a> {
 
     fn keep_house(&mut self) -> Result<()> {
         self.state.prune()?;
+        self.state.wal.tidy()?;
         if self.summary.uploaded_parts > 0 {
             let before = self.now().checked_sub(self.setup.dedup_window).unwrap_or(Timestamp::MIN);
             self.state.forget_hashes(before)?;
+            if let Some(archive) = &self.setup.archive {
+                self.problems.extend(archive.prune(SystemTime::now()).err());
+            }
             let wal = &self.state.wal;
             self.state.ledger.archive(|hour| wal.has_pending(hour))?;
         }
         self.state.reserve.fill(self.setup.min_free)?;
+        self.note_gaps();
         self.summary.pending_hours = self.state.hours_at_work().len() as u64;
         Ok(())
+    }
+
+    fn note_gaps(&mut self) {
+        let seen = self.state.wal.seen();
+        let gaps = seen.gaps();
+        self.summary.gaps = gaps.len() as u64;
+        self.summary.missing = seen.missing();
+        self.summary.newest_gaps = gaps.into_iter().rev().take(GAPS_LISTED).collect();
+        self.summary.polled_too_rarely = self.watch.as_ref().and_then(|watch| watch.verdict(seen));
     }
 
     /// Writes `status.json`, at most every so often unless `now`.
     fn note_status(&mut self, now: bool) -> Result<()> {
         if now || self.status.is_stale(Duration::from_millis(50)) {
             let at = self.now();
-            let so_far = self.so_far();
+            let so_far = so_far(self.summary);
             self.status.write(&mut self.state, &self.setup.closing, &so_far, at)?;
         }
         Ok(())
     }
+}
 
-    fn so_far(&self) -> status::RunSoFar {
-        status::RunSoFar {
-            fetched: self.summary.fetched,
-            new: self.summary.new,
-            duplicates: self.summary.duplicates,
-            quarantined: self.summary.quarantined,
-        }
+const fn so_far(summary: &Summary) -> status::RunSoFar {
+    status::RunSoFar {
+        fetched: summary.fetched,
+        new: summary.new,
+        duplicates: summary.duplicates,
+        quarantined: summary.quarantined,
     }
 }

@@ -1,7 +1,7 @@
 //! Quarantine → journal: tokens whose time has come, or whose key.
 //!
 //! A token that became a record goes back through the journal, so that its page pins it like any other, and leaves the
-//! quarantine after the commit. A crash in between recovers it once more, which dedup makes nothing of.
+//! quarantine after the commit. A crash in between finds its record known, and only lets the token go.
 
 use jiff::Timestamp;
 
@@ -17,30 +17,42 @@ impl Job<'_> {
         let ring = self.setup.decoder.ring.fingerprint();
         let changed = self.state.quarantine.ring_changed(&ring)?;
         let due_by = if self.wish.quarantine || changed { None } else { Some(self.now()) };
+        let mut all_tried = true;
         for segment in self.state.quarantine.segments(due_by) {
             if self.stopped() {
                 return Ok(());
             }
-            self.retry_segment(segment)?;
+            all_tried &= self.retry_segment(segment)?;
         }
-        if changed { self.state.quarantine.record_ring(&ring) } else { Ok(()) }
+        if changed && all_tried { self.state.quarantine.record_ring(&ring) } else { Ok(()) }
     }
 
-    fn retry_segment(&mut self, segment: u64) -> Result<()> {
+    /// `false`: an hour of a recovered token is not at hand, and the tokens stay until it is.
+    fn retry_segment(&mut self, segment: u64) -> Result<bool> {
         let now = self.now();
         let tokens = self.state.quarantine.tokens(segment)?;
+        self.problems.extend(self.state.quarantine.take_damaged());
         let (recovered, rest): (Vec<OddToken>, Vec<OddToken>) =
             tokens.into_iter().partition(|odd| self.is_record(odd, now));
         if recovered.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        let id = self.append(&[&page_of(&recovered)?], now)?;
-        self.commit_segment(id)?;
-        if self.state.wal.is_committed(id.number) {
-            self.state.quarantine.release(segment, &rest)?;
-            self.summary.recovered += recovered.len() as u64;
+        let page = page_of(&recovered)?;
+        let unlike = |reason| Error::new(ErrorKind::Bug, "cannot read a page of recovered tokens").caused_by(reason);
+        let decoded = self.setup.decoder.page(&page, now).map_err(unlike)?;
+        if !self.make_ready(std::slice::from_ref(&decoded))? {
+            return Ok(false);
         }
-        Ok(())
+        if !self.buckets.know(&decoded)? {
+            let id = self.append(&[&page], now)?;
+            self.commit_segment(id)?;
+            if !self.state.wal.is_committed(id.number) {
+                return Ok(false);
+            }
+        }
+        self.state.quarantine.release(segment, &rest)?;
+        self.summary.recovered += recovered.len() as u64;
+        Ok(true)
     }
 
     fn is_record(&self, odd: &OddToken, now: Timestamp) -> bool {

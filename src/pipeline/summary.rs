@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::gaps::{Gap, PolledTooRarely};
+
 /// A part that got its receipt in this run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UploadedPart {
@@ -36,6 +38,8 @@ pub struct Summary {
     pub late: u64,
     /// Quarantined tokens that became records.
     pub recovered: u64,
+    /// Parts that the store had and the ledger had not.
+    pub imported_parts: u64,
     /// Parts that were frozen.
     pub sealed_parts: u64,
     /// Parts that got their receipt.
@@ -44,10 +48,23 @@ pub struct Summary {
     pub uploaded_records: u64,
     /// Hours with work left.
     pub pending_hours: u64,
+    /// Ranges of ids that never came, so far.
+    pub gaps: u64,
+    /// Ids in them.
+    pub missing: u64,
+    /// What may be lost because this poll does not overlap with the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub polled_too_rarely: Option<PolledTooRarely>,
+    /// The newest of the gaps, newest first.
+    #[serde(skip)]
+    pub newest_gaps: Vec<Gap>,
     /// How long it took.
     pub seconds: f64,
     /// The parts that got their receipt: the newest few hundred.
     pub parts: Vec<UploadedPart>,
+    /// Whether the run got as far as to work.
+    #[serde(skip)]
+    pub(super) began: bool,
 }
 
 /// More parts than these are counted and not listed.
@@ -64,12 +81,18 @@ impl Default for Summary {
             quarantined: 0,
             late: 0,
             recovered: 0,
+            imported_parts: 0,
             sealed_parts: 0,
             uploaded_parts: 0,
             uploaded_records: 0,
             pending_hours: 0,
+            gaps: 0,
+            missing: 0,
+            polled_too_rarely: None,
+            newest_gaps: Vec::new(),
             seconds: 0.0,
             parts: Vec::new(),
+            began: false,
         }
     }
 }
@@ -82,6 +105,11 @@ impl Summary {
         if self.parts.len() < LISTED {
             self.parts.push(part);
         }
+    }
+
+    /// For a run that begins anew: what comes in is counted again, what went out stays counted.
+    pub(super) const fn begin_anew(&mut self) {
+        (self.pages, self.fetched, self.new, self.duplicates, self.late) = (0, 0, 0, 0, 0);
     }
 
     /// Whether nothing came in and nothing went out.

@@ -45,13 +45,22 @@ impl Upload {
         let sealed = Sealed { key: &self.row.key, body: &self.body, meta: &meta, size: self.row.bytes };
         durable_step(Step::PartPut, || protocol::upload(store, &sealed, create_only))
     }
+
+    fn look(&self, store: &dyn ObjectStore) -> Result<Option<Outcome>> {
+        let meta = self.meta();
+        protocol::look(store, &Sealed { key: &self.row.key, body: &self.body, meta: &meta, size: self.row.bytes })
+    }
 }
 
 impl Job<'_> {
-    /// Uploads what an earlier run left, then seals, uploads and prunes all that is due.
-    pub(super) fn seal_and_upload(&mut self) -> Result<()> {
+    /// Uploads the parts that an earlier run left.
+    pub(super) fn upload_left(&mut self) -> Result<()> {
         let left = self.state.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour).collect();
-        self.upload(left)?;
+        self.upload(left)
+    }
+
+    /// Seals, uploads and prunes all that is due.
+    pub(super) fn seal_and_upload(&mut self) -> Result<()> {
         for _ in 0..IMPORTS {
             let due = self.due_hours()?;
             let hours = due.len() as u64;
@@ -84,7 +93,8 @@ impl Job<'_> {
                 continue;
             }
             let at_once = self.drain || self.thawed.contains(&hour);
-            if at_once || self.setup.closing.due_at(hour, !row.parts.is_empty(), unsealed.first_received) <= now {
+            if at_once || self.setup.closing.due_as_of(now, hour, !row.parts.is_empty(), unsealed.first_received) <= now
+            {
                 due.push(hour);
             }
         }
@@ -123,8 +133,6 @@ impl Job<'_> {
     }
 
     fn freeze_all(&mut self, events: Vec<(Hour, Event)>) -> Result<Vec<Hour>> {
-        // Passed when the spool and the arrays of the whole batch are durable.
-        durable_step(Step::PartsEncoded, || Ok(()))?;
         let hours: Vec<Hour> = events.iter().map(|(hour, _)| *hour).collect();
         let parts = events.iter().map(|(_, event)| match event {
             Event::Frozen { parts, .. } => parts.len() as u64,
@@ -176,12 +184,79 @@ impl Job<'_> {
 
     /// The first part of an hour that has no receipt, its bytes checked.
     fn next_upload(&mut self, hour: Hour) -> Result<Option<Upload>> {
-        let row = self.state.ledger.row(hour)?;
-        let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { return Ok(None) };
-        let body = self.state.spool_path(hour, part.part);
-        let part =
-            if seal::is_whole(&body, part)? { part.clone() } else { seal::encode_again(&self.state, &row, part)? };
-        Ok(Some(Upload { hour, row: part, body }))
+        while !self.blocked.contains(&hour) && !self.store_is_down {
+            let row = self.state.ledger.row(hour)?;
+            let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { break };
+            let body = self.state.spool_path(hour, part.part);
+            if seal::is_whole(&body, part)? {
+                return Ok(Some(Upload { hour, row: part.clone(), body }));
+            }
+            let what = format!("hour {hour}: the bytes of part {} in {} are damaged", part.part, body.display());
+            if let Some(again) = seal::encode_again(&self.state, &row, part)? {
+                tracing::warn!("{what}: encoded again");
+                return Ok(Some(Upload { hour, row: again, body }));
+            }
+            self.look_for_part(&row, part, &what)?;
+        }
+        Ok(None)
+    }
+
+    /// The bytes of a part cannot be made again: it may be in the store, else its hour is thawed.
+    fn look_for_part(&mut self, row: &HourRow, part: &PartRow, what: &str) -> Result<()> {
+        let upload = Upload { hour: row.hour, row: part.clone(), body: PathBuf::new() };
+        let found = match upload.look(&*self.setup.store) {
+            Ok(found) => found,
+            Err(error) => {
+                self.blocked.insert(row.hour);
+                return self.store_failed(error);
+            }
+        };
+        match found {
+            Some(Outcome::Uploaded { etag, sha256, size, .. }) => {
+                tracing::warn!("{what}: it is in the store already");
+                let receipt = Event::Receipted { part: part.part, sha256, bytes: size, etag, at: self.now() };
+                self.state.apply(Step::PartsReceipted, vec![(row.hour, receipt)])
+            }
+            Some(Outcome::Foreign { .. }) => self.meet_foreign(&upload),
+            None => self.thaw(row, what),
+        }
+    }
+
+    /// Unseals the records of the parts that have no receipt: the log has them, or the journal brings them back.
+    fn thaw(&mut self, row: &HourRow, what: &str) -> Result<()> {
+        let gone = self.state.gone_from_log(row);
+        if gone > 0 && self.state.uncommitted()?.is_empty() && !self.wish.from_store {
+            self.blocked.insert(row.hour);
+            let what = format!("{what}, and neither the write-ahead log nor the journal holds its records");
+            let hint = "restore the file from a backup, or give the records up with `etl replay --from-s3`";
+            self.problems.push(Error::new(ErrorKind::State, what).hint(hint));
+            return Ok(());
+        }
+        tracing::warn!("{what}: its records are sealed anew");
+        let at_hand: u64 = row.uploaded().filter(|part| part.through > row.receipted).map(|part| part.rows).sum();
+        let owed = gone.saturating_sub(at_hand);
+        self.owed.insert(row.hour, self.pending_records(row.hour) + owed);
+        self.state.apply(Step::HourImported, vec![(row.hour, Event::Thawed)])?;
+        self.buckets.forget(row.hour);
+        self.state.short.remove(&row.hour);
+        self.thawed.insert(row.hour);
+        Ok(())
+    }
+
+    /// Names the thawed hours of which not all records came back.
+    pub(super) fn say_what_is_owed(&mut self) {
+        for (hour, owed) in std::mem::take(&mut self.owed) {
+            let lost = owed.saturating_sub(self.pending_records(hour));
+            if lost > 0 {
+                let what = format!("hour {hour}: {lost} records of its damaged parts are lost");
+                let hint = "restore the state directory from a backup if there is one; this is said once";
+                self.problems.push(Error::new(ErrorKind::State, what).hint(hint));
+            }
+        }
+    }
+
+    fn pending_records(&self, hour: Hour) -> u64 {
+        self.state.wal.pending(hour).map_or(0, |pending| pending.records)
     }
 
     fn upload_round(&mut self, round: &[Upload]) -> Result<()> {
@@ -207,6 +282,7 @@ impl Job<'_> {
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
                 Ok(Outcome::Uploaded { etag, sha256, size, .. }) => {
+                    self.archive(upload);
                     let at = self.now();
                     let receipt = Event::Receipted { part: upload.row.part, sha256, bytes: size, etag, at };
                     receipts.push((upload.hour, receipt));
@@ -225,11 +301,19 @@ impl Job<'_> {
         in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))
     }
 
+    /// Keeps the originals where that is wished for. A copy: that it failed is said, and costs nothing else.
+    fn archive(&mut self, upload: &Upload) {
+        if let Some(archive) = &self.setup.archive {
+            let kept = archive.keep(upload.hour, upload.row.part, &upload.body, &self.setup.decoder.compactor);
+            self.problems.extend(kept.err());
+        }
+    }
+
     /// A foreign object has the key of a part: if it is a part of ours (a lost state directory, a second machine), it is
     /// taken over and our part thawed; else the hour waits for someone to look at it.
     fn meet_foreign(&mut self, upload: &Upload) -> Result<()> {
         let row = self.state.ledger.row(upload.hour)?;
-        match self.import(&row, Some(upload.row.part)) {
+        match self.import(&row, &[upload.row.part]) {
             Ok(true) => {
                 tracing::info!("hour {}: {} was a part already: taken over", upload.hour, upload.row.key);
                 self.thawed.insert(upload.hour);
@@ -283,6 +367,11 @@ impl Job<'_> {
     /// Keeps a failure of the store. One that every other call would meet as well ends the talk with it for this run.
     pub(super) fn store_failed(&mut self, error: Error) -> Result<()> {
         self.store_is_down |= error.kind() != ErrorKind::Mismatch;
+        // A lake on a disk that fails is a store that fails; only a full disk concerns the state directory too.
+        if error.kind() == ErrorKind::State && !error.is_disk_full() {
+            self.problems.push(error);
+            return Ok(());
+        }
         self.bear(error)
     }
 }

@@ -28,7 +28,7 @@ impl fmt::Display for ContentHash {
 #[derive(Debug, Default)]
 pub struct Scratch {
     text: Vec<u8>,
-    order: Vec<usize>,
+    order: Vec<json::Position>,
 }
 
 /// The content hash of the record with these `fields`.

@@ -1,21 +1,23 @@
 //! JSON, read with every digit kept and written as Python does.
 //!
 //! Reading is on `serde_json`, which checks the grammar; numbers and nested containers are taken as their text, so that
-//! integers of any size stay exact and the recursion is ours to limit. Writing is byte for byte
-//! `json.dumps(x, separators=(",", ":"))`; with the keys of every dict sorted by their bytes the same text is the
-//! canonical form (see [`super::canonical`]). Pure.
+//! integers of any size stay exact and the recursion is ours to limit. Pure.
+
+mod writer;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::Write as _;
 
 use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+pub(super) use writer::{Position, write_sorted};
+pub use writer::{write, write_fields, write_text};
+
 use super::reason::{Reason, ReasonKind};
-use super::scan::{json_run, literal_run};
-use super::value::{Fields, MAX_DEPTH, Value, unique};
+use super::scan::literal_run;
+use super::value::{Fields, MAX_DEPTH, Value, unique, usual_fields};
 
 /// Below this length a text is so short that reading it level by level is no slower than counting its levels first.
 const SHORT: usize = 4096;
@@ -160,7 +162,7 @@ impl<'a> Visitor<'a> for Container<'_, 'a> {
     }
 
     fn visit_map<M: MapAccess<'a>>(mut self, mut source: M) -> Result<Value<'a>, M::Error> {
-        let mut fields: Fields<'a> = Vec::with_capacity(8);
+        let mut fields: Fields<'a> = Vec::with_capacity(usual_fields(self.reader.depth));
         while let Some(Key(key)) = source.next_key()? {
             fields.push((key, self.value(source.next_value()?)?));
         }
@@ -180,163 +182,6 @@ impl<'a> Visitor<'a> for Container<'_, 'a> {
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Writes `value` as Python's `json.dumps(value, separators=(",", ":"))` does.
-pub fn write(value: &Value<'_>, out: &mut Vec<u8>) {
-    Writer { out, order: None }.value(value);
-}
-
-/// Writes the dict of `fields`, as [`write`] does.
-pub fn write_fields(fields: &[(Cow<'_, str>, Value<'_>)], out: &mut Vec<u8>) {
-    Writer { out, order: None }.dict(fields);
-}
-
-/// Writes the dict of `fields` with the keys of each dict sorted by their bytes. `order` is memory to work in.
-pub(super) fn write_sorted(fields: &[(Cow<'_, str>, Value<'_>)], out: &mut Vec<u8>, order: &mut Vec<usize>) {
-    Writer { out, order: Some(order) }.dict(fields);
-}
-
-/// Writes `text` in double quotes, everything outside space to `~` escaped.
-pub fn write_text(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    loop {
-        let end = json_run(bytes, at);
-        out.extend_from_slice(bytes.get(at..end).unwrap_or_default());
-        let Some(special) = text.get(end..).and_then(|rest| rest.chars().next()) else { break };
-        write_escape(special, out);
-        at = end + special.len_utf8();
-    }
-    out.push(b'"');
-}
-
-fn write_escape(special: char, out: &mut Vec<u8>) {
-    let short = match special {
-        '"' => b'"',
-        '\\' => b'\\',
-        '\n' => b'n',
-        '\r' => b'r',
-        '\t' => b't',
-        '\u{8}' => b'b',
-        '\u{c}' => b'f',
-        other => {
-            for unit in other.encode_utf16(&mut [0; 2]) {
-                let [high, low] = unit.to_be_bytes();
-                out.extend_from_slice(&[b'\\', b'u', hex(high >> 4), hex(high), hex(low >> 4), hex(low)]);
-            }
-            return;
-        }
-    };
-    out.extend_from_slice(&[b'\\', short]);
-}
-
-const fn hex(nibble: u8) -> u8 {
-    match nibble & 0xf {
-        digit @ 0..=9 => b'0' + digit,
-        letter => b'a' + letter - 10,
-    }
-}
-
-/// Writes `number` as Python's `repr` does: the shortest digits that give it back, an exponent outside 1e-4 … 1e16.
-fn write_float(number: f64, out: &mut Vec<u8>) {
-    let mut buffer = [0_u8; 32];
-    let mut rest = buffer.as_mut_slice();
-    // 25 bytes are the longest there is, so this cannot fail.
-    let written = write!(rest, "{number:e}").map_or(0, |()| 32 - rest.len());
-    let text = std::str::from_utf8(buffer.get(..written).unwrap_or_default()).unwrap_or_default();
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if !(-4..16).contains(&exponent) {
-        out.extend_from_slice(mantissa.as_bytes());
-        let sign = if exponent < 0 { '-' } else { '+' };
-        // Writing to memory cannot fail.
-        let _ = write!(out, "e{sign}{:02}", exponent.unsigned_abs());
-        return;
-    }
-    out.extend_from_slice(if number.is_sign_negative() { b"-" } else { b"" });
-    let digits = mantissa.bytes().filter(u8::is_ascii_digit);
-    if exponent < 0 {
-        out.extend_from_slice(b"0.");
-        out.extend((1..exponent.unsigned_abs()).map(|_| b'0'));
-        out.extend(digits);
-    } else {
-        write_fixed(digits, exponent, out);
-    }
-}
-
-/// `digits` with a point behind the digit that counts ten to the power of `exponent`, and at least one digit after it.
-fn write_fixed(mut digits: impl Iterator<Item = u8>, exponent: i32, out: &mut Vec<u8>) {
-    for _ in 0..=exponent {
-        out.push(digits.next().unwrap_or(b'0'));
-    }
-    out.push(b'.');
-    out.push(digits.next().unwrap_or(b'0'));
-    out.extend(digits);
-}
-
-struct Writer<'w> {
-    out: &'w mut Vec<u8>,
-    /// Where dicts are written sorted: a stack of positions, of each dict that is being written.
-    order: Option<&'w mut Vec<usize>>,
-}
-
-impl Writer<'_> {
-    fn value(&mut self, value: &Value<'_>) {
-        match value {
-            Value::Null => self.out.extend_from_slice(b"null"),
-            Value::Bool(true) => self.out.extend_from_slice(b"true"),
-            Value::Bool(false) => self.out.extend_from_slice(b"false"),
-            Value::Int(digits) => self.out.extend_from_slice(digits.as_bytes()),
-            Value::Float(number) => write_float(*number, self.out),
-            Value::Str(text) => write_text(text, self.out),
-            Value::List(items) => self.list(items),
-            Value::Dict(fields) => self.dict(fields),
-        }
-    }
-
-    fn list(&mut self, items: &[Value<'_>]) {
-        self.out.push(b'[');
-        for (n, item) in items.iter().enumerate() {
-            if n > 0 {
-                self.out.push(b',');
-            }
-            self.value(item);
-        }
-        self.out.push(b']');
-    }
-
-    fn dict(&mut self, fields: &[(Cow<'_, str>, Value<'_>)]) {
-        let base = self.push_order(fields);
-        self.out.push(b'{');
-        for n in 0..fields.len() {
-            let position = self.order.as_ref().and_then(|order| order.get(base + n)).copied().unwrap_or(n);
-            if let Some((key, value)) = fields.get(position) {
-                if n > 0 {
-                    self.out.push(b',');
-                }
-                write_text(key, self.out);
-                self.out.push(b':');
-                self.value(value);
-            }
-        }
-        self.out.push(b'}');
-        if let Some(order) = &mut self.order {
-            order.truncate(base);
-        }
-    }
-
-    /// Puts the positions of `fields` in key order onto the stack: where they start there.
-    fn push_order(&mut self, fields: &[(Cow<'_, str>, Value<'_>)]) -> usize {
-        let Some(order) = &mut self.order else { return 0 };
-        let base = order.len();
-        order.extend(0..fields.len());
-        if let Some(positions) = order.get_mut(base..) {
-            positions.sort_unstable_by_key(|&position| fields.get(position).map(|(key, _)| key.as_ref()));
-        }
-        base
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,41 +195,6 @@ mod tests {
     /// What was read, written again; or the machine code of the refusal.
     fn read(text: &str) -> Result<String, &'static str> {
         parse(text).map(|value| written(&value)).map_err(|reason| reason.kind())
-    }
-
-    #[test]
-    fn floats_are_written_as_python_does() {
-        for (number, expected) in [
-            (0.0, "0.0"),
-            (-0.0, "-0.0"),
-            (1.0, "1.0"),
-            (0.1, "0.1"),
-            (-2.5, "-2.5"),
-            (1e22, "1e+22"),
-            (1e-5, "1e-05"),
-            (1.5e-7, "1.5e-07"),
-            (0.0001, "0.0001"),
-            (0.000_123_4, "0.0001234"),
-            (1e15, "1000000000000000.0"),
-            (1e16, "1e+16"),
-            (1_234_567_890_123_456.0, "1234567890123456.0"),
-            (12_345_678_901_234_567.0, "1.2345678901234568e+16"),
-            (f64::MAX, "1.7976931348623157e+308"),
-            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
-            (5e-324, "5e-324"),
-            (-1.234_567_890_123_456_8e-300, "-1.2345678901234568e-300"),
-            (123.456, "123.456"),
-        ] {
-            assert_eq!(written(&Value::Float(number)), expected);
-        }
-    }
-
-    #[test]
-    fn text_is_written_as_python_does() {
-        let text = Value::Str("a\"b\\c/ \n\r\t\u{8}\u{c}\0\u{1f}\u{7f}~é한😀\u{ffff}".into());
-        let expected = r#""a\"b\\c/ \n\r\t\b\f\u0000\u001f\u007f~\u00e9\ud55c\ud83d\ude00\uffff""#;
-        assert_eq!(written(&text), expected);
-        assert_eq!(parse(expected), Ok(text));
     }
 
     #[test]

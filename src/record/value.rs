@@ -32,6 +32,12 @@ pub enum Value<'a> {
     Dict(Fields<'a>),
 }
 
+/// For how many fields to make room in a dict at `depth`: a record has about eight, and is one dict; what nests in it may be
+/// millions of empty ones, which must not cost more than they say.
+pub(super) const fn usual_fields(depth: usize) -> usize {
+    if depth == 1 { 8 } else { 0 }
+}
+
 /// Up to here, comparing all pairs is faster than hashing.
 const FEW: usize = 16;
 

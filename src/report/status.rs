@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+pub use crate::gaps::Gap;
 use crate::hour::Hour;
 use crate::lifecycle::{ClosingRules, HourRow, PartStage};
-use crate::pipeline::Outcome;
 use crate::state::{Lock, SHOWN, State, durable};
 
 /// The shape of `etl status --json`. Additions are free; what is here stays.
@@ -37,8 +37,19 @@ pub struct Status {
     pub totals: Totals,
     /// Ranges of record ids that were never seen.
     pub gaps: Vec<Gap>,
+    /// When the newest of them was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_found: Option<Timestamp>,
+    /// Ids in gaps that are no longer listed, because there were too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gaps_given_up: u64,
     /// Tokens that are no record.
     pub quarantine: QuarantineStatus,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// A run.
@@ -148,15 +159,6 @@ pub struct Totals {
     pub parts: u64,
 }
 
-/// A range of record ids that were never seen, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
-    /// The first.
-    pub from: i64,
-    /// The last.
-    pub to: i64,
-}
-
 /// The quarantine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineStatus {
@@ -178,6 +180,8 @@ impl Status {
             hours: Vec::new(),
             totals: Totals::default(),
             gaps: Vec::new(),
+            gap_found: None,
+            gaps_given_up: 0,
             quarantine: QuarantineStatus::default(),
         }
     }
@@ -213,6 +217,19 @@ fn unreadable(path: &Path, why: &str) -> Error {
 
 fn path(dir: &Path) -> PathBuf {
     dir.join("status.json")
+}
+
+/// Makes sure that a new state directory has a status before it has anything else: a missing one is damage.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
+    let path = path(dir);
+    if path.exists() || dir.join("ledger").exists() {
+        return Ok(());
+    }
+    durable::make_dir(dir)?;
+    replace(&path, &Status::empty(now))
 }
 
 /// Writes `status.json` as a run goes on.
@@ -262,30 +279,17 @@ fn replace(path: &Path, status: &Status) -> Result<()> {
 
 /// Notes how a run ended. Gives the error where that was not possible: the run itself is over and stands.
 #[must_use]
-pub fn note_end(dir: &Path, now: Timestamp, outcome: &Outcome) -> Option<Error> {
-    let busy = outcome.problems.iter().any(|problem| problem.kind() == ErrorKind::Busy);
-    if busy || !path(dir).exists() {
-        return None;
-    }
-    note(dir, now, outcome).err()
-}
-
-fn note(dir: &Path, now: Timestamp, outcome: &Outcome) -> Result<()> {
-    let mut status = read(dir, now)?;
-    status.running = false;
-    if let Some(run) = &mut status.last_run {
-        run.ended = Some(now);
-        run.exit = Some(outcome.exit_code());
-        run.problems = outcome.problems.iter().map(Error::chain).collect();
-        let summary = &outcome.summary;
-        run.so_far = RunSoFar {
-            fetched: summary.fetched,
-            new: summary.new,
-            duplicates: summary.duplicates,
-            quarantined: summary.quarantined,
-        };
-    }
-    replace(&path(dir), &status)
+pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems: &[Error]) -> Option<Error> {
+    let note = || {
+        let mut status = read(dir, now)?;
+        status.running = false;
+        if let Some(run) = &mut status.last_run {
+            (run.ended, run.exit, run.so_far) = (Some(now), Some(exit), so_far);
+            run.problems = problems.iter().map(Error::chain).collect();
+        }
+        replace(&path(dir), &status)
+    };
+    note().err()
 }
 
 /// The status of an open state directory.
@@ -302,6 +306,10 @@ fn of(state: &mut State, rules: &ClosingRules, now: Timestamp) -> Result<Status>
     status.journal.pinned_by = state.wal.oldest_needed().map(|(_, hours)| hours).unwrap_or_default();
     status.hours = hours(state, rules, now)?;
     status.quarantine.count = state.quarantine.count();
+    let seen = state.wal.seen();
+    status.gaps = seen.gaps();
+    status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
+    status.gaps_given_up = seen.given_up();
     let pending = status.hours.iter().map(|hour| hour.pending_records).sum();
     let uploaded = state.ledger.uploaded_records();
     status.totals = Totals {
@@ -338,7 +346,7 @@ fn hours(state: &mut State, rules: &ClosingRules, now: Timestamp) -> Result<Vec<
 fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
     let unsealed = state.wal.unsealed(row.hour, row.frozen);
     let unreceipted = state.wal.unsealed(row.hour, row.receipted).map_or(0, |p| p.records);
-    let due = unsealed.map(|p| rules.due_at(row.hour, !row.parts.is_empty(), p.first_received));
+    let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
     HourStatus {
         hour: row.hour,
         state: match due {

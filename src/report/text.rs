@@ -7,10 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::status::{HourState, HourStatus, Status};
 use super::table::{Align, Table, bytes, count, plural};
 use super::verify::{Fault, Verification};
+use crate::gaps::Gap;
 use crate::pipeline::Summary;
 
 /// Parts listed after a run; a backfill may have made thousands.
 const LISTED: usize = 50;
+/// Gaps listed in a status; `--json` has all.
+const LISTED_GAPS: usize = 8;
 
 /// What a run or a replay did.
 #[must_use]
@@ -37,8 +40,43 @@ pub fn summary(run: &Summary) -> String {
         text.push('\n');
     }
     text.push_str(&received(run));
+    text.push_str(&run_gaps(run));
     text.push_str(&sent(run));
     text
+}
+
+/// What never came: nothing is said where nothing is missing.
+fn run_gaps(run: &Summary) -> String {
+    let mut text = String::new();
+    if let Some(missed) = &run.polled_too_rarely {
+        let _ = writeln!(
+            text,
+            "polled too rarely: {} may be lost between {} and {} (ids {}): run more often",
+            plural(missed.lost, "log", "logs"),
+            missed.after,
+            missed.before,
+            range(missed.gap)
+        );
+    }
+    if run.gaps > 0 {
+        let _ = writeln!(text, "gaps      {}", gaps(run.gaps, run.missing, &run.newest_gaps));
+    }
+    text
+}
+
+/// How much never came, with the newest ranges.
+fn gaps(count: u64, missing: u64, newest: &[Gap]) -> String {
+    let mut line = format!("{}, {} never seen: ", plural(count, "gap", "gaps"), plural(missing, "id", "ids"));
+    let shown: Vec<String> = newest.iter().map(|gap| range(*gap)).collect();
+    line.push_str(&shown.join(", "));
+    if count > newest.len() as u64 {
+        line.push_str(", …");
+    }
+    line
+}
+
+fn range(gap: Gap) -> String {
+    if gap.from == gap.to { gap.from.to_string() } else { format!("{}–{}", gap.from, gap.to) }
 }
 
 fn received(run: &Summary) -> String {
@@ -60,7 +98,12 @@ fn received(run: &Summary) -> String {
 }
 
 fn sent(run: &Summary) -> String {
-    let mut line = if run.uploaded_parts == 0 {
+    let mut line = String::new();
+    if run.imported_parts > 0 {
+        let _ =
+            writeln!(line, "found     {} that the ledger did not know", plural(run.imported_parts, "part", "parts"));
+    }
+    line += &if run.uploaded_parts == 0 {
         "uploaded  nothing".to_owned()
     } else {
         format!(
@@ -106,6 +149,22 @@ pub fn status(status: &Status, now: Timestamp) -> String {
     );
     text.push_str(&journal(status));
     let _ = writeln!(text, "quarantine  {}", plural(status.quarantine.count, "token", "tokens"));
+    text.push_str(&status_gaps(status));
+    text
+}
+
+fn status_gaps(status: &Status) -> String {
+    let mut text = if status.gaps.is_empty() {
+        "gaps        none\n".to_owned()
+    } else {
+        let missing = status.gaps.iter().map(Gap::ids).fold(0, u64::saturating_add);
+        let newest: Vec<Gap> = status.gaps.iter().rev().take(LISTED_GAPS).copied().collect();
+        format!("gaps        {}\n", gaps(status.gaps.len() as u64, missing, &newest))
+    };
+    if status.gaps_given_up > 0 {
+        let given_up = plural(status.gaps_given_up, "id", "ids");
+        let _ = writeln!(text, "            {given_up} in older gaps are no longer listed: there were too many");
+    }
     text
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::compact::Compactor;
 use crate::error::Result;
 use crate::hour::Hour;
-use crate::key::data_prefix;
+use crate::key::{Layout, data_prefix};
 use crate::lifecycle::{HourRow, PartRow, PartStage};
 use crate::load::{ObjectInfo, ObjectStore};
 use crate::parts::{self, ReadPart};
@@ -73,6 +73,8 @@ pub struct Verifier<'a> {
     pub store: &'a dyn ObjectStore,
     /// What all keys begin with.
     pub prefix: &'a str,
+    /// How they are spelled.
+    pub layout: &'a Layout,
     /// The compaction's inverse.
     pub compactor: &'a Compactor,
     /// The time zone of the hours.
@@ -100,13 +102,20 @@ impl Verifier<'_> {
             Ok(())
         })?;
         // A part that was sealed meanwhile is no stranger.
-        found.findings.extend(objects.into_iter().map(|(key, size)| Finding {
-            fault: Fault::Foreign,
-            hour: None,
-            key,
-            detail: format!("{size} bytes that the ledger does not know"),
-        }));
+        found.findings.extend(objects.into_iter().map(|(key, size)| self.stranger(key, size)));
         Ok(found)
+    }
+
+    /// An object that the ledger does not know. One with a part's name may be another machine's: it is taken over when its
+    /// hour meets it, or when asked for.
+    fn stranger(&self, key: String, size: u64) -> Finding {
+        let part = self.layout.parse_key(self.prefix, &key);
+        let whose = match part {
+            Some(_) => ", with a part's name: if another machine put it there, `etl replay --from-s3` takes it over",
+            None => "",
+        };
+        let detail = format!("{size} bytes that the ledger does not know{whose}");
+        Finding { fault: Fault::Foreign, hour: part.map(|(hour, _)| hour), key, detail }
     }
 
     fn hour(&self, row: &HourRow, objects: &mut BTreeMap<String, u64>, found: &mut Verification) -> Result<()> {

@@ -178,6 +178,15 @@ pub fn remove_leftovers(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A name like `wanted` that nothing has.
+#[must_use]
+pub fn free_name(wanted: &Path) -> PathBuf {
+    (0..)
+        .map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| wanted.to_owned())
+}
+
 /// Reads the file at `path`. `None` if there is none.
 ///
 /// # Errors
@@ -206,7 +215,7 @@ pub fn seal_text(body: &[u8]) -> Vec<u8> {
 pub fn open_text<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
     let damaged = || {
         Error::new(ErrorKind::State, format!("{} is damaged: its checksum does not match", path.display()))
-            .hint("restore the state directory from a backup, or move it away and rebuild it with `etl replay`")
+            .hint("restore it from a backup")
     };
     let (sum, rest) = text.split_at_checked(64).ok_or_else(damaged)?;
     let body = rest.strip_prefix(b"\n").ok_or_else(damaged)?;

@@ -8,6 +8,7 @@
 //!
 //! ```text
 //! "m"                                   Meta, bincode
+//! "s" piece                             6000 bytes of the ids that came: Seen, bincode; behind the last piece none
 //! "c" commit                            CommitRow, bincode
 //! "i" hour commit piece                 187 × Entry, bincode, 32 bytes each
 //! "l" hour commit piece                 6000 bytes of the commit's rows of that hour: their lines, one behind the other
@@ -18,13 +19,16 @@ use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sled::IVec;
 
+use super::damage::Damage;
 use super::durable;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gaps::Seen;
 use crate::hour::Hour;
 use crate::record::ContentHash;
 
@@ -34,6 +38,8 @@ const ENTRY: usize = 32;
 const ENTRIES: usize = 187;
 /// Bytes of lines in one value.
 const LINES: usize = 6000;
+/// Pieces that the ids that came take at most: 16 bytes a range, and then some.
+const SEEN_PIECES: u8 = 4;
 /// What sled may keep in memory.
 const CACHE: u64 = 8 << 20;
 
@@ -82,6 +88,12 @@ impl Entry {
     pub fn new(hash: ContentHash, at: Timestamp, length: u32) -> Self {
         Self { hash: hash.0, seconds: at.as_second(), nanos: at.subsec_nanosecond(), length }
     }
+
+    /// The event time.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        Timestamp::new(self.seconds, self.nanos).unwrap_or(Timestamp::MIN)
+    }
 }
 
 /// Where a commit's lines of one hour are.
@@ -104,6 +116,23 @@ impl Batch {
     /// `Bug`: it cannot be encoded.
     pub fn put_meta(&mut self, meta: &Meta) -> Result<()> {
         self.0.insert(b"m", encode(meta)?);
+        Ok(())
+    }
+
+    /// Records which ids came.
+    ///
+    /// # Errors
+    /// `Bug`: it cannot be encoded.
+    pub fn put_seen(&mut self, seen: &Seen) -> Result<()> {
+        let bytes = encode(seen)?;
+        let mut pieces = bytes.chunks(LINES);
+        // What was longer once leaves no piece of it behind.
+        for piece in 0..SEEN_PIECES {
+            match pieces.next() {
+                Some(bytes) => self.0.insert(&[b's', piece], bytes),
+                None => self.0.remove(&[b's', piece]),
+            }
+        }
         Ok(())
     }
 
@@ -162,13 +191,47 @@ fn record_key(kind: u8, hour: Hour, commit: u64, piece: u32) -> [u8; 17] {
     key
 }
 
-/// An open generation.
+/// Takes a key and its value.
+type EachPair<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
+/// A generation. Open while it is used: sled holds nearly all that it has touched in memory, whatever its cache is set to.
 #[derive(Debug)]
 pub struct Generation {
     /// Its number: higher is newer.
     pub id: u32,
     dir: PathBuf,
-    db: sled::Db,
+    open: Mutex<Slot>,
+}
+
+/// A database that is open somewhere, and perhaps held open.
+#[derive(Debug, Default)]
+struct Slot {
+    known: Weak<Open>,
+    held: Option<Arc<Open>>,
+}
+
+/// sled flushes once more when it is closed, and panics where that fails; by then all that counts is durable.
+#[derive(Debug)]
+struct Db(Option<sled::Db>);
+
+impl Db {
+    fn store(&self) -> sled::Result<&sled::Db> {
+        self.0.as_ref().ok_or_else(|| sled::Error::Unsupported("it was closed".to_owned()))
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        if crate::panics::quietly(|| catch_unwind(AssertUnwindSafe(|| drop(db)))).is_err() {
+            tracing::debug!("the write-ahead log could not be flushed when it was closed");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    db: Db,
     log: File,
 }
 
@@ -180,19 +243,32 @@ impl Generation {
     pub fn open(dir: &Path, id: u32) -> Result<Self> {
         let is_new = !dir.is_dir();
         durable::make_dir(dir)?;
-        remove_stray_snapshots(dir)?;
-        let config = sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None);
-        let db = open_patiently(dir, &config)?;
-        let path = dir.join("db");
-        let log = File::open(&path).map_err(|e| Error::disk("open", &path, e))?;
-        let generation = Self { id, dir: dir.to_owned(), db, log };
+        let generation = Self { id, dir: dir.to_owned(), open: Mutex::default() };
+        let open = generation.opened()?;
         if is_new {
-            generation.make_durable()?;
+            generation.make_durable(&open)?;
             let conf = dir.join("conf");
             File::open(&conf).and_then(|f| f.sync_all()).map_err(|e| Error::disk("fsync", &conf, e))?;
             durable::sync_dir(dir)?;
         }
+        drop(open);
         Ok(generation)
+    }
+
+    /// Its database, opened where it is not.
+    fn opened(&self) -> Result<Arc<Open>> {
+        let mut slot = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = match slot.known.upgrade() {
+            Some(open) => open,
+            None => Arc::new(open(&self.dir)?),
+        };
+        *slot = Slot { known: Arc::downgrade(&open), held: Some(Arc::clone(&open)) };
+        Ok(open)
+    }
+
+    /// Lets go of its memory until it is used again.
+    pub fn rest(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).held = None;
     }
 
     /// What it knows besides its commits. `None`: nothing was ever written.
@@ -202,6 +278,22 @@ impl Generation {
     pub fn meta(&self) -> Result<Option<Meta>> {
         let value = self.get(b"m")?;
         value.map(|v| bincode::deserialize(&v).map_err(|e| damaged_by(&self.dir, e))).transpose()
+    }
+
+    /// Which ids came, as of the newest commit that was written to it. `None`: that was never written.
+    ///
+    /// # Errors
+    /// `State`: damaged.
+    pub fn seen(&self) -> Result<Option<Seen>> {
+        let mut bytes = Vec::new();
+        self.scan(b"s", b"t", &mut |_, piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        bincode::deserialize(&bytes).map(Some).map_err(|e| damaged_by(&self.dir, e))
     }
 
     /// Its commits, by number.
@@ -243,9 +335,11 @@ impl Generation {
     }
 
     /// A reader of the lines of `hour`.
-    #[must_use]
-    pub const fn lines(&self, hour: Hour) -> LineReader<'_> {
-        LineReader { generation: self, hour, piece: None }
+    ///
+    /// # Errors
+    /// `State`: damaged.
+    pub fn lines(&self, hour: Hour) -> Result<LineReader<'_>> {
+        Ok(LineReader { generation: self, open: self.opened()?, hour, piece: None })
     }
 
     /// Applies a batch: atomic, and durable on return.
@@ -253,28 +347,31 @@ impl Generation {
     /// # Errors
     /// `State`, naming the path; then all of it may be there or nothing.
     pub fn write(&self, batch: Batch) -> Result<()> {
-        guarded(&self.dir, || self.db.apply_batch(batch.0))?;
-        self.make_durable()
+        let open = self.opened()?;
+        guarded(&self.dir, || open.db.store()?.apply_batch(batch.0))?;
+        self.make_durable(&open)
     }
 
     /// Bytes on disk.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
-        self.db.size_on_disk().unwrap_or(0)
+        std::fs::metadata(self.dir.join("db")).map_or(0, |meta| meta.len())
     }
 
-    fn make_durable(&self) -> Result<()> {
-        guarded(&self.dir, || self.db.flush())?;
-        self.log.sync_data().map_err(|e| Error::disk("fdatasync", &self.dir.join("db"), e))
+    fn make_durable(&self, open: &Open) -> Result<()> {
+        guarded(&self.dir, || open.db.store()?.flush())?;
+        open.log.sync_data().map_err(|e| Error::disk("fdatasync", &self.dir.join("db"), e))
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<IVec>> {
-        guarded(&self.dir, || self.db.get(key))
+        let open = self.opened()?;
+        guarded(&self.dir, || open.db.store()?.get(key))
     }
 
-    fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+    fn scan(&self, from: &[u8], to: &[u8], each: &mut EachPair<'_>) -> Result<()> {
         let range = (Bound::Included(from), Bound::Included(to));
-        let mut found = self.db.range::<&[u8], _>(range);
+        let open = self.opened()?;
+        let mut found = guarded(&self.dir, || Ok(open.db.store()?.range::<&[u8], _>(range)))?;
         while let Some((key, value)) = guarded(&self.dir, || found.next().transpose())? {
             each(&key, &value)?;
         }
@@ -296,16 +393,14 @@ impl Generation {
     }
 }
 
-/// Whether an error says that a generation cannot be trusted, and not that the disk is in trouble.
-#[must_use]
-pub fn is_damage(error: &Error) -> bool {
-    std::error::Error::source(error).and_then(|e| e.downcast_ref::<Damage>()).is_some()
+fn open(dir: &Path) -> Result<Open> {
+    remove_stray_snapshots(dir)?;
+    let config = sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None);
+    let db = open_patiently(dir, &config)?;
+    let path = dir.join("db");
+    let log = File::open(&path).map_err(|e| Error::disk("open", &path, e))?;
+    Ok(Open { db: Db(Some(db)), log })
 }
-
-/// The cause of an error that says that a generation cannot be trusted.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Damage(String);
 
 /// Marks the generation, so that the next open sets it aside even where it opens well.
 fn damaged(dir: &Path) -> Error {
@@ -317,7 +412,7 @@ fn damaged_by(dir: &Path, cause: impl std::fmt::Display) -> Error {
     let _ = std::fs::write(dir.with_added_extension("condemned"), b"");
     Error::new(ErrorKind::State, format!("the write-ahead log {} is damaged", dir.display()))
         .hint("run `etl replay`: it sets the damaged log aside and fills a new one from the journal")
-        .caused_by(Damage(cause.to_string()))
+        .caused_by(Damage::new(cause))
 }
 
 /// sled's lock is now and then still held for a moment after the same process closed the database.
@@ -368,6 +463,7 @@ fn remove_stray_snapshots(dir: &Path) -> Result<()> {
 #[derive(Debug)]
 pub struct LineReader<'g> {
     generation: &'g Generation,
+    open: Arc<Open>,
     hour: Hour,
     piece: Option<(u64, u32, IVec)>,
 }
@@ -396,7 +492,8 @@ impl LineReader<'_> {
         let held = self.piece.as_ref().is_some_and(|(c, n, _)| (*c, *n) == (commit, number));
         if !held {
             let key = record_key(b'l', self.hour, commit, number);
-            let value = self.generation.get(&key)?.ok_or_else(|| self.generation.damaged())?;
+            let value = guarded(&self.generation.dir, || self.open.db.store()?.get(key))?;
+            let value = value.ok_or_else(|| self.generation.damaged())?;
             self.piece = Some((commit, number, value));
         }
         Ok(self.piece.as_ref().map_or(&[], |(_, _, value)| value))
@@ -461,7 +558,7 @@ mod tests {
         let generation = Generation::open(&path, 1).unwrap();
         assert_eq!(generation.meta().unwrap().unwrap().duplicates, 3);
         assert_eq!(generation.commits().unwrap()[0].1.segment, 9);
-        let mut reader = generation.lines(h);
+        let mut reader = generation.lines(h).unwrap();
         let mut found = Vec::new();
         generation
             .entries(h, 4, &mut |at, e| {

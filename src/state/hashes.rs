@@ -14,10 +14,11 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::damage::Damage;
 use super::durable::{self, Unfinished};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::lifecycle::HashesRef;
+use crate::lifecycle::{HashesRef, Step, durable_step};
 use crate::record::ContentHash;
 
 const BLOCK: usize = 4096;
@@ -62,11 +63,11 @@ impl HashDir {
     /// `State`, naming the path: missing, or not of the size that the ledger says.
     pub fn array(&self, hour: Hour, named: HashesRef) -> Result<HashArray> {
         let path = self.path(hour, named.version);
-        let file = File::open(&path).map_err(|e| damaged(&path).caused_by(e))?;
+        let file = File::open(&path).map_err(|e| damaged(&path, e))?;
         let blocks = named.count.div_ceil(PER_BLOCK as u64);
         let length = file.metadata().map_err(|e| Error::disk("look at", &path, e))?.len();
         if length != blocks * BLOCK as u64 {
-            return Err(damaged(&path));
+            return Err(damaged(&path, "its length is not that of the ledger's count"));
         }
         let mut array = HashArray { file, path, seal: block_seal(hour, named), named, blocks, whole: Vec::new() };
         if blocks <= WHOLE {
@@ -95,7 +96,7 @@ impl HashDir {
         };
         merge(old, new, &mut |hash| out.push(hash))?;
         out.finish()?;
-        unfinished.publish(&path)?;
+        durable_step(Step::HashesWritten, || unfinished.publish(&path))?;
         Ok(named)
     }
 
@@ -124,9 +125,12 @@ impl HashDir {
     }
 }
 
-fn damaged(path: &Path) -> Error {
+fn damaged(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::State, format!("the hash array {} is damaged or missing", path.display()))
-        .hint("run `etl replay`: it reads the hour's parts back from the store")
+        .hint(
+            "the next run that needs it reads the hour's parts back from the store; `etl replay --from-s3` does so now",
+        )
+        .caused_by(Damage::to_file(path.to_owned(), why))
 }
 
 /// The key under which the blocks of one array, and of no other, are checked.
@@ -268,9 +272,10 @@ impl HashArray {
 
     fn read_block(&self, number: u64) -> Result<Block> {
         let mut block: Block = Box::new([0; BLOCK]);
-        self.file.read_exact_at(&mut block[..], number * BLOCK as u64).map_err(|e| damaged(&self.path).caused_by(e))?;
+        self.file.read_exact_at(&mut block[..], number * BLOCK as u64).map_err(|e| damaged(&self.path, e))?;
         let (hashes, sum) = block.split_at(PER_BLOCK * HASH);
-        if block_sum(&self.seal, number, hashes) == sum { Ok(block) } else { Err(damaged(&self.path)) }
+        let belongs = block_sum(&self.seal, number, hashes) == sum;
+        if belongs { Ok(block) } else { Err(damaged(&self.path, "a block's checksum does not match")) }
     }
 }
 

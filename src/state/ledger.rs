@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::durable;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gaps::Seen;
 use crate::hour::Hour;
 use crate::lifecycle::{Event, HourRow, Step, durable_step};
 
@@ -89,6 +90,9 @@ struct Head {
     /// where everything else is lost.
     last_commit: u64,
     last_segment: u64,
+    /// Which ids came, as of the last step: what the write-ahead log is filled anew from, with the journal.
+    #[serde(default)]
+    seen: Seen,
     hours: BTreeMap<Hour, HourRow>,
 }
 
@@ -138,11 +142,32 @@ impl Ledger {
             parts: 0,
             last_commit: 0,
             last_segment: 0,
+            seen: Seen::default(),
             hours: BTreeMap::new(),
         };
         let ledger = Self { dir, head, days: BTreeMap::new() };
         ledger.write(Step::SettingsRecorded, &ledger.head)?;
         Ok(ledger)
+    }
+
+    /// Sets the damaged files of the ledger below the state directory aside, and names them in `repairs`.
+    ///
+    /// # Errors
+    /// `State`, naming the path: it cannot be read or renamed.
+    pub fn set_aside_damage(state: &Path, repairs: &mut Vec<String>) -> Result<()> {
+        let dir = state.join("ledger");
+        durable::make_dir(&dir)?;
+        for name in durable::names(&dir)? {
+            let path = dir.join(&name);
+            let Some(text) = durable::read(&path)? else { continue };
+            let is_ours = name == "head" || name.parse::<Date>().is_ok();
+            if is_ours && durable::open_text(&path, &text).is_err() {
+                let aside = durable::free_name(&path.with_added_extension("damaged"));
+                durable::rename(&path, &aside)?;
+                repairs.push(format!("{} is damaged: set aside as {}", path.display(), aside.display()));
+            }
+        }
+        Ok(())
     }
 
     /// Deletes what an interrupted update left.
@@ -199,6 +224,19 @@ impl Ledger {
     #[must_use]
     pub const fn newest(&self) -> (u64, u64) {
         (self.head.last_commit, self.head.last_segment)
+    }
+
+    /// Which ids came, as of the last step.
+    #[must_use]
+    pub const fn seen(&self) -> &Seen {
+        &self.head.seen
+    }
+
+    /// Carries the ids that came along: durable with the next step.
+    pub fn carry(&mut self, seen: &Seen) {
+        if seen.version() > self.head.seen.version() {
+            self.head.seen = seen.clone();
+        }
     }
 
     /// Whether no part was ever sealed.
@@ -275,7 +313,8 @@ impl Ledger {
         let mut day = self.day(date)?.clone();
         day.extend(rows.into_iter().map(|row| (row.hour, row)));
         let rows: Vec<&HourRow> = day.values().collect();
-        durable::replace(&path, &encode(&rows)?)?;
+        let text = encode(&rows)?;
+        durable_step(Step::DayArchived, || durable::replace(&path, &text))?;
         self.days.insert(date, day);
         Ok(())
     }
@@ -300,6 +339,23 @@ impl Ledger {
             }
         }
         head.try_for_each(each)
+    }
+
+    /// Counts records and parts anew, from all rows: where rows were lost and taken over again.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn recount(&mut self) -> Result<()> {
+        let (mut uploaded, mut parts) = (0, 0);
+        self.for_each(&mut |row| {
+            uploaded += row.uploaded_rows();
+            parts += row.uploaded().count() as u64;
+            Ok(())
+        })?;
+        if (uploaded, parts) == (self.head.uploaded, self.head.parts) {
+            return Ok(());
+        }
+        self.replace(Step::HourImported, Head { uploaded, parts, ..self.head.clone() })
     }
 
     fn day_path(&self, date: Date) -> PathBuf {
@@ -345,7 +401,9 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(path: &Path, text: &[u8]) -> Result<T> {
-    let body = durable::open_text(path, text)?;
+    let body = durable::open_text(path, text).map_err(|damage| {
+        damage.hint("restore it from a backup, or rebuild it from the store: `etl replay --from-s3`")
+    })?;
     serde_json::from_slice(body)
         .map_err(|e| Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e))
 }

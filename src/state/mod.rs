@@ -6,21 +6,25 @@
 //! rejected/   bodies that are no pages              spool/       bytes of parts without a receipt
 //! wal/        records without a receipt (sled)      quarantine/  tokens that are no record
 //! reserve     room for a full disk                  status.json  what `etl status` shows
+//! waiting     pages that must not vanish            quarantined  the same for the quarantine's files
 //! ```
 //! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves
 //! decoding them again, so a damaged one is set aside and filled anew. The order of writing makes that so: a page is in
 //! the journal before its records are in the log; an hour's hashes are in an array, and its parts in the spool, before the
 //! ledger names them; and a page leaves only when the ledger has the receipts of every record that it introduced.
 
+pub mod damage;
 pub mod durable;
 mod generation;
 mod hashes;
 mod ledger;
 mod lock;
 mod open;
+mod roll;
 mod space;
 mod wal;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -29,10 +33,11 @@ pub use generation::{Entry, LineAt, LineReader, Meta};
 pub use hashes::{HashArray, HashDir};
 pub use ledger::{Ledger, SHOWN, Settings};
 pub use lock::Lock;
+pub use roll::Roll;
 pub use space::Reserve;
 pub use wal::{NewRecords, Pending, Wal};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hour::Hour;
 use crate::journal::{Journal, SegmentId};
 use crate::lifecycle::{Event, HourRow, Step, durable_step};
@@ -56,6 +61,15 @@ pub struct State {
     pub wal: Wal,
     /// What had to be repaired when it was opened, for people.
     pub repairs: Vec<String>,
+    /// What was there and is gone, and cannot be repaired.
+    pub losses: Vec<Error>,
+    /// Hours with parts in the making of which the log no longer holds all records: the pages that bring them back wait
+    /// until their parts have receipts.
+    pub short: BTreeSet<Hour>,
+    /// Pages that were not committed when the last run ended.
+    waiting: Roll,
+    /// Damaged pages that were named: someone was told to move them away.
+    named: BTreeSet<u64>,
     _lock: Lock,
 }
 
@@ -74,6 +88,38 @@ impl State {
         let mut segments = self.journal.list()?;
         segments.retain(|id| !self.wal.is_committed(id.number));
         Ok(segments)
+    }
+
+    /// Puts the pages that are not committed on the roll, so that the next start misses one that vanishes.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn call_waiting(&mut self) -> Result<()> {
+        let waiting = self.uncommitted()?.into_iter().filter(|id| !self.named.contains(&id.number));
+        self.waiting.call(waiting.map(|id| (id.number, u64::from(id.pages))).collect())
+    }
+
+    /// Takes a damaged page off the roll for good: it is being named, with the advice to move it away.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn release_damaged(&mut self, segment: u64) -> Result<()> {
+        self.named.insert(segment);
+        self.waiting.release(segment)
+    }
+
+    /// Takes a segment off the roll of those that wait: it is about to be committed.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn release_waiting(&mut self, segment: u64) -> Result<()> {
+        self.waiting.release(segment)
+    }
+
+    /// How many records of the parts of `row` that wait for receipts the write-ahead log no longer holds.
+    #[must_use]
+    pub fn gone_from_log(&self, row: &HourRow) -> u64 {
+        open::gone_from_log(row, &self.wal)
     }
 
     /// The hash array of an hour's parts. `None`: it has none. The caller has made sure that they are not forgotten.
@@ -106,6 +152,7 @@ impl State {
             .iter()
             .map(|(hour, _)| Ok((*hour, self.ledger.row(*hour)?.hashes.map(|h| h.version))))
             .collect::<Result<_>>()?;
+        self.ledger.carry(self.wal.seen());
         self.ledger.apply(step, self.wal.newest_segment(), events)?;
         for (hour, version) in replaced {
             if let Some(version) = version
@@ -127,6 +174,7 @@ impl State {
             receipted.push((hour, self.ledger.row(hour)?.receipted));
         }
         self.wal.prune(&receipted)?;
+        self.wal.rest();
         self.remove_finished_pages()?;
         self.clear_spool()?;
         self.wal.remove_dead_generations()

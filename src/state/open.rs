@@ -3,6 +3,7 @@
 //! Order matters: nothing is read before the lock is held, and nothing is written before the recorded format and
 //! settings allow it. A directory that holds state but no ledger is damaged, never new.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,9 +13,11 @@ use super::ledger::{Ledger, Settings};
 use super::lock::Lock;
 use super::space::Reserve;
 use super::wal::Wal;
-use super::{HashDir, State};
+use super::{HashDir, Roll, State};
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::Journal;
+use crate::hour::Hour;
+use crate::journal::{Journal, SegmentId};
+use crate::lifecycle::HourRow;
 use crate::quarantine::Quarantine;
 
 impl State {
@@ -28,16 +31,50 @@ impl State {
         check_private(dir)?;
         let lock = Lock::take(dir)?;
         let ledger = open_ledger(dir, settings)?;
+        Self::open_with(dir, settings, lock, ledger, Vec::new())
+    }
+
+    /// Opens the state directory `dir` although its ledger may be damaged or missing: what is damaged is set aside, and the
+    /// caller reads the parts back from the store.
+    ///
+    /// # Errors
+    /// See [`State::open`].
+    pub fn open_without_ledger(dir: &Path, settings: &Settings) -> Result<Self> {
+        durable::make_dir(dir)?;
+        check_private(dir)?;
+        let lock = Lock::take(dir)?;
+        let mut repairs = Vec::new();
+        Ledger::set_aside_damage(dir, &mut repairs)?;
+        let ledger = match Ledger::open(dir)? {
+            Some(ledger) => ledger,
+            None => Ledger::create(dir, settings.clone())?,
+        };
+        Self::open_with(dir, settings, lock, ledger, repairs)
+    }
+
+    fn open_with(
+        dir: &Path,
+        settings: &Settings,
+        lock: Lock,
+        ledger: Ledger,
+        mut repairs: Vec<String>,
+    ) -> Result<Self> {
         ledger.remove_leftovers()?;
         let spool = dir.join("spool");
         durable::make_dir(&spool)?;
         durable::remove_leftovers(&spool)?;
         durable::remove_leftovers(dir)?;
-        let quarantine = Quarantine::open(dir)?;
-        let mut repairs = Vec::new();
+        let mut quarantine = Quarantine::open(dir)?;
         let mut wal = Wal::open(dir, ledger.newest(), &mut repairs)?;
+        wal.recall(ledger.seen());
         let journal = Journal::open(dir, wal.newest_segment().max(quarantine.newest_segment()))?;
-        wal.note_missing(&journal.list()?);
+        let listed = journal.list()?;
+        wal.note_missing(&listed);
+        let waiting = Roll::open(dir, "waiting")?;
+        let mut losses = Vec::new();
+        losses.extend(vanished_pages(&waiting, &listed, &wal));
+        losses.extend(quarantine.vanished()?);
+        let short = short_hours(&ledger, &wal);
         let mut state = Self {
             dir: dir.to_owned(),
             journal,
@@ -47,6 +84,10 @@ impl State {
             hashes: HashDir::open(dir)?,
             wal,
             repairs,
+            losses,
+            short,
+            waiting,
+            named: BTreeSet::new(),
             _lock: lock,
         };
         state.settle_settings(settings)?;
@@ -69,6 +110,30 @@ impl State {
         }
         self.ledger.record_settings(settings.clone())
     }
+}
+
+/// The pages that waited and are gone, neither committed nor there.
+fn vanished_pages(waiting: &Roll, listed: &[SegmentId], wal: &Wal) -> Option<Error> {
+    let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
+    let gone: Vec<u64> =
+        waiting.names().keys().copied().filter(|n| !there.contains(n) && !wal.is_committed(*n)).collect();
+    let first = gone.first()?;
+    let what = format!("{} pages that waited in the journal are gone, the first of them number {first}", gone.len());
+    let hint =
+        "restore journal/ from a backup if there is one; what the source still has comes by itself; this is said once";
+    Some(Error::new(ErrorKind::State, what).hint(hint))
+}
+
+/// How many records of the parts that wait for receipts the log no longer holds.
+pub(super) fn gone_from_log(row: &HourRow, wal: &Wal) -> u64 {
+    let frozen: u64 = row.parts.iter().filter(|part| part.through > row.receipted).map(|part| part.rows).sum();
+    frozen.saturating_sub(wal.count_between(row.hour, row.receipted, row.frozen))
+}
+
+/// The hours with parts in the making of which the log no longer holds all records.
+fn short_hours(ledger: &Ledger, wal: &Wal) -> BTreeSet<Hour> {
+    let short = ledger.recent().filter(|row| row.is_sealing() && gone_from_log(row, wal) > 0);
+    short.map(|row| row.hour).collect()
 }
 
 /// Others must not be able to change what is durable here.
@@ -95,7 +160,7 @@ fn open_ledger(dir: &Path, settings: &Settings) -> Result<Ledger> {
                 ErrorKind::State,
                 format!("{} holds state, but its ledger is missing", dir.display()),
             )
-            .hint("restore ledger/ from a backup, or move the directory away and start with a new one"));
+            .hint("restore ledger/ from a backup, or rebuild it from the store: `etl replay --from-s3`"));
         }
     }
     Ledger::create(dir, settings.clone())

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 /// Bytes held back for a full disk.
 const RESERVE: u64 = 32 << 20;
 
+/// Bytes that stay free beside the reserve even where the user asks for none: a run writes a little at its end.
+const SLACK: u64 = 16 << 20;
+
 /// The reserve of a state directory.
 #[derive(Debug)]
 pub struct Reserve {
@@ -46,7 +49,7 @@ impl Reserve {
     pub fn fill(&self, min_free: u64) -> Result<()> {
         let path = self.path();
         let whole = fs::metadata(&path).is_ok_and(|m| m.len() == RESERVE);
-        if whole || self.free_bytes()? < RESERVE.saturating_add(min_free) {
+        if whole || self.free_bytes()? < RESERVE.saturating_add(min_free.max(SLACK)) {
             return Ok(());
         }
         let mut unfinished = Unfinished::create(&path)?;

@@ -3,8 +3,8 @@
 //! New commits go to the newest generation. One that has grown mostly dead is replaced: its pending records are written
 //! into a new one that says which it replaces, and then it is removed whole, because sled gives no space back. Records are never
 //! deleted one by one: a commit's row lists the hours that it still has pending records in, and what no row lists is dead.
-//! A crash leaves a replaced generation (removed at the next open), or a row of a segment that is gone (removed with
-//! the next batch).
+//! A crash leaves a replaced generation or the mark of one that was set aside (removed at the next open), or a row of a
+//! segment that is gone (removed with the next batch).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,13 +14,15 @@ use jiff::Timestamp;
 
 use super::durable;
 use super::generation::{Batch, CommitRow, Entry, Generation, LineAt, LineReader, Meta};
+use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gaps::Seen;
 use crate::hour::Hour;
 use crate::journal::SegmentId;
 use crate::lifecycle::{Step, durable_step};
 
 /// A generation beyond this size on disk is full: the next commit starts another.
-const FULL: u64 = 256 << 20;
+const FULL: u64 = 16 << 20;
 /// A generation beyond this size is replaced once it is mostly dead.
 const WORTH_REPLACING: u64 = 6 << 20;
 /// About what a pending record takes in a generation, to judge what is dead.
@@ -61,6 +63,7 @@ pub struct Wal {
     segments: BTreeMap<u64, u64>,
     pending: BTreeMap<Hour, Pending>,
     meta: Meta,
+    seen: Seen,
     /// Commits whose segments are gone: their rows go with the next batch.
     gone: BTreeSet<u64>,
 }
@@ -81,6 +84,7 @@ impl Wal {
             segments: BTreeMap::new(),
             pending: BTreeMap::new(),
             meta: Meta { newest_commit: floor.0, newest_segment: floor.1, ..Meta::default() },
+            seen: Seen::default(),
             gone: BTreeSet::new(),
         };
         for name in durable::names(&wal.dir)? {
@@ -96,15 +100,19 @@ impl Wal {
         if name.ends_with(".dead") || name.ends_with(".new") {
             return remove_dir(&path);
         }
+        if name.ends_with(".condemned") && !path.with_extension("").exists() {
+            // A crash after the setting aside: the next generation of that number is not condemned by it.
+            return durable::remove(&path);
+        }
         let Ok(id) = name.parse::<u32>() else { return Ok(()) };
         let condemned = path.with_added_extension("condemned");
         let opened = if condemned.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
         match opened {
             Ok(generation) => self.generations.push(generation),
-            Err(Some(e)) if !super::generation::is_damage(&e) => return Err(e),
+            Err(Some(e)) if !super::damage::is_damage(&e) => return Err(e),
             Err(_) => {
-                let aside = free_name(&path.with_added_extension("corrupt"));
-                durable::rename(&path, &aside)?;
+                let aside = durable::free_name(&path.with_added_extension("corrupt"));
+                durable_step(Step::GenerationSetAside, || durable::rename(&path, &aside))?;
                 durable::remove(&condemned)?;
                 repairs.push(format!(
                     "the write-ahead log {} is damaged: set aside as {}, filled anew from the journal",
@@ -132,6 +140,8 @@ impl Wal {
             self.meta.duplicates = self.meta.duplicates.max(meta.duplicates);
             self.meta.newest_commit = self.meta.newest_commit.max(meta.newest_commit);
             self.meta.newest_segment = self.meta.newest_segment.max(meta.newest_segment);
+            let later = generation.seen()?.filter(|seen| seen.version() > self.seen.version());
+            later.into_iter().for_each(|seen| self.seen = seen);
             for (commit, row) in generation.commits()? {
                 self.meta.newest_commit = self.meta.newest_commit.max(commit);
                 self.meta.newest_segment = self.meta.newest_segment.max(row.segment);
@@ -185,6 +195,19 @@ impl Wal {
         self.meta.duplicates
     }
 
+    /// Which ids came.
+    #[must_use]
+    pub const fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Takes a copy of the ids that came over, where it is later than what the log knows.
+    pub fn recall(&mut self, copy: &Seen) {
+        if copy.version() > self.seen.version() {
+            self.seen = copy.clone();
+        }
+    }
+
     /// The hours with pending records.
     pub fn pending_hours(&self) -> impl Iterator<Item = Hour> {
         self.pending.keys().copied()
@@ -223,7 +246,8 @@ impl Wal {
         Some((commit.row.segment, hours))
     }
 
-    /// Commits a segment: its new records by hour, and how many of its records were known. Atomic, and durable on return.
+    /// Commits a segment: its new records by hour, how many of its records were known, and `seen`, the ids that came so far,
+    /// these included. Atomic, and durable on return.
     ///
     /// # Errors
     /// `State`, naming the path.
@@ -233,6 +257,7 @@ impl Wal {
         received: Timestamp,
         records: &BTreeMap<Hour, NewRecords>,
         duplicates: u64,
+        seen: Seen,
     ) -> Result<()> {
         self.make_room()?;
         let commit = self.meta.newest_commit + 1;
@@ -251,9 +276,13 @@ impl Wal {
         }
         batch.put_commit(commit, &row)?;
         batch.put_meta(&meta)?;
+        if seen != self.seen {
+            batch.put_seen(&seen)?;
+        }
         let newest = self.newest()?.id;
         self.write(newest, batch, Step::SegmentCommitted)?;
         self.meta = meta;
+        self.seen = seen;
         self.segments.insert(row.segment, commit);
         count(&mut self.pending, commit, &row);
         self.commits.insert(commit, Commit { generation: newest, row });
@@ -330,12 +359,26 @@ impl Wal {
         Ok(())
     }
 
+    /// How many records of `hour` are in commits after `after`, up to `through`.
+    #[must_use]
+    pub fn count_between(&self, hour: Hour, after: u64, through: u64) -> u64 {
+        let commits = self.commits.range(after.saturating_add(1)..).take_while(|(commit, _)| **commit <= through);
+        let rows = commits.flat_map(|(_, entry)| entry.row.hours.iter());
+        rows.filter(|(key, _)| *key == hour.to_key()).map(|(_, n)| n).sum()
+    }
+
     /// A reader of lines of `hour` in a generation.
     ///
     /// # Errors
     /// `Bug`: there is no such generation.
     pub fn lines(&self, generation: u32, hour: Hour) -> Result<LineReader<'_>> {
-        Ok(self.generation(generation)?.lines(hour))
+        self.generation(generation)?.lines(hour)
+    }
+
+    /// Lets go of the memory of all generations but the newest.
+    pub fn rest(&self) {
+        let older = self.generations.len().saturating_sub(1);
+        self.generations.iter().take(older).for_each(Generation::rest);
     }
 
     /// Removes generations of which no record is pending, but for the newest.
@@ -360,6 +403,14 @@ impl Wal {
         self.drop_generations(&dead)
     }
 
+    /// Replaces the newest generation, too, where it is mostly dead: between runs the log stays small.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn tidy(&mut self) -> Result<()> {
+        if self.is_mostly_dead() { self.start_anew() } else { Ok(()) }
+    }
+
     fn forget(&mut self, commit: u64) {
         self.gone.remove(&commit);
         if let Some(entry) = self.commits.remove(&commit) {
@@ -372,16 +423,23 @@ impl Wal {
         let Some(newest) = self.generations.last() else {
             return self.start(&[]);
         };
-        let size = newest.disk_bytes();
-        let pending: u64 = self.pending.values().map(|p| p.records).sum::<u64>() * RECORD;
-        if size > WORTH_REPLACING && pending < size / 4 {
-            let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
-            self.start(&all)
-        } else if size > FULL {
+        if newest.disk_bytes() > crash::threshold("ETL_FULL", FULL) && !self.is_mostly_dead() {
             self.start(&[])
         } else {
-            Ok(())
+            self.tidy()
         }
+    }
+
+    fn is_mostly_dead(&self) -> bool {
+        let size: u64 = self.generations.iter().map(Generation::disk_bytes).sum();
+        let pending: u64 = self.pending.values().map(|p| p.records).sum::<u64>() * RECORD;
+        size > crash::threshold("ETL_WORTH_REPLACING", WORTH_REPLACING) && pending < size / 4
+    }
+
+    /// Starts a generation that replaces all others.
+    fn start_anew(&mut self) -> Result<()> {
+        let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
+        self.start(&all)
     }
 
     /// Starts a generation that takes over the pending records of those that it replaces.
@@ -394,6 +452,7 @@ impl Wal {
             self.move_pending(replaces, &generation)?;
             let mut batch = Batch::default();
             batch.put_meta(&meta)?;
+            batch.put_seen(&self.seen)?;
             generation.write(batch)?;
             generation.close();
             durable::rename(&new, &path)
@@ -476,12 +535,13 @@ impl Wal {
 fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
     let generation = Generation::open(path, id)?;
     generation.meta()?;
+    generation.seen()?;
     generation.commits()?;
     Ok(generation)
 }
 
 fn read_commit(from: &Generation, hour: Hour, commit: u64) -> Result<NewRecords> {
-    let (mut records, mut reader) = (NewRecords::default(), from.lines(hour));
+    let (mut records, mut reader) = (NewRecords::default(), from.lines(hour)?);
     from.entries(hour, commit - 1, &mut |at, entry| {
         if at.commit == commit {
             reader.read(at, entry.length, &mut records.lines)?;
@@ -505,13 +565,6 @@ fn count_hour(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRo
     entry.records += records;
     entry.first_received = entry.first_received.min(received);
     entry.newest_commit = entry.newest_commit.max(commit);
-}
-
-fn free_name(wanted: &Path) -> PathBuf {
-    (0..)
-        .map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| wanted.to_owned())
 }
 
 fn remove_dir(path: &Path) -> Result<()> {

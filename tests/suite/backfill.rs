@@ -151,6 +151,30 @@ fn file_that_is_no_page_costs_only_itself() {
 }
 
 #[test]
+fn wrong_key_takes_the_files_once_and_waits_for_the_right_one() {
+    let mut place = Place::new(CONFIG);
+    place.page("pages/1.json", &[record(1, "2023-03-10T01:00:00.000Z")]);
+    let right = place.key.clone();
+    place.set("FERNET_KEY", &fernet::Fernet::generate_key());
+    for _ in 0..3 {
+        place.etl(&["run"]).exits(77);
+        assert_eq!(place.status()["journal"]["pages"], 1);
+    }
+    place.set("FERNET_KEY", &right);
+    assert_eq!(place.etl(&["replay", "--json"]).exits(0).json()["uploaded_records"], 1);
+    assert_eq!(place.status()["journal"]["pages"], 0);
+}
+
+#[test]
+fn archive_keeps_the_originals() {
+    let place = Place::new(&format!("{CONFIG}[archive]\ndir = \"originals\"\n"));
+    place.page("pages/1.json", &[record(1, "2023-03-10T01:00:00.000Z"), record(2, "2023-03-10T01:00:01.000Z")]);
+    place.etl(&["run"]).exits(0);
+    let kept = std::fs::read(place.path("originals/2023-03-10T01.part-00000.ndjson.gz")).unwrap();
+    assert_eq!(crate::support::cli::gunzip(&kept).join("\n") + "\n", place.etl(&["restore"]).exits(0).out);
+}
+
+#[test]
 fn foreign_object_is_never_overwritten_and_is_named() {
     let place = Place::new(CONFIG);
     let key = "data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz";

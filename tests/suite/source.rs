@@ -147,14 +147,40 @@ fn source_that_refuses_the_credentials_is_77() {
 
 #[test]
 fn second_run_at_once_is_told_that_one_is_at_work() {
-    let origin = Origin::start(vec![Answer::Stall(Duration::from_millis(1500))]);
+    let origin = Origin::start(vec![Answer::Stall(Duration::from_secs(4))]);
     let place = place(&origin);
+    place.configure(&config(&origin, "").replace("\"2s\"", "\"30s\""));
     let mut first = place.spawn(&["run"]);
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while place.status()["running"] != true {
         assert!(Instant::now() < deadline, "the first run never started");
     }
     place.etl(&["run"]).exits(11);
     assert_eq!(first.wait().unwrap().code(), Some(75));
     assert_eq!(place.status()["running"], false);
+}
+
+#[test]
+fn recovered_token_waits_in_the_quarantine_while_the_hashes_of_its_hour_are_not_at_hand() {
+    let origin = Origin::start(vec![]);
+    let mut place = place(&origin);
+    place.configure(&config(&origin, "").replace("[hours]", "[hours]\ndedup_window = \"0s\""));
+    let (first, second) = (place.key.clone(), fernet::Fernet::generate_key());
+    let odd = page(&second, &[record(2, AT)]);
+    let both = page(&first, &[record(1, AT)]).replace(']', &format!(",{}", &odd[1..]));
+    origin.script(vec![Answer::Page(both), Answer::Page("[]".into())]);
+    place.etl(&["run"]).exits(65);
+
+    let (lake, away) = (place.path("lake"), place.path("away"));
+    std::fs::rename(&lake, &away).unwrap();
+    place.set("FERNET_KEY", &format!("{second},{first}"));
+    for _ in 0..2 {
+        place.etl(&["run"]).exits(76);
+        let status = place.status();
+        assert_eq!((&status["quarantine"]["count"], &status["journal"]["pages"]), (&Value::from(1), &Value::from(0)));
+    }
+    std::fs::rename(&away, &lake).unwrap();
+    assert_eq!(place.etl(&["run", "--json"]).exits(0).json()["recovered"], 1);
+    let status = place.status();
+    assert_eq!((&status["quarantine"]["count"], &status["totals"]["uploaded"]), (&Value::from(0), &Value::from(2)));
 }

@@ -16,6 +16,8 @@ pub enum Answer {
     Cut(String),
     /// Nothing for so long, then the connection closes.
     Stall(Duration),
+    /// These bytes, head and all, then the connection closes.
+    Raw(Vec<u8>),
 }
 
 /// A source on loopback. Each request takes the next answer; the last one is given again and again.
@@ -64,6 +66,7 @@ fn serve(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
             std::thread::sleep(*time);
             return Ok(());
         }
+        Answer::Raw(bytes) => return stream.write_all(bytes),
     };
     write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
     stream.flush()

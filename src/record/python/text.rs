@@ -20,17 +20,40 @@ struct Style {
 }
 
 impl<'a> Parser<'a> {
-    /// One text: a string literal and those that directly follow it.
-    pub(super) fn text(&mut self) -> Result<Cow<'a, str>, Reason> {
-        let mut text = self.literal()?;
-        while self.another_follows() {
-            let more = self.literal()?;
-            text.to_mut().push_str(&more);
+    /// A text as almost all are written: one pair of quotes, nothing to spell out, and then what ends a key or a value.
+    /// Steps over it and the white space behind; for anything else the cursor stays.
+    #[inline]
+    pub(super) fn plain_text(&mut self) -> Option<&'a str> {
+        let bytes = self.text.as_bytes();
+        let quote = self.peek().filter(|byte| matches!(byte, b'\'' | b'"'))?;
+        let start = self.at + 1;
+        let end = literal_run(bytes, start, quote);
+        // An empty text may be the start of a triple quote.
+        if end == start || bytes.get(end) != Some(&quote) {
+            return None;
         }
-        Ok(text)
+        let text = self.text.get(start..end)?;
+        let before = std::mem::replace(&mut self.at, end + 1);
+        self.skip_space();
+        if matches!(self.peek(), Some(b',' | b':' | b'}' | b']' | b')')) {
+            return Some(text);
+        }
+        self.at = before;
+        None
     }
 
-    #[inline]
+    /// One text: a string literal and those that directly follow it.
+    pub(super) fn text(&mut self) -> Result<Cow<'a, str>, Reason> {
+        if let Some(text) = self.plain_text() {
+            return Ok(Cow::Borrowed(text));
+        }
+        let mut text = self.literal()?;
+        while self.another_follows() {
+            text.push_str(&self.literal()?);
+        }
+        Ok(Cow::Owned(text))
+    }
+
     fn another_follows(&mut self) -> bool {
         self.skip_space();
         match self.peek() {
@@ -40,25 +63,15 @@ impl<'a> Parser<'a> {
         }
     }
 
-    #[inline]
-    fn literal(&mut self) -> Result<Cow<'a, str>, Reason> {
+    fn literal(&mut self) -> Result<String, Reason> {
         let raw = self.prefix()?;
         let quote = self.peek().unwrap_or_default();
-        let start = self.at + 1;
-        let end = literal_run(self.text.as_bytes(), start, quote);
-        let triple = end == start && self.peek_at(1) == Some(quote) && self.peek_at(2) == Some(quote);
-        if !triple && self.text.as_bytes().get(end) == Some(&quote) {
-            self.at = end;
-            let text = self.since(start);
-            self.at = end + 1;
-            return Ok(Cow::Borrowed(text));
-        }
-        self.at = if triple { start + 2 } else { start };
-        self.spelled_out(Style { quote, triple, raw }).map(Cow::Owned)
+        let triple = self.peek_at(1) == Some(quote) && self.peek_at(2) == Some(quote);
+        self.at += if triple { 3 } else { 1 };
+        self.spelled_out(Style { quote, triple, raw })
     }
 
     /// Steps over the prefix, up to the quote: whether the literal is raw.
-    #[inline]
     fn prefix(&mut self) -> Result<bool, Reason> {
         let raw = match self.peek() {
             Some(b'\'' | b'"') => return Ok(false),

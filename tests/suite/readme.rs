@@ -1,0 +1,70 @@
+//! The README's examples, run as they stand.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::cli::Place;
+use crate::support::service::Service;
+
+fn readme() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// The fenced blocks of a language, in order.
+fn blocks(language: &str) -> Vec<String> {
+    let (mut blocks, mut open) = (Vec::new(), None::<String>);
+    for line in readme().lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(found)) => open = Some(format!("{found}\n")),
+            (Some(block), None) => {
+                block.push_str(line);
+                block.push('\n');
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (None, None) => {}
+        }
+    }
+    let head = format!("{language}\n");
+    blocks.iter().filter_map(|block| block.strip_prefix(&head).map(str::to_owned)).collect()
+}
+
+#[test]
+fn first_block_is_the_two_commands() {
+    let expected = "cargo run --release -- run --config fixtures/demo.toml\ncargo test\n";
+    assert_eq!(blocks("sh")[0], expected);
+}
+
+#[test]
+fn configuration_is_accepted_as_it_stands_and_names_every_key() {
+    let place = Place::new(&blocks("toml")[0]);
+    assert_eq!(place.etl(&["status", "--json"]).exits(0).json()["schema"], 1);
+}
+
+#[test]
+fn getting_started_works_line_by_line() {
+    let script = blocks("sh").into_iter().find(|block| block.contains("etl restore")).unwrap();
+    let service = Service::start(3, |_| {});
+    let place = Place::new("");
+    std::fs::remove_file(place.path("etl.toml")).unwrap();
+    let script: String = script
+        .lines()
+        .map(|line| match line {
+            line if line.starts_with("export FERNET_KEY") => format!("export FERNET_KEY={}\n", service.key),
+            line if line.starts_with("export API_URL") => format!("export API_URL={}\n", service.url),
+            line => format!("{line}\n"),
+        })
+        .collect();
+    let bin = Path::new(env!("CARGO_BIN_EXE_etl")).parent().unwrap();
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
+    let ran = Command::new("sh")
+        .args(["-euc", &script])
+        .current_dir(place.path(""))
+        .env_clear()
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{out}\n{err}");
+    assert!(out.contains("all as the ledger says") && out.contains("record_id"), "{out}\n{err}");
+    assert_eq!(err, "", "a clean run is silent on stderr");
+}

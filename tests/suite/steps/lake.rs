@@ -1,0 +1,181 @@
+//! Crashes at every step over a lake directory.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use etl::lifecycle::Step;
+
+use super::bench::{Bench, Outcome, Point};
+use super::scenario::{self, Scenario};
+
+/// A scenario that ran to its end without a crash: what each stage began with, which steps it took, what came of it.
+struct Uncrashed {
+    scenario: Scenario,
+    kept: tempfile::TempDir,
+    steps: Vec<Vec<String>>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Uncrashed {
+    fn new(scenario: Scenario) -> Self {
+        let kept = tempfile::tempdir().unwrap();
+        let mut bench = Bench::new();
+        let (mut steps, mut outcomes) = (Vec::new(), Vec::new());
+        for (number, stage) in scenario.stages.iter().enumerate() {
+            if let Some(act) = &stage.outside {
+                act(&bench);
+            }
+            bench.keep(&kept.path().join(number.to_string()));
+            bench.prepare(stage, true);
+            let (ran, taken) = bench.count(&stage.args);
+            assert_eq!(ran.code, stage.code, "{}: {ran:#?}", stage.name);
+            steps.push(taken);
+            outcomes.push(bench.outcome());
+        }
+        bench.place.etl(&["verify", "--deep"]).exits(0);
+        Self { scenario, kept, steps, outcomes }
+    }
+
+    fn before(&self, stage: usize) -> PathBuf {
+        self.kept.path().join(stage.to_string())
+    }
+
+    /// Whether the stage's page is in the journal when it crashes at `point`: the last page that it journals is the one that
+    /// it received.
+    fn received(&self, stage: usize, point: Point) -> bool {
+        let journaled = self.steps[stage].iter().rposition(|step| step == "PageJournaled").map(|index| index + 1);
+        journaled.is_some_and(|journaled| journaled < point.step || journaled == point.step && point.after)
+    }
+
+    /// A crash at `point` of a stage, a replay, then the rest as usual: it ends as if nothing had happened.
+    fn survives(&self, bench: &mut Bench, number: usize, point: Point) {
+        let stage = &self.scenario.stages[number];
+        let case = self.case(number, point);
+        bench.put_back(&self.before(number));
+        bench.prepare(stage, true);
+        bench.crash(&stage.args, point);
+        bench.recover();
+        let received = self.received(number, point);
+        if received && stage.args == ["run"] {
+            assert_eq!(bench.outcome().lake, self.outcomes[number].lake, "{case}: a replay finishes the work");
+        }
+        bench.prepare(stage, !received);
+        let again = bench.run(stage);
+        assert!([0, stage.code].contains(&again.code), "{case}: {again:?}");
+        for later in &self.scenario.stages[number + 1..] {
+            if let Some(act) = &later.outside {
+                act(bench);
+            }
+            bench.prepare(later, true);
+            let ran = bench.run(later);
+            assert_eq!(ran.code, later.code, "{case}, then {}: {ran:?}", later.name);
+        }
+        bench.came_out_as(self.outcomes.last().unwrap(), &case);
+        bench.arrays_are_named(&case);
+        let verified = bench.place.etl(&["verify", "--deep"]);
+        assert_eq!(verified.code, 0, "{case}: {verified:?}");
+    }
+
+    /// A crash before step `step` of a stage, then a replay that crashes after each of its own steps, then one that does not:
+    /// it ends as a replay that never crashed.
+    fn recovers(&self, bench: &mut Bench, number: usize, step: usize) {
+        let (stage, point) = (&self.scenario.stages[number], Point { after: false, step });
+        let case = self.case(number, point);
+        let crashed = tempfile::tempdir().unwrap();
+        bench.put_back(&self.before(number));
+        bench.prepare(stage, true);
+        bench.crash(&stage.args, point);
+        bench.keep(crashed.path());
+        let (ran, steps) = bench.count(&["replay"]);
+        assert!([0, 65, 75, 77].contains(&ran.code), "{case}: {ran:?}");
+        let expected = bench.outcome();
+        for (step, name) in (1..).zip(&steps) {
+            bench.put_back(crashed.path());
+            bench.crash(&["replay"], Point { after: true, step });
+            bench.recover();
+            bench.came_out_as(&expected, &format!("{case}, replay crashed after {name}"));
+        }
+    }
+
+    fn case(&self, number: usize, point: Point) -> String {
+        let when = if point.after { "after" } else { "before" };
+        let step = &self.steps[number][point.step - 1];
+        let (scenario, stage) = (self.scenario.name, self.scenario.stages[number].name);
+        format!("{scenario}, {stage}: crash {when} step {} ({step})", point.step)
+    }
+
+    fn crashed_stages(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.steps.iter().map(Vec::len).enumerate().skip(self.scenario.first)
+    }
+
+    fn survives_all(&self) {
+        let cases: Vec<(usize, Point)> = self
+            .crashed_stages()
+            .flat_map(|(number, steps)| Point::all(steps).map(move |point| (number, point)))
+            .collect();
+        side_by_side(&cases, Bench::new, |bench, (number, point)| self.survives(bench, *number, *point));
+    }
+
+    fn recovers_all(&self) {
+        let cases: Vec<(usize, usize)> =
+            self.crashed_stages().flat_map(|(number, steps)| (1..=steps).map(move |step| (number, step))).collect();
+        side_by_side(&cases, Bench::new, |bench, (number, step)| self.recovers(bench, *number, *step));
+    }
+}
+
+/// Checks all cases on two threads, each with a bench of its own.
+pub fn side_by_side<T: Sync, B>(cases: &[T], bench: impl Fn() -> B + Sync, check: impl Fn(&mut B, &T) + Sync) {
+    assert!(!cases.is_empty());
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut bench = bench();
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    check(&mut bench, case);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn scenarios_pass_every_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenarios = [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage()];
+    let passed: BTreeSet<String> = scenarios
+        .into_iter()
+        .map(Uncrashed::new)
+        .flat_map(|uncrashed| uncrashed.steps.into_iter().skip(uncrashed.scenario.first).flatten().collect::<Vec<_>>())
+        .collect();
+    // A directory is known to be create-only: only a server is asked (see `store`).
+    let lake = Step::ALL.into_iter().filter(|step| *step != Step::CreateOnlyProbed);
+    assert_eq!(passed, lake.map(|step| format!("{step:?}")).collect());
+}
+
+#[test]
+fn crash_at_any_step_of_daily_work_changes_nothing_in_the_end() {
+    let uncrashed = Uncrashed::new(scenario::daily());
+    assert!(uncrashed.outcomes.last().unwrap().litter.is_empty());
+    uncrashed.survives_all();
+}
+
+#[test]
+fn crash_at_any_step_of_a_run_that_archives_changes_nothing_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    Uncrashed::new(scenario::archive(dir.path().to_owned())).survives_all();
+}
+
+#[test]
+fn crash_at_any_step_of_a_run_that_repairs_changes_nothing_in_the_end() {
+    Uncrashed::new(scenario::damage()).survives_all();
+}
+
+#[test]
+fn crash_of_the_recovery_is_recovered_from() {
+    let dir = tempfile::tempdir().unwrap();
+    for scenario in [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage()] {
+        Uncrashed::new(scenario).recovers_all();
+    }
+}

@@ -1,0 +1,202 @@
+//! Scenarios: a few runs over scripted pages that together pass every durable step.
+
+use std::path::PathBuf;
+
+use fernet::Fernet;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::bench::Bench;
+use crate::support::cli::{Place, record};
+
+/// A key that is in the ring from the start, and one that joins it later.
+struct Keys {
+    first: String,
+    second: String,
+}
+
+/// What happens outside before a stage: a foreign object appears, a file is damaged.
+type Outside = Box<dyn Fn(&Bench) + Sync + Send>;
+
+/// One process, and what it meets.
+pub struct Stage {
+    pub name: &'static str,
+    pub args: Vec<&'static str>,
+    pub page: Option<String>,
+    pub late_hold: &'static str,
+    pub dedup_window: &'static str,
+    pub max_future: &'static str,
+    pub env: Vec<(&'static str, String)>,
+    pub outside: Option<Outside>,
+    /// Its exit code where nothing crashes.
+    pub code: i32,
+    /// The file source of a backfill instead of the scripted one.
+    files: Option<PathBuf>,
+}
+
+impl Stage {
+    fn new(name: &'static str, keys: &str, page: Vec<Value>) -> Self {
+        Self {
+            name,
+            args: vec!["run"],
+            page: Some(serde_json::to_string(&page).unwrap()),
+            late_hold: "0s",
+            dedup_window: "30d",
+            max_future: "1h",
+            env: vec![("FERNET_KEY", keys.to_owned())],
+            outside: None,
+            code: 0,
+            files: None,
+        }
+    }
+
+    /// Its `etl.toml`.
+    pub fn config(&self, url: &str) -> String {
+        let url = self.files.as_ref().map_or_else(|| url.to_owned(), |dir| format!("file:{}/*.json", dir.display()));
+        let Self { late_hold, dedup_window, max_future, .. } = self;
+        format!(
+            "[source]\nurl = \"{url}\"\nretries = 0\n[hours]\nlate_hold = \"{late_hold}\"\n\
+             dedup_window = \"{dedup_window}\"\nmax_future = \"{max_future}\"\n\
+             [load]\nto = \"file:lake\"\npart_max_records = 3\n"
+        )
+    }
+
+    fn holding(self) -> Self {
+        Self { late_hold: "1h", ..self }
+    }
+
+    fn exits(self, code: i32) -> Self {
+        Self { code, ..self }
+    }
+
+    fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.env.push((name, value.to_owned()));
+        self
+    }
+
+    fn outside(self, act: impl Fn(&Bench) + Sync + Send + 'static) -> Self {
+        Self { outside: Some(Box::new(act)), ..self }
+    }
+}
+
+/// Runs in their order.
+pub struct Scenario {
+    pub name: &'static str,
+    pub stages: Vec<Stage>,
+    /// Stages before this one only set the scene: they are not crashed.
+    pub first: usize,
+}
+
+/// An element with a new token for record `id` of `minute` in `hour` of 10 March.
+fn log(key: &str, id: u64, hour: u64, minute: u64) -> Value {
+    token(key, &record(id, &format!("2023-03-10T{hour:02}:{minute:02}:00.000Z")))
+}
+
+fn token(key: &str, plaintext: &str) -> Value {
+    json!({"data": Fernet::new(key).unwrap().encrypt(plaintext.as_bytes())})
+}
+
+/// All that a table of crashes can meet in daily work.
+pub fn daily() -> Scenario {
+    let keys = Keys { first: Fernet::generate_key(), second: Fernet::generate_key() };
+    let (a, b) = (keys.first.as_str(), keys.second.as_str());
+    let both = format!("{b},{a}");
+    let ahead = Timestamp::now().checked_add(SignedDuration::from_hours(5)).unwrap();
+    let future = token(a, &record(70, &format!("{ahead:.3}")));
+    let stages = vec![
+        Stage::new(
+            "a page with duplicates and an hour change",
+            a,
+            vec![
+                log(a, 1, 1, 10),
+                log(a, 2, 1, 50),
+                log(a, 3, 1, 20),
+                log(a, 4, 1, 55),
+                log(a, 2, 1, 50),
+                log(a, 5, 2, 1),
+            ],
+        ),
+        Stage::new(
+            "odd tokens, and records that are held as late",
+            a,
+            vec![
+                log(a, 5, 2, 1),
+                log(a, 6, 2, 30),
+                log(a, 7, 1, 59),
+                log(b, 8, 2, 31),
+                future,
+                token(a, "yesterday"),
+                json!({"data": "garbage"}),
+                json!({"nothing": 1}),
+            ],
+        )
+        .holding()
+        .exits(65),
+        Stage::new("a full generation", a, vec![log(a, 9, 2, 40), log(a, 6, 2, 30), log(a, 10, 3, 0)])
+            .holding()
+            .with("ETL_FULL", "1"),
+        Stage::new("a generation that replaces the others", a, vec![log(a, 11, 3, 1), log(a, 1, 1, 10)])
+            .holding()
+            .with("ETL_WORTH_REPLACING", "1"),
+        Stage { page: Some("[1, 2, 3]".into()), ..Stage::new("a body that is no page", a, vec![]) }.exits(75),
+        Stage::new("a page of another key", a, vec![log(b, 12, 3, 2), log(b, 13, 3, 3)]).exits(77),
+        Stage { max_future: "400d", ..Stage::new("a key that joins the ring", &both, vec![log(b, 14, 4, 0)]) },
+        Stage { dedup_window: "0s", ..Stage::new("hashes that are forgotten", &both, vec![log(a, 15, 5, 0)]) },
+        Stage::new("a late record of a forgotten hour", &both, vec![log(b, 16, 1, 5), log(b, 1, 1, 10)]),
+        Stage::new("a foreign part in the way", &both, vec![log(b, 61, 6, 1), log(b, 62, 6, 2)])
+            .outside(foreign(a.to_owned())),
+        Stage { args: vec!["run", "--drain"], ..Stage::new("a drain of the open hour", &both, vec![]) },
+    ];
+    Scenario { name: "daily", stages, first: 0 }
+}
+
+/// A part that another machine made of hour 06 of 10 March, put into the lake.
+fn foreign(key: String) -> impl Fn(&Bench) {
+    let mut other = Place::new("[source]\nurl = \"file:*.json\"\n[load]\nto = \"file:lake\"\n");
+    other.set("FERNET_KEY", &key);
+    let page = [log(&key, 60, 6, 0), log(&key, 61, 6, 1)];
+    std::fs::write(other.path("page.json"), serde_json::to_string(&page).unwrap()).unwrap();
+    other.etl(&["run"]).exits(0);
+    let name = "lake/data/2023_y/03_m/10_d/06_h/part-00000.ndjson.gz";
+    let part = std::fs::read(other.path(name)).unwrap();
+    move |bench| {
+        let path = bench.place.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, &part).unwrap();
+    }
+}
+
+/// More hours than the ledger's head keeps.
+pub fn archive(dir: PathBuf) -> Scenario {
+    let a = Fernet::generate_key();
+    let hours = (0..72).map(|n| token(&a, &record(n, &format!("2023-03-{:02}T{:02}:00:00.000Z", 1 + n / 24, n % 24))));
+    let page: Vec<Value> = hours.collect();
+    std::fs::write(dir.join("page.json"), serde_json::to_string(&page).unwrap()).unwrap();
+    let stages = vec![
+        Stage { files: Some(dir), ..Stage::new("a backfill of 72 hours", &a, vec![]) },
+        Stage::new("an hour too many", &a, vec![log(&a, 100, 1, 0)]),
+        Stage::new(
+            "a late record of an archived hour",
+            &a,
+            vec![
+                token(&a, &record(101, "2023-03-01T05:30:00.000Z")),
+                token(&a, &record(5, "2023-03-01T05:00:00.000Z")),
+            ],
+        ),
+    ];
+    Scenario { name: "archive", stages, first: 1 }
+}
+
+/// A write-ahead log that was damaged while records were in it.
+pub fn damage() -> Scenario {
+    let a = Fernet::generate_key();
+    let stages = vec![
+        Stage::new("records that are held as late", &a, vec![log(&a, 1, 1, 0), log(&a, 2, 1, 1), log(&a, 3, 2, 0)])
+            .holding(),
+        Stage::new("a damaged write-ahead log", &a, vec![log(&a, 4, 2, 1), log(&a, 3, 2, 0)])
+            .holding()
+            .outside(|bench| std::fs::write(bench.place.path("etl-state/wal/000001/conf"), [0xff; 64]).unwrap()),
+        Stage::new("a run after it", &a, vec![log(&a, 5, 3, 0)]),
+    ];
+    Scenario { name: "damage", stages, first: 1 }
+}

@@ -1,0 +1,129 @@
+//! The pipeline in this process, under a clock that a test sets.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use etl::compact::{Compactor, Dictionaries};
+use etl::config::Secret;
+use etl::decode::Decoder;
+use etl::decrypt::KeyRing;
+use etl::extract::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
+use etl::hour::Clock;
+use etl::key::Layout;
+use etl::lifecycle::ClosingRules;
+use etl::load::file::FileStore;
+use etl::pipeline::{self, Outcome, Setup, Source, Wish};
+use etl::report::status::{self, Status};
+use etl::seal::{CutRules, PART_BYTES};
+use etl::state::Settings;
+use etl::stop::Stop;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+use super::cli::{gunzip, page};
+use super::origin::{Answer, Origin};
+
+/// A clock that stands still until it is set.
+struct SetClock(Mutex<Timestamp>);
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A state directory, a lake, a source and a clock. Grace is 10 minutes, late records wait an hour, as may the future.
+pub struct Desk {
+    dir: tempfile::TempDir,
+    clock: SetClock,
+    zone: &'static str,
+    key: String,
+    origin: Origin,
+}
+
+impl Desk {
+    pub fn new(zone: &'static str) -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            clock: SetClock(Mutex::new(Timestamp::UNIX_EPOCH)),
+            zone,
+            key: fernet::Fernet::generate_key(),
+            origin: Origin::start(vec![Answer::Page("[]".into())]),
+        }
+    }
+
+    /// A run at this time; the source hands out these plaintexts.
+    #[track_caller]
+    pub fn run_at(&self, time: &str, plaintexts: &[String]) -> Outcome {
+        *self.clock.0.lock().unwrap() = time.parse().unwrap();
+        self.origin.script(vec![Answer::Page(page(&self.key, plaintexts))]);
+        let stop = Stop::new();
+        let settings = HttpSettings {
+            headers: Headers::new([]).unwrap(),
+            timeout: Duration::from_secs(5),
+            retries: 0,
+            max_page_bytes: 1 << 20,
+            backoff: Backoff::default(),
+        };
+        let mut client = HttpSource::new(settings, stop.clone());
+        let source = Source::Http { client: &mut client, url: PageUrl::parse(&self.origin.url).unwrap() };
+        pipeline::run(&self.setup(&stop), Some(source), Wish::default())
+    }
+
+    fn setup<'a>(&'a self, stop: &'a Stop) -> Setup<'a> {
+        let zone = TimeZone::get(self.zone).unwrap();
+        let dictionaries = Dictionaries::default();
+        let hour = SignedDuration::from_hours(1);
+        Setup {
+            archive: None,
+            state_dir: self.dir.path().join("state"),
+            settings: Settings {
+                timezone: self.zone.into(),
+                layout: "l".into(),
+                destination: "file:lake".into(),
+                url: BTreeMap::new(),
+                method: BTreeMap::new(),
+            },
+            min_free: 0,
+            decoder: Decoder {
+                sequence: "record_id".to_owned(),
+                ring: KeyRing::new(&[Secret::new(&*self.key)]).unwrap(),
+                zone: zone.clone(),
+                compactor: Compactor::new(&dictionaries),
+                dictionaries: dictionaries.fingerprint(),
+                max_future: hour,
+            },
+            closing: ClosingRules { zone, grace: SignedDuration::from_mins(10), late_hold: hour },
+            cut: CutRules { part_max_records: 0, part_bytes: PART_BYTES },
+            dedup_window: hour * 24 * 30,
+            layout: Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
+            prefix: String::new(),
+            store: Box::new(FileStore::new(self.dir.path().join("lake"))),
+            uploads: 1,
+            clock: &self.clock,
+            stop,
+            progress: &|_| (),
+        }
+    }
+
+    /// The status as of the clock.
+    pub fn status(&self) -> Status {
+        status::read(&self.dir.path().join("state"), self.clock.now()).unwrap()
+    }
+
+    /// The parts in the lake, shortened to `year-month-dayThour/part`, and how many records each holds.
+    pub fn parts(&self) -> Vec<(String, usize)> {
+        let mut parts = Vec::new();
+        let pattern = format!("{}/lake/data/*/*/*/*/*.gz", self.dir.path().display());
+        for path in glob::glob(&pattern).unwrap() {
+            let path = path.unwrap();
+            let names: Vec<&str> = path.iter().rev().take(5).map(|name| name.to_str().unwrap()).collect();
+            let digits = |n: usize| names[n].split('_').next().unwrap();
+            let part: u32 = names[0][5..10].parse().unwrap();
+            let name = format!("{}-{}-{}T{}/{part}", digits(4), digits(3), digits(2), digits(1));
+            parts.push((name, gunzip(&std::fs::read(&path).unwrap()).len()));
+        }
+        parts
+    }
+}
