@@ -229,7 +229,9 @@ pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
         return Ok(());
     }
     durable::make_dir(dir)?;
-    replace(&path, &Status::empty(now))
+    // Of runs that start at once, the one that has the lock writes it; the others are told that it is at work.
+    let Ok(_lock) = Lock::take(dir) else { return Ok(()) };
+    if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now)) }
 }
 
 /// Writes `status.json` as a run goes on.
