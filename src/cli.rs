@@ -3,6 +3,8 @@
 //! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
+pub mod ddl;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -171,6 +173,9 @@ pub enum Command {
     /// Give the original logs back, as NDJSON
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
+    /// Print a table and a view for Athena, DuckDB or Glue
+    #[command(after_help = ddl::EXAMPLES)]
+    Ddl(ddl::DdlArgs),
     /// Serve synthetic encrypted logs on 127.0.0.1, for demos and tests
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),

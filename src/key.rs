@@ -32,24 +32,35 @@ pub struct Layout {
     pieces: Vec<Piece>,
 }
 
+/// What a template is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub enum Piece {
+    /// This text.
     Literal(String),
+    /// A number of the hour.
     Field(Field),
 }
 
+/// A number that an hour's folders are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
+pub enum Field {
+    /// Four digits.
     Year,
+    /// Two digits, as are the others.
     Month,
+    /// Of the month.
     Day,
+    /// Of the day.
     Hour,
 }
 
 impl Field {
-    const ALL: [Self; 4] = [Self::Year, Self::Month, Self::Day, Self::Hour];
+    /// From the largest to the smallest.
+    pub const ALL: [Self; 4] = [Self::Year, Self::Month, Self::Day, Self::Hour];
 
-    const fn name(self) -> &'static str {
+    /// Its name in a template.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Year => "year",
             Self::Month => "month",
@@ -58,11 +69,15 @@ impl Field {
         }
     }
 
-    const fn width(self) -> usize {
+    /// How many digits it has.
+    #[must_use]
+    pub const fn width(self) -> usize {
         if matches!(self, Self::Year) { 4 } else { 2 }
     }
 
-    fn of(self, hour: Hour) -> i16 {
+    /// Its value in an hour.
+    #[must_use]
+    pub fn of(self, hour: Hour) -> i16 {
         match self {
             Self::Year => hour.date().year(),
             Self::Month => hour.date().month().into(),
@@ -101,6 +116,12 @@ impl Layout {
     #[must_use]
     pub fn template(&self) -> &str {
         &self.template
+    }
+
+    /// The template's pieces, in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
     }
 
     /// The key of the part number `part` of `hour`. `prefix` is empty or ends with `/`.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::setup::{self, Place};
 use crate::cli::RestoreArgs;
 use crate::compact::Compactor;
-use crate::config::{Config, Destination};
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::key::data_prefix;
@@ -24,7 +24,8 @@ use crate::seal::hex;
 /// # Errors
 /// The store could not be read, or the output not be written.
 pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
-    let (place, compactor) = (from(config, args)?, setup::compactor(config)?);
+    let (place, compactor) =
+        (setup::place_at(config, &super::place_named(config, args.from.as_deref())?)?, setup::compactor(config)?);
     let mut refused = false;
     for (hour, keys) in chosen(&place, args)? {
         let mut hour_text = Vec::new();
@@ -41,16 +42,6 @@ pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Res
         write(args.out.as_deref(), hour, &hour_text)?;
     }
     Ok(if refused { ErrorKind::Mismatch.exit_code() } else { 0 })
-}
-
-/// The place to read from: the one that is named, else the configured destination.
-fn from(config: &Config, args: &RestoreArgs) -> Result<Place> {
-    let Some(text) = &args.from else {
-        return setup::place(config);
-    };
-    let cwd = std::env::current_dir()
-        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))?;
-    setup::place_at(config, &Destination::from_argument(text, &cwd)?)
 }
 
 /// The parts of the chosen hours, in order.
