@@ -51,6 +51,8 @@ pub mod seal;
 
 pub mod parts;
 
+pub mod restore;
+
 pub mod archive;
 
 pub mod key;

@@ -27,6 +27,8 @@ mod many;
 mod nth_call;
 #[path = "suite/readme.rs"]
 mod readme;
+#[path = "suite/restore.rs"]
+mod restore;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
 #[path = "suite/secrets.rs"]

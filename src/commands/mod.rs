@@ -36,8 +36,12 @@ fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
 
 /// Prints a result. A reader that has gone away (`etl status | head`) is no failure.
 fn print(text: &str) -> Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::new(ErrorKind::State, "cannot write to stdout").caused_by(e))
         }

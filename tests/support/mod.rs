@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod desk;
+pub mod intruder;
 pub mod origin;
 #[cfg(feature = "failpoints")]
 pub mod proxy;
