@@ -77,7 +77,7 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   etl status                                 a table for people; works while a run goes on
   etl status --json                          the same for programs
-  etl status --hour 2023-03-10T01            one hour
+  etl status --hour 2023-03-10T01            is this hour complete? its certificate, however old it is
   etl status --check                         for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look";
 
 const VERIFY_EXAMPLES: &str = "\

@@ -45,6 +45,7 @@ pub mod decode;
 pub mod quarantine;
 
 pub mod bucket;
+pub mod certificate;
 pub mod gaps;
 
 pub mod seal;

@@ -2,6 +2,7 @@
 //!
 //! Each returns an exit code, or the error that decides it. stdout carries the result only.
 
+mod certificate;
 mod ddl;
 mod restore;
 mod run;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::StatusArgs;
 use crate::config::Config;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::hour::{Clock, SystemClock};
 use crate::report::status::{self, HourState, Status};
 use crate::report::text;
@@ -18,7 +18,7 @@ const GAP_IS_NEWS: SignedDuration = SignedDuration::from_hours(24);
 /// `State`: it cannot be read.
 pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
     let now = SystemClock.now();
-    let mut status = match status::read(&config.state.dir, now) {
+    let status = match status::read(&config.state.dir, now) {
         Ok(status) => status,
         Err(error) if args.check => {
             super::print(&format!("UNKNOWN: {}\n", error.chain()))?;
@@ -26,12 +26,10 @@ pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
         }
         Err(error) => return Err(error),
     };
-    if let Some(hour) = args.hour {
-        status.hours.retain(|h| h.hour == hour);
-        if status.hours.is_empty() {
-            return Err(Error::new(ErrorKind::Usage, format!("hour {hour} is neither pending nor among the newest"))
-                .hint("`etl verify` looks at all hours"));
-        }
+    if let Some(hour) = args.hour
+        && !args.check
+    {
+        return super::certificate::hour(config, status, hour, args.json);
     }
     if args.check {
         return check(&status, now);
