@@ -130,17 +130,28 @@ impl Layout {
         format!("{}{PART}{}{SUFFIX}", self.hour_prefix(prefix, hour), part_number(part))
     }
 
+    /// The key of that part's manifest: outside `data/`, below which is nothing but parts.
+    #[must_use]
+    pub fn manifest_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
+        format!("{prefix}manifest/{}/{PART}{}.json", self.folders(hour), part_number(part))
+    }
+
     /// What the keys of all parts of `hour` begin with, up to and with the last `/`.
     #[must_use]
     pub fn hour_prefix(&self, prefix: &str, hour: Hour) -> String {
-        let mut key = data_prefix(prefix);
+        format!("{}{}/", data_prefix(prefix), self.folders(hour))
+    }
+
+    /// The folders of `hour`, below `data/`.
+    #[must_use]
+    pub fn folders(&self, hour: Hour) -> String {
+        let mut key = String::new();
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => key.push_str(text),
                 Piece::Field(field) => key.push_str(&format!("{:0width$}", field.of(hour), width = field.width())),
             }
         }
-        key.push('/');
         key
     }
 

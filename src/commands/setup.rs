@@ -130,6 +130,7 @@ pub fn setup<'a>(
         prefix: place.prefix,
         store: place.store,
         archive: config.archive.as_ref().map(|a| Archive { dir: a.dir.clone(), keep: a.keep }),
+        manifest: config.load.manifest,
         uploads: place.uploads,
         clock,
         stop,

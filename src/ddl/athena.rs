@@ -152,8 +152,7 @@ const fn java(field: Field) -> &'static str {
 /// The folders of an hour, below `data/`.
 fn folders(table: &Table, year: u16, month: i8, day: i8, hour: i8) -> String {
     let date = jiff::civil::Date::new(year.cast_signed(), month, day).unwrap_or(jiff::civil::Date::MIN);
-    let of = |hour: Hour| spell(&table.layout, |f| format!("{:0w$}", f.of(hour), w = f.width()), str::to_owned);
-    Hour::new(date, hour).map_or_else(|_| String::new(), of)
+    Hour::new(date, hour).map_or_else(|_| String::new(), |hour| table.layout.folders(hour))
 }
 
 /// Whether the texts of the layout sort as time does.

@@ -39,7 +39,7 @@ pub(super) fn input(table: &Table, hours: &BTreeSet<Hour>) -> Result<Value> {
 }
 
 fn partition(table: &Table, data: &str, hour: Hour) -> Value {
-    let folders = super::spell(&table.layout, |field| number(field, hour), str::to_owned);
+    let folders = table.layout.folders(hour);
     let values = match table.keys {
         Keys::Hour => Field::ALL.iter().map(|field| number(*field, hour)).collect(),
         Keys::Dt => vec![folders.clone()],

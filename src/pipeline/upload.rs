@@ -24,10 +24,10 @@ const IMPORTS: u32 = 1000;
 
 /// A part that is to be uploaded.
 #[derive(Debug, Clone)]
-struct Upload {
-    hour: Hour,
-    row: PartRow,
-    body: PathBuf,
+pub(super) struct Upload {
+    pub(super) hour: Hour,
+    pub(super) row: PartRow,
+    pub(super) body: PathBuf,
 }
 
 impl Upload {
@@ -287,6 +287,7 @@ impl Job<'_> {
         }
         let store = &*self.setup.store;
         let answers = side_by_side(round, self.setup.uploads, |upload| upload.put(store, create_only));
+        let answers = self.publish_manifests(round, answers, create_only)?;
         let (mut receipts, mut in_the_way) = (Vec::new(), Vec::new());
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
@@ -400,7 +401,7 @@ fn threads() -> usize {
 }
 
 /// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items.
-fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(super) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if items.len() < 2 || threads < 2 {
         return items.iter().map(work).collect();
     }

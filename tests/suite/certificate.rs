@@ -104,3 +104,78 @@ fn counts_are_those_of_all_runs_whatever_became_of_them() {
     let found = certificate(&place);
     assert_eq!((&found["rows"], &found["duplicates"]), (&json!(5), &json!(10)), "{found}");
 }
+
+/// Every manifest in the lake, by its key.
+fn manifests(place: &Place) -> Vec<(String, String)> {
+    let pattern = place.path("lake/manifest/**/*.json");
+    let read = |path: std::path::PathBuf| {
+        let name = path.strip_prefix(place.path("lake")).unwrap().to_str().unwrap().to_owned();
+        (name, std::fs::read_to_string(path).unwrap())
+    };
+    glob::glob(pattern.to_str().unwrap()).unwrap().map(|path| read(path.unwrap())).collect()
+}
+
+#[test]
+fn manifest_is_published_once_for_each_part_and_outside_the_data() {
+    let origin = Origin::start(vec![]);
+    let place = place(&origin, "manifest = true\n");
+    run(&place, &origin, &[10, 11], "", &["run"], 0);
+    let first = manifests(&place);
+    let (key, text) = &first[0];
+    assert_eq!((first.len(), key.as_str()), (1, "manifest/2023_y/03_m/10_d/01_h/part-00000.json"));
+    let manifest: Value = serde_json::from_str(text).unwrap();
+    let part = &certificate(&place)["parts"][0];
+    for name in ["part", "key", "rows", "bytes", "sha256", "content_sha256", "first", "last", "sealed_at"] {
+        assert_eq!(manifest[name], part[name], "{name}");
+    }
+    assert_eq!((&manifest["schema"], &manifest["hour"]), (&json!(1), &json!(HOUR)));
+    assert_eq!(manifest["hour_so_far"]["record_id"], json!({"from": 10, "to": 11, "missing": 0, "holes": []}));
+    run(&place, &origin, &[11, 12], "", &["run"], 0);
+    let second = manifests(&place);
+    assert_eq!((second.len(), &second[0]), (2, &first[0]), "an earlier one never changes");
+    let so_far = serde_json::from_str::<Value>(&second[1].1).unwrap()["hour_so_far"].clone();
+    assert_eq!(["rows", "duplicates", "late_parts"].map(|name| so_far[name].as_u64().unwrap()), [3, 1, 1]);
+    place.etl(&["verify", "--deep"]).exits(0);
+    assert_eq!(place.etl(&["restore"]).exits(0).out.lines().count(), 3);
+}
+
+#[test]
+fn part_has_no_receipt_before_its_manifest_and_a_foreign_one_stays() {
+    let origin = Origin::start(vec![]);
+    let place = place(&origin, "manifest = true\n");
+    std::fs::create_dir(place.path("lake")).unwrap();
+    std::fs::write(place.path("lake/manifest"), "in the way").unwrap();
+    run(&place, &origin, &[10, 11], "", &["run"], 74);
+    assert_eq!(place.lake("lake").len(), 1, "the part is there");
+    assert_eq!(place.status()["totals"]["uploaded"], 0);
+    std::fs::remove_file(place.path("lake/manifest")).unwrap();
+    let theirs = place.path("lake/manifest/2023_y/03_m/10_d/01_h/part-00000.json");
+    std::fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    std::fs::write(&theirs, "theirs").unwrap();
+    let again = place.etl(&["replay"]).exits(0);
+    assert!(again.err.contains("another manifest is there already"), "{again:?}");
+    assert_eq!(place.status()["totals"]["uploaded"], 2);
+    assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "theirs");
+    assert!(place.path("etl-state/spool").read_dir().unwrap().next().is_none());
+}
+
+#[test]
+fn manifests_go_to_s3_too() {
+    let Some(at) = crate::support::s3() else { return };
+    let prefix = crate::support::unique_prefix("manifest");
+    let origin = Origin::start(vec![]);
+    let mut place = place(&origin, "");
+    place.configure(&format!(
+        "[source]\nurl = \"{}\"\n[load]\nto = \"s3://{}/{prefix}\"\nendpoint = \"{}\"\nregion = \"{}\"\nmanifest = true\n",
+        origin.url, at.bucket, at.endpoint, at.region
+    ));
+    place.set("AWS_ACCESS_KEY_ID", &at.key);
+    place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
+    run(&place, &origin, &[10, 11, 100], "", &["run", "--drain"], 0);
+    let store = crate::support::intruder::Intruder::in_bucket(&at);
+    for (hour, rows) in [("01", 2), ("02", 1)] {
+        let text = store.read(&format!("{prefix}manifest/2023_y/03_m/10_d/{hour}_h/part-00000.json"));
+        assert_eq!(serde_json::from_slice::<Value>(&text).unwrap()["rows"], rows);
+    }
+    place.etl(&["verify"]).exits(0);
+}
