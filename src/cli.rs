@@ -84,6 +84,7 @@ const VERIFY_EXAMPLES: &str = "\
 Examples:
   etl verify                                 every part is there, with its size, identity and rows
   etl verify --deep                          also download, decode and count
+  etl verify --archive                       also compare the store with the originals kept here
   etl verify --json                          the findings as one JSON object";
 
 const RESTORE_EXAMPLES: &str = "\
@@ -235,6 +236,9 @@ pub struct VerifyArgs {
     /// Download every part, decode and count it
     #[arg(long)]
     pub deep: bool,
+    /// Also compare the originals in archive.dir with what the store restores to; works without a ledger too
+    #[arg(long)]
+    pub archive: bool,
     /// Print the findings as one JSON object
     #[arg(long)]
     pub json: bool,

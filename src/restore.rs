@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::tz::TimeZone;
+use serde::Deserialize;
 
 use crate::compact::Compactor;
 use crate::error::{Error, ErrorKind, Result};
@@ -59,7 +60,7 @@ pub struct Restorer<'a> {
 #[derive(Debug, Default)]
 pub struct Known(BTreeMap<Hour, BTreeMap<u32, KnownPart>>);
 
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 struct KnownPart {
     content_sha256: String,
     rows: u64,
@@ -169,6 +170,13 @@ impl Restorer<'_> {
         {
             return refuse("the ledger knows it with another content");
         }
+        // A lake keeps no metadata, but perhaps a manifest.
+        if meta.hour.is_empty()
+            && let Some(told) = self.manifest(hour, part)?
+            && (&read.content_sha256, rows) != (&told.content_sha256, told.rows)
+        {
+            return refuse("its manifest tells of another content");
+        }
         if !read.is_in_order {
             return refuse("its records are not in the order of a part");
         }
@@ -177,5 +185,13 @@ impl Restorer<'_> {
         }
         seen.extend(read.hashes);
         Ok(originals)
+    }
+    /// What the part's manifest tells of it. `None`: there is none, or it is no manifest of ours.
+    fn manifest(&self, hour: Hour, part: u32) -> Result<Option<KnownPart>> {
+        let key = self.layout.manifest_key(self.prefix, hour, part);
+        if self.store.head(&key)?.is_none() {
+            return Ok(None);
+        }
+        Ok(serde_json::from_slice(&self.store.get(&key)?).ok())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Reports read; nothing here changes the state, but for `status.json`, which a run replaces as it goes.
 
+pub mod archive;
 pub mod certificate;
 pub mod status;
 pub mod table;
