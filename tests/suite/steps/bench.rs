@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use etl::certificate::Tally;
+use etl::lifecycle::HourRow;
 use etl::state::Ledger;
 use serde_json::{Value, json};
 
@@ -31,6 +33,10 @@ const NOTHING: &str = "[]";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     pub lake: BTreeMap<String, Vec<u8>>,
+    /// The keys of the manifests.
+    pub manifests: BTreeSet<String>,
+    /// What the ledger certifies of each hour, without times.
+    pub certified: BTreeMap<String, (Tally, u64)>,
     /// Totals, hours with their parts, journal and quarantine: of `status.json`, without times.
     pub status: Value,
     /// Names in the state directory that no whole state has, or few: unfinished, dead, set aside.
@@ -114,6 +120,10 @@ impl Bench {
             let name = path.strip_prefix(self.place.path("lake")).unwrap();
             lake.insert(name.to_str().unwrap().to_owned(), std::fs::read(path).unwrap());
         });
+        let mut manifests = BTreeSet::new();
+        files(&self.place.path("lake/manifest"), &mut |path| {
+            manifests.insert(path.strip_prefix(self.place.path("lake")).unwrap().to_str().unwrap().to_owned());
+        });
         let mut litter = BTreeSet::new();
         names(&state, &mut |path| {
             let name = path.strip_prefix(&state).unwrap().to_str().unwrap();
@@ -123,7 +133,20 @@ impl Bench {
             }
         });
         let rejected = std::fs::read_dir(state.join("rejected")).map_or(0, Iterator::count);
-        Outcome { lake, status: self.status(), litter, rejected }
+        Outcome { lake, manifests, certified: self.certified(), status: self.status(), litter, rejected }
+    }
+
+    fn certified(&self) -> BTreeMap<String, (Tally, u64)> {
+        let mut certified = BTreeMap::new();
+        let ledger = Ledger::open(&self.place.path("etl-state")).unwrap();
+        if let Some(ledger) = ledger {
+            let mut take = |row: &HourRow| {
+                certified.extend(row.certified.iter().map(|c| (row.hour.to_string(), (c.tally, c.missing))));
+                Ok(())
+            };
+            ledger.for_each(&mut take).unwrap();
+        }
+        certified
     }
 
     /// Checks that it came out as `expected`.
@@ -136,6 +159,8 @@ impl Bench {
         let (names, wanted): (Vec<_>, Vec<_>) = (found.lake.keys().collect(), expected.lake.keys().collect());
         assert_eq!(names, wanted, "{case}: objects");
         assert_eq!((&found.litter, found.rejected), (&expected.litter, expected.rejected), "{case}: litter, rejected");
+        assert_eq!(found.manifests, expected.manifests, "{case}: manifests");
+        assert_eq!(found.certified, expected.certified, "{case}: what is certified");
         assert!(found.lake == expected.lake, "{case}: an object's bytes differ");
     }
 

@@ -57,7 +57,7 @@ impl Stage {
         format!(
             "[source]\nurl = \"{url}\"\nretries = 0\n[hours]\nlate_hold = \"{late_hold}\"\n\
              dedup_window = \"{dedup_window}\"\nmax_future = \"{max_future}\"\n\
-             [load]\nto = \"file:lake\"\npart_max_records = 3\n"
+             [load]\nto = \"file:lake\"\nmanifest = true\npart_max_records = 3\n"
         )
     }
 
