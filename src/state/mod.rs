@@ -233,11 +233,13 @@ impl State {
         let (hashes, ledger, wal) = (self.hashes.clone(), &mut self.ledger, &self.wal);
         hashes.retain(|hour, version| {
             let row = ledger.row(hour)?;
+            // A crash may have left an older array of the hour beside the one that counts.
+            let is_named = row.hashes.is_some_and(|named| named.version == version);
             let old = row.last_receipt.is_some_and(|at| at < before);
-            if old && row.hashes.is_some() && !row.is_sealing() && !wal.has_pending(hour) {
+            if old && is_named && !row.is_sealing() && !wal.has_pending(hour) {
                 events.push((hour, Event::Forgotten));
             }
-            Ok(row.hashes.is_some_and(|named| named.version == version))
+            Ok(is_named)
         })?;
         self.apply(Step::HashesForgotten, events)
     }

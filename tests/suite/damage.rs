@@ -289,3 +289,22 @@ fn damage_in_the_middle_of_a_large_hash_array_is_repaired_in_the_run_that_meets_
     place.etl(&["replay", "--from-s3"]).exits(0);
     place.etl(&["verify", "--deep"]).exits(0);
 }
+
+#[test]
+fn stray_hash_array_beside_one_that_is_forgotten_goes_with_it() {
+    let config = |window: &str| {
+        format!(
+            "[source]\nurl = \"file:pages/*.json\"\n[hours]\ndedup_window = \"{window}\"\n[load]\nto = \"file:lake\"\n"
+        )
+    };
+    let place = Place::new(&config("30d"));
+    place.page("pages/1.json", &[record(1, "2023-03-10T01:00:00.000Z")]);
+    place.etl(&["run"]).exits(0);
+    fs::copy(place.path("etl-state/hashes/2023-03-10T01.1"), place.path("etl-state/hashes/2023-03-10T01.9")).unwrap();
+    place.configure(&config("0s"));
+    place.page("pages/2.json", &[record(2, "2023-03-10T02:00:00.000Z")]);
+    place.etl(&["run", "--drain"]).exits(0);
+    place.etl(&["run"]).exits(0);
+    assert!(!place.path("etl-state/hashes/2023-03-10T01.9").exists());
+    place.etl(&["verify", "--deep"]).exits(0);
+}
