@@ -19,7 +19,8 @@ use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -246,7 +247,7 @@ impl Generation {
         let generation = Self { id, dir: dir.to_owned(), open: Mutex::default() };
         let open = generation.opened()?;
         if is_new {
-            generation.make_durable(&open)?;
+            nudged(open.db.store().ok(), || generation.make_durable(&open))?;
             let conf = dir.join("conf");
             File::open(&conf).and_then(|f| f.sync_all()).map_err(|e| Error::disk("fsync", &conf, e))?;
             durable::sync_dir(dir)?;
@@ -348,8 +349,10 @@ impl Generation {
     /// `State`, naming the path; then all of it may be there or nothing.
     pub fn write(&self, batch: Batch) -> Result<()> {
         let open = self.opened()?;
-        guarded(&self.dir, || open.db.store()?.apply_batch(batch.0))?;
-        self.make_durable(&open)
+        nudged(open.db.store().ok(), || {
+            guarded(&self.dir, || open.db.store()?.apply_batch(batch.0))?;
+            self.make_durable(&open)
+        })
     }
 
     /// Bytes on disk.
@@ -402,6 +405,32 @@ fn open(dir: &Path) -> Result<Open> {
     Ok(Open { db: Db(Some(db)), log })
 }
 
+/// Does something that waits for the store's writer. Where a write of its fails, sled now and then forgets to wake those who wait
+/// for it; another flush meets the failure, and wakes them.
+fn nudged<T>(db: Option<&sled::Db>, work: impl FnOnce() -> T) -> T {
+    let (done, waiting) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        if let Some(db) = db {
+            // Where no thread can be had, nobody nudges: nearly always nobody needs to.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, move || nudge(db, &waiting));
+        }
+        let outcome = work();
+        drop(done);
+        outcome
+    })
+}
+
+/// Flushes again, each time on a thread of its own, as it may have to wait, too, until `done` closes.
+fn nudge(db: &sled::Db, done: &mpsc::Receiver<()>) {
+    let mut patience = Duration::from_secs(1);
+    while done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let db = db.clone();
+        let again = move || drop(crate::panics::quietly(|| catch_unwind(AssertUnwindSafe(|| db.flush()))));
+        let _ = std::thread::Builder::new().spawn(again);
+        patience *= 2;
+    }
+}
+
 /// Marks the generation, so that the next open sets it aside even where it opens well.
 fn damaged(dir: &Path) -> Error {
     damaged_by(dir, "records are missing or cannot be read")
@@ -420,7 +449,7 @@ fn open_patiently(dir: &Path, config: &sled::Config) -> Result<sled::Db> {
     for _ in 0..50 {
         match guarded(dir, || Ok(config.open())) {
             Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
             }
             opened => return opened.and_then(|db| db.map_err(|e| damaged_or_disk(dir, e))),
         }
@@ -442,11 +471,17 @@ fn damaged_or_disk(dir: &Path, e: sled::Error) -> Error {
     use std::io::ErrorKind as Io;
     match e {
         // What the system itself reports, but for a file that ends too early, is trouble of the disk.
-        sled::Error::Io(e) if e.raw_os_error().is_some() || e.kind() == Io::StorageFull => {
+        sled::Error::Io(e) if e.raw_os_error().is_some() || e.kind() == Io::StorageFull || is_copied(&e) => {
             Error::disk("use the write-ahead log", dir, e)
         }
         e => damaged_by(dir, e),
     }
+}
+
+/// Whether it is a copy of what the system reported. sled hands the failure of one thread to the others as a text: the
+/// error's debug form.
+fn is_copied(e: &std::io::Error) -> bool {
+    e.to_string().contains("Os { code: ")
 }
 
 /// A half-written snapshot makes every open fail; sled can do without.

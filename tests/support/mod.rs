@@ -6,6 +6,8 @@ pub mod origin;
 #[cfg(feature = "failpoints")]
 pub mod proxy;
 pub mod service;
+#[cfg(target_os = "linux")]
+pub mod shim;
 pub mod state_dir;
 pub mod tally;
 mod weed;
