@@ -21,8 +21,12 @@ mod full_disk;
 mod gaps;
 #[path = "suite/many.rs"]
 mod many;
+#[cfg(target_os = "linux")]
 #[path = "suite/nth_call.rs"]
 mod nth_call;
+#[cfg(target_os = "linux")]
+#[path = "suite/power.rs"]
+mod power;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/s3_store.rs"]

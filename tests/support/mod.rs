@@ -3,6 +3,8 @@
 pub mod cli;
 pub mod desk;
 pub mod origin;
+#[cfg(target_os = "linux")]
+pub mod power;
 #[cfg(feature = "failpoints")]
 pub mod proxy;
 pub mod service;
