@@ -3,7 +3,6 @@
 //! strace makes the call fail. Which calls a run makes on its files is read off a run that does not fail.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,6 +13,7 @@ use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
+use crate::support::tally;
 
 const CALLS: [&str; 9] =
     ["write", "pwrite64", "fsync", "fdatasync", "rename", "renameat2", "openat", "unlink", "mkdir"];
@@ -168,10 +168,7 @@ impl Runs {
 #[test]
 fn disk_that_fails_at_any_call_loses_nothing() {
     let Some(strace) = strace() else {
-        // Not eprintln!: the test harness would swallow it, and a skipped test has to be seen.
-        let _ =
-            writeln!(std::io::stderr(), "SKIPPED (needs strace, and the right to use it): no disk was made to fail");
-        return;
+        return tally::skipped("no disk was made to fail: that needs strace, and the right to use it");
     };
     let runs = Runs::new(strace);
     let faults = runs.faults();

@@ -7,6 +7,7 @@ pub mod origin;
 pub mod proxy;
 pub mod service;
 pub mod state_dir;
+pub mod tally;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};
