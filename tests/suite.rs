@@ -36,3 +36,5 @@ mod source;
 #[path = "suite/steps.rs"]
 mod steps;
 mod support;
+#[path = "suite/wire_store.rs"]
+mod wire_store;

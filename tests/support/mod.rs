@@ -3,7 +3,6 @@
 pub mod cli;
 pub mod desk;
 pub mod origin;
-#[cfg(feature = "failpoints")]
 pub mod proxy;
 pub mod service;
 pub mod state_dir;
