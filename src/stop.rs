@@ -128,18 +128,32 @@ impl Stop {
 
     /// Runs `work` to its end, or drops it at a stop and returns `None`.
     pub async fn or_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let (mut work, mut stopped) = (pin!(work), pin!(self.stopped()));
-        poll_fn(|context| match work.as_mut().poll(context) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending => stopped.as_mut().poll(context).map(|()| None),
-        })
-        .await
+        first(work, self.stopped()).await
+    }
+
+    /// Runs `work` to its end, or drops it when it is not done `grace` after a stop, and returns `None`.
+    pub async fn or_stopped_for<T>(&self, grace: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let given_up = async {
+            self.stopped().await;
+            tokio::time::sleep(grace).await;
+        };
+        first(work, given_up).await
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Signal>> {
         // The value is one word that is set at once: a panic elsewhere cannot have left it half written.
         self.shared.signal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What `work` comes to; `None` where `end` comes first.
+async fn first<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+    let (mut work, mut end) = (pin!(work), pin!(end));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => end.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP set `stop`, for the rest of the process. A SIGHUP that the process was started
@@ -260,6 +274,18 @@ mod tests {
         assert_eq!(runtime().block_on(stop.or_stopped(std::future::pending::<()>())), None);
         assert!(started.elapsed() < Duration::from_secs(5));
         asking.join().unwrap();
+    }
+
+    #[test]
+    fn work_with_a_grace_may_end_in_it_and_not_after() {
+        let stop = Stop::with_deadline(Some(Instant::now()));
+        let soon = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            7
+        };
+        assert_eq!(runtime().block_on(stop.or_stopped_for(Duration::from_secs(20), soon)), Some(7));
+        let never = std::future::pending::<()>();
+        assert_eq!(runtime().block_on(stop.or_stopped_for(Duration::from_millis(20), never)), None);
     }
 
     #[test]

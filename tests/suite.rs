@@ -40,3 +40,7 @@ mod source;
 #[path = "suite/steps.rs"]
 mod steps;
 mod support;
+#[path = "suite/wire_source.rs"]
+mod wire_source;
+#[path = "suite/wire_store.rs"]
+mod wire_store;

@@ -52,6 +52,11 @@ pub fn place(config: &Config) -> Result<Place> {
 /// # Errors
 /// `Config`: it cannot be used.
 pub fn place_at(config: &Config, destination: &Destination) -> Result<Place> {
+    place_until(config, destination, &Stop::new())
+}
+
+/// A destination that is no longer waited for after a stop.
+fn place_until(config: &Config, destination: &Destination, stop: &Stop) -> Result<Place> {
     let layout = Layout::parse(&config.load.layout)?;
     Ok(match destination {
         Destination::Files(root) => {
@@ -66,7 +71,7 @@ pub fn place_at(config: &Config, destination: &Destination) -> Result<Place> {
                 region: access.region,
                 credentials: credentials(access.credentials),
             };
-            let store = Box::new(S3Store::new(settings)?);
+            let store = Box::new(S3Store::new(settings)?.until(stop));
             Place { store, prefix: prefix.clone(), layout, uploads: S3_UPLOADS }
         }
     })
@@ -105,7 +110,7 @@ pub fn setup<'a>(
     stop: &'a Stop,
     progress: &'a (dyn Fn(Progress) + Sync),
 ) -> Result<Setup<'a>> {
-    let place = place(config)?;
+    let place = place_until(config, config.load.destination()?, stop)?;
     let hours = &config.hours;
     Ok(Setup {
         state_dir: config.state.dir.clone(),

@@ -45,7 +45,8 @@ pub struct ObjectInfo {
 pub enum PutAnswer {
     /// Stored now.
     Created {
-        /// The store's entity tag, without quotes.
+        /// The store's entity tag, without quotes. A store that gives one has stored something; what answers 2xx without
+        /// may be a machine in between that knows nothing of stores.
         etag: Option<String>,
     },
     /// 412: something is there already. Look before you believe anything about it.

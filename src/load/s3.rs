@@ -22,6 +22,7 @@ use self::client::{Client, Failure};
 use self::refusal::{Refusal, Verb};
 use super::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::stop::Stop;
 
 mod client;
 mod refusal;
@@ -83,6 +84,13 @@ impl S3Store {
     /// `Config` where the endpoint is no plain `http://` or `https://` address.
     pub fn new(settings: S3Settings) -> Result<Self> {
         Self::with_lookup(settings, client::find)
+    }
+
+    /// Gives up waiting at a stop: soon after it for an answer, at once between two tries.
+    #[must_use]
+    pub fn until(mut self, stop: &Stop) -> Self {
+        self.client.stop = stop.clone();
+        self
     }
 
     fn with_lookup(settings: S3Settings, lookup: client::Lookup) -> Result<Self> {

@@ -8,7 +8,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Job, Progress, UploadedPart};
+use super::{Job, Progress, Setup, UploadedPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::lifecycle::{Event, HourRow, PartRow, PartStage, Step, durable_step};
@@ -40,10 +40,10 @@ impl Upload {
         }
     }
 
-    fn put(&self, store: &dyn ObjectStore, create_only: CreateOnly) -> Result<Outcome> {
+    fn put(&self, setup: &Setup<'_>, create_only: CreateOnly) -> Result<Outcome> {
         let meta = self.meta();
         let sealed = Sealed { key: &self.row.key, body: &self.body, meta: &meta, size: self.row.bytes };
-        durable_step(Step::PartPut, || protocol::upload(store, &sealed, create_only))
+        durable_step(Step::PartPut, || protocol::upload(&*setup.store, &sealed, create_only, setup.stop))
     }
 
     fn look(&self, store: &dyn ObjectStore) -> Result<Option<Outcome>> {
@@ -276,8 +276,8 @@ impl Job<'_> {
         if self.store_is_down {
             return Ok(());
         }
-        let store = &*self.setup.store;
-        let answers = side_by_side(round, self.setup.uploads, |upload| upload.put(store, create_only));
+        let setup = self.setup;
+        let answers = side_by_side(round, setup.uploads, |upload| upload.put(setup, create_only));
         let (mut receipts, mut in_the_way) = (Vec::new(), Vec::new());
         for (upload, answer) in round.iter().zip(answers) {
             match answer {

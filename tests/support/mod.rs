@@ -5,7 +5,6 @@ pub mod desk;
 pub mod origin;
 #[cfg(target_os = "linux")]
 pub mod power;
-#[cfg(feature = "failpoints")]
 pub mod proxy;
 pub mod service;
 #[cfg(target_os = "linux")]
