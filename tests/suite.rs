@@ -39,6 +39,8 @@ mod signals;
 mod source;
 #[path = "suite/steps.rs"]
 mod steps;
+#[path = "suite/storm.rs"]
+mod storm;
 mod support;
 #[path = "suite/wire_source.rs"]
 mod wire_source;
