@@ -116,10 +116,11 @@ impl Quarantine {
         let path = self.path(segment, batch);
         let aside = path.with_added_extension("damaged");
         self.batches.remove(&segment);
-        self.call_roll()?;
         if path.exists() {
-            durable::rename(&path, &aside)?;
+            durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
         }
+        // Only now: after a crash in between, the next start misses it.
+        self.call_roll()?;
         let what = format!("{}, with {} quarantined tokens", damage.chain(), batch.tokens);
         let hint = format!("it was set aside as {}; restore it from a backup to have its tokens back", aside.display());
         self.damaged.push(Error::new(ErrorKind::State, what).hint(hint));
@@ -214,13 +215,22 @@ impl Quarantine {
         let old = self.batches.get(&segment).copied();
         let due = tokens.iter().filter_map(|t| t.due).min().map(Timestamp::as_second);
         let batch = Batch { tokens: tokens.len() as u64, due };
+        if tokens.is_empty() {
+            self.batches.remove(&segment);
+        } else {
+            self.batches.insert(segment, batch);
+        }
+        // A crash on the way must not make anyone miss what was let go.
+        let fewer = old.is_some_and(|old| batch.tokens < old.tokens);
+        if fewer {
+            self.call_roll()?;
+        }
         if !tokens.is_empty() {
             durable::replace(&self.path(segment, batch), &encode(tokens)?)?;
-            self.batches.insert(segment, batch);
-        } else {
-            self.batches.remove(&segment);
         }
-        self.call_roll()?;
+        if !fewer {
+            self.call_roll()?;
+        }
         if let Some(old) = old.filter(|old| *old != batch || tokens.is_empty()) {
             durable::remove(&self.path(segment, old))?;
             durable::sync_dir(&self.dir)?;

@@ -163,7 +163,7 @@ impl Ledger {
             let is_ours = name == "head" || name.parse::<Date>().is_ok();
             if is_ours && durable::open_text(&path, &text).is_err() {
                 let aside = durable::free_name(&path.with_added_extension("damaged"));
-                durable::rename(&path, &aside)?;
+                durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
                 repairs.push(format!("{} is damaged: set aside as {}", path.display(), aside.display()));
             }
         }
