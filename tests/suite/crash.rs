@@ -76,7 +76,7 @@ fn killed_at_random_moments_a_lake_holds_each_record_once() {
     });
     let mut place = Place::new(&config(&service, "file:lake"));
     place.set("FERNET_KEY", &service.key);
-    killed_runs(&place, tally::scale(60, 600), tally::seed("killed on a lake", 1));
+    killed_runs(&place, tally::scale(40, 300), tally::seed("killed on a lake", 1));
     check(&place, &service);
 }
 
@@ -96,7 +96,7 @@ fn killed_at_random_moments_s3_holds_each_record_once() {
     place.set("FERNET_KEY", &service.key);
     place.set("AWS_ACCESS_KEY_ID", &at.key);
     place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
-    killed_runs(&place, tally::scale(50, 500), tally::seed("killed on S3", 2));
+    killed_runs(&place, tally::scale(30, 200), tally::seed("killed on S3", 2));
     check(&place, &service);
 }
 
