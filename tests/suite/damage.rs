@@ -1,7 +1,7 @@
 //! Damage to every kind of file in the state directory: repaired and said, or refused with a way out; nothing twice, and
 //! nothing lost in silence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
 use crate::support::state_dir::{Everything, config, in_lake, sane};
+use crate::support::tally;
 
 /// What befalls a file.
 #[derive(Debug, Clone)]
@@ -34,12 +35,33 @@ impl Damage {
         if length > 1 {
             all.extend([length / 2, length - 1].map(Self::Cut));
         }
+        if tally::scale(false, true) {
+            // The first byte, within a checksum, within a block and at its end, half a record at the end.
+            let lengths = [1, 16, 63, 64, 65, 511, 512, 4095, 4096, 4097, length / 4, length / 4 * 3];
+            let shorter = lengths.into_iter().chain([length.saturating_sub(17)]).filter(|cut| *cut < length);
+            all.extend(shorter.collect::<BTreeSet<_>>().into_iter().map(Self::Cut));
+            let places = (0..16).map(|n| n * length / 16).collect::<BTreeSet<_>>();
+            all.extend(places.into_iter().filter(|at| *at < length).map(Self::Flip));
+            all.extend((1..8).map(|n| n * length / 8 / 4096 * 4096).filter(|at| *at > 0).map(Self::Zeroed));
+        }
         if length > 8192 {
             all.push(Self::Zeroed(length / 6 / 4096 * 4096));
         }
         let changed = |path: &PathBuf| fs::read(path).is_ok_and(|old| old != content);
         all.extend(earlier.into_iter().filter(changed).map(Self::Older));
         all
+    }
+
+    /// Its name in the table.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Cut(_) => "cut short",
+            Self::Flip(_) => "bit flipped",
+            Self::Zeroed(_) => "block zeroed",
+            Self::Appended => "garbage appended",
+            Self::Deleted => "deleted",
+            Self::Older(_) => "replaced by an older copy",
+        }
     }
 
     fn befall(&self, path: &Path) {
@@ -71,7 +93,9 @@ fn recover(everything: &Everything, place: &mut Place, damaged: &Path, what: &st
     runs.extend([place.etl(&["run"]), place.etl(&["run", "--drain"])]);
     runs.iter().for_each(|ran| sane(what, ran));
     let lost = missing(everything, place, what);
-    assert!(lost.is_empty() || runs.iter().any(|ran| ran.code == 74), "{what}: lost in silence: {lost:?} {runs:#?}");
+    let is_said = runs.iter().any(|ran| ran.code == 74);
+    tally::found(if is_said { 0 } else { lost.len() }, 0, 0);
+    assert!(lost.is_empty() || is_said, "{what}: lost in silence: {lost:?} {runs:#?}");
     everything.say_again(place);
     runs.push(place.etl(&["run", "--drain"]));
     assert_eq!(runs.last().map(|ran| ran.code), Some(0), "{what}: {runs:#?}");
@@ -86,6 +110,7 @@ fn recover(everything: &Everything, place: &mut Place, damaged: &Path, what: &st
 fn missing(everything: &Everything, place: &Place, what: &str) -> Vec<u64> {
     let seen = in_lake(place);
     let twice: Vec<_> = seen.iter().filter(|(_, n)| **n > 1).collect();
+    tally::found(0, twice.len(), 0);
     assert!(twice.is_empty(), "{what}: twice in the store: {twice:?}");
     everything.ids.iter().copied().filter(|id| !seen.contains_key(id)).collect()
 }
@@ -130,6 +155,7 @@ fn damaged_file_of_any_kind_is_repaired_or_refused_and_nothing_is_lost_in_silenc
                     let mut place = everything.copy();
                     let path = place.path("etl-state").join(file);
                     damage.befall(&path);
+                    tally::add("damage", damage.name(), 1);
                     let runs = recover(&everything, &mut place, &path, &format!("{kind} {damage:?}"));
                     if let Some(why) = expected(kind, damage) {
                         assert!(runs.iter().any(|ran| ran.err.contains(why)), "{kind} {damage:?}: {runs:#?}");

@@ -16,7 +16,7 @@ use crate::support::state_dir::copy_dir;
 use crate::support::tally;
 
 /// In the quick form so many of the calls of a kind are made to fail, spread evenly, the first and the last among them.
-const SAMPLE: u64 = 4;
+const SAMPLE: u64 = 2;
 
 /// A run whose disk fails, and what went before.
 struct Act {

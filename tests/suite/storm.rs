@@ -225,5 +225,5 @@ fn killed_at_any_moment_with_faults_on_the_wire_s3_holds_each_record_once() {
     let mut storm = Storm::new(seed, load, Some((proxy, prefix)));
     storm.place.set("AWS_ACCESS_KEY_ID", &at.key);
     storm.place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
-    storm.rage(tally::scale(80, 1500), &[1, 1, 2]);
+    storm.rage(tally::scale(40, 1500), &[1, 1, 2]);
 }
