@@ -154,7 +154,8 @@ impl Journal {
     /// `State`, naming the path: unreadable, or damaged.
     pub fn read(&self, id: SegmentId) -> Result<Segment> {
         let path = self.path(id);
-        let bytes = fs::read(&path).map_err(|e| Error::disk("read", &path, e))?;
+        let gone = || Error::disk("read", &path, std::io::ErrorKind::NotFound.into());
+        let bytes = durable::read(&path)?.ok_or_else(gone)?;
         parse(id, bytes).ok_or_else(|| {
             Error::new(ErrorKind::State, format!("the journal's page {} is damaged", path.display()))
                 .hint("its logs may still be at the source: move the file away to go on without it")
