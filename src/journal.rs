@@ -70,6 +70,12 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// The segment in the `bytes` of its file; `None` where they are damaged.
+    #[must_use]
+    pub fn parse(id: SegmentId, bytes: Vec<u8>) -> Option<Self> {
+        parse(id, bytes)
+    }
+
     /// The bodies of its pages, in the order of arrival.
     pub fn pages(&self) -> impl Iterator<Item = &[u8]> {
         self.pages.iter().filter_map(|range| self.bytes.get(range.clone()))

@@ -17,6 +17,8 @@ mod damage;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
+#[path = "suite/fuzz.rs"]
+mod fuzz;
 #[path = "suite/gaps.rs"]
 mod gaps;
 #[path = "suite/many.rs"]
