@@ -23,6 +23,8 @@ mod fuzz;
 mod gaps;
 #[path = "suite/many.rs"]
 mod many;
+#[path = "suite/model.rs"]
+mod model;
 #[path = "suite/nth_call.rs"]
 mod nth_call;
 #[path = "suite/private.rs"]
