@@ -70,6 +70,12 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// The segment in the `bytes` of its file; `None` where they are damaged.
+    #[must_use]
+    pub fn parse(id: SegmentId, bytes: Vec<u8>) -> Option<Self> {
+        parse(id, bytes)
+    }
+
     /// The bodies of its pages, in the order of arrival.
     pub fn pages(&self) -> impl Iterator<Item = &[u8]> {
         self.pages.iter().filter_map(|range| self.bytes.get(range.clone()))
@@ -154,7 +160,8 @@ impl Journal {
     /// `State`, naming the path: unreadable, or damaged.
     pub fn read(&self, id: SegmentId) -> Result<Segment> {
         let path = self.path(id);
-        let bytes = fs::read(&path).map_err(|e| Error::disk("read", &path, e))?;
+        let gone = || Error::disk("read", &path, std::io::ErrorKind::NotFound.into());
+        let bytes = durable::read(&path)?.ok_or_else(gone)?;
         parse(id, bytes).ok_or_else(|| {
             Error::new(ErrorKind::State, format!("the journal's page {} is damaged", path.display()))
                 .hint("its logs may still be at the source: move the file away to go on without it")

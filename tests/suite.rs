@@ -17,16 +17,22 @@ mod damage;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
+#[path = "suite/fuzz.rs"]
+mod fuzz;
 #[path = "suite/gaps.rs"]
 mod gaps;
 #[path = "suite/many.rs"]
 mod many;
+#[path = "suite/model.rs"]
+mod model;
 #[cfg(target_os = "linux")]
 #[path = "suite/nth_call.rs"]
 mod nth_call;
 #[cfg(target_os = "linux")]
 #[path = "suite/power.rs"]
 mod power;
+#[path = "suite/private.rs"]
+mod private;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/s3_store.rs"]

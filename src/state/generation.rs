@@ -249,7 +249,7 @@ impl Generation {
         if is_new {
             nudged(open.db.store().ok(), || generation.make_durable(&open))?;
             let conf = dir.join("conf");
-            File::open(&conf).and_then(|f| f.sync_all()).map_err(|e| Error::disk("fsync", &conf, e))?;
+            durable::open(&conf).and_then(|f| f.sync_all()).map_err(|e| Error::disk("fsync", &conf, e))?;
             durable::sync_dir(dir)?;
         }
         drop(open);
@@ -401,7 +401,7 @@ fn open(dir: &Path) -> Result<Open> {
     let config = sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None);
     let db = open_patiently(dir, &config)?;
     let path = dir.join("db");
-    let log = File::open(&path).map_err(|e| Error::disk("open", &path, e))?;
+    let log = durable::open(&path).map_err(|e| Error::disk("open", &path, e))?;
     Ok(Open { db: Db(Some(db)), log })
 }
 

@@ -63,7 +63,7 @@ impl HashDir {
     /// `State`, naming the path: missing, or not of the size that the ledger says.
     pub fn array(&self, hour: Hour, named: HashesRef) -> Result<HashArray> {
         let path = self.path(hour, named.version);
-        let file = File::open(&path).map_err(|e| damaged(&path, e))?;
+        let file = durable::open(&path).map_err(|e| damaged(&path, e))?;
         let blocks = named.count.div_ceil(PER_BLOCK as u64);
         let length = file.metadata().map_err(|e| Error::disk("look at", &path, e))?.len();
         if length != blocks * BLOCK as u64 {

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
+use super::durable;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The held lock.
@@ -27,7 +28,14 @@ impl Lock {
     pub fn take(dir: &Path) -> Result<Self> {
         let path = dir.join("lock");
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path);
         let file = file.map_err(|e| Error::disk("open", &path, e))?;
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
             Ok(_) => Ok(Self { _file: file }),
@@ -42,7 +50,7 @@ impl Lock {
     /// Whether some process holds the lock of `dir`. Takes nothing; where it cannot look, the answer is no.
     #[must_use]
     pub fn is_held(dir: &Path) -> bool {
-        let Ok(file) = File::open(dir.join("lock")) else {
+        let Ok(file) = durable::open(&dir.join("lock")) else {
             return false;
         };
         let mut found = whole_file();

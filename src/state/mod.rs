@@ -20,6 +20,7 @@ mod hashes;
 mod ledger;
 mod lock;
 mod open;
+mod private;
 mod roll;
 mod space;
 mod wal;

@@ -4,13 +4,12 @@
 //! settings allow it. A directory that holds state but no ledger is damaged, never new.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::durable;
 use super::ledger::{Ledger, Settings};
 use super::lock::Lock;
+use super::private;
 use super::space::Reserve;
 use super::wal::Wal;
 use super::{HashDir, Roll, State};
@@ -28,7 +27,7 @@ impl State {
     /// other settings.
     pub fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         durable::make_dir(dir)?;
-        check_private(dir)?;
+        private::check(dir)?;
         let lock = Lock::take(dir)?;
         let ledger = open_ledger(dir, settings)?;
         Self::open_with(dir, settings, lock, ledger, Vec::new())
@@ -41,7 +40,7 @@ impl State {
     /// See [`State::open`].
     pub fn open_without_ledger(dir: &Path, settings: &Settings) -> Result<Self> {
         durable::make_dir(dir)?;
-        check_private(dir)?;
+        private::check(dir)?;
         let lock = Lock::take(dir)?;
         let mut repairs = Vec::new();
         Ledger::set_aside_damage(dir, &mut repairs)?;
@@ -134,19 +133,6 @@ pub(super) fn gone_from_log(row: &HourRow, wal: &Wal) -> u64 {
 fn short_hours(ledger: &Ledger, wal: &Wal) -> BTreeSet<Hour> {
     let short = ledger.recent().filter(|row| row.is_sealing() && gone_from_log(row, wal) > 0);
     short.map(|row| row.hour).collect()
-}
-
-/// Others must not be able to change what is durable here.
-fn check_private(dir: &Path) -> Result<()> {
-    let meta = fs::symlink_metadata(dir).map_err(|e| Error::disk("look at", dir, e))?;
-    if meta.permissions().mode() & 0o022 != 0 && !meta.is_symlink() {
-        return Err(Error::new(
-            ErrorKind::State,
-            format!("the state directory {} can be written by others", dir.display()),
-        )
-        .hint(format!("chmod 700 {}", dir.display())));
-    }
-    Ok(())
 }
 
 fn open_ledger(dir: &Path, settings: &Settings) -> Result<Ledger> {

@@ -34,6 +34,25 @@ fn first_block_is_the_two_commands() {
     assert_eq!(blocks("sh")[0], expected);
 }
 
+/// The names in a table of `Cargo.toml`.
+fn in_cargo_toml(table: &str) -> Vec<String> {
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    manifest[table].as_table().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn each_dependency_is_justified_once() {
+    let readme = readme();
+    let (_, section) = readme.split_once("## What it is built on\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let mut named: Vec<&str> = rows.flat_map(|(names, _)| names.split("`, `")).collect();
+    named.sort_unstable();
+    let mut expected = in_cargo_toml("dependencies");
+    expected.sort_unstable();
+    assert_eq!(named, expected, "the table in the README and [dependencies] in Cargo.toml");
+}
+
 #[test]
 fn configuration_is_accepted_as_it_stands_and_names_every_key() {
     let place = Place::new(&blocks("toml")[0]);

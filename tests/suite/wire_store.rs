@@ -262,6 +262,25 @@ fn stores(fault: Fault) -> bool {
     )
 }
 
+/// Minutes long: in the long form only.
+#[test]
+fn store_that_hangs_is_given_up_without_a_deadline_too() {
+    if !tally::scale(false, true) {
+        return;
+    }
+    let Some(at) = s3() else { return };
+    side_by_side(&SILENT, |fault| {
+        let mut bench = Bench::new(&at, "");
+        bench.give(1..=8);
+        bench.proxy.always("", *fault);
+        let began = Instant::now();
+        bench.place.etl(&["run", "--drain"]).exits(75);
+        assert!(began.elapsed() < Duration::from_secs(150), "{fault:?}: {:?}", began.elapsed());
+        tally::add("wire", "lasting", 1);
+        bench.check(&format!("{fault:?} without a deadline"));
+    });
+}
+
 #[test]
 fn login_page_that_answers_each_put_with_200_is_no_store() {
     let Some(at) = s3() else { return };

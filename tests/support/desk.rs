@@ -112,6 +112,12 @@ impl Desk {
         status::read(&self.dir.path().join("state"), self.clock.now()).unwrap()
     }
 
+    /// The lines of all parts, part by part.
+    pub fn lines(&self) -> Vec<String> {
+        let pattern = format!("{}/lake/data/*/*/*/*/*.gz", self.dir.path().display());
+        glob::glob(&pattern).unwrap().flat_map(|path| gunzip(&std::fs::read(path.unwrap()).unwrap())).collect()
+    }
+
     /// The parts in the lake, shortened to `year-month-dayThour/part`, and how many records each holds.
     pub fn parts(&self) -> Vec<(String, usize)> {
         let mut parts = Vec::new();

@@ -1,0 +1,476 @@
+//! The whole state machine against a model of it: pages, duplicates, late records and records of the future, a clock that jumps,
+//! hashes that are forgotten, a store that fails before or after it stored, crashes at any moment, replays, and a state
+//! directory that is lost, in any order.
+//!
+//! The model knows which records were received. It must always hold: each of them is in the store once, or still here; nothing else is
+//! there; an hour's parts are numbered without a hole; and once the store is well and the time has come, all are there.
+//!
+//! A crash is what SIGKILL leaves: an image of the state directory and of the store at that moment, from which the next run goes on.
+//! Planted bugs that turn this red: prune before receipt; 412 taken for success without comparing; dedup that forgets sealed hours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use etl::compact::{Compactor, Dictionaries};
+use etl::config::Secret;
+use etl::decode::Decoder;
+use etl::decrypt::KeyRing;
+use etl::error::{Error, ErrorKind, Result};
+use etl::extract::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
+use etl::hour::Clock;
+use etl::key::Layout;
+use etl::lifecycle::ClosingRules;
+use etl::load::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
+use etl::pipeline::{self, Outcome, Progress, Setup, Source, Wish};
+use etl::report::status::{self, Status};
+use etl::seal::{CutRules, PART_BYTES};
+use etl::state::Settings;
+use etl::stop::Stop;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+
+use crate::support::cli::{gunzip, page, record};
+use crate::support::origin::{Answer, Origin};
+use crate::support::state_dir::copy_dir;
+use crate::support::tally;
+
+/// When the first run is.
+const START: i64 = 1_678_417_200;
+/// When all is over, and every record's hour has closed.
+const END: i64 = START + 5 * 24 * 3600;
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+enum Happening {
+    /// A run, with these records in the source's page; `None`: a replay.
+    Run { page: Option<Vec<u64>>, drain: bool, forgets: bool, store: Mood, crash: Option<usize> },
+    /// The clock moves by so many minutes.
+    Time(i64),
+    /// The state directory is lost; perhaps it is rebuilt from the store.
+    Loss { rebuilt: bool },
+}
+
+/// How the store does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Well,
+    /// From this call on it fails: each PUT after it stored, where that is said.
+    FailsFrom(usize, bool),
+    /// Only this call fails.
+    FailsAt(usize, bool),
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let mood = prop_oneof![
+        3 => Just(Mood::Well),
+        1 => (0..8_usize, any::<bool>()).prop_map(|(call, stored)| Mood::FailsFrom(call, stored)),
+        1 => (0..8_usize, any::<bool>()).prop_map(|(call, stored)| Mood::FailsAt(call, stored)),
+    ];
+    let ids = prop::collection::vec(0..48_u64, 0..8);
+    let page = prop_oneof![4 => ids.prop_map(Some), 1 => Just(None)];
+    let crash = prop_oneof![2 => Just(None), 1 => (0..60_usize).prop_map(Some)];
+    let run = (page, any::<bool>(), prop::bool::weighted(0.3), mood, crash)
+        .prop_map(|(page, drain, forgets, store, crash)| Happening::Run { page, drain, forgets, store, crash });
+    let happening = prop_oneof![
+        12 => run,
+        5 => (5..200_i64).prop_map(Happening::Time),
+        1 => (-600..0_i64).prop_map(Happening::Time),
+        1 => any::<bool>().prop_map(|rebuilt| Happening::Loss { rebuilt }),
+    ];
+    prop::collection::vec(happening, 4..24)
+}
+
+/// A record's text: the same for each id, in one of eight hours around the first runs.
+fn log(id: u64) -> String {
+    let at = START - 4 * 3600 + i64::try_from(id % 8).unwrap() * 3600 + i64::try_from(id * 61 % 3600).unwrap();
+    record(id, &format!("{}.{:03}Z", &Timestamp::from_second(at).unwrap().to_string()[..19], id))
+}
+
+type Objects = BTreeMap<String, (Vec<u8>, PartMeta)>;
+
+/// What is left when the process dies.
+struct Image {
+    state: tempfile::TempDir,
+    objects: Objects,
+    /// The page was said to be received by then.
+    received: bool,
+}
+
+/// Counts the moments of a run, and takes an image at one of them.
+struct Moments {
+    state: PathBuf,
+    objects: Arc<Mutex<Objects>>,
+    left: Mutex<Option<usize>>,
+    received: Mutex<bool>,
+    image: Mutex<Option<Image>>,
+}
+
+impl Moments {
+    fn pass(&self) {
+        let mut left = self.left.lock().unwrap();
+        match *left {
+            Some(0) => {
+                let state = in_memory();
+                if self.state.exists() {
+                    copy_dir(&self.state, state.path());
+                }
+                let objects = self.objects.lock().unwrap().clone();
+                let received = *self.received.lock().unwrap();
+                *self.image.lock().unwrap() = Some(Image { state, objects, received });
+                *left = None;
+            }
+            Some(n) => *left = Some(n - 1),
+            None => {}
+        }
+    }
+
+    fn heard(&self, progress: Progress) {
+        if matches!(progress, Progress::Fetched(_)) {
+            *self.received.lock().unwrap() = true;
+        }
+        self.pass();
+    }
+}
+
+fn in_memory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
+struct ModelClock(Mutex<Timestamp>, Arc<Moments>);
+
+impl Clock for ModelClock {
+    fn now(&self) -> Timestamp {
+        self.1.pass();
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A store in memory that honours create-only, and fails when told to.
+struct ModelStore {
+    objects: Arc<Mutex<Objects>>,
+    mood: Mood,
+    calls: Mutex<usize>,
+    moments: Arc<Moments>,
+}
+
+impl ModelStore {
+    /// Whether this call fails, and whether it does its work before.
+    fn call(&self) -> Option<bool> {
+        self.moments.pass();
+        let mut calls = self.calls.lock().unwrap();
+        let call = *calls;
+        *calls += 1;
+        match self.mood {
+            Mood::FailsFrom(from, stored) if call >= from => Some(stored),
+            Mood::FailsAt(at, stored) if call == at => Some(stored),
+            _ => None,
+        }
+    }
+}
+
+/// A kind that is not tried again, so that no test waits.
+fn refused() -> Error {
+    Error::new(ErrorKind::Credentials, "the store fails").hint("wait")
+}
+
+impl ObjectStore for ModelStore {
+    fn place(&self) -> &str {
+        "model:"
+    }
+
+    fn put_new(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
+        let fails = self.call();
+        if fails == Some(false) {
+            return Err(refused());
+        }
+        let answer = {
+            let mut objects = self.objects.lock().unwrap();
+            if objects.contains_key(key) {
+                PutAnswer::Exists
+            } else {
+                objects.insert(key.to_owned(), (std::fs::read(body).unwrap(), meta.clone()));
+                PutAnswer::Created { etag: Some("etag".to_owned()) }
+            }
+        };
+        self.moments.pass();
+        if fails.is_some() { Err(refused()) } else { Ok(answer) }
+    }
+
+    fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
+        if self.call().is_some() {
+            return Err(refused());
+        }
+        let objects = self.objects.lock().unwrap();
+        let info = |(bytes, meta): &(Vec<u8>, PartMeta)| ObjectInfo {
+            size: bytes.len() as u64,
+            etag: Some("etag".to_owned()),
+            meta: Some(meta.clone()),
+        };
+        Ok(objects.get(key).map(info))
+    }
+
+    fn get(&self, key: &str) -> Result<Vec<u8>> {
+        if self.call().is_some() {
+            return Err(refused());
+        }
+        let gone = || Error::new(ErrorKind::Mismatch, format!("{key} is not there"));
+        self.objects.lock().unwrap().get(key).map(|(bytes, _)| bytes.clone()).ok_or_else(gone)
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        if self.call().is_some() {
+            return Err(refused());
+        }
+        let listed: Vec<(String, u64)> =
+            self.objects.lock().unwrap().iter().map(|(key, (bytes, _))| (key.clone(), bytes.len() as u64)).collect();
+        listed.iter().filter(|(key, _)| key.starts_with(prefix)).try_for_each(|(key, size)| each(key, *size))
+    }
+
+    fn create_only_is_certain(&self) -> bool {
+        false
+    }
+}
+
+/// The program, and what the model knows of it.
+struct World {
+    dir: tempfile::TempDir,
+    key: String,
+    origin: Origin,
+    now: i64,
+    objects: Arc<Mutex<Objects>>,
+    /// Received for certain: never lost, but with the directory that held them.
+    must: BTreeSet<u64>,
+    /// Sent in a run that crashed before it said that it had them.
+    may: BTreeSet<u64>,
+    /// The state is not what it was: its totals begin anew.
+    lost: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            dir: in_memory(),
+            key: fernet::Fernet::generate_key(),
+            origin: Origin::start(vec![Answer::Page("[]".into())]),
+            now: START,
+            objects: Arc::default(),
+            must: BTreeSet::new(),
+            may: BTreeSet::new(),
+            lost: false,
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    fn happens(&mut self, what: &Happening) -> std::result::Result<(), TestCaseError> {
+        match what {
+            Happening::Time(minutes) => self.now += minutes * 60,
+            Happening::Loss { rebuilt } => {
+                std::fs::remove_dir_all(self.state()).ok();
+                let there = self.stored()?;
+                let gone: Vec<u64> = self.must.iter().copied().filter(|id| !there.contains_key(id)).collect();
+                self.must.retain(|id| !gone.contains(id));
+                self.lost = true;
+                if *rebuilt {
+                    let wish = Wish { from_store: true, ..Wish::default() };
+                    self.run(None, wish, false, Mood::Well, None)?;
+                }
+            }
+            Happening::Run { page, drain, forgets, store, crash } => {
+                let wish = Wish { drain: *drain, ..Wish::default() };
+                self.run(page.as_deref(), wish, *forgets, *store, *crash)?;
+            }
+        }
+        self.check()
+    }
+
+    fn run(
+        &mut self,
+        ids: Option<&[u64]>,
+        wish: Wish,
+        forgets: bool,
+        mood: Mood,
+        crash: Option<usize>,
+    ) -> std::result::Result<Outcome, TestCaseError> {
+        let logs: Vec<String> = ids.unwrap_or_default().iter().map(|id| log(*id)).collect();
+        self.origin.script(vec![Answer::Page(page(&self.key, &logs))]);
+        let (state, objects) = (self.state(), Arc::clone(&self.objects));
+        let (left, received, image) = (Mutex::new(crash), Mutex::default(), Mutex::default());
+        let moments = Arc::new(Moments { state, objects: Arc::clone(&objects), left, received, image });
+        let clock = ModelClock(Mutex::new(Timestamp::from_second(self.now).unwrap()), Arc::clone(&moments));
+        let store = ModelStore { objects, mood, calls: Mutex::default(), moments: Arc::clone(&moments) };
+        let (stop, heard) = (Stop::new(), |progress| moments.heard(progress));
+        let setup = self.setup(&clock, store, &stop, &heard, forgets);
+        let mut client = HttpSource::new(http(), stop.clone());
+        let source = ids.map(|_| Source::Http { client: &mut client, url: PageUrl::parse(&self.origin.url).unwrap() });
+        let outcome = pipeline::run(&setup, source, wish);
+        drop(setup);
+        let taken = moments.image.lock().unwrap().take();
+        let sent = ids.unwrap_or_default().iter().copied();
+        match taken {
+            Some(image) => {
+                if image.received {
+                    self.must.extend(sent)
+                } else {
+                    self.may.extend(sent)
+                }
+                self.go_on_from(image);
+            }
+            None => {
+                let codes = outcome.problems.iter().map(Error::kind).collect::<Vec<_>>();
+                let fine = [ErrorKind::Credentials, ErrorKind::Unavailable, ErrorKind::Quarantined];
+                prop_assert!(codes.iter().all(|kind| fine.contains(kind)), "{:?}", outcome.problems);
+                prop_assert!(ids.is_none() || outcome.summary.pages == 1, "{outcome:?}");
+                self.must.extend(sent);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The process died when `image` was taken.
+    fn go_on_from(&self, image: Image) {
+        std::fs::remove_dir_all(self.state()).unwrap();
+        copy_dir(image.state.path(), &self.state());
+        *self.objects.lock().unwrap() = image.objects;
+    }
+
+    fn setup<'a>(
+        &self,
+        clock: &'a ModelClock,
+        store: ModelStore,
+        stop: &'a Stop,
+        progress: &'a (dyn Fn(Progress) + Sync),
+        forgets: bool,
+    ) -> Setup<'a> {
+        let dictionaries = Dictionaries::default();
+        let hour = SignedDuration::from_hours(1);
+        Setup {
+            archive: None,
+            state_dir: self.state(),
+            settings: Settings {
+                timezone: "UTC".into(),
+                layout: "l".into(),
+                destination: "model:".into(),
+                url: BTreeMap::new(),
+                method: BTreeMap::new(),
+            },
+            min_free: 0,
+            decoder: Decoder {
+                sequence: "record_id".to_owned(),
+                ring: KeyRing::new(&[Secret::new(&*self.key)]).unwrap(),
+                zone: TimeZone::UTC,
+                compactor: Compactor::new(&dictionaries),
+                dictionaries: dictionaries.fingerprint(),
+                max_future: hour,
+            },
+            closing: ClosingRules { zone: TimeZone::UTC, grace: SignedDuration::from_mins(10), late_hold: hour },
+            cut: CutRules { part_max_records: 3, part_bytes: PART_BYTES },
+            dedup_window: if forgets { SignedDuration::ZERO } else { hour * 24 * 30 },
+            layout: Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
+            prefix: String::new(),
+            store: Box::new(store),
+            uploads: 1,
+            clock,
+            stop,
+            progress,
+        }
+    }
+
+    /// How often each record is in the store. An hour's parts have no hole.
+    fn stored(&self) -> std::result::Result<BTreeMap<u64, u32>, TestCaseError> {
+        let (mut seen, mut parts) = (BTreeMap::new(), BTreeMap::<String, Vec<usize>>::new());
+        for (key, (bytes, meta)) in &*self.objects.lock().unwrap() {
+            let lines = gunzip(bytes);
+            prop_assert_eq!(lines.len() as u64, meta.rows, "{}", key);
+            for line in lines {
+                let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+                *seen.entry(value["record_id"].as_u64().unwrap()).or_default() += 1;
+            }
+            let (hour, name) = key.rsplit_once('/').unwrap();
+            parts.entry(hour.to_owned()).or_default().push(name[5..10].parse().unwrap());
+        }
+        for (hour, numbers) in parts {
+            prop_assert_eq!(&numbers, &(0..numbers.len()).collect::<Vec<_>>(), "parts of {}", hour);
+        }
+        Ok(seen)
+    }
+
+    fn status(&self) -> Option<Status> {
+        status::read(&self.state(), Timestamp::from_second(self.now).unwrap()).ok()
+    }
+
+    fn check(&self) -> std::result::Result<(), TestCaseError> {
+        let stored = self.stored()?;
+        prop_assert!(stored.values().all(|n| *n == 1), "twice: {stored:?}");
+        let known = |id: &u64| self.must.contains(id) || self.may.contains(id);
+        prop_assert!(stored.keys().all(known), "nobody sent them: {stored:?}");
+        let Some(status) = self.status().filter(|_| !self.lost) else { return Ok(()) };
+        let totals = &status.totals;
+        let most = (self.must.len() + self.may.iter().filter(|id| !self.must.contains(id)).count()) as u64;
+        // Both, where the clock went back: a record that is known may be one of the future now.
+        prop_assert!(totals.records.max(status.quarantine.count) <= most, "{most}: {totals:?}");
+        prop_assert_eq!(totals.records, totals.uploaded + totals.pending);
+        Ok(())
+    }
+
+    /// The store is well and the time has come: everything is there.
+    fn ends(&mut self) -> std::result::Result<(), TestCaseError> {
+        self.now = END;
+        for _ in 0..3 {
+            self.run(Some(&[]), Wish { drain: true, ..Wish::default() }, false, Mood::Well, None)?;
+            self.check()?;
+        }
+        let outcome = self.run(Some(&[]), Wish::default(), false, Mood::Well, None)?;
+        prop_assert!(outcome.problems.is_empty(), "{:?}", outcome.problems);
+        let stored = self.stored()?;
+        let lost: Vec<_> = self.must.iter().filter(|id| !stored.contains_key(id)).collect();
+        prop_assert!(lost.is_empty(), "lost: {lost:?}");
+        let status = self.status().unwrap();
+        prop_assert_eq!((status.totals.pending, status.quarantine.count, status.journal.pages), (0, 0, 0));
+        prop_assert!(self.lost || status.totals.uploaded == stored.len() as u64, "{:?}", status.totals);
+        // Once more, all of it: nothing is new, but what only lost directories knew.
+        let all: Vec<u64> = self.must.iter().copied().collect();
+        let outcome = self.run(Some(&all), Wish { drain: true, ..Wish::default() }, false, Mood::Well, None)?;
+        prop_assert!(self.lost || outcome.summary.new == 0, "{:?}", outcome.summary);
+        self.check()
+    }
+}
+
+fn http() -> HttpSettings {
+    HttpSettings {
+        headers: Headers::new([]).unwrap(),
+        timeout: Duration::from_secs(5),
+        retries: 2,
+        max_page_bytes: 1 << 20,
+        backoff: Backoff::default(),
+    }
+}
+
+#[test]
+fn whatever_happens_each_record_is_kept_once() {
+    let seed = tally::seed("the model of the whole", 1);
+    let cases = tally::scale(120, 6000);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let bytes = *blake3::hash(&seed.to_le_bytes()).as_bytes();
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let tried = runner.run(&happenings(), |story| {
+        let mut world = World::new();
+        story.iter().try_for_each(|what| world.happens(what))?;
+        world.ends()?;
+        tally::add("model", "stories", 1);
+        tally::found(0, 0, 0);
+        Ok(())
+    });
+    match tried {
+        Ok(()) => {}
+        Err(TestError::Fail(why, story)) => panic!("ETL_TEST_SEED={seed}: {why}\n{story:#?}"),
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
