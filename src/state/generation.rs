@@ -19,7 +19,7 @@ use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,6 +28,7 @@ use sled::IVec;
 
 use super::damage::Damage;
 use super::durable;
+use super::nudge::nudged;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gaps::Seen;
 use crate::hour::Hour;
@@ -403,32 +404,6 @@ fn open(dir: &Path) -> Result<Open> {
     let path = dir.join("db");
     let log = durable::open(&path).map_err(|e| Error::disk("open", &path, e))?;
     Ok(Open { db: Db(Some(db)), log })
-}
-
-/// Does something that waits for the store's writer. Where a write of its fails, sled now and then forgets to wake those who wait
-/// for it; another flush meets the failure, and wakes them.
-fn nudged<T>(db: Option<&sled::Db>, work: impl FnOnce() -> T) -> T {
-    let (done, waiting) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        if let Some(db) = db {
-            // Where no thread can be had, nobody nudges: nearly always nobody needs to.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, move || nudge(db, &waiting));
-        }
-        let outcome = work();
-        drop(done);
-        outcome
-    })
-}
-
-/// Flushes again, each time on a thread of its own, as it may have to wait, too, until `done` closes.
-fn nudge(db: &sled::Db, done: &mpsc::Receiver<()>) {
-    let mut patience = Duration::from_secs(1);
-    while done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
-        let db = db.clone();
-        let again = move || drop(crate::panics::quietly(|| catch_unwind(AssertUnwindSafe(|| db.flush()))));
-        let _ = std::thread::Builder::new().spawn(again);
-        patience *= 2;
-    }
 }
 
 /// Marks the generation, so that the next open sets it aside even where it opens well.

@@ -19,6 +19,7 @@ mod generation;
 mod hashes;
 mod ledger;
 mod lock;
+mod nudge;
 mod open;
 mod private;
 mod roll;
