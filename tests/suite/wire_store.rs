@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
 use crate::support::proxy::{CANNED, Fault, Proxy, named};
-use crate::support::{TestS3, s3, tally, unique_prefix};
+use crate::support::{TestS3, s3, tally, tls, unique_prefix};
 
 /// A whole run, faults and all, ends this long after its `--max-runtime` at the latest.
 const GRACE: Duration = Duration::from_secs(15);
@@ -291,6 +291,25 @@ fn login_page_that_answers_each_put_with_200_is_no_store() {
     assert_eq!(bench.place.status()["totals"]["uploaded"], 0);
     tally::add("wire", "lasting", 1);
     bench.check("a login page");
+}
+
+#[test]
+fn certificate_of_a_store_that_nobody_vouches_for_is_refused_before_any_credential_is_sent() {
+    let ok = b"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let (url, _) = tls::serve(&["localhost"], ok, |_| {});
+    let endpoint = url.replace("/api/data/log", "");
+    let origin = Origin::start(vec![]);
+    let source = &origin.url;
+    let mut place =
+        Place::new(&format!("[source]\nurl = \"{source}\"\n[load]\nto = \"s3://b/\"\nendpoint = \"{endpoint}\"\n"));
+    place.set("AWS_ACCESS_KEY_ID", "id");
+    place.set("AWS_SECRET_ACCESS_KEY", "secretSECRET");
+    origin.script(vec![Answer::Page(page(&place.key, &[record(1, "2023-03-10T01:00:00.000Z")]))]);
+    let ran = place.etl(&["run", "--drain", "--max-runtime", "2s"]).exits(75);
+    assert!(ran.err.contains("certificate") && ran.err.contains("SSL_CERT_FILE"), "{ran:#?}");
+    let status = place.status();
+    assert_eq!((&status["totals"]["uploaded"], &status["totals"]["pending"]), (&0.into(), &1.into()));
+    tally::add("wire", "lasting", 1);
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod proxy;
 pub mod service;
 pub mod state_dir;
 pub mod tally;
+pub mod tls;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};

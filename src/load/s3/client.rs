@@ -183,8 +183,14 @@ impl Failure {
         let cannot = format!("cannot {} {address}", verb.phrase());
         match self {
             Self::Refused(refusal) => refusal.into_error(verb, address),
-            Self::Silent(why) => Error::new(ErrorKind::Unavailable, format!("{cannot}: no answer: {why}"))
-                .hint("run again later: nothing is lost"),
+            Self::Silent(why) => {
+                let hint = if why.contains("certificate") {
+                    "if the store's certificate is signed by a private authority, name its file in SSL_CERT_FILE"
+                } else {
+                    "run again later: nothing is lost"
+                };
+                Error::new(ErrorKind::Unavailable, format!("{cannot}: no answer: {why}")).hint(hint)
+            }
             Self::Expired => Error::new(ErrorKind::Credentials, format!("{cannot}: the credentials have expired"))
                 .hint("renew them: no fresh ones were found"),
             Self::Local(error) => error,
