@@ -489,6 +489,16 @@ mod tests {
     }
 
     #[test]
+    fn signature_follows_no_redirect_to_another_host() {
+        let (elsewhere, heard) = serve(vec![answer("200 OK", "", "")]);
+        let moved = format!("location: {}/b/p/k\r\n", elsewhere.replace("127.0.0.1", "localhost"));
+        let (store, _requests) = store(vec![answer("307 Temporary Redirect", &moved, "")]);
+        assert_eq!(put(&store).unwrap(), PutAnswer::Created { etag: None }, "which is not believed without a look");
+        let head = heard.join().unwrap().remove(0).to_lowercase();
+        assert!(head.starts_with("put ") && !head.contains("authorization") && !head.contains("secret"), "{head}");
+    }
+
+    #[test]
     fn download_cut_short_is_no_object() {
         let cut = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\nshort".to_owned();
         let (store, requests) = store(vec![cut, answer("200 OK", "", "all of it")]);
