@@ -6,7 +6,7 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{Job, Progress, Setup, UploadedPart};
 use crate::error::{Error, ErrorKind, Result};
@@ -276,20 +276,31 @@ impl Job<'_> {
         if self.store_is_down {
             return Ok(());
         }
-        let setup = self.setup;
-        let answers = side_by_side(round, setup.uploads, |upload| upload.put(setup, create_only));
+        let (setup, down) = (self.setup, AtomicBool::new(false));
+        let answers = side_by_side(round, setup.uploads, |upload| {
+            // A store that does not answer one part keeps all others waiting as long, and the source with them.
+            if down.load(Ordering::Relaxed) {
+                return None;
+            }
+            let answer = upload.put(setup, create_only);
+            if answer.as_ref().is_err_and(concerns_the_store) {
+                down.store(true, Ordering::Relaxed);
+            }
+            Some(answer)
+        });
         let (mut receipts, mut in_the_way) = (Vec::new(), Vec::new());
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
-                Ok(Outcome::Uploaded { etag, sha256, size, .. }) => {
+                None => {}
+                Some(Ok(Outcome::Uploaded { etag, sha256, size, .. })) => {
                     self.archive(upload);
                     let at = self.now();
                     let receipt = Event::Receipted { part: upload.row.part, sha256, bytes: size, etag, at };
                     receipts.push((upload.hour, receipt));
                     self.summary.uploaded(uploaded(upload, size));
                 }
-                Ok(Outcome::Foreign { .. }) => in_the_way.push(upload.clone()),
-                Err(error) => self.store_failed(error)?,
+                Some(Ok(Outcome::Foreign { .. })) => in_the_way.push(upload.clone()),
+                Some(Err(error)) => self.store_failed(error)?,
             }
         }
         self.state.apply(Step::PartsReceipted, receipts)?;
@@ -366,7 +377,7 @@ impl Job<'_> {
 
     /// Keeps a failure of the store. One that every other call would meet as well ends the talk with it for this run.
     pub(super) fn store_failed(&mut self, error: Error) -> Result<()> {
-        self.store_is_down |= error.kind() != ErrorKind::Mismatch;
+        self.store_is_down |= concerns_the_store(&error);
         // A lake on a disk that fails is a store that fails; only a full disk concerns the state directory too.
         if error.kind() == ErrorKind::State && !error.is_disk_full() {
             self.problems.push(error);
@@ -374,6 +385,11 @@ impl Job<'_> {
         }
         self.bear(error)
     }
+}
+
+/// Whether a failure is one that every other call would meet as well.
+fn concerns_the_store(error: &Error) -> bool {
+    error.kind() != ErrorKind::Mismatch
 }
 
 fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {

@@ -282,6 +282,29 @@ fn store_that_hangs_is_given_up_without_a_deadline_too() {
 }
 
 #[test]
+fn store_that_is_down_costs_a_run_a_few_tries_however_many_hours_wait() {
+    let Some(at) = s3() else { return };
+    let mut bench = Bench::new(&at, "");
+    bench.give(1..=3);
+    bench.run("the first parts", LONG).exits(0);
+    // Three days without a store.
+    let hours = 10..82_u64;
+    let log = |hour: u64| record(hour, &format!("2023-04-{:02}T{:02}:00:00.000Z", 1 + hour / 24, hour % 24));
+    let logs: Vec<String> = hours.clone().map(log).collect();
+    bench.origin.script(vec![Answer::Page(page(&bench.place.key, &logs))]);
+    bench.sent.extend(hours);
+    bench.proxy.always("", Fault::Instead(named("503")));
+    bench.run("all is sealed", LONG).exits(75);
+    bench.proxy.calm();
+    bench.proxy.always("", Fault::Instead(named("503")));
+    bench.run("and waits", LONG).exits(75);
+    let tries = bench.proxy.calm().len();
+    assert!((1..=40).contains(&tries), "{tries} requests to a store that is down");
+    tally::add("wire", "lasting", tries as u64);
+    bench.check("three days without a store");
+}
+
+#[test]
 fn login_page_that_answers_each_put_with_200_is_no_store() {
     let Some(at) = s3() else { return };
     let mut bench = Bench::new(&at, "");
