@@ -511,7 +511,7 @@ fn http() -> HttpSettings {
 #[test]
 fn whatever_happens_each_record_is_kept_once() {
     let seed = tally::seed("the model of the whole", 1);
-    let cases = tally::scale(120, 6000);
+    let cases = tally::scale(100, 6000);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let bytes = *blake3::hash(&seed.to_le_bytes()).as_bytes();
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
