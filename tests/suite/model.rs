@@ -34,6 +34,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use crate::support::cli::{gunzip, page, record};
+use crate::support::desk::wait_for_lock;
 use crate::support::origin::{Answer, Origin};
 use crate::support::state_dir::copy_dir;
 use crate::support::tally;
@@ -338,6 +339,7 @@ impl World {
         let mut client = HttpSource::new(http(), stop.clone());
         let url = PageUrl::parse(&self.origin.url).unwrap();
         let source = run.page.as_ref().map(|_| Source::Http { client: &mut client, url });
+        wait_for_lock(&self.state(run.machine));
         let outcome = pipeline::run(&setup, source, run.wish);
         drop(setup);
         let taken = moments.image.lock().unwrap().take();
