@@ -276,31 +276,19 @@ impl Job<'_> {
         if self.store_is_down {
             return Ok(());
         }
-        let (setup, down) = (self.setup, AtomicBool::new(false));
-        let answers = side_by_side(round, setup.uploads, |upload| {
-            // A store that does not answer one part keeps all others waiting as long, and the source with them.
-            if down.load(Ordering::Relaxed) {
-                return None;
-            }
-            let answer = upload.put(setup, create_only);
-            if answer.as_ref().is_err_and(concerns_the_store) {
-                down.store(true, Ordering::Relaxed);
-            }
-            Some(answer)
-        });
+        let (round, answers) = self.put(round, create_only);
         let (mut receipts, mut in_the_way) = (Vec::new(), Vec::new());
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
-                None => {}
-                Some(Ok(Outcome::Uploaded { etag, sha256, size, .. })) => {
+                Ok(Outcome::Uploaded { etag, sha256, size, .. }) => {
                     self.archive(upload);
                     let at = self.now();
                     let receipt = Event::Receipted { part: upload.row.part, sha256, bytes: size, etag, at };
                     receipts.push((upload.hour, receipt));
                     self.summary.uploaded(uploaded(upload, size));
                 }
-                Some(Ok(Outcome::Foreign { .. })) => in_the_way.push(upload.clone()),
-                Some(Err(error)) => self.store_failed(error)?,
+                Ok(Outcome::Foreign { .. }) => in_the_way.push(upload.clone()),
+                Err(error) => self.store_failed(error)?,
             }
         }
         self.state.apply(Step::PartsReceipted, receipts)?;
@@ -310,6 +298,20 @@ impl Job<'_> {
         ));
         self.note_status(false)?;
         in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))
+    }
+
+    /// Puts parts side by side, and gives those that were sent with what became of them. The first failure of the store leaves
+    /// out the rest: each of them would wait as long for its answer, and the source with it.
+    fn put(&self, round: &[Upload], create_only: CreateOnly) -> (Vec<Upload>, Vec<Result<Outcome>>) {
+        let (setup, down) = (self.setup, AtomicBool::new(false));
+        let answers = side_by_side(round, setup.uploads, |upload| {
+            let answer = (!down.load(Ordering::Relaxed)).then(|| upload.put(setup, create_only))?;
+            if answer.as_ref().is_err_and(concerns_the_store) {
+                down.store(true, Ordering::Relaxed);
+            }
+            Some(answer)
+        });
+        round.iter().zip(answers).filter_map(|(upload, answer)| Some((upload.clone(), answer?))).unzip()
     }
 
     /// Keeps the originals where that is wished for. A copy: that it failed is said, and costs nothing else.
