@@ -1,15 +1,21 @@
-//! The whole state machine against a model of it: pages, duplicates, late records and records of the future, a clock that jumps,
-//! hashes that are forgotten, a store that fails before or after it stored, crashes at any moment, replays, a wrong key, tokens that
-//! are no records, a second machine with the same store, and a state directory that is lost, in any order.
+//! The whole state machine against a model of it: pages, duplicates, late records and records of the future, a clock
+//! that jumps, hashes that are forgotten, a store that fails before or after it stored, crashes at any moment,
+//! replays, a wrong key, tokens that are no records, a second machine with the same store, and a state directory that
+//! is lost, in any order.
 //!
-//! The model knows which records were received. It must always hold: each of them is in the store once, or still here; nothing else is
-//! there; an hour's parts are numbered without a hole; and once the store is well and the time has come, all are there.
+//! The model knows which records were received. It must always hold: each of them is in the store once, or still
+//! here; nothing else is there; an hour's parts are numbered without a hole; and once the store is well and the time
+//! has come, all are there.
 //!
-//! A crash is what SIGKILL leaves: an image of the state directory and of the store at that moment, from which the next run goes on.
-//! Planted bugs that turn this red: prune before receipt; 412 taken for success without comparing; dedup that forgets sealed hours.
+//! A crash is what SIGKILL leaves: an image of the state directory and of the store at that moment, from which the
+//! next run goes on. Planted bugs that turn this red: prune before receipt; 412 taken for success without comparing;
+//! dedup that forgets sealed hours.
+
+#[path = "model/seams.rs"]
+mod seams;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,12 +23,10 @@ use etl::compact::{Compactor, Dictionaries};
 use etl::config::Secret;
 use etl::decode::Decoder;
 use etl::decrypt::KeyRing;
-use etl::error::{Error, ErrorKind, Result};
+use etl::error::{Error, ErrorKind};
 use etl::extract::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
-use etl::hour::Clock;
 use etl::key::Layout;
 use etl::lifecycle::ClosingRules;
-use etl::load::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use etl::pipeline::{self, Outcome, Progress, Setup, Source, Wish};
 use etl::report::status::{self, Status};
 use etl::seal::{CutRules, PART_BYTES};
@@ -33,6 +37,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
+use self::seams::{Image, ModelClock, ModelStore, Moments, Mood, Objects, in_memory};
 use crate::support::cli::{gunzip, page, record};
 use crate::support::desk::wait_for_lock;
 use crate::support::origin::{Answer, Origin};
@@ -82,16 +87,6 @@ impl Run {
 /// The first number that is no record.
 const ODD: u64 = 48;
 
-/// How the store does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Well,
-    /// From this call on it fails: each PUT after it stored, where that is said.
-    FailsFrom(usize, bool),
-    /// Only this call fails.
-    FailsAt(usize, bool),
-}
-
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let mood = prop_oneof![
         3 => Just(Mood::Well),
@@ -127,152 +122,6 @@ fn log(id: u64) -> String {
     record(id, &format!("{}.{:03}Z", &Timestamp::from_second(at).unwrap().to_string()[..19], id))
 }
 
-type Objects = BTreeMap<String, (Vec<u8>, PartMeta)>;
-
-/// What is left when the process dies.
-struct Image {
-    state: tempfile::TempDir,
-    objects: Objects,
-    /// The page was said to be received by then.
-    received: bool,
-}
-
-/// Counts the moments of a run, and takes an image at one of them.
-struct Moments {
-    state: PathBuf,
-    objects: Arc<Mutex<Objects>>,
-    left: Mutex<Option<usize>>,
-    received: Mutex<bool>,
-    image: Mutex<Option<Image>>,
-}
-
-impl Moments {
-    fn pass(&self) {
-        let mut left = self.left.lock().unwrap();
-        match *left {
-            Some(0) => {
-                let state = in_memory();
-                if self.state.exists() {
-                    copy_dir(&self.state, state.path());
-                }
-                let objects = self.objects.lock().unwrap().clone();
-                let received = *self.received.lock().unwrap();
-                *self.image.lock().unwrap() = Some(Image { state, objects, received });
-                *left = None;
-            }
-            Some(n) => *left = Some(n - 1),
-            None => {}
-        }
-    }
-
-    fn heard(&self, progress: Progress) {
-        if matches!(progress, Progress::Fetched(_)) {
-            *self.received.lock().unwrap() = true;
-        }
-        self.pass();
-    }
-}
-
-fn in_memory() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
-}
-
-struct ModelClock(Mutex<Timestamp>, Arc<Moments>);
-
-impl Clock for ModelClock {
-    fn now(&self) -> Timestamp {
-        self.1.pass();
-        *self.0.lock().unwrap()
-    }
-}
-
-/// A store in memory that honours create-only, and fails when told to.
-struct ModelStore {
-    objects: Arc<Mutex<Objects>>,
-    mood: Mood,
-    calls: Mutex<usize>,
-    moments: Arc<Moments>,
-}
-
-impl ModelStore {
-    /// Whether this call fails, and whether it does its work before.
-    fn call(&self) -> Option<bool> {
-        self.moments.pass();
-        let mut calls = self.calls.lock().unwrap();
-        let call = *calls;
-        *calls += 1;
-        match self.mood {
-            Mood::FailsFrom(from, stored) if call >= from => Some(stored),
-            Mood::FailsAt(at, stored) if call == at => Some(stored),
-            _ => None,
-        }
-    }
-}
-
-/// A kind that is not tried again, so that no test waits.
-fn refused() -> Error {
-    Error::new(ErrorKind::Credentials, "the store fails").hint("wait")
-}
-
-impl ObjectStore for ModelStore {
-    fn place(&self) -> &str {
-        "model:"
-    }
-
-    fn put_new(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
-        let fails = self.call();
-        if fails == Some(false) {
-            return Err(refused());
-        }
-        let answer = {
-            let mut objects = self.objects.lock().unwrap();
-            if objects.contains_key(key) {
-                PutAnswer::Exists
-            } else {
-                objects.insert(key.to_owned(), (std::fs::read(body).unwrap(), meta.clone()));
-                PutAnswer::Created { etag: Some("etag".to_owned()) }
-            }
-        };
-        self.moments.pass();
-        if fails.is_some() { Err(refused()) } else { Ok(answer) }
-    }
-
-    fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        if self.call().is_some() {
-            return Err(refused());
-        }
-        let objects = self.objects.lock().unwrap();
-        let info = |(bytes, meta): &(Vec<u8>, PartMeta)| ObjectInfo {
-            size: bytes.len() as u64,
-            etag: Some("etag".to_owned()),
-            meta: Some(meta.clone()),
-        };
-        Ok(objects.get(key).map(info))
-    }
-
-    fn get(&self, key: &str) -> Result<Vec<u8>> {
-        if self.call().is_some() {
-            return Err(refused());
-        }
-        let gone = || Error::new(ErrorKind::Mismatch, format!("{key} is not there"));
-        self.objects.lock().unwrap().get(key).map(|(bytes, _)| bytes.clone()).ok_or_else(gone)
-    }
-
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        if self.call().is_some() {
-            return Err(refused());
-        }
-        let listed: Vec<(String, u64)> =
-            self.objects.lock().unwrap().iter().map(|(key, (bytes, _))| (key.clone(), bytes.len() as u64)).collect();
-        listed.iter().filter(|(key, _)| key.starts_with(prefix)).try_for_each(|(key, size)| each(key, *size))
-    }
-
-    fn create_only_is_certain(&self) -> bool {
-        false
-    }
-}
-
 /// Two machines with one store, and what the model knows of them.
 struct World {
     dir: tempfile::TempDir,
@@ -306,7 +155,7 @@ impl World {
         self.dir.path().join(format!("state-{machine}"))
     }
 
-    fn happens(&mut self, what: &Happening) -> std::result::Result<(), TestCaseError> {
+    fn happens(&mut self, what: &Happening) -> Result<(), TestCaseError> {
         match what {
             Happening::Time(minutes) => self.now += minutes * 60,
             Happening::Loss { machine, rebuilt } => {
@@ -324,7 +173,7 @@ impl World {
         self.check()
     }
 
-    fn run(&mut self, run: &Run) -> std::result::Result<Outcome, TestCaseError> {
+    fn run(&mut self, run: &Run) -> Result<Outcome, TestCaseError> {
         self.apart |= run.machine > 0;
         let sent = run.page.clone().unwrap_or_default();
         let logs: Vec<String> = sent.iter().map(|id| log(*id)).collect();
@@ -414,7 +263,7 @@ impl World {
     }
 
     /// How often each record is in the store. An hour's parts have no hole.
-    fn stored(&self) -> std::result::Result<BTreeMap<u64, u32>, TestCaseError> {
+    fn stored(&self) -> Result<BTreeMap<u64, u32>, TestCaseError> {
         let (mut seen, mut parts) = (BTreeMap::new(), BTreeMap::<String, Vec<usize>>::new());
         for (key, (bytes, meta)) in &*self.objects.lock().unwrap() {
             let lines = gunzip(bytes);
@@ -441,7 +290,7 @@ impl World {
         self.must[0].union(&self.must[1]).copied().collect()
     }
 
-    fn check(&self) -> std::result::Result<(), TestCaseError> {
+    fn check(&self) -> Result<(), TestCaseError> {
         let (stored, received) = (self.stored()?, self.received());
         prop_assert!(stored.values().all(|n| *n == 1), "twice: {stored:?}");
         let known: BTreeSet<u64> = received.union(&self.may).copied().collect();
@@ -455,7 +304,7 @@ impl World {
     }
 
     /// The store is well, the key is right and the time has come: everything is there.
-    fn ends(&mut self) -> std::result::Result<(), TestCaseError> {
+    fn ends(&mut self) -> Result<(), TestCaseError> {
         self.now = END;
         for _ in 0..3 {
             for machine in [0, 1] {
@@ -477,18 +326,13 @@ impl World {
         self.check()
     }
 
-    fn run_if_used(
-        &mut self,
-        machine: usize,
-        page: Vec<u64>,
-        drain: bool,
-    ) -> std::result::Result<Option<Outcome>, TestCaseError> {
+    fn run_if_used(&mut self, machine: usize, page: Vec<u64>, drain: bool) -> Result<Option<Outcome>, TestCaseError> {
         let used = self.state(machine).exists();
         used.then(|| self.run(&Run::quiet(machine, Some(page), drain, false))).transpose()
     }
 
     /// Nothing waits on a machine, and its quarantine has what is no record, and no record.
-    fn check_end(&self, machine: usize) -> std::result::Result<(), TestCaseError> {
+    fn check_end(&self, machine: usize) -> Result<(), TestCaseError> {
         let Some(status) = self.status(machine).filter(|_| self.state(machine).exists()) else { return Ok(()) };
         prop_assert_eq!((status.totals.pending, status.journal.pages), (0, 0));
         let odd = |ids: &BTreeSet<u64>| ids.iter().filter(|id| **id >= ODD).count() as u64;

@@ -1,5 +1,5 @@
-//! Faults on the wire to the source: whatever comes, the run ends in time and in bounded memory with the right exit code, keeps what
-//! is good, and the next run goes on.
+//! Faults on the wire to the source: whatever comes, the run ends in time and in bounded memory with the right exit
+//! code, keeps what is good, and the next run goes on.
 //!
 //! Planted bug that turns one red: redirects followed to any host (`redirect…`).
 

@@ -1,8 +1,9 @@
-//! Faults on the wire to the store: whatever happens to a request or its answer, the exit code is right, the next run goes on,
-//! each object is created once, and nothing is lost or there twice.
+//! Faults on the wire to the store: whatever happens to a request or its answer, the exit code is right, the next run
+//! goes on, each object is created once, and nothing is lost or there twice.
 //!
-//! Each fault once at each kind of request, each lasting for a whole run, and then at random. Planted bugs that turn these red:
-//! a 2xx without an entity tag taken for success (`login_page…`), a failed PUT taken for "not stored" (`each_fault…`).
+//! Each fault once at each kind of request, each lasting for a whole run, and then at random. Planted bugs that turn
+//! these red: a 2xx without an entity tag taken for success (`login_page…`), a failed PUT taken for "not stored"
+//! (`each_fault…`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

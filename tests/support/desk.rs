@@ -25,8 +25,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::cli::{gunzip, page};
 use super::origin::{Answer, Origin};
 
-/// Waits until nothing holds the lock of the state directory. A process that another test of this one is just starting has all its
-/// open files for a moment, the lock of the last run too.
+/// Waits until nothing holds the lock of the state directory. A process that another test of this one is just
+/// starting has all its open files for a moment, the lock of the last run too.
 pub fn wait_for_lock(state: &Path) {
     while Lock::is_held(state) {
         std::thread::sleep(Duration::from_millis(1));
