@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 
 use self::client::{Client, Failure};
 use self::refusal::{Refusal, Verb};
-use super::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
+use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stop::Stop;
 
@@ -33,8 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SLOWEST: u64 = 64 * 1024;
 /// How long a download may take in all; it is given up after [`PATIENCE`] without a byte.
 const DOWNLOAD: Duration = Duration::from_secs(3600);
-/// Nothing larger than this many bytes can be a part.
-const LARGEST: usize = 256 << 20;
 
 /// Where the objects go.
 #[derive(Debug, Clone)]
@@ -286,7 +284,7 @@ async fn waited<F: Future>(answer: F) -> Result<F::Output, S3Error> {
 async fn download(stream: &mut ResponseDataStream) -> Result<Option<Vec<u8>>, S3Error> {
     let mut bytes = Vec::new();
     while waited(stream.read_buf(&mut bytes)).await?? > 0 {
-        if bytes.len() > LARGEST {
+        if bytes.len() as u64 > LARGEST {
             return Ok(None);
         }
     }
