@@ -36,6 +36,15 @@ impl Signal {
     }
 }
 
+/// How long work that had better end is still waited for after a stop.
+#[derive(Debug, Clone, Copy)]
+pub struct Grace {
+    /// After SIGINT or SIGTERM.
+    pub after_a_signal: Duration,
+    /// After the deadline, which people set to have something end.
+    pub after_the_deadline: Duration,
+}
+
 /// A handle on the one flag; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
@@ -131,11 +140,12 @@ impl Stop {
         first(work, self.stopped()).await
     }
 
-    /// Runs `work` to its end, or drops it when it is not done `grace` after a stop, and returns `None`.
-    pub async fn or_stopped_for<T>(&self, grace: Duration, work: impl Future<Output = T>) -> Option<T> {
+    /// Runs `work` to its end, or drops it when it is not done soon after a stop, and returns `None`.
+    pub async fn or_stopped_soon<T>(&self, grace: Grace, work: impl Future<Output = T>) -> Option<T> {
         let given_up = async {
             self.stopped().await;
-            tokio::time::sleep(grace).await;
+            let signalled = self.signal().is_some();
+            tokio::time::sleep(if signalled { grace.after_a_signal } else { grace.after_the_deadline }).await;
         };
         first(work, given_up).await
     }
@@ -278,14 +288,21 @@ mod tests {
 
     #[test]
     fn work_with_a_grace_may_end_in_it_and_not_after() {
-        let stop = Stop::with_deadline(Some(Instant::now()));
-        let soon = async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            7
-        };
-        assert_eq!(runtime().block_on(stop.or_stopped_for(Duration::from_secs(20), soon)), Some(7));
-        let never = std::future::pending::<()>();
-        assert_eq!(runtime().block_on(stop.or_stopped_for(Duration::from_millis(20), never)), None);
+        let (short, long) = (Duration::from_millis(20), Duration::from_secs(20));
+        let signalled = Stop::new();
+        signalled.request(Signal::Terminate);
+        for (stop, after_a_signal, after_the_deadline) in
+            [(Stop::with_deadline(Some(Instant::now())), short, long), (signalled, long, short)]
+        {
+            let work = |wait| async move {
+                tokio::time::sleep(wait).await;
+                7
+            };
+            let patient = Grace { after_a_signal, after_the_deadline };
+            assert_eq!(runtime().block_on(stop.or_stopped_soon(patient, work(short * 2))), Some(7));
+            let impatient = Grace { after_a_signal: after_the_deadline, after_the_deadline: after_a_signal };
+            assert_eq!(runtime().block_on(stop.or_stopped_soon(impatient, work(long))), None);
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub mod file;
 pub mod protocol;
 pub mod s3;
 
+/// Nothing larger than these bytes can be a part.
+const LARGEST: u64 = 256 << 20;
+
 /// What identifies a part's object; sent as user metadata and read back by HEAD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartMeta {

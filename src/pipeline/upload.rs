@@ -6,7 +6,7 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{Job, Progress, Setup, UploadedPart};
 use crate::error::{Error, ErrorKind, Result};
@@ -276,8 +276,7 @@ impl Job<'_> {
         if self.store_is_down {
             return Ok(());
         }
-        let setup = self.setup;
-        let answers = side_by_side(round, setup.uploads, |upload| upload.put(setup, create_only));
+        let (round, answers) = self.put(round, create_only);
         let (mut receipts, mut in_the_way) = (Vec::new(), Vec::new());
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
@@ -299,6 +298,20 @@ impl Job<'_> {
         ));
         self.note_status(false)?;
         in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))
+    }
+
+    /// Puts parts side by side, and gives those that were sent with what became of them. The first failure of the store leaves
+    /// out the rest: each of them would wait as long for its answer, and the source with it.
+    fn put(&self, round: &[Upload], create_only: CreateOnly) -> (Vec<Upload>, Vec<Result<Outcome>>) {
+        let (setup, down) = (self.setup, AtomicBool::new(false));
+        let answers = side_by_side(round, setup.uploads, |upload| {
+            let answer = (!down.load(Ordering::Relaxed)).then(|| upload.put(setup, create_only))?;
+            if answer.as_ref().is_err_and(concerns_the_store) {
+                down.store(true, Ordering::Relaxed);
+            }
+            Some(answer)
+        });
+        round.iter().zip(answers).filter_map(|(upload, answer)| Some((upload.clone(), answer?))).unzip()
     }
 
     /// Keeps the originals where that is wished for. A copy: that it failed is said, and costs nothing else.
@@ -366,7 +379,7 @@ impl Job<'_> {
 
     /// Keeps a failure of the store. One that every other call would meet as well ends the talk with it for this run.
     pub(super) fn store_failed(&mut self, error: Error) -> Result<()> {
-        self.store_is_down |= error.kind() != ErrorKind::Mismatch;
+        self.store_is_down |= concerns_the_store(&error);
         // A lake on a disk that fails is a store that fails; only a full disk concerns the state directory too.
         if error.kind() == ErrorKind::State && !error.is_disk_full() {
             self.problems.push(error);
@@ -374,6 +387,11 @@ impl Job<'_> {
         }
         self.bear(error)
     }
+}
+
+/// Whether a failure is one that every other call would meet as well.
+fn concerns_the_store(error: &Error) -> bool {
+    error.kind() != ErrorKind::Mismatch
 }
 
 fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {

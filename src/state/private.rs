@@ -1,8 +1,8 @@
 //! Who can reach a state directory: only its owner may write there, and nothing in it leads elsewhere.
 //!
-//! Looked at whenever it is opened for a run, before anything in it is read. The directory itself may be a symbolic link (the owner's
-//! way to put it on another disk); a link inside could make a run read, replace or delete what is not its own. Between this
-//! look and the use, [`super::durable`] opens without following links. Keeps nothing.
+//! Looked at whenever it is opened for a run, before anything in it is read. The directory itself may be a symbolic
+//! link (the owner's way to put it on another disk); a link inside could make a run read, replace or delete what is
+//! not its own. Between this look and the use, [`super::durable`] opens without following links. Keeps nothing.
 
 use std::fs::{self, DirEntry, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -1,7 +1,7 @@
 //! What is fuzzed: one function a target, each of which takes any bytes at all and panics where a promise is broken.
 //!
-//! Shared by the cargo-fuzz project in this folder and by `tests/suite/fuzz.rs`, which replays the corpus on stable. By hand, for as
-//! long as there is time:
+//! Shared by the cargo-fuzz project in this folder and by `tests/suite/fuzz.rs`, which replays the corpus on stable.
+//! By hand, for as long as there is time:
 //! ```sh
 //! cargo +nightly fuzz run --fuzz-dir tests/fuzz record
 //! ```

@@ -1,9 +1,9 @@
-//! Faults on the wire to the source: whatever comes, the run ends in time and in bounded memory with the right exit code, keeps what
-//! is good, and the next run goes on.
+//! Faults on the wire to the source: whatever comes, the run ends in time and in bounded memory with the right exit
+//! code, keeps what is good, and the next run goes on.
 //!
 //! Planted bug that turns one red: redirects followed to any host (`redirect…`).
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,7 @@ use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
 use crate::support::service::Service;
 use crate::support::tally;
+use crate::support::tls::{pem, serve as tls};
 
 const AT: &str = "2023-03-10T01:00:00.000Z";
 const MIB: u64 = 1 << 20;
@@ -380,42 +381,6 @@ fn links_to_pages_without_end_stop_at_the_deadline_and_what_came_is_kept() {
     let pages = ran.json()["pages"].as_u64().unwrap();
     assert!(pages > 1, "{ran:#?}");
     check(&place, "endless links", pages);
-}
-
-/// The address of a server that speaks TLS for these names, and its certificate.
-fn tls(names: &[&str], answer: Vec<u8>, change: impl FnOnce(&mut rcgen::CertificateParams)) -> (String, Vec<u8>) {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let mut params = rcgen::CertificateParams::new(names).unwrap();
-    change(&mut params);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let config = builder.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://localhost:{}/api/data/log", listener.local_addr().unwrap().port());
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = rustls::StreamOwned::new(connection, stream);
-            // A client that does not like the certificate hangs up.
-            if stream.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {
-                drop(stream.write_all(&answer));
-                stream.conn.send_close_notify();
-                drop(stream.flush());
-            }
-        }
-    });
-    (url, certificate.der().to_vec())
-}
-
-fn pem(certificate: &[u8]) -> String {
-    use base64::Engine;
-    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Faults on the wire to the store: whatever happens to a request or its answer, the exit code is right, the next run goes on,
-//! each object is created once, and nothing is lost or there twice.
+//! Faults on the wire to the store: whatever happens to a request or its answer, the exit code is right, the next run
+//! goes on, each object is created once, and nothing is lost or there twice.
 //!
-//! Each fault once at each kind of request, each lasting for a whole run, and then at random. Planted bugs that turn these red:
-//! a 2xx without an entity tag taken for success (`login_page…`), a failed PUT taken for "not stored" (`each_fault…`).
+//! Each fault once at each kind of request, each lasting for a whole run, and then at random. Planted bugs that turn
+//! these red: a 2xx without an entity tag taken for success (`login_page…`), a failed PUT taken for "not stored"
+//! (`each_fault…`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
 use crate::support::proxy::{CANNED, Fault, Proxy, named};
-use crate::support::{TestS3, s3, tally, unique_prefix};
+use crate::support::{TestS3, s3, tally, tls, unique_prefix};
 
 /// A whole run, faults and all, ends this long after its `--max-runtime` at the latest.
 const GRACE: Duration = Duration::from_secs(15);
@@ -282,6 +283,29 @@ fn store_that_hangs_is_given_up_without_a_deadline_too() {
 }
 
 #[test]
+fn store_that_is_down_costs_a_run_a_few_tries_however_many_hours_wait() {
+    let Some(at) = s3() else { return };
+    let mut bench = Bench::new(&at, "");
+    bench.give(1..=3);
+    bench.run("the first parts", LONG).exits(0);
+    // Three days without a store.
+    let hours = 10..82_u64;
+    let log = |hour: u64| record(hour, &format!("2023-04-{:02}T{:02}:00:00.000Z", 1 + hour / 24, hour % 24));
+    let logs: Vec<String> = hours.clone().map(log).collect();
+    bench.origin.script(vec![Answer::Page(page(&bench.place.key, &logs))]);
+    bench.sent.extend(hours);
+    bench.proxy.always("", Fault::Instead(named("503")));
+    bench.run("all is sealed", LONG).exits(75);
+    bench.proxy.calm();
+    bench.proxy.always("", Fault::Instead(named("503")));
+    bench.run("and waits", LONG).exits(75);
+    let tries = bench.proxy.calm().len();
+    assert!((1..=40).contains(&tries), "{tries} requests to a store that is down");
+    tally::add("wire", "lasting", tries as u64);
+    bench.check("three days without a store");
+}
+
+#[test]
 fn login_page_that_answers_each_put_with_200_is_no_store() {
     let Some(at) = s3() else { return };
     let mut bench = Bench::new(&at, "");
@@ -291,6 +315,25 @@ fn login_page_that_answers_each_put_with_200_is_no_store() {
     assert_eq!(bench.place.status()["totals"]["uploaded"], 0);
     tally::add("wire", "lasting", 1);
     bench.check("a login page");
+}
+
+#[test]
+fn certificate_of_a_store_that_nobody_vouches_for_is_refused_before_any_credential_is_sent() {
+    let ok = b"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let (url, _) = tls::serve(&["localhost"], ok, |_| {});
+    let endpoint = url.replace("/api/data/log", "");
+    let origin = Origin::start(vec![]);
+    let source = &origin.url;
+    let mut place =
+        Place::new(&format!("[source]\nurl = \"{source}\"\n[load]\nto = \"s3://b/\"\nendpoint = \"{endpoint}\"\n"));
+    place.set("AWS_ACCESS_KEY_ID", "id");
+    place.set("AWS_SECRET_ACCESS_KEY", "secretSECRET");
+    origin.script(vec![Answer::Page(page(&place.key, &[record(1, "2023-03-10T01:00:00.000Z")]))]);
+    let ran = place.etl(&["run", "--drain", "--max-runtime", "2s"]).exits(75);
+    assert!(ran.err.contains("certificate") && ran.err.contains("SSL_CERT_FILE"), "{ran:#?}");
+    let status = place.status();
+    assert_eq!((&status["totals"]["uploaded"], &status["totals"]["pending"]), (&0.into(), &1.into()));
+    tally::add("wire", "lasting", 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The pipeline in this process, under a clock that a test sets.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -16,13 +17,21 @@ use etl::load::file::FileStore;
 use etl::pipeline::{self, Outcome, Setup, Source, Wish};
 use etl::report::status::{self, Status};
 use etl::seal::{CutRules, PART_BYTES};
-use etl::state::Settings;
+use etl::state::{Lock, Settings};
 use etl::stop::Stop;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::cli::{gunzip, page};
 use super::origin::{Answer, Origin};
+
+/// Waits until nothing holds the lock of the state directory. A process that another test of this one is just
+/// starting has all its open files for a moment, the lock of the last run too.
+pub fn wait_for_lock(state: &Path) {
+    while Lock::is_held(state) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// A clock that stands still until it is set.
 struct SetClock(Mutex<Timestamp>);
@@ -68,6 +77,7 @@ impl Desk {
         };
         let mut client = HttpSource::new(settings, stop.clone());
         let source = Source::Http { client: &mut client, url: PageUrl::parse(&self.origin.url).unwrap() };
+        wait_for_lock(&self.dir.path().join("state"));
         pipeline::run(&self.setup(&stop), Some(source), Wish::default())
     }
 

@@ -11,6 +11,7 @@ pub mod service;
 pub mod shim;
 pub mod state_dir;
 pub mod tally;
+pub mod tls;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};

@@ -16,10 +16,10 @@ use super::refusal::{Refusal, Verb};
 use super::{S3Credentials, S3Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::backoff;
-use crate::stop::Stop;
+use crate::stop::{Grace, Stop};
 
 /// How long after a stop an answer is still waited for: a PUT that is about to end had better end.
-const LAST_WORD: Duration = Duration::from_secs(3);
+const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(20), after_the_deadline: Duration::from_secs(3) };
 
 /// Where credentials are looked up; another in tests.
 pub(super) type Lookup = fn(&S3Credentials) -> Result<Credentials>;
@@ -142,7 +142,7 @@ impl Session {
         let mut bucket = self.bucket.clone();
         bucket.set_request_timeout(Some(patience));
         // Made within the runtime, whose timer it needs.
-        let work = async { self.stop.or_stopped_for(LAST_WORD, request(&bucket)).await };
+        let work = async { self.stop.or_stopped_soon(LAST_WORD, request(&bucket)).await };
         match self.runtime.block_on(work) {
             Some(answer) => answer.map_err(Failure::of),
             None => Err(Failure::Silent("the run was to stop before one came".to_owned())),
@@ -183,8 +183,14 @@ impl Failure {
         let cannot = format!("cannot {} {address}", verb.phrase());
         match self {
             Self::Refused(refusal) => refusal.into_error(verb, address),
-            Self::Silent(why) => Error::new(ErrorKind::Unavailable, format!("{cannot}: no answer: {why}"))
-                .hint("run again later: nothing is lost"),
+            Self::Silent(why) => {
+                let hint = if why.contains("certificate") {
+                    "if the store's certificate is signed by a private authority, name its file in SSL_CERT_FILE"
+                } else {
+                    "run again later: nothing is lost"
+                };
+                Error::new(ErrorKind::Unavailable, format!("{cannot}: no answer: {why}")).hint(hint)
+            }
             Self::Expired => Error::new(ErrorKind::Credentials, format!("{cannot}: the credentials have expired"))
                 .hint("renew them: no fresh ones were found"),
             Self::Local(error) => error,
