@@ -98,6 +98,7 @@ Examples:
   etl simulate                               serve on a free port of 127.0.0.1, which it prints
   etl simulate --port 8080 --seed 7          the same records in every start
   etl simulate --late 5 --duplicates 10 --garbage 1 --errors 20
+  etl simulate --holes 1 --delayed 2 --restart-at 3000
   etl simulate --live --interval 1.8s        records of the present, 2 000 an hour
   etl simulate --stall 2 --stall-for 40s --cut 2
   etl simulate --out pages --pages 20 --truth truth.ndjson";
@@ -282,6 +283,15 @@ pub struct SimulateArgs {
     /// Records that come late, by up to hours
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub late: f64,
+    /// Records that never come, in runs of ten: gaps
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    pub holes: f64,
+    /// Records that come 500 records after their turn: gaps that are filled
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    pub delayed: f64,
+    /// Start record_id again at 1 after so many records
+    #[arg(long, value_name = "N")]
+    pub restart_at: Option<u64>,
     /// Records that come twice in a page
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub duplicates: f64,
