@@ -3,12 +3,15 @@
 //! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
+mod status;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+pub use self::status::{LimitArgs, StatusArgs};
 use crate::config::{Overrides, parse_duration};
 use crate::hour::Hour;
 
@@ -70,13 +73,6 @@ Examples:
   etl replay                                 finish what was interrupted; fetch nothing
   etl replay --quarantine                    try quarantined tokens again, say after adding a key
   etl replay --json                          what was found and done as one JSON object";
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  etl status                                 a table for people; works while a run goes on
-  etl status --json                          the same for programs
-  etl status --hour 2023-03-10T01            one hour
-  etl status --check                         for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -164,7 +160,7 @@ pub enum Command {
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
     /// Show pending hours and parts, journal, quarantine, gaps and the last run
-    #[command(after_help = STATUS_EXAMPLES)]
+    #[command(after_help = status::EXAMPLES)]
     Status(StatusArgs),
     /// Compare the ledger with the store
     #[command(after_help = VERIFY_EXAMPLES)]
@@ -209,20 +205,6 @@ pub struct ReplayArgs {
     /// Print what was found and done as one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// `etl status`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct StatusArgs {
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Only this hour, as in 2023-03-10T01
-    #[arg(long, value_name = "HOUR", value_parser = hour)]
-    pub hour: Option<Hour>,
-    /// Answer for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look
-    #[arg(long)]
-    pub check: bool,
 }
 
 /// `etl verify`.
@@ -469,6 +451,12 @@ mod tests {
             "etl run --json=yes",
             "etl run --every 5m --dry-run",
             "etl run -q -v",
+            "etl status --json --check",
+            "etl status --days 0",
+            "etl status --days 32",
+            "etl status --warn-age 2h",
+            "etl status --check --hour 2023-03-10T01",
+            "etl status --watch 0s",
             "etl restore --hour 2023-03-10T01 --since 2023-03-10T00",
             "etl simulate --window 0",
         ] {

@@ -32,6 +32,14 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
+/// A styled text as stdout wants it: with its styles on a terminal, or where `CLICOLOR_FORCE` says so; `NO_COLOR` is heeded.
+fn styled(text: &str) -> String {
+    match anstream::AutoStream::choice(&std::io::stdout()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
+        _ => text.to_owned(),
+    }
+}
+
 /// Prints one JSON object on a line of its own.
 fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string(value)

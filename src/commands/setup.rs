@@ -119,11 +119,7 @@ pub fn setup<'a>(
             max_future: signed(hours.max_future),
             sequence: config.source.sequence.clone(),
         },
-        closing: ClosingRules {
-            zone: hours.timezone.clone(),
-            grace: signed(hours.grace),
-            late_hold: signed(hours.late_hold),
-        },
+        closing: closing(config),
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
         dedup_window: signed(hours.dedup_window),
         layout: place.layout,
@@ -135,6 +131,12 @@ pub fn setup<'a>(
         stop,
         progress,
     })
+}
+
+/// When hours close.
+pub fn closing(config: &Config) -> ClosingRules {
+    let hours = &config.hours;
+    ClosingRules { zone: hours.timezone.clone(), grace: signed(hours.grace), late_hold: signed(hours.late_hold) }
 }
 
 fn signed(duration: Duration) -> SignedDuration {

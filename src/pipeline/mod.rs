@@ -326,6 +326,8 @@ impl<'a> Job<'a> {
             if let Some(archive) = &self.setup.archive {
                 self.problems.extend(archive.prune(SystemTime::now()).err());
             }
+            // The hours that leave the ledger's head are noted while they are in it.
+            self.note_status(true)?;
             let wal = &self.state.wal;
             self.state.ledger.archive(|hour| wal.has_pending(hour))?;
         }

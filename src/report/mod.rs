@@ -2,6 +2,12 @@
 //!
 //! Reports read; nothing here changes the state, but for `status.json`, which a run replaces as it goes.
 
+pub mod check;
+pub mod days;
+pub mod heat;
+pub mod html;
+pub mod publish;
+pub mod screen;
 pub mod status;
 pub mod table;
 pub mod text;

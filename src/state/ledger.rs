@@ -341,6 +341,15 @@ impl Ledger {
         head.try_for_each(each)
     }
 
+    /// The rows in the files of the newest days, of as many as there are up to `days`. A damaged file is left out: this is
+    /// for views.
+    #[must_use]
+    pub fn newest_archived(&self, days: usize) -> Vec<HourRow> {
+        let names = durable::names(&self.dir).unwrap_or_default();
+        let dates = names.iter().filter_map(|name| name.parse::<Date>().ok()).rev().take(days);
+        dates.filter_map(|date| self.read_day(date).ok()).flat_map(BTreeMap::into_values).collect()
+    }
+
     /// Counts records and parts anew, from all rows: where rows were lost and taken over again.
     ///
     /// # Errors
