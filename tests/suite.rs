@@ -23,6 +23,8 @@ mod gaps;
 mod many;
 #[path = "suite/nth_call.rs"]
 mod nth_call;
+#[path = "suite/page.rs"]
+mod page;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/s3_store.rs"]

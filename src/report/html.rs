@@ -34,10 +34,10 @@ const COLOURS: [(&str, &str, &str); 19] = [
     ("bad-back", "#fde3e1", "#431917"),
     ("info", "#0b4f9e", "#8cc0ff"),
     ("info-back", "#dfecfc", "#14304f"),
-    ("s1", "#7091c4", "#486a9f"),
-    ("s2", "#4671b3", "#6690cb"),
-    ("s3", "#255094", "#94b9e8"),
-    ("s4", "#0d2c5e", "#d3e5ff"),
+    ("s1", "#7091c4", "#4468a4"),
+    ("s2", "#4671b3", "#5d86c6"),
+    ("s3", "#255094", "#82a9e2"),
+    ("s4", "#0d2c5e", "#b5d1ff"),
     ("wait", "#b86a00", "#f0a93a"),
     ("late", "#a3208f", "#e02fc4"),
 ];
@@ -80,7 +80,7 @@ fn head() -> String {
 fn title(status: &Status, now: Timestamp) -> String {
     let (class, text) = verdict(status, now);
     format!(
-        "<header><h1>etl</h1><span class=\"badge {class}\">{}</span><span class=\"quiet\">as of {}</span></header>\n",
+        "<header><h1>etl status</h1><span class=\"badge {class}\">{}</span><span class=\"quiet\">as of {}</span></header>\n",
         escaped(&text),
         time(now)
     )
@@ -173,8 +173,8 @@ fn heat_map(heat: &Heat) -> String {
 }
 
 fn heat_row(day: &HeatDay) -> String {
-    let (year, rest) = (day.day.strftime("%Y-"), day.day.strftime("%m-%d"));
-    let mut text = format!("<tr><th class=\"day\" scope=\"row\"><b class=\"quiet\">{year}</b>{rest}</th>");
+    let (weekday, date) = (day.day.strftime("%a "), day.day.strftime("%m-%d"));
+    let mut text = format!("<tr><th class=\"day\" scope=\"row\"><b>{weekday}</b>{date}</th>");
     for (hour, cell) in day.cells.iter().enumerate() {
         let label = format!("{}T{hour:02}: {}", day.day, said(*cell));
         let _ = write!(text, "<td class=\"{}\" title=\"{label}\" aria-label=\"{label}\"></td>", class(*cell));
@@ -263,7 +263,7 @@ fn hour_row(hour: &HourStatus, now: Timestamp) -> String {
         text,
         "<td class=\"n\" data-label=\"parts\">{}</td><td class=\"n\" data-label=\"size\">{shown}</td><td class=\"quiet\">{}</td></tr>",
         hour.parts.len(),
-        age(hour, now)
+        if hour.state == HourState::Uploaded { format!("{} ago", age(hour, now)) } else { age(hour, now) }
     );
     text
 }
