@@ -35,6 +35,8 @@ mod secrets;
 mod signals;
 #[path = "suite/source.rs"]
 mod source;
+#[path = "suite/status.rs"]
+mod status;
 #[path = "suite/steps.rs"]
 mod steps;
 mod support;
