@@ -11,9 +11,9 @@ use crate::cli::{LimitArgs, StatusArgs};
 use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::report::check::{self, Answer, Level, Limits, Thresholds};
 use crate::report::days::KEPT;
 use crate::report::heat::Heat;
+use crate::report::monitor::{self, Answer, Level, Limits, Thresholds};
 use crate::report::screen::{self, Screen};
 use crate::report::status::{self, Status};
 use crate::report::{html, publish};
@@ -35,7 +35,7 @@ pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
     if args.check {
         let now = SystemClock.now();
         let answer = match status::read(&config.state.dir, now) {
-            Ok(status) => check::check(&status, &thresholds(&args.limits), now),
+            Ok(status) => monitor::check(&status, &thresholds(&args.limits), now),
             Err(error) => Answer::of(Level::Unknown, &error.chain()),
         };
         super::print(&answer.line)?;

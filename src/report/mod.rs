@@ -2,10 +2,10 @@
 //!
 //! Reports read; nothing here changes the state, but for `status.json`, which a run replaces as it goes.
 
-pub mod check;
 pub mod days;
 pub mod heat;
 pub mod html;
+pub mod monitor;
 pub mod publish;
 pub mod screen;
 pub mod status;
