@@ -82,10 +82,12 @@ impl Heat {
         Self { days: rows, top: shown.top }
     }
 
-    /// The most records that an hour of this shade has.
-    #[must_use]
-    pub const fn most(&self, shade: u64) -> u64 {
-        self.top.saturating_mul(shade).div_ceil(SHADES)
+    /// The shades that there can be, lightest first, each with the most records that an hour of it has. The darkest has no
+    /// such number.
+    pub fn shades(&self) -> impl Iterator<Item = (u64, Option<u64>)> {
+        let most = |shade: u64| self.top.saturating_mul(shade) / SHADES;
+        let lighter = (1..SHADES).filter(move |shade| most(*shade) > most(shade - 1));
+        lighter.map(move |shade| (shade, Some(most(shade)))).chain([(SHADES, None)])
     }
 }
 
@@ -239,6 +241,23 @@ pub(super) mod tests {
             hours.iter().map(|hour| (hour.as_str(), if hour.ends_with("07") { 1_000_000 } else { 2000 })).collect();
         let rows = drawn(&status(&counts), "UTC", "2023-03-11T00:00:00Z", 2);
         assert_eq!(rows[0], "2023-03-10 444444444444444444444444");
+    }
+
+    #[test]
+    fn shades_are_named_by_the_counts_that_have_them() {
+        for top in 1..=50 {
+            let hours: Vec<String> = (1..=top).map(|n| format!("2023-03-{:02}T{:02}", 1 + n / 24, n % 24)).collect();
+            let counts: Vec<(&str, u64)> = hours.iter().map(String::as_str).zip(1..).collect();
+            let heat = Heat::of(&status(&counts), &rules("UTC"), at("2023-03-04T00:00:00Z"), 31);
+            for (count, shade) in heat.days.iter().flat_map(|day| &day.cells).filter_map(|cell| match cell {
+                Cell::Records { count, shade, .. } => Some((*count, *shade)),
+                _ => None,
+            }) {
+                let named =
+                    heat.shades().find(|(_, most)| most.is_none_or(|most| count <= most)).map(|(shade, _)| shade);
+                assert_eq!(named, Some(shade), "{count} of {}", heat.top);
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::heat::{Cell, Heat, HeatDay, SHADES};
+use super::heat::{Cell, Heat, HeatDay};
 use super::screen::{age, ago};
 use super::status::{HourState, HourStatus, LastRun, Status};
 use super::table::{bytes, count, plural};
@@ -215,9 +215,11 @@ fn class(cell: Cell) -> String {
 
 fn legend(heat: &Heat) -> String {
     let mut text = "<p class=\"legend\">".to_owned();
-    for shade in 1..=SHADES {
-        let most = count(heat.most(shade));
-        let label = if shade == SHADES { "more".to_owned() } else { format!("up to {most}") };
+    for (shade, most) in heat.shades() {
+        let label = most.map_or_else(
+            || if heat.top > 1 { "more" } else { "some" }.to_owned(),
+            |most| format!("up to {}", count(most)),
+        );
         let _ = write!(text, "<span><i class=\"s{shade}\"></i>{label}</span>");
     }
     text.push_str(

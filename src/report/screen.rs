@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use jiff::{SignedDuration, Timestamp};
 
-use super::heat::{Cell, Heat, HeatDay, SHADES};
+use super::heat::{Cell, Heat, HeatDay};
 use super::status::{HourState, HourStatus, Status};
 use super::table::{Align, Table, bytes, count, plural};
 use super::text;
@@ -208,6 +208,13 @@ struct Signs {
     both: char,
 }
 
+impl Signs {
+    fn shade(&self, shade: u64) -> char {
+        let sign = usize::try_from(shade).ok().and_then(|shade| self.shades.get(shade.saturating_sub(1)));
+        sign.copied().unwrap_or(' ')
+    }
+}
+
 const UNICODE: Signs = Signs { shades: ['░', '▒', '▓', '█'], hole: '─', pending: '+', late: '*', both: '#' };
 const ASCII: Signs = Signs { shades: ['.', ':', 'o', 'O'], hole: '-', pending: '+', late: '*', both: '#' };
 
@@ -242,8 +249,7 @@ fn sign(cell: Cell, signs: &Signs, wide: bool) -> (String, Style) {
         Cell::Blank | Cell::Skipped => (" ".repeat(columns), Style::new()),
         Cell::Hole => (signs.hole.to_string().repeat(columns), RED),
         Cell::Records { pending, late, shade, .. } => {
-            let shade = usize::try_from(shade).ok().and_then(|shade| signs.shades.get(shade.saturating_sub(1)));
-            let shade = shade.copied().unwrap_or(' ');
+            let shade = signs.shade(shade);
             let (mark, style) = match (pending > 0, late > 0) {
                 (true, true) => (Some(signs.both), YELLOW),
                 (true, false) => (Some(signs.pending), YELLOW),
@@ -258,10 +264,11 @@ fn sign(cell: Cell, signs: &Signs, wide: bool) -> (String, Style) {
 
 fn legend(heat: &Heat, signs: &Signs) -> String {
     let mut line = format!("{:15}", "");
-    for (shade, sign) in (1..=SHADES).zip(signs.shades) {
-        let _ = match shade {
-            SHADES => write!(line, "{GREEN}{sign}{sign}{GREEN:#} more"),
-            _ => write!(line, "{GREEN}{sign}{sign}{GREEN:#} to {}  ", count(heat.most(shade))),
+    for (shade, most) in heat.shades() {
+        let sign = signs.shade(shade);
+        let _ = match most {
+            Some(most) => write!(line, "{GREEN}{sign}{sign}{GREEN:#} to {}  ", count(most)),
+            None => write!(line, "{GREEN}{sign}{sign}{GREEN:#} {}", if heat.top > 1 { "more" } else { "some" }),
         };
     }
     let Signs { hole, pending, late, both, .. } = signs;
