@@ -273,6 +273,22 @@ fn polls_that_do_not_overlap_name_what_may_be_lost() {
 }
 
 #[test]
+fn counter_that_started_again_between_polls_may_have_lost_its_first_ids() {
+    let mut feed = Feed::new();
+    feed.take(1..=5000, 0);
+    let watched = |sightings: &[Sighting]| {
+        let mut watch = Watch::start(&feed.0).unwrap();
+        sightings.iter().for_each(|sighting| watch.saw(sighting));
+        watch.verdict(&feed.0.with(sightings, 2, at(6000)))
+    };
+    let missed = watched(&ids(38..=137, 5100)).unwrap();
+    assert_eq!((missed.lost, missed.gap), (37, Gap { from: 1, to: 37 }));
+    assert_eq!((missed.after, missed.before), (at(4999), at(5100)));
+    assert_eq!(watched(&ids(1..=100, 5100)), None, "from its beginning");
+    assert_eq!(watched(&[ids(5000..=5000, 4999), ids(38..=137, 5100)].concat()), None, "the polls overlap");
+}
+
+#[test]
 fn layout_is_pinned() {
     let seen = Seen::of("id").with(&ids(1..=3, 0), 7, at(0));
     let bytes = bincode::serialize(&seen).unwrap();

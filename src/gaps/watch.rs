@@ -52,10 +52,20 @@ impl Watch {
     /// What may be lost between the last poll and this one, now that `seen` holds this one too.
     #[must_use]
     pub fn verdict(&self, seen: &Seen) -> Option<PolledTooRarely> {
-        let epoch = seen.epochs.last().filter(|_| counted(seen) == self.epochs && !self.overlaps)?;
-        let gap = epoch.gaps().find(|gap| gap.from.checked_sub(1) == Some(self.highest))?;
-        let (_, before) = self.next?;
+        let epoch = seen.epochs.last().filter(|_| !self.overlaps)?;
         let after = Timestamp::from_millisecond(self.newest).ok()?;
+        let began = counted(seen) - self.epochs.min(counted(seen));
+        let (gap, before) = match began {
+            0 => {
+                let gap = epoch.gaps().find(|gap| gap.from.checked_sub(1) == Some(self.highest))?;
+                (gap, self.next?.1)
+            }
+            // The counter started again in between: its first ids were not seen, nor were the last of the old count.
+            1 if epoch.lowest() > 1 => {
+                (Gap { from: 1, to: epoch.lowest() - 1 }, Timestamp::from_millisecond(epoch.since).ok()?)
+            }
+            _ => return None,
+        };
         Some(PolledTooRarely { lost: gap.ids(), gap, after, before })
     }
 }
