@@ -3,6 +3,7 @@
 //! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
+pub mod ddl;
 mod status;
 
 use std::path::PathBuf;
@@ -78,6 +79,7 @@ const VERIFY_EXAMPLES: &str = "\
 Examples:
   etl verify                                 every part is there, with its size, identity and rows
   etl verify --deep                          also download, decode and count
+  etl verify --archive                       also compare the store with the originals kept here
   etl verify --json                          the findings as one JSON object";
 
 const RESTORE_EXAMPLES: &str = "\
@@ -168,6 +170,9 @@ pub enum Command {
     /// Give the original logs back, as NDJSON
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
+    /// Print a table and a view for Athena, DuckDB or Glue
+    #[command(after_help = ddl::EXAMPLES)]
+    Ddl(ddl::DdlArgs),
     /// Serve synthetic encrypted logs on 127.0.0.1, for demos and tests
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
@@ -213,6 +218,9 @@ pub struct VerifyArgs {
     /// Download every part, decode and count it
     #[arg(long)]
     pub deep: bool,
+    /// Also compare the originals in archive.dir with what the store restores to; works without a ledger too
+    #[arg(long)]
+    pub archive: bool,
     /// Print the findings as one JSON object
     #[arg(long)]
     pub json: bool,

@@ -6,14 +6,20 @@
     reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
 )]
 
+#[path = "suite/archive.rs"]
+mod archive;
 #[path = "suite/backfill.rs"]
 mod backfill;
+#[path = "suite/certificate.rs"]
+mod certificate;
 #[path = "suite/clock.rs"]
 mod clock;
 #[path = "suite/crash.rs"]
 mod crash;
 #[path = "suite/damage.rs"]
 mod damage;
+#[path = "suite/ddl.rs"]
+mod ddl;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
@@ -27,6 +33,8 @@ mod nth_call;
 mod page;
 #[path = "suite/readme.rs"]
 mod readme;
+#[path = "suite/restore.rs"]
+mod restore;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
 #[path = "suite/secrets.rs"]

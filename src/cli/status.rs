@@ -15,7 +15,7 @@ Examples:
   etl status --days 31 --all                 as far back as it goes
   etl status --watch 5s                      refreshed until Ctrl-C
   etl status --json                          the same for programs
-  etl status --hour 2023-03-10T01            one hour
+  etl status --hour 2023-03-10T01            is this hour complete? its certificate, however old it is
   etl status --html status.html              one page for a browser; nothing else is needed to show it
 
 For monitoring, one line and exit 0 fine, 1 warning, 2 critical, 3 could not look:

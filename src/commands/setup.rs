@@ -126,6 +126,7 @@ pub fn setup<'a>(
         prefix: place.prefix,
         store: place.store,
         archive: config.archive.as_ref().map(|a| Archive { dir: a.dir.clone(), keep: a.keep }),
+        manifest: config.load.manifest,
         uploads: place.uploads,
         clock,
         stop,
@@ -144,7 +145,10 @@ fn signed(duration: Duration) -> SignedDuration {
 }
 
 /// What is recorded in the state.
-fn settings(config: &Config) -> Result<Settings> {
+///
+/// # Errors
+/// `Config`: there is no destination.
+pub fn settings(config: &Config) -> Result<Settings> {
     let destination = match config.load.destination()? {
         // Relative to the state, so that both can be moved together.
         Destination::Files(root) => format!("file:{}", from_to(&config.state.dir, root).display()),

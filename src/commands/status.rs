@@ -45,6 +45,10 @@ pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
         return watch(config, args, interval);
     }
     let now = SystemClock.now();
+    if let Some(hour) = args.hour {
+        let status = status::read(&config.state.dir, now)?;
+        return super::certificate::hour(config, status, hour, args.json);
+    }
     let status = read(config, args, now)?;
     if let Some(file) = &args.html {
         write_page(config, args, &status, file, now)?;

@@ -2,6 +2,8 @@
 //!
 //! Reports read; nothing here changes the state, but for `status.json`, which a run replaces as it goes.
 
+pub mod archive;
+pub mod certificate;
 pub mod days;
 pub mod heat;
 pub mod html;

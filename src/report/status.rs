@@ -408,6 +408,22 @@ fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestam
     }
 }
 
+/// An hour of which nothing is unsealed, from its ledger row alone.
+#[must_use]
+pub fn sealed_hour(row: &HourRow) -> HourStatus {
+    let unreceipted = row.parts.iter().filter(|part| part.stage == PartStage::Sealing);
+    let closed = row.certified.as_ref().map(|certified| certified.closed_at);
+    HourStatus {
+        hour: row.hour,
+        state: if row.is_sealing() { HourState::Sealing } else { HourState::Uploaded },
+        pending_records: unreceipted.map(|part| part.rows).sum(),
+        closes_at: closed.or(row.last_receipt).unwrap_or(Timestamp::MIN),
+        late_records: days::late(row, 0),
+        uploaded_at: row.last_receipt,
+        parts: row.parts.iter().map(part_status).collect(),
+    }
+}
+
 fn part_status(part: &crate::lifecycle::PartRow) -> PartStatus {
     PartStatus {
         part: part.part,

@@ -77,6 +77,7 @@ impl Desk {
         let hour = SignedDuration::from_hours(1);
         Setup {
             archive: None,
+            manifest: false,
             state_dir: self.dir.path().join("state"),
             settings: Settings {
                 timezone: self.zone.into(),

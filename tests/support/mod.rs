@@ -3,9 +3,11 @@
 pub mod chromium;
 pub mod cli;
 pub mod desk;
+pub mod intruder;
 pub mod origin;
 #[cfg(feature = "failpoints")]
 pub mod proxy;
+pub mod python;
 pub mod service;
 pub mod state_dir;
 mod weed;
