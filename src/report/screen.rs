@@ -19,7 +19,7 @@ const LISTED_GAPS: usize = 8;
 /// Hours listed, and how many of them whatever state they are in.
 const LISTED_HOURS: usize = 12;
 const LISTED_ANYWAY: usize = 4;
-/// What the heat map takes beside its cells, at two columns for each hour.
+/// From so many columns on there is room for two in the heat map for each hour.
 const WIDE: usize = 80;
 
 const DIM: Style = Style::new().dimmed();
