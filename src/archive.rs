@@ -44,6 +44,23 @@ impl Archive {
         durable::replace(&path, &originals)
     }
 
+    /// The archived parts, oldest hour first, and where they are.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn list(&self) -> Result<Vec<(Hour, u32, PathBuf)>> {
+        if !self.dir.is_dir() {
+            let what = format!("there is no archive in {}", self.dir.display());
+            return Err(Error::new(ErrorKind::State, what).hint("name the folder that the runs use: archive.dir"));
+        }
+        let mut parts: Vec<(Hour, u32, PathBuf)> = Vec::new();
+        for name in durable::names(&self.dir)? {
+            parts.extend(parse_name(&name).map(|(hour, part)| (hour, part, self.dir.join(name))));
+        }
+        parts.sort_unstable();
+        Ok(parts)
+    }
+
     /// Removes the files that have been kept long enough.
     ///
     /// # Errors
@@ -52,7 +69,7 @@ impl Archive {
         if !self.dir.is_dir() {
             return Ok(());
         }
-        for name in durable::names(&self.dir)?.iter().filter(|name| is_ours(name)) {
+        for name in durable::names(&self.dir)?.iter().filter(|name| parse_name(name).is_some()) {
             let path = self.dir.join(name);
             let written =
                 fs::metadata(&path).and_then(|meta| meta.modified()).map_err(|e| Error::disk("look at", &path, e))?;
@@ -64,10 +81,10 @@ impl Archive {
     }
 }
 
-/// Other files in the folder are somebody else's.
-fn is_ours(name: &str) -> bool {
-    let stem = name.strip_suffix(".ndjson.gz").and_then(|stem| stem.split_once(".part-"));
-    stem.is_some_and(|(hour, part)| hour.parse::<Hour>().is_ok() && part.parse::<u32>().is_ok())
+/// The hour and the part of a file's name. `None`: it is somebody else's.
+fn parse_name(name: &str) -> Option<(Hour, u32)> {
+    let (hour, part) = name.strip_suffix(".ndjson.gz")?.split_once(".part-")?;
+    Some((hour.parse().ok()?, part.parse().ok()?))
 }
 
 fn gzipped_originals(object: &[u8], compactor: &Compactor) -> std::result::Result<Vec<u8>, String> {

@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use jiff::Timestamp;
 
+use crate::certificate::Tally;
 use crate::decode::Decoded;
 use crate::error::Result;
 use crate::gaps::Sighting;
@@ -64,9 +65,27 @@ pub struct News {
     pub duplicates: u64,
     /// The ids that came, of new and known records.
     pub ids: Vec<Sighting>,
+    /// What is counted of each hour.
+    pub tallies: BTreeMap<Hour, Tally>,
 }
 
 impl News {
+    /// Counts tokens of a page that were quarantined with the hours of its new records; `before`: what there was of the
+    /// hours before it.
+    pub fn quarantined(&mut self, tokens: u64, before: &BTreeMap<Hour, usize>) {
+        for (hour, new) in &self.records {
+            if new.entries.len() > before.get(hour).copied().unwrap_or(0) {
+                self.tallies.entry(*hour).or_default().quarantined += tokens;
+            }
+        }
+    }
+
+    /// How many records are new so far, by hour.
+    #[must_use]
+    pub fn lengths(&self) -> BTreeMap<Hour, usize> {
+        self.records.iter().map(|(hour, new)| (*hour, new.entries.len())).collect()
+    }
+
     /// How many records are new.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -141,11 +160,14 @@ impl Buckets {
             rest = behind;
             let is_new = self.is_new(record.hour, record.entry.hash, received)?;
             news.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
+            let tally = news.tallies.entry(record.hour).or_default();
             if is_new {
+                record.id.into_iter().for_each(|id| tally.saw(id));
                 let new = news.records.entry(record.hour).or_default();
                 new.entries.push(record.entry);
                 new.lines.extend_from_slice(line);
             } else {
+                tally.duplicates += 1;
                 news.duplicates += 1;
             }
         }

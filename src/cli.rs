@@ -3,12 +3,16 @@
 //! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
+pub mod ddl;
+mod status;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+pub use self::status::{LimitArgs, StatusArgs};
 use crate::config::{Overrides, parse_duration};
 use crate::hour::Hour;
 
@@ -71,17 +75,11 @@ Examples:
   etl replay --quarantine                    try quarantined tokens again, say after adding a key
   etl replay --json                          what was found and done as one JSON object";
 
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  etl status                                 a table for people; works while a run goes on
-  etl status --json                          the same for programs
-  etl status --hour 2023-03-10T01            one hour
-  etl status --check                         for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look";
-
 const VERIFY_EXAMPLES: &str = "\
 Examples:
   etl verify                                 every part is there, with its size, identity and rows
   etl verify --deep                          also download, decode and count
+  etl verify --archive                       also compare the store with the originals kept here
   etl verify --json                          the findings as one JSON object";
 
 const RESTORE_EXAMPLES: &str = "\
@@ -98,6 +96,7 @@ Examples:
   etl simulate                               serve on a free port of 127.0.0.1, which it prints
   etl simulate --port 8080 --seed 7          the same records in every start
   etl simulate --late 5 --duplicates 10 --garbage 1 --errors 20
+  etl simulate --holes 1 --delayed 2 --restart-at 3000
   etl simulate --live --interval 1.8s        records of the present, 2 000 an hour
   etl simulate --stall 2 --stall-for 40s --cut 2
   etl simulate --out pages --pages 20 --truth truth.ndjson";
@@ -163,7 +162,7 @@ pub enum Command {
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
     /// Show pending hours and parts, journal, quarantine, gaps and the last run
-    #[command(after_help = STATUS_EXAMPLES)]
+    #[command(after_help = status::EXAMPLES)]
     Status(StatusArgs),
     /// Compare the ledger with the store
     #[command(after_help = VERIFY_EXAMPLES)]
@@ -171,6 +170,9 @@ pub enum Command {
     /// Give the original logs back, as NDJSON
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
+    /// Print a table and a view for Athena, DuckDB or Glue
+    #[command(after_help = ddl::EXAMPLES)]
+    Ddl(ddl::DdlArgs),
     /// Serve synthetic encrypted logs on 127.0.0.1, for demos and tests
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
@@ -210,26 +212,15 @@ pub struct ReplayArgs {
     pub json: bool,
 }
 
-/// `etl status`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct StatusArgs {
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Only this hour, as in 2023-03-10T01
-    #[arg(long, value_name = "HOUR", value_parser = hour)]
-    pub hour: Option<Hour>,
-    /// Answer for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look
-    #[arg(long)]
-    pub check: bool,
-}
-
 /// `etl verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct VerifyArgs {
     /// Download every part, decode and count it
     #[arg(long)]
     pub deep: bool,
+    /// Also compare the originals in archive.dir with what the store restores to; works without a ledger too
+    #[arg(long)]
+    pub archive: bool,
     /// Print the findings as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -282,6 +273,15 @@ pub struct SimulateArgs {
     /// Records that come late, by up to hours
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub late: f64,
+    /// Records that never come, in runs of ten: gaps
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    pub holes: f64,
+    /// Records that come 500 records after their turn: gaps that are filled
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    pub delayed: f64,
+    /// Start record_id again at 1 after so many records
+    #[arg(long, value_name = "N")]
+    pub restart_at: Option<u64>,
     /// Records that come twice in a page
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub duplicates: f64,
@@ -459,6 +459,12 @@ mod tests {
             "etl run --json=yes",
             "etl run --every 5m --dry-run",
             "etl run -q -v",
+            "etl status --json --check",
+            "etl status --days 0",
+            "etl status --days 32",
+            "etl status --warn-age 2h",
+            "etl status --check --hour 2023-03-10T01",
+            "etl status --watch 0s",
             "etl restore --hour 2023-03-10T01 --since 2023-03-10T00",
             "etl simulate --window 0",
         ] {

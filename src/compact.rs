@@ -42,6 +42,18 @@ impl Column {
     }
 }
 
+/// Whether rows hold a compact value of the field `key`, and perhaps the original behind it.
+#[must_use]
+pub fn is_compact(key: &str) -> bool {
+    Column::named(key).is_some()
+}
+
+/// The key that rows have for the field `key` of a record.
+#[must_use]
+pub fn stored_key(key: &str) -> String {
+    if looks_raw(key) { format!("{key}{RAW}") } else { key.to_owned() }
+}
+
 /// Whether a record's own `key` gets one more `_raw`, as it looks like one that holds an original.
 fn looks_raw(key: &str) -> bool {
     key.ends_with(RAW) && Column::named(key.trim_end_matches(RAW)).is_some()

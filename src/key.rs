@@ -32,24 +32,35 @@ pub struct Layout {
     pieces: Vec<Piece>,
 }
 
+/// What a template is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+pub enum Piece {
+    /// This text.
     Literal(String),
+    /// A number of the hour.
     Field(Field),
 }
 
+/// A number that an hour's folders are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
+pub enum Field {
+    /// Four digits.
     Year,
+    /// Two digits, as are the others.
     Month,
+    /// Of the month.
     Day,
+    /// Of the day.
     Hour,
 }
 
 impl Field {
-    const ALL: [Self; 4] = [Self::Year, Self::Month, Self::Day, Self::Hour];
+    /// From the largest to the smallest.
+    pub const ALL: [Self; 4] = [Self::Year, Self::Month, Self::Day, Self::Hour];
 
-    const fn name(self) -> &'static str {
+    /// Its name in a template.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Year => "year",
             Self::Month => "month",
@@ -58,11 +69,15 @@ impl Field {
         }
     }
 
-    const fn width(self) -> usize {
+    /// How many digits it has.
+    #[must_use]
+    pub const fn width(self) -> usize {
         if matches!(self, Self::Year) { 4 } else { 2 }
     }
 
-    fn of(self, hour: Hour) -> i16 {
+    /// Its value in an hour.
+    #[must_use]
+    pub fn of(self, hour: Hour) -> i16 {
         match self {
             Self::Year => hour.date().year(),
             Self::Month => hour.date().month().into(),
@@ -103,23 +118,40 @@ impl Layout {
         &self.template
     }
 
+    /// The template's pieces, in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
     /// The key of the part number `part` of `hour`. `prefix` is empty or ends with `/`.
     #[must_use]
     pub fn key(&self, prefix: &str, hour: Hour, part: u32) -> String {
         format!("{}{PART}{}{SUFFIX}", self.hour_prefix(prefix, hour), part_number(part))
     }
 
+    /// The key of that part's manifest: outside `data/`, below which is nothing but parts.
+    #[must_use]
+    pub fn manifest_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
+        format!("{prefix}manifest/{}/{PART}{}.json", self.folders(hour), part_number(part))
+    }
+
     /// What the keys of all parts of `hour` begin with, up to and with the last `/`.
     #[must_use]
     pub fn hour_prefix(&self, prefix: &str, hour: Hour) -> String {
-        let mut key = data_prefix(prefix);
+        format!("{}{}/", data_prefix(prefix), self.folders(hour))
+    }
+
+    /// The folders of `hour`, below `data/`.
+    #[must_use]
+    pub fn folders(&self, hour: Hour) -> String {
+        let mut key = String::new();
         for piece in &self.pieces {
             match piece {
                 Piece::Literal(text) => key.push_str(text),
                 Piece::Field(field) => key.push_str(&format!("{:0width$}", field.of(hour), width = field.width())),
             }
         }
-        key.push('/');
         key
     }
 

@@ -45,11 +45,14 @@ pub mod decode;
 pub mod quarantine;
 
 pub mod bucket;
+pub mod certificate;
 pub mod gaps;
 
 pub mod seal;
 
 pub mod parts;
+
+pub mod restore;
 
 pub mod archive;
 
@@ -61,6 +64,8 @@ pub mod state;
 pub mod pipeline;
 
 pub mod report;
+
+pub mod ddl;
 
 pub mod simulate;
 

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::certificate::Certified;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 
@@ -16,7 +17,7 @@ use crate::hour::Hour;
 ///
 /// No steps, because a crash around them leaves nothing that the next run would have to understand: `status.json` (a view) and
 /// `seen.json` (a tag that saves a download), both made again; the reserve and empty directories, which mean nothing; the
-/// archive's copies; the mark on a condemned generation, which only repeats what the next open finds; and the
+/// archive's copies; a part's manifest, which is created again with its part until there is a receipt; the mark on a condemned generation, which only repeats what the next open finds; and the
 /// deleting of what nothing names any more (`*.tmp`, `*.new`, replaced hash arrays, the oldest of rejected/): what comes back
 /// is deleted again. The store's answer to the probe counts only once [`Step::CreateOnlyProbed`] has recorded it; until then
 /// it is asked again.
@@ -257,6 +258,9 @@ pub struct HourRow {
     pub next_hashes: u64,
     /// When the last receipt was written: the dedup window counts from here.
     pub last_receipt: Option<Timestamp>,
+    /// What is certified of it. `None`: it was only imported, or frozen by an etl that knew no certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certified: Option<Certified>,
     /// Its parts, in the order of their numbers.
     pub parts: Vec<PartRow>,
 }
@@ -272,6 +276,8 @@ pub enum Event {
         hashes: HashesRef,
         /// The parts, numbered on.
         parts: Vec<PartRow>,
+        /// What is certified of the hour, these included.
+        certified: Certified,
     },
     /// A part is in the store.
     Receipted {
@@ -310,7 +316,8 @@ impl HourRow {
     /// The row of an hour without parts.
     #[must_use]
     pub const fn new(hour: Hour) -> Self {
-        Self { hour, frozen: 0, receipted: 0, hashes: None, next_hashes: 1, last_receipt: None, parts: Vec::new() }
+        let (hashes, last_receipt, certified) = (None, None, None);
+        Self { hour, frozen: 0, receipted: 0, hashes, next_hashes: 1, last_receipt, certified, parts: Vec::new() }
     }
 
     /// Whether a part still waits for its receipt.
@@ -356,8 +363,8 @@ impl HourRow {
     /// `Bug` for what the table does not list.
     pub fn apply(mut self, event: Event) -> Result<Self> {
         match event {
-            Event::Frozen { through, hashes, parts } if !self.is_sealing() && !self.is_forgotten() => {
-                self.freeze(through, hashes, parts)?;
+            Event::Frozen { through, hashes, parts, certified } if !self.is_sealing() && !self.is_forgotten() => {
+                self.freeze(through, hashes, parts, certified)?;
             }
             Event::Receipted { part, sha256, bytes, etag, at } => self.receipt(part, sha256, bytes, etag, at)?,
             Event::Imported { parts, hashes, at } => self.import(parts, hashes, at),
@@ -371,12 +378,15 @@ impl HourRow {
         Ok(self)
     }
 
-    fn freeze(&mut self, through: u64, hashes: HashesRef, parts: Vec<PartRow>) -> Result<()> {
+    fn freeze(&mut self, through: u64, hashes: HashesRef, parts: Vec<PartRow>, certified: Certified) -> Result<()> {
         let numbered_on = parts.iter().zip(self.parts.len()..).all(|(p, n)| u32::try_from(n) == Ok(p.part));
         if !numbered_on || through <= self.frozen || parts.is_empty() {
-            return Err(self.impossible(&Event::Frozen { through, hashes, parts }));
+            return Err(self.impossible(&Event::Frozen { through, hashes, parts, certified }));
         }
         self.frozen = through;
+        // When the hour closed does not change with late records, nor with another grace.
+        let closed_at = self.certified.as_ref().map_or(certified.closed_at, |first| first.closed_at);
+        self.certified = Some(Certified { closed_at, ..certified });
         self.take_hashes(hashes);
         self.parts.extend(parts);
         Ok(())
@@ -494,7 +504,8 @@ mod tests {
     }
 
     fn frozen(through: u64, parts: Vec<PartRow>) -> Event {
-        Event::Frozen { through, hashes: HashesRef { version: through, count: 1 }, parts }
+        let certified = Certified::new(at("02:10:00"), crate::certificate::Tally::default(), &[]);
+        Event::Frozen { through, hashes: HashesRef { version: through, count: 1 }, parts, certified }
     }
 
     fn receipted(part: u32) -> Event {

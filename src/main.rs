@@ -32,6 +32,7 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
         Command::Status(args) => commands::status(&config, args),
         Command::Verify(args) => commands::verify(&config, args),
         Command::Restore(args) => commands::restore(&config, args, say),
+        Command::Ddl(args) => commands::ddl(&config, args),
         Command::Simulate(_) => Ok(0),
     }
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::compact::Compactor;
 use crate::hour::Hour;
-use crate::record::{self, ContentHash, Record, Scratch};
+use crate::record::{self, ContentHash, Fields, Record, Scratch};
 use crate::seal::hex;
 
 /// No part unpacks to more than these bytes of lines: they are cut at a quarter of it. What does is a bomb, or nobody's.
@@ -32,6 +32,8 @@ pub struct ReadPart {
     pub first: Timestamp,
     /// The last event time in it.
     pub last: Timestamp,
+    /// Whether its records are in the total order of a part: by event time, then by hash, none twice.
+    pub is_in_order: bool,
 }
 
 impl ReadPart {
@@ -91,9 +93,24 @@ pub fn lines(object: &[u8]) -> Result<String, NotAPart> {
 /// # Errors
 /// [`NotAPart`], with the line.
 pub fn read(object: &[u8], compactor: &Compactor, zone: &TimeZone, hour: Hour) -> Result<ReadPart, NotAPart> {
+    read_each(object, compactor, zone, hour, &mut |_| ())
+}
+
+/// Reads a part of `hour`, and gives the fields of each record to `each`: to be believed only once all of them were read.
+///
+/// # Errors
+/// [`NotAPart`], with the line.
+pub fn read_each(
+    object: &[u8],
+    compactor: &Compactor,
+    zone: &TimeZone,
+    hour: Hour,
+    each: &mut dyn FnMut(&Fields<'_>),
+) -> Result<ReadPart, NotAPart> {
     let text = lines(object)?;
     let (mut hashes, mut scratch) = (Vec::new(), Scratch::default());
     let (mut first, mut last) = (Timestamp::MAX, Timestamp::MIN);
+    let (mut before, mut is_in_order) = (None, true);
     for (index, row) in text.lines().enumerate() {
         let line = index + 1;
         let not_a_row = |reason: record::Reason| NotAPart::NotARow { line, reason: reason.to_string() };
@@ -103,7 +120,12 @@ pub fn read(object: &[u8], compactor: &Compactor, zone: &TimeZone, hour: Hour) -
             return Err(NotAPart::OtherHour { line, found: record.hour });
         }
         (first, last) = (first.min(record.at), last.max(record.at));
-        hashes.push(record::content_hash(&record.fields, &mut scratch));
+        let hash = record::content_hash(&record.fields, &mut scratch);
+        let at = Some((record.at, hash));
+        is_in_order &= before < at;
+        before = at;
+        hashes.push(hash);
+        each(&record.fields);
     }
     if hashes.is_empty() {
         return Err(NotAPart::Empty);
@@ -115,6 +137,7 @@ pub fn read(object: &[u8], compactor: &Compactor, zone: &TimeZone, hour: Hour) -
         content_sha256: hex(&Sha256::digest(text.as_bytes())),
         first,
         last,
+        is_in_order,
     })
 }
 

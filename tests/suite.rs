@@ -6,14 +6,20 @@
     reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
 )]
 
+#[path = "suite/archive.rs"]
+mod archive;
 #[path = "suite/backfill.rs"]
 mod backfill;
+#[path = "suite/certificate.rs"]
+mod certificate;
 #[path = "suite/clock.rs"]
 mod clock;
 #[path = "suite/crash.rs"]
 mod crash;
 #[path = "suite/damage.rs"]
 mod damage;
+#[path = "suite/ddl.rs"]
+mod ddl;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
@@ -28,6 +34,8 @@ mod model;
 #[cfg(target_os = "linux")]
 #[path = "suite/nth_call.rs"]
 mod nth_call;
+#[path = "suite/page.rs"]
+mod page;
 #[cfg(target_os = "linux")]
 #[path = "suite/power.rs"]
 mod power;
@@ -35,6 +43,8 @@ mod power;
 mod private;
 #[path = "suite/readme.rs"]
 mod readme;
+#[path = "suite/restore.rs"]
+mod restore;
 #[path = "suite/s3_store.rs"]
 mod s3_store;
 #[path = "suite/secrets.rs"]
@@ -43,6 +53,8 @@ mod secrets;
 mod signals;
 #[path = "suite/source.rs"]
 mod source;
+#[path = "suite/status.rs"]
+mod status;
 #[path = "suite/steps.rs"]
 mod steps;
 #[path = "suite/storm.rs"]

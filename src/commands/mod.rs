@@ -2,6 +2,8 @@
 //!
 //! Each returns an exit code, or the error that decides it. stdout carries the result only.
 
+mod certificate;
+mod ddl;
 mod restore;
 mod run;
 mod setup;
@@ -9,6 +11,7 @@ mod simulate;
 mod status;
 mod verify;
 
+pub use ddl::ddl;
 pub use restore::restore;
 pub use run::{replay, run};
 pub use simulate::simulate;
@@ -19,16 +22,39 @@ use std::io::Write;
 
 use serde::Serialize;
 
+use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
+
+/// The place that is named, else the configured destination.
+fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
+    let Some(text) = named else {
+        return config.load.destination().cloned();
+    };
+    let cwd = std::env::current_dir()
+        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))?;
+    Destination::from_argument(text, &cwd)
+}
 
 /// Prints a result. A reader that has gone away (`etl status | head`) is no failure.
 fn print(text: &str) -> Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::new(ErrorKind::State, "cannot write to stdout").caused_by(e))
         }
         _ => Ok(()),
+    }
+}
+
+/// A styled text as stdout wants it: with its styles on a terminal, or where `CLICOLOR_FORCE` says so; `NO_COLOR` is heeded.
+fn styled(text: &str) -> String {
+    match anstream::AutoStream::choice(&std::io::stdout()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
+        _ => text.to_owned(),
     }
 }
 

@@ -124,17 +124,14 @@ pub fn setup<'a>(
             max_future: signed(hours.max_future),
             sequence: config.source.sequence.clone(),
         },
-        closing: ClosingRules {
-            zone: hours.timezone.clone(),
-            grace: signed(hours.grace),
-            late_hold: signed(hours.late_hold),
-        },
+        closing: closing(config),
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
         dedup_window: signed(hours.dedup_window),
         layout: place.layout,
         prefix: place.prefix,
         store: place.store,
         archive: config.archive.as_ref().map(|a| Archive { dir: a.dir.clone(), keep: a.keep }),
+        manifest: config.load.manifest,
         uploads: place.uploads,
         clock,
         stop,
@@ -142,12 +139,21 @@ pub fn setup<'a>(
     })
 }
 
+/// When hours close.
+pub fn closing(config: &Config) -> ClosingRules {
+    let hours = &config.hours;
+    ClosingRules { zone: hours.timezone.clone(), grace: signed(hours.grace), late_hold: signed(hours.late_hold) }
+}
+
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 /// What is recorded in the state.
-fn settings(config: &Config) -> Result<Settings> {
+///
+/// # Errors
+/// `Config`: there is no destination.
+pub fn settings(config: &Config) -> Result<Settings> {
     let destination = match config.load.destination()? {
         // Relative to the state, so that both can be moved together.
         Destination::Files(root) => format!("file:{}", from_to(&config.state.dir, root).display()),

@@ -1,41 +1,86 @@
 //! `etl verify`.
 
-use super::setup;
+use super::setup::{self, Place};
+use crate::archive::Archive;
 use crate::cli::VerifyArgs;
+use crate::compact::Compactor;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::report::archive::{self, Comparison};
 use crate::report::text;
-use crate::report::verify::Verifier;
+use crate::report::verify::{Verification, Verifier};
+use crate::restore::{Known, Range, Restorer};
 use crate::state::{HashDir, Ledger};
 
-/// Looks at every part in the store, prints what differs from the ledger.
+/// Looks at every part in the store, prints what differs from the ledger, and from the archive where that is asked for.
 ///
 /// # Errors
 /// The store or the ledger could not be read; a difference is `Mismatch`.
 pub fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let dir = &config.state.dir;
-    let ledger = Ledger::open(dir)?.ok_or_else(|| {
-        Error::new(ErrorKind::State, format!("{} holds no ledger: there is nothing to verify", dir.display()))
-            .hint("name the state directory that the runs use: state.dir, or --state-dir")
-    })?;
+    let ledger = Ledger::open(dir)?;
+    if ledger.is_none() && !args.archive {
+        let what = format!("{} holds no ledger: there is nothing to verify", dir.display());
+        let hint = "name the state directory that the runs use: state.dir, or --state-dir";
+        return Err(Error::new(ErrorKind::State, what).hint(hint));
+    }
     let (place, compactor) = (setup::place(config)?, setup::compactor(config)?);
+    let mut found = match &ledger {
+        Some(ledger) => by_ledger(config, args, ledger, &place, &compactor)?,
+        None => Verification::new(args.deep),
+    };
+    if args.archive {
+        found.archive = Some(by_archive(config, ledger.as_ref(), &place, &compactor)?);
+    }
+    if args.json {
+        super::print_json(&found)?
+    } else {
+        let archive = found.archive.as_ref().map(Comparison::text).unwrap_or_default();
+        let ledger = if ledger.is_some() { text::verification(&found) } else { String::new() };
+        super::print(&(ledger + &archive))?
+    }
+    Ok(if found.is_well() { 0 } else { ErrorKind::Mismatch.exit_code() })
+}
+
+fn by_ledger(
+    config: &Config,
+    args: &VerifyArgs,
+    ledger: &Ledger,
+    place: &Place,
+    compactor: &Compactor,
+) -> Result<Verification> {
     let verifier = Verifier {
-        ledger: &ledger,
-        hashes: &HashDir::at(dir),
+        ledger,
+        hashes: &HashDir::at(&config.state.dir),
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
-        compactor: &compactor,
+        compactor,
         zone: &config.hours.timezone,
         deep: args.deep,
     };
     let progress = super::run::bar("parts");
-    let found = verifier.verify(&mut |parts| progress.set_position(parts))?;
+    let found = verifier.verify(&mut |parts| progress.set_position(parts));
     progress.finish_and_clear();
-    if args.json {
-        super::print_json(&found)?
-    } else {
-        super::print(&text::verification(&found))?
-    }
-    Ok(if found.findings.is_empty() { 0 } else { ErrorKind::Mismatch.exit_code() })
+    found
+}
+
+fn by_archive(config: &Config, ledger: Option<&Ledger>, place: &Place, compactor: &Compactor) -> Result<Comparison> {
+    let configured = config.archive.as_ref().ok_or_else(|| {
+        Error::new(ErrorKind::Config, "archive.dir is not set: there is no archive to compare with")
+            .hint("set archive.dir; what is uploaded from then on is kept there")
+    })?;
+    let restorer = Restorer {
+        store: &*place.store,
+        prefix: &place.prefix,
+        layout: &place.layout,
+        compactor,
+        zone: &config.hours.timezone,
+        known: ledger.map(|ledger| Known::of(ledger, Range::default())).transpose()?.unwrap_or_default(),
+    };
+    let archive = Archive { dir: configured.dir.clone(), keep: configured.keep };
+    let progress = super::run::bar("archived parts");
+    let found = archive::compare(&archive, &restorer, &mut |files| progress.set_position(files));
+    progress.finish_and_clear();
+    found
 }

@@ -19,6 +19,8 @@ pub(super) enum Datum {
     Text(String),
     /// A whole number that fits 64 bits.
     Integer(i64),
+    /// `true` or `false`.
+    Flag(bool),
     /// An array.
     List(Vec<Datum>),
     /// A table, with the line of each key.
@@ -33,6 +35,7 @@ impl Datum {
         match self {
             Self::Text(_) => "a string",
             Self::Integer(_) => "a number",
+            Self::Flag(_) => "a truth value",
             Self::List(_) => "an array",
             Self::Table(_) => "a table",
             Self::Other(name) => name,
@@ -104,7 +107,7 @@ impl Reader<'_> {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map_or(Datum::Other("a number beyond 64 bits"), Datum::Integer),
             DeValue::Float(_) => Datum::Other("a fraction"),
-            DeValue::Boolean(_) => Datum::Other("a truth value"),
+            DeValue::Boolean(flag) => Datum::Flag(*flag),
             DeValue::Datetime(_) => Datum::Other("a date"),
             DeValue::Array(list) => Datum::List(list.iter().map(|item| self.datum(item.get_ref())).collect()),
             DeValue::Table(table) => {

@@ -104,6 +104,8 @@ pub struct LoadConfig {
     /// The template of an hour's folder below `data/`: `{year}`, `{month}`, `{day}` and `{hour}` once each, no slash
     /// at either end, no segment empty, `.` or `..`.
     pub layout: String,
+    /// Whether each part's certificate is published beside it.
+    pub manifest: bool,
 }
 
 /// One of the pair of credentials without the other.
@@ -124,6 +126,7 @@ impl LoadConfig {
             credentials: load_credentials(&lookup.environment)?,
             part_max_records: lookup.get("load", "part_max_records")?.count(u64::from(u32::MAX))?,
             layout: load_layout(&lookup.get("load", "layout")?)?,
+            manifest: lookup.get("load", "manifest")?.flag()?,
         };
         // Variables that are none of a `file:` destination's business cannot make it fail.
         if matches!(config.to, Some(Destination::S3 { .. })) {

@@ -192,6 +192,14 @@ impl Found {
         }
     }
 
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// `Config` for anything else.
+    pub fn flag(&self) -> Result<bool> {
+        if let Datum::Flag(flag) = self.datum { Ok(flag) } else { Err(self.wrong_type("true or false")) }
+    }
+
     /// A duration.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod environment;
 mod file;
 pub(crate) mod keys;
 mod load;
+mod locale;
 mod lookup;
 mod secret;
 mod settings;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+pub use self::locale::locale_is_utf8;
 pub use environment::Ask;
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
 pub use secret::{Secret, SourceUrl, redact_url};

@@ -22,7 +22,7 @@ const fn above(table: &'static str, key: &'static str, environment: &'static [&'
 }
 
 /// Every key there is.
-pub(super) const SETTINGS: [Setting; 25] = [
+pub(super) const SETTINGS: [Setting; 26] = [
     above("source", "url", &["API_URL"]),
     setting("source", "keys_env"),
     setting("source", "keys_file"),
@@ -44,6 +44,7 @@ pub(super) const SETTINGS: [Setting; 25] = [
     above("load", "region", &["AWS_REGION"]),
     setting("load", "part_max_records"),
     setting("load", "layout"),
+    setting("load", "manifest"),
     setting("archive", "dir"),
     setting("archive", "keep"),
     above("state", "dir", &["ETL_STATE_DIR"]),
@@ -75,6 +76,7 @@ endpoint = ""
 region = "ap-northeast-2"
 part_max_records = 0
 layout = "{year}_y/{month}_m/{day}_d/{hour}_h"
+manifest = false
 [archive]
 dir = ""
 keep = "30d"

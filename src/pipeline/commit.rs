@@ -4,13 +4,14 @@
 //! pages side by side), sorted against what is known, and committed in one atomic step; its odd tokens are in the
 //! quarantine before. A crash leaves the segment in the journal; committing it twice changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 
 use jiff::Timestamp;
 
 use super::{Job, Progress};
 use crate::bucket::News;
+use crate::certificate::Tally;
 use crate::decode::{Decoded, Decoder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::PageSink;
@@ -71,11 +72,18 @@ impl Job<'_> {
         self.problems.extend(self.state.quarantine.take_damaged());
         let mut news = News::default();
         for page in pages {
+            // Which hour a token is of that cannot be read, nobody knows: each that the page is about may miss it.
+            let odd = quarantined.min(page.odd.len() as u64);
+            let before = if odd > 0 { news.lengths() } else { BTreeMap::new() };
             self.buckets.sort(page, received, &mut news)?;
+            if odd > 0 {
+                news.quarantined(odd, &before);
+            }
         }
         let late = self.count_late(&news, received);
         let seen = self.see(&news.ids, segment);
-        self.state.wal.commit(segment.id, received, &news.records, news.duplicates, seen)?;
+        let tallies = self.sums(&news.tallies)?;
+        self.state.wal.commit(segment.id, received, &news.records, news.duplicates, seen, tallies)?;
         self.buckets.shrink();
         self.state.wal.rest();
         self.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
@@ -85,6 +93,25 @@ impl Job<'_> {
         self.summary.late += late;
         (self.setup.progress)(Progress::Committed(self.summary.new + self.summary.duplicates));
         self.note_status(false)
+    }
+
+    /// What was counted of hours so far, `since` included: after what the log knows, else the ledger.
+    fn sums(&mut self, since: &BTreeMap<Hour, Tally>) -> Result<BTreeMap<Hour, Tally>> {
+        let mut sums = BTreeMap::new();
+        for (hour, since) in since {
+            let mut sum = self.tally(*hour)?;
+            sum.add(since);
+            sums.insert(*hour, sum);
+        }
+        Ok(sums)
+    }
+
+    /// What was counted of an hour so far.
+    pub(super) fn tally(&mut self, hour: Hour) -> Result<Tally> {
+        if let Some(tally) = self.state.wal.tally(hour) {
+            return Ok(tally);
+        }
+        Ok(self.state.ledger.row(hour)?.certified.map(|certified| certified.tally).unwrap_or_default())
     }
 
     /// The ids that came so far, those of a segment included.

@@ -12,6 +12,7 @@ mod commit;
 mod dry_run;
 mod fetch;
 mod import;
+mod manifest;
 mod rebuild;
 mod retry;
 mod summary;
@@ -69,6 +70,8 @@ pub struct Setup<'a> {
     pub store: Box<dyn ObjectStore>,
     /// Where originals are kept on this machine; `None`: nowhere.
     pub archive: Option<Archive>,
+    /// Whether each part's certificate is published beside it.
+    pub manifest: bool,
     /// How many parts go there at once.
     pub uploads: usize,
     /// The time.
@@ -326,6 +329,8 @@ impl<'a> Job<'a> {
             if let Some(archive) = &self.setup.archive {
                 self.problems.extend(archive.prune(SystemTime::now()).err());
             }
+            // The hours that leave the ledger's head are noted while they are in it.
+            self.note_status(true)?;
             let wal = &self.state.wal;
             self.state.ledger.archive(|hour| wal.has_pending(hour))?;
         }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{Job, Progress, Setup, UploadedPart};
+use crate::certificate::Certified;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::lifecycle::{Event, HourRow, PartRow, PartStage, Step, durable_step};
@@ -23,10 +24,10 @@ const IMPORTS: u32 = 1000;
 
 /// A part that is to be uploaded.
 #[derive(Debug, Clone)]
-struct Upload {
-    hour: Hour,
-    row: PartRow,
-    body: PathBuf,
+pub(super) struct Upload {
+    pub(super) hour: Hour,
+    pub(super) row: PartRow,
+    pub(super) body: PathBuf,
 }
 
 impl Upload {
@@ -115,13 +116,14 @@ impl Job<'_> {
         let encoded = side_by_side(&rows, threads(), |row| seal::encode(&self.state, row, cut));
         let mut events = Vec::new();
         for (row, encoded) in rows.iter().zip(encoded) {
-            events.push((row.hour, self.freeze(row, encoded?)?));
+            let certified = self.certify(row.hour)?;
+            events.push((row.hour, self.freeze(row, encoded?, certified)?));
         }
         self.freeze_all(events)
     }
 
     /// What freezes an encoded hour; its hash array is durable on return.
-    fn freeze(&self, row: &HourRow, encoded: Encoded) -> Result<Event> {
+    fn freeze(&self, row: &HourRow, encoded: Encoded, certified: Certified) -> Result<Event> {
         let through = encoded.through;
         if encoded.parts.is_empty() {
             return Ok(Event::Absorbed { through });
@@ -129,7 +131,14 @@ impl Job<'_> {
         let old = self.state.array(row)?;
         let hashes = self.state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &encoded.hashes)?;
         let parts = encoded.parts.into_iter().map(|part| self.intent(row.hour, through, part)).collect();
-        Ok(Event::Frozen { through, hashes, parts })
+        Ok(Event::Frozen { through, hashes, parts, certified })
+    }
+
+    /// What can be certified of an hour now.
+    fn certify(&mut self, hour: Hour) -> Result<Certified> {
+        let tally = self.tally(hour)?;
+        let gaps = if tally.ids.is_some() { self.state.wal.seen().gaps() } else { Vec::new() };
+        Ok(Certified::new(self.setup.closing.closes_at(hour), tally, &gaps))
     }
 
     fn freeze_all(&mut self, events: Vec<(Hour, Event)>) -> Result<Vec<Hour>> {
@@ -277,6 +286,7 @@ impl Job<'_> {
             return Ok(());
         }
         let (round, answers) = self.put(round, create_only);
+        let answers = self.publish_manifests(&round, answers, create_only)?;
         let (mut receipts, mut in_the_way) = (Vec::new(), Vec::new());
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
@@ -409,7 +419,7 @@ fn threads() -> usize {
 }
 
 /// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items.
-fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(super) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if items.len() < 2 || threads < 2 {
         return items.iter().map(work).collect();
     }

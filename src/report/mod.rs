@@ -2,6 +2,14 @@
 //!
 //! Reports read; nothing here changes the state, but for `status.json`, which a run replaces as it goes.
 
+pub mod archive;
+pub mod certificate;
+pub mod days;
+pub mod heat;
+pub mod html;
+pub mod monitor;
+pub mod publish;
+pub mod screen;
 pub mod status;
 pub mod table;
 pub mod text;

@@ -10,11 +10,13 @@
 //! "m"                                   Meta, bincode
 //! "s" piece                             6000 bytes of the ids that came: Seen, bincode; behind the last piece none
 //! "c" commit                            CommitRow, bincode
+//! "h" hour                              Tally, bincode: what was counted of the hour so far
 //! "i" hour commit piece                 187 × Entry, bincode, 32 bytes each
 //! "l" hour commit piece                 6000 bytes of the commit's rows of that hour: their lines, one behind the other
 //! ```
 //! `hour` is [`Hour::to_key`], `commit` 8 bytes and `piece` 4 bytes, all big endian, so that keys sort by hour, then age.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +31,7 @@ use sled::IVec;
 use super::damage::Damage;
 use super::durable;
 use super::nudge::nudged;
+use crate::certificate::Tally;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gaps::Seen;
 use crate::hour::Hour;
@@ -147,6 +150,17 @@ impl Batch {
         Ok(())
     }
 
+    /// Records what was counted of hours so far.
+    ///
+    /// # Errors
+    /// `Bug`: it cannot be encoded.
+    pub fn put_tallies(&mut self, tallies: &BTreeMap<Hour, Tally>) -> Result<()> {
+        for (hour, tally) in tallies {
+            self.0.insert(tally_key(*hour).as_slice(), encode(tally)?);
+        }
+        Ok(())
+    }
+
     /// Forgets a commit. Its records' bytes stay until the generation goes.
     pub fn remove_commit(&mut self, commit: u64) {
         self.0.remove(commit_key(commit).as_slice());
@@ -182,6 +196,12 @@ fn cannot_encode(e: bincode::Error) -> Error {
 fn commit_key(commit: u64) -> [u8; 9] {
     let mut key = [b'c'; 9];
     key[1..].copy_from_slice(&commit.to_be_bytes());
+    key
+}
+
+fn tally_key(hour: Hour) -> [u8; 5] {
+    let mut key = [b'h'; 5];
+    key[1..].copy_from_slice(&hour.to_key());
     key
 }
 
@@ -311,6 +331,21 @@ impl Generation {
             Ok(())
         })?;
         Ok(commits)
+    }
+
+    /// What was counted of hours, as of the newest commits that were written to it.
+    ///
+    /// # Errors
+    /// `State`: damaged.
+    pub fn tallies(&self) -> Result<Vec<(Hour, Tally)>> {
+        let mut tallies = Vec::new();
+        self.scan(b"h", b"i", &mut |key, value| {
+            let hour = key.get(1..).and_then(|k| k.try_into().ok()).and_then(Hour::from_key);
+            let tally = bincode::deserialize(value).map_err(|e| damaged_by(&self.dir, e))?;
+            tallies.push((hour.ok_or_else(|| self.damaged())?, tally));
+            Ok(())
+        })?;
+        Ok(tallies)
     }
 
     /// The records of `hour` in commits after `after`, oldest first.
@@ -545,6 +580,17 @@ mod tests {
                         00010203\
                         0400000000000000";
         assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
+    }
+
+    #[test]
+    fn layout_of_a_tally_is_pinned() {
+        let tally = Tally { duplicates: 1, quarantined: 2, ids: Some((3, -1)) };
+        let bytes = bincode::serialize(&tally).unwrap();
+        let expected = "0100000000000000\
+                        0200000000000000\
+                        010300000000000000ffffffffffffffff";
+        assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
+        assert_eq!(tally_key(hour("2023-03-10T01")), [b'h', 1, 19, 158, 201]);
     }
 
     #[test]

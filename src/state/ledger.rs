@@ -341,6 +341,15 @@ impl Ledger {
         head.try_for_each(each)
     }
 
+    /// The rows in the files of the newest days, of as many as there are up to `days`. A damaged file is left out: this is
+    /// for views.
+    #[must_use]
+    pub fn newest_archived(&self, days: usize) -> Vec<HourRow> {
+        let names = durable::names(&self.dir).unwrap_or_default();
+        let dates = names.iter().filter_map(|name| name.parse::<Date>().ok()).rev().take(days);
+        dates.filter_map(|date| self.read_day(date).ok()).flat_map(BTreeMap::into_values).collect()
+    }
+
     /// Counts records and parts anew, from all rows: where rows were lost and taken over again.
     ///
     /// # Errors
@@ -411,6 +420,7 @@ fn parse<T: for<'de> Deserialize<'de>>(path: &Path, text: &[u8]) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::certificate::{Certified, Tally};
     use crate::lifecycle::{HashesRef, PartRow, PartStage};
 
     fn settings() -> Settings {
@@ -447,7 +457,9 @@ mod tests {
             etag: None,
         };
         let number = part.part;
-        let frozen = Event::Frozen { through, hashes: HashesRef { version: through, count: 5 }, parts: vec![part] };
+        let certified = Certified::new(at, Tally::default(), &[]);
+        let hashes = HashesRef { version: through, count: 5 };
+        let frozen = Event::Frozen { through, hashes, parts: vec![part], certified };
         ledger.apply(Step::HoursFrozen, 3, vec![(hour, frozen)]).unwrap();
         let receipt = Event::Receipted { part: number, sha256: String::new(), bytes: 1, etag: None, at };
         ledger.apply(Step::PartsReceipted, 4, vec![(hour, receipt)]).unwrap();
@@ -476,6 +488,20 @@ mod tests {
         assert_eq!(seen.len(), 100);
         assert!(seen.is_sorted());
         assert_eq!(seen[3], (hour(3), 2), "the head's row counts");
+    }
+
+    #[test]
+    fn row_of_an_older_etl_is_read_and_the_certificate_s_text_is_pinned() {
+        let old = r#"{"hour":"2023-03-10T01","frozen":7,"receipted":7,"hashes":null,"next_hashes":2,"last_receipt":null,"parts":[]}"#;
+        let row: HourRow = serde_json::from_str(old).unwrap();
+        assert_eq!(serde_json::to_string(&row).unwrap(), old, "what is not there is not written either");
+        let tally = Tally { duplicates: 3, quarantined: 1, ids: Some((5, 9)) };
+        let closed_at = "2023-03-10T02:10:00Z".parse().unwrap();
+        let certified = Certified::new(closed_at, tally, &[crate::gaps::Gap { from: 7, to: 8 }]);
+        let text = serde_json::to_string(&HourRow { certified: Some(certified), ..row }).unwrap();
+        let certificate = r#""last_receipt":null,"certified":{"closed_at":"2023-03-10T02:10:00Z","duplicates":3,"quarantined":1,"ids":[5,9],"missing":2,"holes":[{"from":7,"to":8}]},"#;
+        assert_eq!(text, old.replace(r#""last_receipt":null,"#, certificate));
+        assert!(serde_json::from_str::<HourRow>(&text).unwrap().certified.is_some());
     }
 
     #[test]

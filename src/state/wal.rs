@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::durable;
 use super::generation::{Batch, CommitRow, Entry, Generation, LineAt, LineReader, Meta};
+use crate::certificate::Tally;
 use crate::crash;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gaps::Seen;
@@ -27,6 +28,9 @@ const FULL: u64 = 16 << 20;
 const WORTH_REPLACING: u64 = 6 << 20;
 /// About what a pending record takes in a generation, to judge what is dead.
 const RECORD: u64 = 512;
+
+/// Hours beside the pending ones whose counts a new generation takes over: what comes again is mostly of the newest hours.
+const TALLIES: usize = 512;
 
 /// The new records of one hour in a commit.
 #[derive(Debug, Default)]
@@ -64,6 +68,7 @@ pub struct Wal {
     pending: BTreeMap<Hour, Pending>,
     meta: Meta,
     seen: Seen,
+    tallies: BTreeMap<Hour, Tally>,
     /// Commits whose segments are gone: their rows go with the next batch.
     gone: BTreeSet<u64>,
 }
@@ -85,6 +90,7 @@ impl Wal {
             pending: BTreeMap::new(),
             meta: Meta { newest_commit: floor.0, newest_segment: floor.1, ..Meta::default() },
             seen: Seen::default(),
+            tallies: BTreeMap::new(),
             gone: BTreeSet::new(),
         };
         for name in durable::names(&wal.dir)? {
@@ -142,6 +148,7 @@ impl Wal {
             self.meta.newest_segment = self.meta.newest_segment.max(meta.newest_segment);
             let later = generation.seen()?.filter(|seen| seen.version() > self.seen.version());
             later.into_iter().for_each(|seen| self.seen = seen);
+            self.tallies.extend(generation.tallies()?);
             for (commit, row) in generation.commits()? {
                 self.meta.newest_commit = self.meta.newest_commit.max(commit);
                 self.meta.newest_segment = self.meta.newest_segment.max(row.segment);
@@ -201,6 +208,12 @@ impl Wal {
         &self.seen
     }
 
+    /// What was counted of an hour. `None`: the log does not know it.
+    #[must_use]
+    pub fn tally(&self, hour: Hour) -> Option<Tally> {
+        self.tallies.get(&hour).copied()
+    }
+
     /// Takes a copy of the ids that came over, where it is later than what the log knows.
     pub fn recall(&mut self, copy: &Seen) {
         if copy.version() > self.seen.version() {
@@ -246,8 +259,8 @@ impl Wal {
         Some((commit.row.segment, hours))
     }
 
-    /// Commits a segment: its new records by hour, how many of its records were known, and `seen`, the ids that came so far,
-    /// these included. Atomic, and durable on return.
+    /// Commits a segment: its new records by hour, how many of its records were known, `seen`, the ids that came so far, and
+    /// `tallies`, what was counted of its hours so far, these included. Atomic, and durable on return.
     ///
     /// # Errors
     /// `State`, naming the path.
@@ -258,6 +271,7 @@ impl Wal {
         records: &BTreeMap<Hour, NewRecords>,
         duplicates: u64,
         seen: Seen,
+        tallies: BTreeMap<Hour, Tally>,
     ) -> Result<()> {
         self.make_room()?;
         let commit = self.meta.newest_commit + 1;
@@ -276,6 +290,7 @@ impl Wal {
         }
         batch.put_commit(commit, &row)?;
         batch.put_meta(&meta)?;
+        batch.put_tallies(&tallies)?;
         if seen != self.seen {
             batch.put_seen(&seen)?;
         }
@@ -283,6 +298,7 @@ impl Wal {
         self.write(newest, batch, Step::SegmentCommitted)?;
         self.meta = meta;
         self.seen = seen;
+        self.tallies.extend(tallies);
         self.segments.insert(row.segment, commit);
         count(&mut self.pending, commit, &row);
         self.commits.insert(commit, Commit { generation: newest, row });
@@ -444,6 +460,7 @@ impl Wal {
 
     /// Starts a generation that takes over the pending records of those that it replaces.
     fn start(&mut self, replaces: &[u32]) -> Result<()> {
+        self.trim_tallies();
         let id = self.generations.last().map_or(1, |g| g.id + 1);
         let (path, new) = (self.dir.join(format!("{id:06}")), self.dir.join(format!("{id:06}.new")));
         durable_step(Step::GenerationStarted, || {
@@ -453,6 +470,7 @@ impl Wal {
             let mut batch = Batch::default();
             batch.put_meta(&meta)?;
             batch.put_seen(&self.seen)?;
+            batch.put_tallies(&self.tallies)?;
             generation.write(batch)?;
             generation.close();
             durable::rename(&new, &path)
@@ -467,6 +485,13 @@ impl Wal {
             .for_each(|commit| self.forget(commit));
         self.commits.values_mut().filter(|c| replaced.contains(&c.generation)).for_each(|c| c.generation = id);
         self.drop_generations(&replaced)
+    }
+
+    /// Forgets what was counted of hours of which nothing is pending, but for the newest of them.
+    fn trim_tallies(&mut self) {
+        let idle = self.tallies.keys().filter(|hour| !self.pending.contains_key(hour));
+        let Some(oldest_kept) = idle.rev().nth(TALLIES).copied() else { return };
+        self.tallies.retain(|hour, _| *hour > oldest_kept || self.pending.contains_key(hour));
     }
 
     fn move_pending(&self, replaces: &[u32], into: &Generation) -> Result<()> {
@@ -537,6 +562,7 @@ fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
     generation.meta()?;
     generation.seen()?;
     generation.commits()?;
+    generation.tallies()?;
     Ok(generation)
 }
 

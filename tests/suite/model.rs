@@ -232,6 +232,7 @@ impl World {
         let hour = SignedDuration::from_hours(1);
         Setup {
             archive: None,
+            manifest: false,
             state_dir: self.state(run.machine),
             settings: Settings {
                 timezone: "UTC".into(),

@@ -60,6 +60,30 @@ fn configuration_is_accepted_as_it_stands_and_names_every_key() {
 }
 
 #[test]
+fn tables_are_printed_as_the_examples_say() {
+    let script = blocks("sh").into_iter().find(|block| block.contains("etl ddl")).unwrap();
+    let place = Place::new("[load]\nto = \"s3://my-logs/\"\n");
+    shell(&place, &script);
+    for file in ["athena.sql", "by-dt.sql", "duckdb.sql", "more.sql"] {
+        let sql = std::fs::read_to_string(place.path(file)).unwrap();
+        assert!(sql.contains("CREATE OR REPLACE VIEW"), "{file}: {sql}");
+    }
+}
+
+/// Runs a script with the built command at hand and nothing in the environment; gives what it printed.
+#[track_caller]
+fn shell(place: &Place, script: &str) -> String {
+    let bin = Path::new(env!("CARGO_BIN_EXE_etl")).parent().unwrap();
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
+    let mut sh = Command::new("sh");
+    let ran = sh.args(["-euc", script]).current_dir(place.path("")).env_clear().env("PATH", path).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{out}\n{err}");
+    assert_eq!(err, "", "a clean run is silent on stderr");
+    out.into_owned()
+}
+
+#[test]
 fn getting_started_works_line_by_line() {
     let script = blocks("sh").into_iter().find(|block| block.contains("etl restore")).unwrap();
     let service = Service::start(3, |_| {});
@@ -73,17 +97,6 @@ fn getting_started_works_line_by_line() {
             line => format!("{line}\n"),
         })
         .collect();
-    let bin = Path::new(env!("CARGO_BIN_EXE_etl")).parent().unwrap();
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
-    let ran = Command::new("sh")
-        .args(["-euc", &script])
-        .current_dir(place.path(""))
-        .env_clear()
-        .env("PATH", path)
-        .output()
-        .unwrap();
-    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    assert!(ran.status.success(), "{out}\n{err}");
-    assert!(out.contains("all as the ledger says") && out.contains("record_id"), "{out}\n{err}");
-    assert_eq!(err, "", "a clean run is silent on stderr");
+    let out = shell(&place, &script);
+    assert!(out.contains("all as the ledger says") && out.contains("record_id"), "{out}");
 }

@@ -87,6 +87,7 @@ impl Desk {
         let hour = SignedDuration::from_hours(1);
         Setup {
             archive: None,
+            manifest: false,
             state_dir: self.dir.path().join("state"),
             settings: Settings {
                 timezone: self.zone.into(),
@@ -99,12 +100,12 @@ impl Desk {
             decoder: Decoder {
                 sequence: "record_id".to_owned(),
                 ring: KeyRing::new(&[Secret::new(&*self.key)]).unwrap(),
-                zone: zone.clone(),
+                zone,
                 compactor: Compactor::new(&dictionaries),
                 dictionaries: dictionaries.fingerprint(),
                 max_future: hour,
             },
-            closing: ClosingRules { zone, grace: SignedDuration::from_mins(10), late_hold: hour },
+            closing: self.closing(),
             cut: CutRules { part_max_records: 0, part_bytes: PART_BYTES },
             dedup_window: hour * 24 * 30,
             layout: Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
@@ -114,6 +115,15 @@ impl Desk {
             clock: &self.clock,
             stop,
             progress: &|_| (),
+        }
+    }
+
+    /// When hours close.
+    pub fn closing(&self) -> ClosingRules {
+        ClosingRules {
+            zone: TimeZone::get(self.zone).unwrap(),
+            grace: SignedDuration::from_mins(10),
+            late_hold: SignedDuration::from_hours(1),
         }
     }
 

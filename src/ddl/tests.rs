@@ -1,0 +1,72 @@
+use super::*;
+
+fn column(text: &str) -> Result<Column> {
+    text.parse()
+}
+
+#[test]
+fn type_is_spelled_again_for_hive_and_for_duckdb() {
+    for (text, hive, duckdb) in [
+        ("a:string", "string", "VARCHAR"),
+        ("a:INT", "int", "INTEGER"),
+        ("a:decimal(10)", "decimal(10,0)", "DECIMAL(10,0)"),
+        ("a:array< array<double> >", "array<array<double>>", "DOUBLE[][]"),
+        ("a:map<string,decimal(38,2)>", "map<string,decimal(38,2)>", "MAP(VARCHAR, DECIMAL(38,2))"),
+        (
+            "a:struct<Id:bigint,b:struct<c:date>>",
+            "struct<Id:bigint,b:struct<c:date>>",
+            "STRUCT(\"Id\" BIGINT, \"b\" STRUCT(\"c\" DATE))",
+        ),
+    ] {
+        let ty = column(text).unwrap().ty;
+        assert_eq!((ty.hive().as_str(), ty.duckdb().as_str()), (hive, duckdb), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_column_is_refused() {
+    let deep = format!("a:{}int{}", "array<".repeat(20), ">".repeat(20));
+    for text in [
+        "",
+        "a",
+        ":int",
+        "a:",
+        "a-b:int",
+        "1a:int",
+        "a:text",
+        "a:array<int",
+        "a:array<int>>",
+        "a:decimal(39,0)",
+        "a:decimal(2,3)",
+        "a:struct<>",
+        "a:struct<b>",
+        "a:map<int>",
+        "a:int,b:int",
+        "a:é",
+        &deep,
+    ] {
+        assert_eq!(column(text).unwrap_err().kind(), ErrorKind::Usage, "{text}");
+    }
+}
+
+#[test]
+fn given_column_takes_the_place_of_a_known_one_or_comes_last() {
+    let given = [column("record_id:string").unwrap(), column("inDate_raw:int").unwrap()];
+    let columns = Table::columns(&given, Keys::Hour).unwrap();
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!((names[1], names.last()), ("record_id", Some(&"inDate_raw")));
+    assert_eq!(columns[1].ty.hive(), "string");
+    assert_eq!(
+        columns.last().unwrap().stored(),
+        "inDate_raw_raw",
+        "rows have one more _raw for a field of the record's own"
+    );
+}
+
+#[test]
+fn years_are_two_and_in_order() {
+    assert_eq!("2020-2039".parse::<Years>().unwrap(), Years { from: 2020, to: 2039 });
+    for text in ["2020", "2020-", "2039-2020", "20-21", "2020-99999", "-1-2"] {
+        assert!(text.parse::<Years>().is_err(), "{text}");
+    }
+}
