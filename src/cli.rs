@@ -3,6 +3,9 @@
 //! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
+pub mod manual;
+pub mod quarantine;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -171,9 +174,18 @@ pub enum Command {
     /// Give the original logs back, as NDJSON
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
+    /// Look at tokens that are no records (yet), write them out, or drop them
+    #[command(after_help = quarantine::EXAMPLES)]
+    Quarantine(quarantine::QuarantineArgs),
     /// Serve synthetic encrypted logs on 127.0.0.1, for demos and tests
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
+    /// Print a shell's completions
+    #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page
+    #[command(after_help = manual::MAN_EXAMPLES)]
+    Man(manual::ManArgs),
 }
 
 /// `etl run`.
@@ -370,7 +382,7 @@ mod tests {
     fn examples(help: &str) -> Vec<&str> {
         help.lines()
             .filter_map(|line| line.find("etl ").and_then(|at| line.get(at..)))
-            .map(|line| line.split("   ").next().unwrap_or(line))
+            .map(|line| ["   ", " > ", " | "].iter().fold(line, |rest, end| rest.split(end).next().unwrap_or(rest)))
             .collect()
     }
 

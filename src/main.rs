@@ -22,8 +22,14 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
-    if let Command::Simulate(args) = &cli.command {
-        return commands::simulate(args, config::simulator_key()?.as_ref().map(config::Secret::expose));
+    // These need no configuration.
+    match &cli.command {
+        Command::Simulate(args) => {
+            return commands::simulate(args, config::simulator_key()?.as_ref().map(config::Secret::expose));
+        }
+        Command::Completions(args) => return commands::completions(args),
+        Command::Man(args) => return commands::man(args),
+        _ => {}
     }
     let config = Config::from_process(&cli.overrides())?;
     match &cli.command {
@@ -32,7 +38,8 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
         Command::Status(args) => commands::status(&config, args),
         Command::Verify(args) => commands::verify(&config, args),
         Command::Restore(args) => commands::restore(&config, args, say),
-        Command::Simulate(_) => Ok(0),
+        Command::Quarantine(args) => commands::quarantine(&config, args),
+        Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(0),
     }
 }
 

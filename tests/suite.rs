@@ -21,10 +21,14 @@ mod fixtures;
 mod full_disk;
 #[path = "suite/gaps.rs"]
 mod gaps;
+#[path = "suite/manual.rs"]
+mod manual;
 #[path = "suite/many.rs"]
 mod many;
 #[path = "suite/nth_call.rs"]
 mod nth_call;
+#[path = "suite/quarantine.rs"]
+mod quarantine;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/s3_store.rs"]

@@ -2,6 +2,8 @@
 //!
 //! Each returns an exit code, or the error that decides it. stdout carries the result only.
 
+mod manual;
+mod quarantine;
 mod restore;
 mod run;
 mod setup;
@@ -9,6 +11,8 @@ mod simulate;
 mod status;
 mod verify;
 
+pub use manual::{completions, man};
+pub use quarantine::quarantine;
 pub use restore::restore;
 pub use run::{replay, run};
 pub use simulate::simulate;

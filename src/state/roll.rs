@@ -12,7 +12,7 @@ use super::durable;
 use crate::error::Result;
 
 /// A roll of files by number, each with a count.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Roll {
     path: PathBuf,
     names: BTreeMap<u64, u64>,
