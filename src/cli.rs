@@ -3,6 +3,7 @@
 //! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
+pub mod init;
 pub mod manual;
 pub mod quarantine;
 
@@ -180,6 +181,9 @@ pub enum Command {
     /// Serve synthetic encrypted logs on 127.0.0.1, for demos and tests
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
+    /// Write a commented etl.toml, and print how to have it run by cron or systemd
+    #[command(after_help = init::EXAMPLES)]
+    Init(init::InitArgs),
     /// Print a shell's completions
     #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
     Completions(manual::CompletionsArgs),

@@ -27,6 +27,7 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
         Command::Simulate(args) => {
             return commands::simulate(args, config::simulator_key()?.as_ref().map(config::Secret::expose));
         }
+        Command::Init(args) => return commands::init(args),
         Command::Completions(args) => return commands::completions(args),
         Command::Man(args) => return commands::man(args),
         _ => {}
@@ -39,7 +40,7 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
         Command::Verify(args) => commands::verify(&config, args),
         Command::Restore(args) => commands::restore(&config, args, say),
         Command::Quarantine(args) => commands::quarantine(&config, args),
-        Command::Simulate(_) | Command::Completions(_) | Command::Man(_) => Ok(0),
+        Command::Simulate(_) | Command::Init(_) | Command::Completions(_) | Command::Man(_) => Ok(0),
     }
 }
 

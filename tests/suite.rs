@@ -21,6 +21,8 @@ mod fixtures;
 mod full_disk;
 #[path = "suite/gaps.rs"]
 mod gaps;
+#[path = "suite/init.rs"]
+mod init;
 #[path = "suite/manual.rs"]
 mod manual;
 #[path = "suite/many.rs"]

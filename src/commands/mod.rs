@@ -2,6 +2,7 @@
 //!
 //! Each returns an exit code, or the error that decides it. stdout carries the result only.
 
+mod init;
 mod manual;
 mod quarantine;
 mod restore;
@@ -11,6 +12,7 @@ mod simulate;
 mod status;
 mod verify;
 
+pub use init::init;
 pub use manual::{completions, man};
 pub use quarantine::quarantine;
 pub use restore::restore;

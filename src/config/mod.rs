@@ -19,6 +19,7 @@ mod lookup;
 mod secret;
 mod settings;
 mod source;
+mod template;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,7 @@ pub use environment::Ask;
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
 pub use secret::{Secret, SourceUrl, redact_url};
 pub use source::{SourceConfig, SourceLocation};
+pub use template::{Starter, template};
 pub use units::{UnitError, parse_duration, parse_size};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -129,15 +131,19 @@ impl Config {
         let environment = Environment::load(ask, cwd)?;
         let file = locate(flags, &environment, cwd)?;
         let document = file.as_deref().map(read).transpose()?;
-        let lookup = Lookup::new(environment, document, cwd)?;
+        Self::of(flags, &Lookup::new(environment, document, cwd)?, file, cwd)
+    }
+
+    /// The configuration that `lookup` gives.
+    fn of(flags: &Overrides, lookup: &Lookup<'_>, file: Option<PathBuf>, cwd: &Path) -> Result<Self> {
         let config = Self {
             file,
-            source: SourceConfig::load(&lookup)?,
-            hours: HoursConfig::load(&lookup)?,
-            compact: CompactConfig::load(&lookup)?,
-            load: LoadConfig::load(&lookup)?,
-            archive: ArchiveConfig::load(&lookup)?,
-            state: StateConfig::load(flags, &lookup, cwd)?,
+            source: SourceConfig::load(lookup)?,
+            hours: HoursConfig::load(lookup)?,
+            compact: CompactConfig::load(lookup)?,
+            load: LoadConfig::load(lookup)?,
+            archive: ArchiveConfig::load(lookup)?,
+            state: StateConfig::load(flags, lookup, cwd)?,
         };
         config.check_folders()?;
         Ok(config)
