@@ -3,6 +3,7 @@
 //! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
+pub mod check;
 pub mod init;
 pub mod manual;
 pub mod quarantine;
@@ -175,6 +176,9 @@ pub enum Command {
     /// Give the original logs back, as NDJSON
     #[command(after_help = RESTORE_EXAMPLES)]
     Restore(RestoreArgs),
+    /// See whether all is well for a run: key, clock, state, store
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
     /// Look at tokens that are no records (yet), write them out, or drop them
     #[command(after_help = quarantine::EXAMPLES)]
     Quarantine(quarantine::QuarantineArgs),

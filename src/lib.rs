@@ -62,6 +62,8 @@ pub mod pipeline;
 
 pub mod report;
 
+pub mod web;
+
 pub mod simulate;
 
 pub mod cli;

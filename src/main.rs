@@ -32,7 +32,11 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
         Command::Man(args) => return commands::man(args),
         _ => {}
     }
-    let config = Config::from_process(&cli.overrides())?;
+    let config = Config::from_process(&cli.overrides());
+    if let Command::Check(args) = &cli.command {
+        return commands::check(config, args);
+    }
+    let config = config?;
     match &cli.command {
         Command::Run(args) => commands::run(&config, args, say),
         Command::Replay(args) => commands::replay(&config, args, say),
@@ -40,7 +44,9 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
         Command::Verify(args) => commands::verify(&config, args),
         Command::Restore(args) => commands::restore(&config, args, say),
         Command::Quarantine(args) => commands::quarantine(&config, args),
-        Command::Simulate(_) | Command::Init(_) | Command::Completions(_) | Command::Man(_) => Ok(0),
+        Command::Simulate(_) | Command::Check(_) | Command::Init(_) | Command::Completions(_) | Command::Man(_) => {
+            Ok(0)
+        }
     }
 }
 

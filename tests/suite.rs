@@ -8,6 +8,8 @@
 
 #[path = "suite/backfill.rs"]
 mod backfill;
+#[path = "suite/check.rs"]
+mod check;
 #[path = "suite/clock.rs"]
 mod clock;
 #[path = "suite/crash.rs"]

@@ -2,6 +2,7 @@
 //!
 //! Each returns an exit code, or the error that decides it. stdout carries the result only.
 
+mod check;
 mod init;
 mod manual;
 mod quarantine;
@@ -12,6 +13,7 @@ mod simulate;
 mod status;
 mod verify;
 
+pub use check::check;
 pub use init::init;
 pub use manual::{completions, man};
 pub use quarantine::quarantine;

@@ -111,14 +111,7 @@ pub fn setup<'a>(
         state_dir: config.state.dir.clone(),
         settings: settings(config)?,
         min_free: config.state.min_free,
-        decoder: Decoder {
-            ring: KeyRing::new(&config.source.keys()?)?,
-            zone: hours.timezone.clone(),
-            compactor: compactor(config)?,
-            dictionaries: dictionaries(config)?.fingerprint(),
-            max_future: signed(hours.max_future),
-            sequence: config.source.sequence.clone(),
-        },
+        decoder: decoder(config)?,
         closing: ClosingRules {
             zone: hours.timezone.clone(),
             grace: signed(hours.grace),
@@ -137,12 +130,30 @@ pub fn setup<'a>(
     })
 }
 
+/// What decodes pages.
+///
+/// # Errors
+/// `Config`: keys are missing or cannot be used, or a dictionary cannot be inverted.
+pub fn decoder(config: &Config) -> Result<Decoder> {
+    Ok(Decoder {
+        ring: KeyRing::new(&config.source.keys()?)?,
+        zone: config.hours.timezone.clone(),
+        compactor: compactor(config)?,
+        dictionaries: dictionaries(config)?.fingerprint(),
+        max_future: signed(config.hours.max_future),
+        sequence: config.source.sequence.clone(),
+    })
+}
+
 fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 /// What is recorded in the state.
-fn settings(config: &Config) -> Result<Settings> {
+///
+/// # Errors
+/// `Config`: there is no destination.
+pub fn settings(config: &Config) -> Result<Settings> {
     let destination = match config.load.destination()? {
         // Relative to the state, so that both can be moved together.
         Destination::Files(root) => format!("file:{}", from_to(&config.state.dir, root).display()),

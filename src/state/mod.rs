@@ -21,6 +21,7 @@ mod ledger;
 mod lock;
 mod open;
 mod roll;
+pub mod site;
 mod space;
 mod wal;
 

@@ -77,3 +77,14 @@ fn dropping_waits_for_no_run() {
     place.etl(&["quarantine", "drop", "--reason", "no-token", "--yes"]).exits(11);
     assert_eq!(reasons(&place).len(), 2);
 }
+
+#[test]
+fn examples_of_the_readme_work_as_they_stand() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let place = place();
+    let lines = readme.lines().filter(|line| line.starts_with("etl quarantine ")).map(|line| line.split('#').next());
+    for line in lines.map(Option::unwrap) {
+        place.etl(&line.split_whitespace().skip(1).collect::<Vec<_>>()).exits(0);
+    }
+    assert_eq!(reasons(&place), [("no-token".to_owned(), 2)]);
+}
