@@ -6,6 +6,8 @@
     reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
 )]
 
+#[path = "suite/airflow.rs"]
+mod airflow;
 #[path = "suite/backfill.rs"]
 mod backfill;
 #[path = "suite/check.rs"]

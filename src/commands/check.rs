@@ -14,7 +14,7 @@ use crate::key::data_prefix;
 use crate::load::probe;
 use crate::load::protocol::CreateOnly;
 use crate::pipeline::Source;
-use crate::report::check::{Checked, Findings};
+use crate::report::findings::{Checked, Findings};
 use crate::report::table::{bytes, plural};
 use crate::state::{Ledger, Lock, site};
 use crate::stop::Stop;
@@ -277,7 +277,7 @@ fn create_only(place: &Place, read_only: bool) -> Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::check::Verdict;
+    use crate::report::findings::Verdict;
 
     #[test]
     fn clock_is_judged_by_how_far_it_is_off() {

@@ -2,7 +2,7 @@
 //!
 //! Reports read; nothing here changes the state, but for `status.json`, which a run replaces as it goes.
 
-pub mod check;
+pub mod findings;
 pub mod status;
 pub mod table;
 pub mod text;
