@@ -48,3 +48,5 @@ mod source;
 #[path = "suite/steps.rs"]
 mod steps;
 mod support;
+#[path = "suite/watchers.rs"]
+mod watchers;

@@ -12,6 +12,7 @@ mod setup;
 mod simulate;
 mod status;
 mod verify;
+mod watchers;
 
 pub use check::check;
 pub use init::init;

@@ -16,6 +16,7 @@ mod file;
 pub(crate) mod keys;
 mod load;
 mod lookup;
+mod run;
 mod secret;
 mod settings;
 mod source;
@@ -30,6 +31,7 @@ use jiff::tz::TimeZone;
 
 pub use environment::Ask;
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
+pub use run::RunConfig;
 pub use secret::{Secret, SourceUrl, redact_url};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
@@ -64,6 +66,8 @@ pub struct Config {
     pub load: LoadConfig,
     /// `[archive]`; `None` where no originals are kept.
     pub archive: Option<ArchiveConfig>,
+    /// `[run]`.
+    pub run: RunConfig,
     /// `[state]`.
     pub state: StateConfig,
 }
@@ -143,6 +147,7 @@ impl Config {
             compact: CompactConfig::load(lookup)?,
             load: LoadConfig::load(lookup)?,
             archive: ArchiveConfig::load(lookup)?,
+            run: RunConfig::load(lookup)?,
             state: StateConfig::load(flags, lookup, cwd)?,
         };
         config.check_folders()?;

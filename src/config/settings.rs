@@ -22,7 +22,7 @@ const fn above(table: &'static str, key: &'static str, environment: &'static [&'
 }
 
 /// Every key there is.
-pub(super) const SETTINGS: [Setting; 25] = [
+pub(super) const SETTINGS: [Setting; 27] = [
     above("source", "url", &["API_URL"]),
     setting("source", "keys_env"),
     setting("source", "keys_file"),
@@ -46,6 +46,8 @@ pub(super) const SETTINGS: [Setting; 25] = [
     setting("load", "layout"),
     setting("archive", "dir"),
     setting("archive", "keep"),
+    setting("run", "metrics_file"),
+    setting("run", "ping_env"),
     above("state", "dir", &["ETL_STATE_DIR"]),
     setting("state", "min_free"),
 ];
@@ -78,6 +80,9 @@ layout = "{year}_y/{month}_m/{day}_d/{hour}_h"
 [archive]
 dir = ""
 keep = "30d"
+[run]
+metrics_file = ""
+ping_env = "ETL_PING_URL"
 [state]
 dir = "etl-state"
 min_free = "64MiB"
