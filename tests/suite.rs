@@ -33,6 +33,8 @@ mod manual;
 mod many;
 #[path = "suite/nth_call.rs"]
 mod nth_call;
+#[path = "suite/progress.rs"]
+mod progress;
 #[path = "suite/quarantine.rs"]
 mod quarantine;
 #[path = "suite/readme.rs"]

@@ -5,6 +5,7 @@
 mod check;
 mod init;
 mod manual;
+mod progress;
 mod quarantine;
 mod restore;
 mod run;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::progress;
 use super::setup::{self, Place};
 use crate::cli::RestoreArgs;
 use crate::compact::Compactor;
@@ -26,7 +27,7 @@ use crate::seal::hex;
 pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let (place, compactor) = (from(config, args)?, setup::compactor(config)?);
     let mut refused = false;
-    for (hour, keys) in chosen(&place, args)? {
+    for (hour, keys) in progress::hours(chosen(&place, args)?, args.out.is_none()) {
         let mut hour_text = Vec::new();
         for key in keys {
             match part(&place, &compactor, &key) {

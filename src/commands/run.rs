@@ -1,16 +1,16 @@
 //! `etl run` and `etl replay`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::progress::RunDisplay;
+pub use super::progress::bar;
 use super::setup;
 use super::watchers::Watchers;
 use crate::cli::{ReplayArgs, RunArgs};
 use crate::config::{Config, SourceLocation};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::pipeline::{self, Outcome, Progress, Summary, Wish};
+use crate::pipeline::{self, Outcome, Summary, Wish};
 use crate::report::text;
 use crate::stop::Stop;
 
@@ -48,12 +48,12 @@ pub fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> 
 /// One run.
 fn tick(config: &Config, wish: Wish, stop: &Stop) -> Result<Outcome> {
     let mut client = setup::client(config, stop)?;
-    let bar = bar("logs");
-    let progress = |progress| show(&bar, progress);
+    let display = RunDisplay::new();
+    let progress = |progress| display.show(progress);
     let setup = setup::setup(config, &SystemClock, stop, &progress)?;
     let source = setup::source(config, client.as_mut())?;
     let outcome = pipeline::run(&setup, Some(source), wish);
-    bar.finish_and_clear();
+    display.end();
     Ok(outcome)
 }
 
@@ -77,13 +77,13 @@ fn dry_run(config: &Config, args: &RunArgs, stop: &Stop) -> Result<u8> {
 pub fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let stop = Stop::new();
     crate::stop::install(&stop)?;
-    let bar = bar("logs");
-    let progress = |progress| show(&bar, progress);
+    let display = RunDisplay::new();
+    let progress = |progress| display.show(progress);
     let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
     // A backfill does not wait, and neither does its replay.
     let drain = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
     let outcome = pipeline::run(&setup, None, Wish { drain, quarantine: args.quarantine, from_store: args.from_s3 });
-    bar.finish_and_clear();
+    display.end();
     tell(&outcome, args.json, say)?;
     Ok(code(&outcome, &stop))
 }
@@ -105,30 +105,5 @@ fn code(outcome: &Outcome, stop: &Stop) -> u8 {
     match outcome.exit_code() {
         0 => stop.exit_code().unwrap_or(0),
         worse => worse,
-    }
-}
-
-/// A progress display: on a terminal only.
-pub fn bar(unit: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template(&format!("{{spinner}} {{msg}} {{pos}} {unit} {{per_sec}} {{elapsed}}"));
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    // It ticks on a thread of its own: not where nobody looks.
-    if !bar.is_hidden() {
-        bar.enable_steady_tick(Duration::from_millis(200));
-    }
-    bar
-}
-
-fn show(bar: &ProgressBar, progress: Progress) {
-    match progress {
-        Progress::Fetched(pages) => bar.set_message(format!("{pages} pages received")),
-        Progress::Committed(records) => bar.set_position(records),
-        Progress::Sealed(done, all) => bar.set_message(format!("{done} of {all} hours sealed")),
-        Progress::Uploaded(parts, bytes) => {
-            bar.set_message(format!("{parts} parts, {} uploaded", crate::report::table::bytes(bytes)));
-        }
     }
 }
