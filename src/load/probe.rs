@@ -53,3 +53,72 @@ fn body() -> Result<tempfile::NamedTempFile> {
     file.write_all(BODY).and_then(|()| file.flush()).map_err(failed)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::load::{ObjectInfo, PutAnswer};
+
+    /// A store in memory that overwrites, or honours create-only.
+    struct Fake {
+        honours: bool,
+        objects: Mutex<BTreeMap<String, ObjectInfo>>,
+    }
+
+    impl ObjectStore for Fake {
+        fn place(&self) -> &'static str {
+            "memory"
+        }
+
+        fn put_new(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
+            let mut objects = self.objects.lock().unwrap();
+            if self.honours && objects.contains_key(key) {
+                return Ok(PutAnswer::Exists);
+            }
+            let size = std::fs::metadata(body).unwrap().len();
+            objects.insert(key.to_owned(), ObjectInfo { size, etag: None, meta: Some(meta.clone()) });
+            Ok(PutAnswer::Created { etag: Some("tag".to_owned()) })
+        }
+
+        fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
+            Ok(self.objects.lock().unwrap().get(key).cloned())
+        }
+
+        fn get(&self, _: &str) -> Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+
+        fn list(&self, _: &str, _: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+            Ok(())
+        }
+
+        fn create_only_is_certain(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn store_is_found_out_and_one_object_outside_data_stays() {
+        for (honours, expected) in [(true, CreateOnly::Proven), (false, CreateOnly::NotHonoured)] {
+            let store = Fake { honours, objects: Mutex::default() };
+            for _ in 0..2 {
+                assert_eq!(ask(&store, "logs/").unwrap(), expected);
+            }
+            let keys: Vec<String> = store.objects.into_inner().unwrap().into_keys().collect();
+            assert_eq!(keys, [key("logs/")]);
+            assert!(keys[0].starts_with("logs/check/"), "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn something_else_under_the_probe_s_name_is_left_alone() {
+        let foreign = ObjectInfo { size: 5, etag: None, meta: None };
+        let store = Fake { honours: false, objects: Mutex::new([(key(""), foreign.clone())].into()) };
+        assert_eq!(ask(&store, "").unwrap(), CreateOnly::Unknown);
+        assert_eq!(store.objects.into_inner().unwrap().into_values().collect::<Vec<_>>(), [foreign]);
+    }
+}
