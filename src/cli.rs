@@ -1,6 +1,6 @@
 //! The command line: commands, flags, help. No logic.
 //!
-//! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
+//! Invariant: no secret has to be a flag's value (`--ping` can be one, and says so), and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
 pub mod check;
@@ -66,6 +66,7 @@ Examples:
   etl run --drain                            seal and upload everything now, also open hours
   etl run --dry-run                          fetch and say what would be done; write nothing
   etl run --json                             the summary as one JSON object
+  etl run --metrics-file /var/lib/node_exporter/etl.prom
 
 As a crontab line:
   */3 * * * * etl --config /etc/etl/etl.toml run";
