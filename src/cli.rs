@@ -1,9 +1,13 @@
 //! The command line: commands, flags, help. No logic.
 //!
-//! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
+//! Invariant: no secret has to be a flag's value (`--ping` can be one, and says so), and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
+pub mod check;
 pub mod ddl;
+pub mod init;
+pub mod manual;
+pub mod quarantine;
 mod status;
 
 use std::path::PathBuf;
@@ -65,6 +69,7 @@ Examples:
   etl run --drain                            seal and upload everything now, also open hours
   etl run --dry-run                          fetch and say what would be done; write nothing
   etl run --json                             the summary as one JSON object
+  etl run --metrics-file /var/lib/node_exporter/etl.prom
 
 As a crontab line:
   */3 * * * * etl --config /etc/etl/etl.toml run";
@@ -173,9 +178,24 @@ pub enum Command {
     /// Print a table and a view for Athena, DuckDB or Glue
     #[command(after_help = ddl::EXAMPLES)]
     Ddl(ddl::DdlArgs),
+    /// See whether all is well for a run: key, clock, state, store
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
+    /// Look at tokens that are no records (yet), write them out, or drop them
+    #[command(after_help = quarantine::EXAMPLES)]
+    Quarantine(quarantine::QuarantineArgs),
     /// Serve synthetic encrypted logs on 127.0.0.1, for demos and tests
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
+    /// Write a commented etl.toml, and print how to have it run by cron or systemd
+    #[command(after_help = init::EXAMPLES)]
+    Init(init::InitArgs),
+    /// Print a shell's completions
+    #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page
+    #[command(after_help = manual::MAN_EXAMPLES)]
+    Man(manual::ManArgs),
 }
 
 /// `etl run`.
@@ -193,6 +213,12 @@ pub struct RunArgs {
     /// Fetch and decode in memory, say what would be done, write nothing
     #[arg(long, conflicts_with = "every")]
     pub dry_run: bool,
+    /// Write the run's figures into this file, for Prometheus [default: run.metrics_file]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub metrics_file: Option<PathBuf>,
+    /// Tell a monitor: POST to URL/start, then URL/<exit code>. Others on this machine can see a flag: rather set ETL_PING_URL
+    #[arg(long, value_name = "URL", conflicts_with = "dry_run")]
+    pub ping: Option<String>,
     /// Print the summary as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -370,7 +396,7 @@ mod tests {
     fn examples(help: &str) -> Vec<&str> {
         help.lines()
             .filter_map(|line| line.find("etl ").and_then(|at| line.get(at..)))
-            .map(|line| line.split("   ").next().unwrap_or(line))
+            .map(|line| ["   ", " > ", " | "].iter().fold(line, |rest, end| rest.split(end).next().unwrap_or(rest)))
             .collect()
     }
 

@@ -259,6 +259,53 @@ impl Quarantine {
     }
 }
 
+/// Hands every token below the state directory to `each`, oldest page first, without the lock: also while a run goes on,
+/// whose changes may then be seen in part.
+///
+/// # Errors
+/// `State`, naming the path: unreadable or damaged; and whatever `each` returns.
+pub fn look(state: &Path, each: &mut dyn FnMut(OddToken) -> Result<()>) -> Result<()> {
+    let dir = state.join("quarantine");
+    if !dir.try_exists().map_err(|e| Error::disk("look at", &dir, e))? {
+        return Ok(());
+    }
+    let mut quarantine =
+        Quarantine { dir, batches: BTreeMap::new(), identities: None, roll: Roll::default(), damaged: Vec::new() };
+    quarantine.look_around()?;
+    let segments = quarantine.segments(None);
+    segments
+        .into_iter()
+        .flat_map(|segment| quarantine.peek(segment).transpose())
+        .try_for_each(|tokens| tokens?.into_iter().try_for_each(&mut *each))
+}
+
+impl Quarantine {
+    /// Takes note of the files that are there, and changes none.
+    fn look_around(&mut self) -> Result<()> {
+        let names = durable::names(&self.dir)?;
+        self.batches.clear();
+        for (segment, batch) in names.iter().filter_map(|name| parse_name(name)) {
+            let known = self.batches.entry(segment).or_insert(batch);
+            if batch.tokens < known.tokens {
+                *known = batch;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tokens of a segment; `None` where they left meanwhile.
+    fn peek(&mut self, segment: u64) -> Result<Option<Vec<OddToken>>> {
+        while let Some(batch) = self.batches.get(&segment).copied() {
+            let path = self.path(segment, batch);
+            if let Some(text) = durable::read(&path)? {
+                return Self::decode(&path, &text).map(Some);
+            }
+            self.look_around()?;
+        }
+        Ok(None)
+    }
+}
+
 fn parse_name(name: &str) -> Option<(u64, Batch)> {
     let mut fields = name.splitn(3, '.');
     let segment = fields.next()?.parse().ok()?;

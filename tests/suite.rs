@@ -6,12 +6,16 @@
     reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
 )]
 
+#[path = "suite/airflow.rs"]
+mod airflow;
 #[path = "suite/archive.rs"]
 mod archive;
 #[path = "suite/backfill.rs"]
 mod backfill;
 #[path = "suite/certificate.rs"]
 mod certificate;
+#[path = "suite/check.rs"]
+mod check;
 #[path = "suite/clock.rs"]
 mod clock;
 #[path = "suite/crash.rs"]
@@ -27,6 +31,10 @@ mod full_disk;
 mod fuzz;
 #[path = "suite/gaps.rs"]
 mod gaps;
+#[path = "suite/init.rs"]
+mod init;
+#[path = "suite/manual.rs"]
+mod manual;
 #[path = "suite/many.rs"]
 mod many;
 #[path = "suite/model.rs"]
@@ -41,6 +49,10 @@ mod page;
 mod power;
 #[path = "suite/private.rs"]
 mod private;
+#[path = "suite/progress.rs"]
+mod progress;
+#[path = "suite/quarantine.rs"]
+mod quarantine;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/restore.rs"]
@@ -60,6 +72,8 @@ mod steps;
 #[path = "suite/storm.rs"]
 mod storm;
 mod support;
+#[path = "suite/watchers.rs"]
+mod watchers;
 #[path = "suite/wire_source.rs"]
 mod wire_source;
 #[path = "suite/wire_store.rs"]

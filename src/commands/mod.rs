@@ -3,15 +3,25 @@
 //! Each returns an exit code, or the error that decides it. stdout carries the result only.
 
 mod certificate;
+mod check;
 mod ddl;
+mod init;
+mod manual;
+mod progress;
+mod quarantine;
 mod restore;
 mod run;
 mod setup;
 mod simulate;
 mod status;
 mod verify;
+mod watchers;
 
+pub use check::check;
 pub use ddl::ddl;
+pub use init::init;
+pub use manual::{completions, man};
+pub use quarantine::quarantine;
 pub use restore::restore;
 pub use run::{replay, run};
 pub use simulate::simulate;

@@ -116,14 +116,7 @@ pub fn setup<'a>(
         state_dir: config.state.dir.clone(),
         settings: settings(config)?,
         min_free: config.state.min_free,
-        decoder: Decoder {
-            ring: KeyRing::new(&config.source.keys()?)?,
-            zone: hours.timezone.clone(),
-            compactor: compactor(config)?,
-            dictionaries: dictionaries(config)?.fingerprint(),
-            max_future: signed(hours.max_future),
-            sequence: config.source.sequence.clone(),
-        },
+        decoder: decoder(config)?,
         closing: closing(config),
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
         dedup_window: signed(hours.dedup_window),
@@ -143,6 +136,21 @@ pub fn setup<'a>(
 pub fn closing(config: &Config) -> ClosingRules {
     let hours = &config.hours;
     ClosingRules { zone: hours.timezone.clone(), grace: signed(hours.grace), late_hold: signed(hours.late_hold) }
+}
+
+/// What decodes pages.
+///
+/// # Errors
+/// `Config`: keys are missing or cannot be used, or a dictionary cannot be inverted.
+pub fn decoder(config: &Config) -> Result<Decoder> {
+    Ok(Decoder {
+        ring: KeyRing::new(&config.source.keys()?)?,
+        zone: config.hours.timezone.clone(),
+        compactor: compactor(config)?,
+        dictionaries: dictionaries(config)?.fingerprint(),
+        max_future: signed(config.hours.max_future),
+        sequence: config.source.sequence.clone(),
+    })
 }
 
 fn signed(duration: Duration) -> SignedDuration {

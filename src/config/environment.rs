@@ -39,6 +39,11 @@ impl<'a> Environment<'a> {
         Ok(Self { ask, dotenv: read_dotenv(&folder.join(".env"))? })
     }
 
+    /// One in which nothing is set.
+    pub fn empty() -> Self {
+        Self { ask: &|_| None, dotenv: BTreeMap::new() }
+    }
+
     /// The variable `name`; `None` where it is not set, or empty.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::error::Result;
 
 mod backoff;
 pub mod file;
+pub mod probe;
 pub mod protocol;
 pub mod s3;
 

@@ -5,8 +5,10 @@
 pub mod archive;
 pub mod certificate;
 pub mod days;
+pub mod findings;
 pub mod heat;
 pub mod html;
+pub mod metrics;
 pub mod monitor;
 pub mod publish;
 pub mod screen;

@@ -333,6 +333,17 @@ pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems
     note().err()
 }
 
+/// Notes that the quarantine holds so many tokens now. The caller holds the lock.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn note_quarantine(dir: &Path, now: Timestamp, count: u64) -> Result<()> {
+    let mut status = read(dir, now)?;
+    status.running = false;
+    (status.quarantine.count, status.totals.quarantined) = (count, count);
+    replace(&path(dir), &status)
+}
+
 /// The status of an open state directory.
 fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Status> {
     let mut status = Status::empty(now);

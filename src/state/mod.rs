@@ -23,6 +23,7 @@ mod nudge;
 mod open;
 mod private;
 mod roll;
+pub mod site;
 mod space;
 mod wal;
 

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::lifecycle::{Step, durable_step};
 
 /// A roll of files by number, each with a count.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Roll {
     path: PathBuf,
     names: BTreeMap<u64, u64>,

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::support::cli::Place;
 use crate::support::service::Service;
+use crate::support::{s3, unique_prefix};
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -68,6 +69,33 @@ fn tables_are_printed_as_the_examples_say() {
         let sql = std::fs::read_to_string(place.path(file)).unwrap();
         assert!(sql.contains("CREATE OR REPLACE VIEW"), "{file}: {sql}");
     }
+}
+
+#[test]
+fn newcomer_gets_from_init_to_an_hour_in_s3_line_by_line() {
+    let Some(at) = s3() else { return };
+    let script = blocks("sh").into_iter().find(|block| block.contains("etl init")).unwrap();
+    let (service, prefix) = (Service::start(3, |_| {}), unique_prefix("readme"));
+    let filled = [
+        ("http://127.0.0.1:8080/api/data/log", &*service.url),
+        ("http://127.0.0.1:8333", &*at.endpoint),
+        ("s3://logs/", &format!("s3://{}/{prefix}", at.bucket)),
+        ("--region us-east-1", &format!("--region {}", at.region)),
+        ("FERNET_KEY=…", &format!("FERNET_KEY={}", service.key)),
+        ("AWS_ACCESS_KEY_ID=demo", &format!("AWS_ACCESS_KEY_ID={}", at.key)),
+        ("AWS_SECRET_ACCESS_KEY=demo-secret", &format!("AWS_SECRET_ACCESS_KEY={}", at.secret)),
+    ]
+    .iter()
+    .fold(script, |script, (shown, real)| {
+        assert!(script.contains(shown), "{shown}: {script}");
+        script.replace(shown, real)
+    });
+    let place = Place::new("");
+    std::fs::remove_file(place.path("etl.toml")).unwrap();
+    let out = shell(&place, &filled);
+    assert!(out.contains("✓ create-only") && !out.contains("✗"), "{out}");
+    assert!(out.contains("data/2023_y/03_m/10_d/00_h/part-00000.ndjson.gz"), "{out}");
+    assert!(out.contains("all as the ledger says"), "{out}");
 }
 
 /// Runs a script with the built command at hand and nothing in the environment; gives what it printed.
