@@ -8,6 +8,8 @@
 
 #[path = "suite/backfill.rs"]
 mod backfill;
+#[path = "suite/bounded.rs"]
+mod bounded;
 #[path = "suite/clock.rs"]
 mod clock;
 #[path = "suite/crash.rs"]

@@ -321,8 +321,7 @@ impl<'a> Job<'a> {
         self.state.prune()?;
         self.state.wal.tidy()?;
         if self.summary.uploaded_parts > 0 {
-            let before = self.now().checked_sub(self.setup.dedup_window).unwrap_or(Timestamp::MIN);
-            self.state.forget_hashes(before)?;
+            self.state.forget_hashes(self.now(), self.setup.dedup_window)?;
             if let Some(archive) = &self.setup.archive {
                 self.problems.extend(archive.prune(SystemTime::now()).err());
             }

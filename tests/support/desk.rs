@@ -107,6 +107,11 @@ impl Desk {
         }
     }
 
+    /// A path in the state directory.
+    pub fn state(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join("state").join(name)
+    }
+
     /// The status as of the clock.
     pub fn status(&self) -> Status {
         status::read(&self.dir.path().join("state"), self.clock.now()).unwrap()
