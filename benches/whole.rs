@@ -5,6 +5,8 @@
 //! cargo bench --bench whole -- 200000        the same for so many
 //! cargo bench --bench whole -- tick          what cron pays for every few minutes, with and without 30 days in the state
 //! cargo bench --bench whole -- months        600 hours of cron: directory, open, tick
+//! cargo bench --bench whole -- months 1500   the same for so many
+//! cargo bench --bench whole -- lookups       hashes looked up in arrays of 1 000 to 10 M
 //! cargo bench --bench whole -- growth        5 M records against 100 k
 //! cargo bench --bench whole -- network       HTTP to a real S3 server against files; an hour of 1 M records
 //! ```
@@ -17,6 +19,8 @@
 mod floor;
 #[path = "whole/growth.rs"]
 mod growth;
+#[path = "whole/lookups.rs"]
+mod lookups;
 #[path = "whole/months.rs"]
 mod months;
 #[path = "whole/network.rs"]
@@ -37,7 +41,9 @@ fn main() {
         ["floor", pages] => floor::floor(pages.as_ref()),
         ["tick"] => tick::tick(),
         ["one-tick", now, url] => months::one_tick(now, url),
-        ["months"] => months::months(),
+        ["months"] => months::months(600),
+        ["months", hours] => months::months(hours.parse().expect("a number of hours")),
+        ["lookups"] => lookups::lookups(),
         ["growth"] => growth::grow(),
         ["network"] => network::network(),
         [] => floor::compare(&[1_000, 100_000, 1_000_000]),

@@ -34,7 +34,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::server::Server;
 use super::support::{Place, Used, median, peak, target};
 
-const HOURS: u64 = 600;
 /// The store is away from this hour on, for a day.
 const AWAY: u64 = 310;
 const BACK: u64 = AWAY + 24;
@@ -57,19 +56,19 @@ impl Clock for Set {
 }
 
 /// Prints what months of cron leave.
-pub fn months() {
+pub fn months(hours: u64) {
     let options = Options { window: NEW * 3 / 2, late: 2.0, duplicates: 3.0, ..Options::default() };
     let place = Place::new(options.key().to_text());
     let (pages, server) = (Generator::new(&options).expect("a generator"), Server::start());
     let page = place.path("page.json");
     server.pages(vec![page.clone()]);
-    println!("{HOURS} hours of 2 000 records, {TICKS} ticks an hour; the store is away from hour {AWAY} to {BACK}");
+    println!("{hours} hours of 2 000 records, {TICKS} ticks an hour; the store is away from hour {AWAY} to {BACK}");
     println!(
         "{:>5} {:>9} {:>9} {:>9} {:>8} {:>7} | tick: CPU ms, of a sealing one, peak MiB",
         "hour", "directory", "live", "allowed", "pending", "open ms"
     );
     let mut rows = Vec::new();
-    for hour in 0..HOURS {
+    for hour in 0..hours {
         if hour == AWAY {
             fs::rename(place.path("lake"), place.path("away")).expect("a lake");
             fs::write(place.path("lake"), "in the way").expect("a file");
