@@ -80,6 +80,12 @@ impl State {
         &self.dir
     }
 
+    /// Whether the last run did not come to its end, as far as one can tell: there may be strays.
+    #[must_use]
+    pub const fn after_a_crash(&self) -> bool {
+        self.lock.after_a_crash()
+    }
+
     /// The segments that were received and not committed yet, oldest first.
     ///
     /// # Errors
