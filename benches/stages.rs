@@ -65,7 +65,7 @@ fn in_memory(c: &mut Criterion) {
     });
     group.bench_function("gzip", |b| {
         b.iter(|| {
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::new(6));
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::new(seal::LEVEL));
             gzip.write_all(black_box(&decoded.lines)).expect("memory");
             gzip.finish().expect("memory").len()
         });

@@ -8,6 +8,7 @@
 //! the next run begins with: there is no recovery beside the normal path. A failure that concerns one page, one hour or one end
 //! (source, store) is kept for the outcome and costs only that; only a failing disk or state ends a run early.
 
+mod backfill;
 mod commit;
 mod dry_run;
 mod fetch;

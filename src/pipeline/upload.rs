@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{Job, Progress, UploadedPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::lifecycle::{Event, HourRow, PartRow, PartStage, Step, durable_step};
+use crate::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage, Step, durable_step};
 use crate::load::protocol::{self, CreateOnly, Outcome, Sealed};
 use crate::load::{ObjectStore, PartMeta};
-use crate::seal::{self, Encoded, EncodedPart};
+use crate::seal::{self, CutRules, Encoded, EncodedPart};
+use crate::state::State;
 
 /// Hours that are sealed in one batch.
 const BATCH: usize = 24;
@@ -111,25 +112,22 @@ impl Job<'_> {
                 rows.push(self.state.ledger.row(*hour)?);
             }
         }
-        let cut = self.setup.cut;
-        let encoded = side_by_side(&rows, threads(), |row| seal::encode(&self.state, row, cut));
+        let (state, cut) = (&self.state, self.setup.cut);
+        let encoded = side_by_side(&rows, threads(), |row| encode(state, row, cut));
         let mut events = Vec::new();
         for (row, encoded) in rows.iter().zip(encoded) {
-            events.push((row.hour, self.freeze(row, encoded?)?));
+            let (encoded, hashes) = encoded?;
+            events.push((row.hour, self.freeze(row.hour, encoded, hashes)));
         }
         self.freeze_all(events)
     }
 
-    /// What freezes an encoded hour; its hash array is durable on return.
-    fn freeze(&self, row: &HourRow, encoded: Encoded) -> Result<Event> {
+    /// What freezes an encoded hour.
+    fn freeze(&self, hour: Hour, encoded: Encoded, hashes: Option<HashesRef>) -> Event {
         let through = encoded.through;
-        if encoded.parts.is_empty() {
-            return Ok(Event::Absorbed { through });
-        }
-        let old = self.state.array(row)?;
-        let hashes = self.state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &encoded.hashes)?;
-        let parts = encoded.parts.into_iter().map(|part| self.intent(row.hour, through, part)).collect();
-        Ok(Event::Frozen { through, hashes, parts })
+        let Some(hashes) = hashes else { return Event::Absorbed { through } };
+        let parts = encoded.parts.into_iter().map(|part| self.intent(hour, through, part)).collect();
+        Event::Frozen { through, hashes, parts }
     }
 
     fn freeze_all(&mut self, events: Vec<(Hour, Event)>) -> Result<Vec<Hour>> {
@@ -384,6 +382,18 @@ fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {
         rows: upload.row.rows,
         bytes,
     }
+}
+
+/// Encodes an hour; its parts are in the spool and its hash array is durable on return. No array: there are no parts.
+fn encode(state: &State, row: &HourRow, cut: CutRules) -> Result<(Encoded, Option<HashesRef>)> {
+    let mut encoded = seal::encode(state, row, cut)?;
+    let new = std::mem::take(&mut encoded.hashes);
+    if encoded.parts.is_empty() {
+        return Ok((encoded, None));
+    }
+    let old = state.array(row)?;
+    let hashes = state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &new)?;
+    Ok((encoded, Some(hashes)))
 }
 
 fn threads() -> usize {
