@@ -190,7 +190,7 @@ impl Engine {
     }
 }
 
-/// Whether the system's root certificates are read: hundreds of files, half of what a small run costs. The pages of one source
+/// Whether the system's root certificates are read: hundreds of files, a third of what a small run costs. The pages of one source
 /// all have its scheme; a proxy, which the HTTP library finds in the environment by itself, may have another.
 fn needs_roots(url: &reqwest::Url) -> bool {
     let tls_proxy = |name| std::env::var(name).is_ok_and(|proxy| proxy.starts_with("https:"));
