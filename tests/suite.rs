@@ -12,6 +12,8 @@ mod airflow;
 mod archive;
 #[path = "suite/backfill.rs"]
 mod backfill;
+#[path = "suite/bounded.rs"]
+mod bounded;
 #[path = "suite/certificate.rs"]
 mod certificate;
 #[path = "suite/check.rs"]

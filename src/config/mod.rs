@@ -216,7 +216,7 @@ pub fn simulator_key() -> Result<Option<Secret>> {
 impl HoursConfig {
     fn load(lookup: &Lookup<'_>) -> Result<Self> {
         let zone = lookup.get("hours", "timezone")?;
-        let timezone = TimeZone::get(zone.text()?).map_err(|_| {
+        let timezone = time_zone(zone.text()?).map_err(|_| {
             zone.error("not a time zone").hint("write a name of the tz database, as in \"UTC\" or \"Asia/Seoul\"")
         })?;
         let duration = |key| lookup.get("hours", key)?.duration();
@@ -274,6 +274,11 @@ impl StateConfig {
         let dir = found.path()?.ok_or_else(|| found.error("names no folder"))?;
         Ok(Self { dir, min_free })
     }
+}
+
+/// Every zone but UTC is looked for among all those that the system has: hundreds of files.
+fn time_zone(name: &str) -> std::result::Result<TimeZone, jiff::Error> {
+    if name == "UTC" { Ok(TimeZone::UTC) } else { TimeZone::get(name) }
 }
 
 #[cfg(test)]

@@ -324,9 +324,10 @@ impl<'a> Job<'a> {
     fn keep_house(&mut self) -> Result<()> {
         self.state.prune()?;
         self.state.wal.tidy()?;
+        if self.summary.uploaded_parts > 0 || self.state.after_a_crash() {
+            self.state.forget_hashes(self.now(), self.setup.dedup_window)?;
+        }
         if self.summary.uploaded_parts > 0 {
-            let before = self.now().checked_sub(self.setup.dedup_window).unwrap_or(Timestamp::MIN);
-            self.state.forget_hashes(before)?;
             if let Some(archive) = &self.setup.archive {
                 self.problems.extend(archive.prune(SystemTime::now()).err());
             }

@@ -310,8 +310,8 @@ fn days_before(before: Option<&mut Status>, state: &State) -> Days {
 }
 
 fn replace(path: &Path, status: &Status) -> Result<()> {
-    let text = serde_json::to_vec_pretty(status)
-        .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
+    let text =
+        serde_json::to_vec(status).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
     durable::replace_soon(path, &text)
 }
 

@@ -139,6 +139,18 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes the file or the whole directory `path`. An absent one is no error.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn remove_all(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::disk("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
 /// Renames `from` to `to` in the same directory, durably.
 ///
 /// # Errors

@@ -43,8 +43,15 @@ impl HashDir {
     pub fn open(state: &Path) -> Result<Self> {
         let opened = Self::at(state);
         durable::make_dir(&opened.dir)?;
-        durable::remove_leftovers(&opened.dir)?;
         Ok(opened)
+    }
+
+    /// Deletes what an interrupted write left.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn remove_leftovers(&self) -> Result<()> {
+        durable::remove_leftovers(&self.dir)
     }
 
     /// The directory, for reading only: it need not be there.

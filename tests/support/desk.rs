@@ -118,6 +118,11 @@ impl Desk {
         }
     }
 
+    /// A path in the state directory.
+    pub fn state(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join("state").join(name)
+    }
+
     /// When hours close.
     pub fn closing(&self) -> ClosingRules {
         ClosingRules {
