@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::support::cli::Place;
 use crate::support::service::Service;
+use crate::support::tally;
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -86,4 +87,16 @@ fn getting_started_works_line_by_line() {
     assert!(ran.status.success(), "{out}\n{err}");
     assert!(out.contains("all as the ledger says") && out.contains("record_id"), "{out}\n{err}");
     assert_eq!(err, "", "a clean run is silent on stderr");
+}
+
+#[test]
+fn proof_has_a_row_of_each_kind_with_commit_and_date() {
+    let readme = readme();
+    let (_, rest) = readme.split_once("<!-- proof: written by tests/proof.rs -->").unwrap();
+    let (table, _) = rest.split_once("<!-- end of proof -->").unwrap();
+    for (name, label) in tally::ROWS {
+        assert!(table.lines().any(|line| line.starts_with(&format!("| {label}"))), "{name}: {table}");
+    }
+    assert!(table.contains("lost 0, duplicated 0, rewritten 0"), "{table}");
+    assert!(table.contains(" form, commit ") && table.contains(", 20"), "{table}");
 }
