@@ -25,6 +25,9 @@ mod lookups;
 mod months;
 #[path = "whole/network.rs"]
 mod network;
+#[path = "../tests/support/python.rs"]
+#[expect(dead_code, reason = "a bench needs the server's packages only")]
+mod python;
 #[path = "whole/server.rs"]
 mod server;
 #[path = "whole/support.rs"]

@@ -203,6 +203,7 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
     let hour = SignedDuration::from_hours(1);
     let setup = Setup {
         archive: None,
+        manifest: false,
         state_dir: dir.join("etl-state"),
         settings: settings(),
         min_free: 0,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::support::cli::Place;
 use crate::support::service::Service;
-use crate::support::{s3, unique_prefix};
+use crate::support::{s3, tally, unique_prefix};
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -127,4 +127,16 @@ fn getting_started_works_line_by_line() {
         .collect();
     let out = shell(&place, &script);
     assert!(out.contains("all as the ledger says") && out.contains("record_id"), "{out}");
+}
+
+#[test]
+fn proof_has_a_row_of_each_kind_with_commit_and_date() {
+    let readme = readme();
+    let (_, rest) = readme.split_once("<!-- proof: written by tests/proof.rs -->").unwrap();
+    let (table, _) = rest.split_once("<!-- end of proof -->").unwrap();
+    for (name, label) in tally::ROWS {
+        assert!(table.lines().any(|line| line.starts_with(&format!("| {label}"))), "{name}: {table}");
+    }
+    assert!(table.contains("lost 0, duplicated 0, rewritten 0"), "{table}");
+    assert!(table.contains(" form, commit ") && table.contains(", 20"), "{table}");
 }
