@@ -1,9 +1,14 @@
 //! The command line: commands, flags, help. No logic.
 //!
-//! Invariant: no secret is ever a flag's value, and durations read as they do in the file. The examples of the help
+//! Invariant: no secret has to be a flag's value (`--ping` can be one, and says so), and durations read as they do in the file. The examples of the help
 //! texts are parsed by a test.
 
+pub mod check;
 pub mod ddl;
+pub mod init;
+pub mod manual;
+pub mod quarantine;
+mod status;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +16,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+pub use self::status::{LimitArgs, StatusArgs};
 use crate::config::{Overrides, parse_duration};
 use crate::hour::Hour;
 
@@ -63,6 +69,7 @@ Examples:
   etl run --drain                            seal and upload everything now, also open hours
   etl run --dry-run                          fetch and say what would be done; write nothing
   etl run --json                             the summary as one JSON object
+  etl run --metrics-file /var/lib/node_exporter/etl.prom
 
 As a crontab line:
   */3 * * * * etl --config /etc/etl/etl.toml run";
@@ -72,13 +79,6 @@ Examples:
   etl replay                                 finish what was interrupted; fetch nothing
   etl replay --quarantine                    try quarantined tokens again, say after adding a key
   etl replay --json                          what was found and done as one JSON object";
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  etl status                                 a table for people; works while a run goes on
-  etl status --json                          the same for programs
-  etl status --hour 2023-03-10T01            is this hour complete? its certificate, however old it is
-  etl status --check                         for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look";
 
 const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -101,6 +101,7 @@ Examples:
   etl simulate                               serve on a free port of 127.0.0.1, which it prints
   etl simulate --port 8080 --seed 7          the same records in every start
   etl simulate --late 5 --duplicates 10 --garbage 1 --errors 20
+  etl simulate --holes 1 --delayed 2 --restart-at 3000
   etl simulate --live --interval 1.8s        records of the present, 2 000 an hour
   etl simulate --stall 2 --stall-for 40s --cut 2
   etl simulate --out pages --pages 20 --truth truth.ndjson";
@@ -166,7 +167,7 @@ pub enum Command {
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
     /// Show pending hours and parts, journal, quarantine, gaps and the last run
-    #[command(after_help = STATUS_EXAMPLES)]
+    #[command(after_help = status::EXAMPLES)]
     Status(StatusArgs),
     /// Compare the ledger with the store
     #[command(after_help = VERIFY_EXAMPLES)]
@@ -177,9 +178,24 @@ pub enum Command {
     /// Print a table and a view for Athena, DuckDB or Glue
     #[command(after_help = ddl::EXAMPLES)]
     Ddl(ddl::DdlArgs),
+    /// See whether all is well for a run: key, clock, state, store
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
+    /// Look at tokens that are no records (yet), write them out, or drop them
+    #[command(after_help = quarantine::EXAMPLES)]
+    Quarantine(quarantine::QuarantineArgs),
     /// Serve synthetic encrypted logs on 127.0.0.1, for demos and tests
     #[command(after_help = SIMULATE_EXAMPLES)]
     Simulate(SimulateArgs),
+    /// Write a commented etl.toml, and print how to have it run by cron or systemd
+    #[command(after_help = init::EXAMPLES)]
+    Init(init::InitArgs),
+    /// Print a shell's completions
+    #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page
+    #[command(after_help = manual::MAN_EXAMPLES)]
+    Man(manual::ManArgs),
 }
 
 /// `etl run`.
@@ -197,6 +213,12 @@ pub struct RunArgs {
     /// Fetch and decode in memory, say what would be done, write nothing
     #[arg(long, conflicts_with = "every")]
     pub dry_run: bool,
+    /// Write the run's figures into this file, for Prometheus [default: run.metrics_file]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub metrics_file: Option<PathBuf>,
+    /// Tell a monitor: POST to URL/start, then URL/<exit code>. Others on this machine can see a flag: rather set ETL_PING_URL
+    #[arg(long, value_name = "URL", conflicts_with = "dry_run")]
+    pub ping: Option<String>,
     /// Print the summary as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -214,20 +236,6 @@ pub struct ReplayArgs {
     /// Print what was found and done as one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// `etl status`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct StatusArgs {
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-    /// Only this hour, as in 2023-03-10T01
-    #[arg(long, value_name = "HOUR", value_parser = hour)]
-    pub hour: Option<Hour>,
-    /// Answer for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look
-    #[arg(long)]
-    pub check: bool,
 }
 
 /// `etl verify`.
@@ -291,6 +299,15 @@ pub struct SimulateArgs {
     /// Records that come late, by up to hours
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub late: f64,
+    /// Records that never come, in runs of ten: gaps
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    pub holes: f64,
+    /// Records that come 500 records after their turn: gaps that are filled
+    #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
+    pub delayed: f64,
+    /// Start record_id again at 1 after so many records
+    #[arg(long, value_name = "N")]
+    pub restart_at: Option<u64>,
     /// Records that come twice in a page
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub duplicates: f64,
@@ -379,7 +396,7 @@ mod tests {
     fn examples(help: &str) -> Vec<&str> {
         help.lines()
             .filter_map(|line| line.find("etl ").and_then(|at| line.get(at..)))
-            .map(|line| line.split("   ").next().unwrap_or(line))
+            .map(|line| ["   ", " > ", " | "].iter().fold(line, |rest, end| rest.split(end).next().unwrap_or(rest)))
             .collect()
     }
 
@@ -468,6 +485,12 @@ mod tests {
             "etl run --json=yes",
             "etl run --every 5m --dry-run",
             "etl run -q -v",
+            "etl status --json --check",
+            "etl status --days 0",
+            "etl status --days 32",
+            "etl status --warn-age 2h",
+            "etl status --check --hour 2023-03-10T01",
+            "etl status --watch 0s",
             "etl restore --hour 2023-03-10T01 --since 2023-03-10T00",
             "etl simulate --window 0",
         ] {

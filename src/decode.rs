@@ -153,9 +153,22 @@ impl Decoder {
 
     fn id(&self, record: &Record<'_>) -> Option<i64> {
         match record.fields.iter().find(|(key, _)| *key == self.sequence) {
-            Some((_, Value::Int(digits))) => digits.parse().ok(),
-            _ => None,
+            Some((_, value)) => whole_number(value),
+            None => None,
         }
+    }
+}
+
+/// The largest whole number up to which a float has each.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A value as a rising number: an integer, or a text or a float that spells one.
+fn whole_number(value: &Value<'_>) -> Option<i64> {
+    match value {
+        Value::Int(digits) | Value::Str(digits) => digits.parse().ok(),
+        // As text, because a cast would hide what does not fit.
+        Value::Float(number) if number.fract() == 0.0 && number.abs() <= EXACT => format!("{number:.0}").parse().ok(),
+        _ => None,
     }
 }
 
@@ -175,4 +188,30 @@ fn no_token(text: &str, received: Timestamp) -> OddToken {
 fn identity(bytes: &[u8]) -> String {
     let digest = blake3::hash(bytes);
     digest.as_bytes().first_chunk::<16>().map_or_else(String::new, |id| ContentHash(*id).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_of_a_record_may_be_spelled_as_text_or_float() {
+        let number = |value| whole_number(&value);
+        for (value, expected) in [
+            (Value::Int("-5".into()), Some(-5)),
+            (Value::Int("9223372036854775808".into()), None),
+            (Value::Str("00042".into()), Some(42)),
+            (Value::Str("42a".into()), None),
+            (Value::Str(" 42".into()), None),
+            (Value::Str("".into()), None),
+            (Value::Float(42.0), Some(42)),
+            (Value::Float(-0.0), Some(0)),
+            (Value::Float(42.5), None),
+            (Value::Float(1e300), None),
+            (Value::Bool(true), None),
+            (Value::Null, None),
+        ] {
+            assert_eq!(number(value.clone()), expected, "{value:?}");
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! A *segment* is one file: one page of the API, or a batch of pages of a backfill. It is there whole or not at all (see
 //! [`durable`]), so a checksum that does not match is damage and never a torn tail. A segment is removed when every
-//! record that it introduced has a receipt. A crash while one is written leaves a `.tmp` file that goes at the next open.
+//! record that it introduced has a receipt. A crash while one is written leaves a `.tmp` file that goes at the next open. It is filled
+//! in memory, where its pages have to be anyway when they are decoded, and written as a whole.
 //!
 //! ```text
 //! journal/<segment, 16 digits>-<pages>.page
@@ -14,9 +15,11 @@
 //! ```
 
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -70,18 +73,24 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// The segment in the `bytes` of its file; `None` where they are damaged.
+    #[must_use]
+    pub fn parse(id: SegmentId, bytes: Vec<u8>) -> Option<Self> {
+        parse(id, bytes)
+    }
+
     /// The bodies of its pages, in the order of arrival.
     pub fn pages(&self) -> impl Iterator<Item = &[u8]> {
         self.pages.iter().filter_map(|range| self.bytes.get(range.clone()))
     }
 }
 
-/// The journal's directory.
-#[derive(Debug)]
+/// The journal's directory. Clones share the numbers, so that one thread can append while another commits.
+#[derive(Debug, Clone)]
 pub struct Journal {
     dir: PathBuf,
     rejected: PathBuf,
-    next: u64,
+    next: Arc<AtomicU64>,
 }
 
 impl Journal {
@@ -90,21 +99,21 @@ impl Journal {
     /// # Errors
     /// `State`, naming the path.
     pub fn open(state: &Path, floor: u64) -> Result<Self> {
-        let mut journal = Self::at(state);
+        let journal = Self::at(state);
         for each in [&journal.dir, &journal.rejected] {
             durable::make_dir(each)?;
             durable::remove_leftovers(each)?;
         }
         let newest = journal.list()?.last().map_or(0, |id| id.number);
         let newest_rejected = list(&journal.rejected)?.last().map_or(0, |id| id.number);
-        journal.next = newest.max(newest_rejected).max(floor) + 1;
+        journal.next.store(newest.max(newest_rejected).max(floor) + 1, Ordering::Relaxed);
         Ok(journal)
     }
 
     /// The journal below `state`, for reading only: it need not be there.
     #[must_use]
     pub fn at(state: &Path) -> Self {
-        Self { dir: state.join("journal"), rejected: state.join("rejected"), next: 0 }
+        Self { dir: state.join("journal"), rejected: state.join("rejected"), next: Arc::default() }
     }
 
     /// The segments that are there, oldest first.
@@ -127,24 +136,19 @@ impl Journal {
         self.dir.join(id.file_name())
     }
 
-    /// Starts a segment. Nothing of it is there before [`Journal::publish`].
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn begin(&mut self) -> Result<Writer> {
-        let number = self.next;
-        self.next += 1;
-        let mut unfinished = Unfinished::create(&self.dir.join(format!("{number:016}")))?;
-        let path = unfinished.path().to_owned();
-        unfinished.file().write_all(&[0; HEAD]).map_err(|e| Error::disk("write", &path, e))?;
-        Ok(Writer { unfinished, number, lengths: Vec::new(), open: 0, sum: blake3::Hasher::new() })
+    /// Starts a segment. Nothing of it is on the disk before [`Journal::publish`].
+    #[must_use]
+    pub fn begin(&self) -> Writer {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        Writer { number, bytes: vec![0; HEAD], pages: Vec::new() }
     }
 
-    /// Makes what was written a segment, received at `received`: durable on return.
+    /// Makes what was written a segment, received at `received`: durable on return, and given back, so that nobody
+    /// has to read it.
     ///
     /// # Errors
     /// `State`, naming the path; then the segment is not there, or whole.
-    pub fn publish(&self, writer: Writer, received: Timestamp) -> Result<SegmentId> {
+    pub fn publish(&self, writer: Writer, received: Timestamp) -> Result<Segment> {
         durable_step(Step::PageJournaled, || writer.publish(&self.dir, received))
     }
 
@@ -154,7 +158,8 @@ impl Journal {
     /// `State`, naming the path: unreadable, or damaged.
     pub fn read(&self, id: SegmentId) -> Result<Segment> {
         let path = self.path(id);
-        let bytes = fs::read(&path).map_err(|e| Error::disk("read", &path, e))?;
+        let gone = || Error::disk("read", &path, std::io::ErrorKind::NotFound.into());
+        let bytes = durable::read(&path)?.ok_or_else(gone)?;
         parse(id, bytes).ok_or_else(|| {
             Error::new(ErrorKind::State, format!("the journal's page {} is damaged", path.display()))
                 .hint("its logs may still be at the source: move the file away to go on without it")
@@ -219,65 +224,74 @@ fn parse(id: SegmentId, bytes: Vec<u8>) -> Option<Segment> {
     (start == at).then_some(Segment { id, received, bytes, pages })
 }
 
-/// A segment that is being written.
+/// A segment that is being filled, in memory.
 #[derive(Debug)]
 pub struct Writer {
-    unfinished: Unfinished,
     number: u64,
-    lengths: Vec<u64>,
-    open: u64,
-    sum: blake3::Hasher,
+    /// Room for the head, the pages, and behind them what came of the page at hand.
+    bytes: Vec<u8>,
+    pages: Vec<Range<usize>>,
 }
 
 impl Writer {
     /// Starts a page that may still turn out to be none: dropping it takes its bytes back.
-    pub fn page(&mut self) -> OpenPage<'_> {
-        OpenPage { sum: self.sum.clone(), writer: self, ended: false }
+    pub const fn page(&mut self) -> OpenPage<'_> {
+        OpenPage { writer: self, ended: false }
+    }
+
+    /// Where the last page ends.
+    fn end(&self) -> usize {
+        self.pages.last().map_or(HEAD, |page| page.end)
     }
 
     /// Bytes of pages so far.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.lengths.iter().sum()
+    pub fn bytes(&self) -> usize {
+        self.end() - HEAD
     }
 
     /// Ends the page at hand.
     pub fn end_page(&mut self) {
-        self.lengths.push(std::mem::take(&mut self.open));
+        self.pages.push(self.end()..self.bytes.len());
     }
 
     /// Pages ended so far.
     #[must_use]
-    pub fn pages(&self) -> usize {
-        self.lengths.len()
+    pub const fn pages(&self) -> usize {
+        self.pages.len()
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.sum.update(bytes);
-        self.unfinished.file().write_all(bytes).map_err(|e| Error::disk("write", self.unfinished.path(), e))
+    fn publish(mut self, dir: &Path, received: Timestamp) -> Result<Segment> {
+        let id = SegmentId { number: self.number, pages: u32::try_from(self.pages.len()).unwrap_or(u32::MAX) };
+        let end = self.end();
+        self.close(received)?;
+        let path = dir.join(id.file_name());
+        let mut unfinished = Unfinished::create(&path)?;
+        unfinished.file().write_all(&self.bytes).map_err(|e| Error::disk("write", &path, e))?;
+        unfinished.publish(&path)?;
+        self.bytes.truncate(end);
+        Ok(Segment { id, received, bytes: self.bytes, pages: self.pages })
     }
 
-    fn publish(mut self, dir: &Path, received: Timestamp) -> Result<SegmentId> {
-        let bug = |e| Error::new(ErrorKind::Bug, "cannot encode a segment's directory").caused_by(e);
-        let at = HEAD as u64 + self.bytes();
-        let pages = u32::try_from(self.lengths.len()).unwrap_or(u32::MAX);
-        let directory = Directory { received: received.as_nanosecond(), lengths: std::mem::take(&mut self.lengths) };
-        let directory: Vec<u8> = bincode::serialize(&directory).map_err(bug)?;
-        self.put(&directory)?;
-        let head = [&MAGIC[..], &at.to_le_bytes(), self.sum.finalize().as_bytes()].concat();
-        let file = self.unfinished.file();
-        let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head));
-        written.map_err(|e| Error::disk("write", self.unfinished.path(), e))?;
-        let id = SegmentId { number: self.number, pages };
-        self.unfinished.publish(&dir.join(id.file_name()))?;
-        Ok(id)
+    /// Puts the directory behind the pages, and the head before them.
+    fn close(&mut self, received: Timestamp) -> Result<()> {
+        let end = self.end();
+        self.bytes.truncate(end);
+        let lengths = self.pages.iter().map(|page| page.len() as u64).collect();
+        let directory = Directory { received: received.as_nanosecond(), lengths };
+        bincode::serialize_into(&mut self.bytes, &directory)
+            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a segment's directory").caused_by(e))?;
+        if let Some((head, behind)) = self.bytes.split_first_chunk_mut::<HEAD>() {
+            let parts = [&MAGIC[..], &(end as u64).to_le_bytes(), blake3::hash(behind).as_bytes()].concat();
+            head.copy_from_slice(&parts);
+        }
+        Ok(())
     }
 }
 
 impl PageSink for Writer {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.put(bytes)?;
-        self.open += bytes.len() as u64;
+        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 }
@@ -286,7 +300,6 @@ impl PageSink for Writer {
 #[derive(Debug)]
 pub struct OpenPage<'w> {
     writer: &'w mut Writer,
-    sum: blake3::Hasher,
     ended: bool,
 }
 
@@ -307,12 +320,8 @@ impl PageSink for OpenPage<'_> {
 impl Drop for OpenPage<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            // Whatever stays behind the good bytes if this fails is no valid segment, and the next write says so.
-            let end = HEAD as u64 + self.writer.bytes();
-            let file = self.writer.unfinished.file();
-            let _ = file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end)).map(drop));
-            std::mem::swap(&mut self.writer.sum, &mut self.sum);
-            self.writer.open = 0;
+            let end = self.writer.end();
+            self.writer.bytes.truncate(end);
         }
     }
 }
@@ -325,20 +334,20 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn append(journal: &mut Journal, bodies: &[&str]) -> SegmentId {
-        let mut writer = journal.begin().unwrap();
+    fn append(journal: &Journal, bodies: &[&str]) -> SegmentId {
+        let mut writer = journal.begin();
         for body in bodies {
             writer.write(body.as_bytes()).unwrap();
             writer.end_page();
         }
-        journal.publish(writer, at("2023-03-10T01:02:03.000000004Z")).unwrap()
+        journal.publish(writer, at("2023-03-10T01:02:03.000000004Z")).unwrap().id
     }
 
     #[test]
     fn pages_come_back_as_they_were_received() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path(), 0).unwrap();
-        let id = append(&mut journal, &["[1]", "", "[2,3]"]);
+        let journal = Journal::open(dir.path(), 0).unwrap();
+        let id = append(&journal, &["[1]", "", "[2,3]"]);
         assert_eq!(journal.list().unwrap(), [id]);
         let segment = journal.read(id).unwrap();
         assert_eq!(segment.received, at("2023-03-10T01:02:03.000000004Z"));
@@ -348,8 +357,8 @@ mod tests {
     #[test]
     fn layout_of_a_segment_is_pinned() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path(), 41).unwrap();
-        let id = append(&mut journal, &["[]"]);
+        let journal = Journal::open(dir.path(), 41).unwrap();
+        let id = append(&journal, &["[]"]);
         assert_eq!(id.file_name(), "0000000000000042-1.page");
         let bytes = fs::read(journal.path(id)).unwrap();
         assert_eq!(&bytes[..16], b"etlpage1\x32\0\0\0\0\0\0\0");
@@ -360,22 +369,24 @@ mod tests {
     #[test]
     fn page_that_is_dropped_leaves_nothing_in_its_segment() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path(), 0).unwrap();
-        let mut writer = journal.begin().unwrap();
+        let journal = Journal::open(dir.path(), 0).unwrap();
+        let mut writer = journal.begin();
         for (body, good) in [("[1]", true), ("<html>", false), ("[2]", true)] {
             let mut page = writer.page();
             page.write(body.as_bytes()).unwrap();
             if good { page.end() } else { drop(page) }
         }
-        let id = journal.publish(writer, at("2023-03-10T01:02:03Z")).unwrap();
-        assert_eq!(journal.read(id).unwrap().pages().collect::<Vec<_>>(), [&b"[1]"[..], b"[2]"]);
+        let given = journal.publish(writer, at("2023-03-10T01:02:03Z")).unwrap();
+        for segment in [journal.read(given.id).unwrap(), given] {
+            assert_eq!(segment.pages().collect::<Vec<_>>(), [&b"[1]"[..], b"[2]"]);
+        }
     }
 
     #[test]
     fn any_changed_byte_and_any_cut_is_damage() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path(), 0).unwrap();
-        let id = append(&mut journal, &["[\"a\"]", "[]"]);
+        let journal = Journal::open(dir.path(), 0).unwrap();
+        let id = append(&journal, &["[\"a\"]", "[]"]);
         let good = fs::read(journal.path(id)).unwrap();
         for i in 0..good.len() {
             let mut bad = good.clone();
@@ -389,12 +400,12 @@ mod tests {
     #[test]
     fn number_is_not_used_again_after_removal_or_rejection() {
         let dir = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(dir.path(), 0).unwrap();
-        let first = append(&mut journal, &["{}"]);
+        let journal = Journal::open(dir.path(), 0).unwrap();
+        let first = append(&journal, &["{}"]);
         journal.reject(first).unwrap();
-        let second = append(&mut journal, &["[]"]);
+        let second = append(&journal, &["[]"]);
         journal.remove(&[second]).unwrap();
-        let mut again = Journal::open(dir.path(), second.number).unwrap();
-        assert!(append(&mut again, &["[]"]).number > second.number);
+        let again = Journal::open(dir.path(), second.number).unwrap();
+        assert!(append(&again, &["[]"]).number > second.number);
     }
 }

@@ -96,7 +96,7 @@ impl Layout {
     pub fn parse(template: &str) -> Result<Self> {
         let template = if template == "hive" { HIVE_LAYOUT } else { template };
         let wrong = |why: &str| {
-            Error::new(ErrorKind::Config, format!("load.layout {template:?}: {why}"))
+            Error::new(ErrorKind::Config, format!("the layout {template:?}: {why}"))
                 .hint(format!("write it as in {DEFAULT_LAYOUT:?}, or \"hive\""))
         };
         let pieces = split(template).map_err(|why| wrong(&why))?;

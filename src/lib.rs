@@ -67,6 +67,8 @@ pub mod report;
 
 pub mod ddl;
 
+pub mod web;
+
 pub mod simulate;
 
 pub mod cli;

@@ -29,10 +29,14 @@ pub enum Step {
     GenerationStarted,
     /// A generation that cannot be trusted was set aside.
     GenerationSetAside,
+    /// A damaged file of the ledger or the quarantine was set aside.
+    FileSetAside,
     /// A segment of pages has its name in the journal.
     PageJournaled,
     /// A body that is no page was set aside.
     PageRejected,
+    /// It is known which files must be there at the next start.
+    RollCalled,
     /// Tokens that are no records are in the quarantine.
     TokensQuarantined,
     /// A segment's new records are in the write-ahead log.
@@ -84,12 +88,14 @@ pub struct AfterACrash {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::SettingsRecorded,
         Self::GenerationStarted,
         Self::GenerationSetAside,
+        Self::FileSetAside,
         Self::PageJournaled,
         Self::PageRejected,
+        Self::RollCalled,
         Self::TokensQuarantined,
         Self::SegmentCommitted,
         Self::QuarantineReleased,
@@ -121,8 +127,14 @@ impl Step {
             Self::GenerationSetAside => {
                 ("a directory *.corrupt, and every page of its records", "–", "fills a new generation from the journal")
             }
+            Self::FileSetAside => {
+                ("a file *.damaged, and that it is missed", "–", "reads it back from the store, or names what is gone")
+            }
             Self::PageJournaled => ("a page that nobody looked at", "–", "decrypts and commits it"),
             Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
+            Self::RollCalled => {
+                ("the names of pages or quarantined tokens that wait", "–", "misses them if they are gone")
+            }
             Self::TokensQuarantined => (
                 "the page, and its odd tokens in the quarantine",
                 "–",

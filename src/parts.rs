@@ -14,6 +14,9 @@ use crate::hour::Hour;
 use crate::record::{self, ContentHash, Fields, Record, Scratch};
 use crate::seal::hex;
 
+/// No part unpacks to more than these bytes of lines: they are cut at a quarter of it. What does is a bomb, or nobody's.
+const LARGEST: u64 = 256 << 20;
+
 /// What a part holds.
 #[derive(Debug)]
 pub struct ReadPart {
@@ -74,9 +77,12 @@ pub enum NotAPart {
 /// [`NotAPart::NotGzip`].
 pub fn lines(object: &[u8]) -> Result<String, NotAPart> {
     let mut text = String::new();
-    let mut gzip = GzDecoder::new(object);
+    let mut gzip = GzDecoder::new(object).take(LARGEST + 1);
     gzip.read_to_string(&mut text)?;
-    if !gzip.into_inner().is_empty() {
+    if text.len() as u64 > LARGEST {
+        return Err(NotAPart::NotGzip(std::io::Error::other("it unpacks to more than any part holds")));
+    }
+    if !gzip.into_inner().into_inner().is_empty() {
         return Err(NotAPart::NotGzip(std::io::Error::other("bytes behind the gzip member")));
     }
     Ok(text)
@@ -133,4 +139,25 @@ pub fn read_each(
         last,
         is_in_order,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn object_that_unpacks_without_end_is_no_part_and_costs_bounded_memory() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for _ in 0..LARGEST / (1 << 20) {
+            gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
+        }
+        let largest = gzip.get_ref().len();
+        gzip.write_all(b"more").unwrap();
+        let bomb = gzip.finish().unwrap();
+        assert!(largest < 4 << 20, "{largest}");
+        let refused = lines(&bomb).unwrap_err().to_string();
+        assert!(refused.contains("gzip"), "{refused}");
+    }
 }

@@ -116,10 +116,11 @@ impl Quarantine {
         let path = self.path(segment, batch);
         let aside = path.with_added_extension("damaged");
         self.batches.remove(&segment);
-        self.call_roll()?;
         if path.exists() {
-            durable::rename(&path, &aside)?;
+            durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
         }
+        // Only now: after a crash in between, the next start misses it.
+        self.call_roll()?;
         let what = format!("{}, with {} quarantined tokens", damage.chain(), batch.tokens);
         let hint = format!("it was set aside as {}; restore it from a backup to have its tokens back", aside.display());
         self.damaged.push(Error::new(ErrorKind::State, what).hint(hint));
@@ -214,13 +215,22 @@ impl Quarantine {
         let old = self.batches.get(&segment).copied();
         let due = tokens.iter().filter_map(|t| t.due).min().map(Timestamp::as_second);
         let batch = Batch { tokens: tokens.len() as u64, due };
+        if tokens.is_empty() {
+            self.batches.remove(&segment);
+        } else {
+            self.batches.insert(segment, batch);
+        }
+        // A crash on the way must not make anyone miss what was let go.
+        let fewer = old.is_some_and(|old| batch.tokens < old.tokens);
+        if fewer {
+            self.call_roll()?;
+        }
         if !tokens.is_empty() {
             durable::replace(&self.path(segment, batch), &encode(tokens)?)?;
-            self.batches.insert(segment, batch);
-        } else {
-            self.batches.remove(&segment);
         }
-        self.call_roll()?;
+        if !fewer {
+            self.call_roll()?;
+        }
         if let Some(old) = old.filter(|old| *old != batch || tokens.is_empty()) {
             durable::remove(&self.path(segment, old))?;
             durable::sync_dir(&self.dir)?;
@@ -246,6 +256,53 @@ impl Quarantine {
     fn path(&self, segment: u64, batch: Batch) -> PathBuf {
         let due = batch.due.map_or_else(|| "-".to_owned(), |due| due.to_string());
         self.dir.join(format!("{segment:016}.{}.{due}", batch.tokens))
+    }
+}
+
+/// Hands every token below the state directory to `each`, oldest page first, without the lock: also while a run goes on,
+/// whose changes may then be seen in part.
+///
+/// # Errors
+/// `State`, naming the path: unreadable or damaged; and whatever `each` returns.
+pub fn look(state: &Path, each: &mut dyn FnMut(OddToken) -> Result<()>) -> Result<()> {
+    let dir = state.join("quarantine");
+    if !dir.try_exists().map_err(|e| Error::disk("look at", &dir, e))? {
+        return Ok(());
+    }
+    let mut quarantine =
+        Quarantine { dir, batches: BTreeMap::new(), identities: None, roll: Roll::default(), damaged: Vec::new() };
+    quarantine.look_around()?;
+    let segments = quarantine.segments(None);
+    segments
+        .into_iter()
+        .flat_map(|segment| quarantine.peek(segment).transpose())
+        .try_for_each(|tokens| tokens?.into_iter().try_for_each(&mut *each))
+}
+
+impl Quarantine {
+    /// Takes note of the files that are there, and changes none.
+    fn look_around(&mut self) -> Result<()> {
+        let names = durable::names(&self.dir)?;
+        self.batches.clear();
+        for (segment, batch) in names.iter().filter_map(|name| parse_name(name)) {
+            let known = self.batches.entry(segment).or_insert(batch);
+            if batch.tokens < known.tokens {
+                *known = batch;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tokens of a segment; `None` where they left meanwhile.
+    fn peek(&mut self, segment: u64) -> Result<Option<Vec<OddToken>>> {
+        while let Some(batch) = self.batches.get(&segment).copied() {
+            let path = self.path(segment, batch);
+            if let Some(text) = durable::read(&path)? {
+                return Self::decode(&path, &text).map(Some);
+            }
+            self.look_around()?;
+        }
+        Ok(None)
     }
 }
 

@@ -36,6 +36,15 @@ impl Signal {
     }
 }
 
+/// How long work that had better end is still waited for after a stop.
+#[derive(Debug, Clone, Copy)]
+pub struct Grace {
+    /// After SIGINT or SIGTERM.
+    pub after_a_signal: Duration,
+    /// After the deadline, which people set to have something end.
+    pub after_the_deadline: Duration,
+}
+
 /// A handle on the one flag; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
@@ -128,18 +137,33 @@ impl Stop {
 
     /// Runs `work` to its end, or drops it at a stop and returns `None`.
     pub async fn or_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let (mut work, mut stopped) = (pin!(work), pin!(self.stopped()));
-        poll_fn(|context| match work.as_mut().poll(context) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending => stopped.as_mut().poll(context).map(|()| None),
-        })
-        .await
+        first(work, self.stopped()).await
+    }
+
+    /// Runs `work` to its end, or drops it when it is not done soon after a stop, and returns `None`.
+    pub async fn or_stopped_soon<T>(&self, grace: Grace, work: impl Future<Output = T>) -> Option<T> {
+        let given_up = async {
+            self.stopped().await;
+            let signalled = self.signal().is_some();
+            tokio::time::sleep(if signalled { grace.after_a_signal } else { grace.after_the_deadline }).await;
+        };
+        first(work, given_up).await
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Signal>> {
         // The value is one word that is set at once: a panic elsewhere cannot have left it half written.
         self.shared.signal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What `work` comes to; `None` where `end` comes first.
+async fn first<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
+    let (mut work, mut end) = (pin!(work), pin!(end));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => end.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 /// From now on SIGINT, SIGTERM and SIGHUP set `stop`, for the rest of the process. A SIGHUP that the process was started
@@ -260,6 +284,25 @@ mod tests {
         assert_eq!(runtime().block_on(stop.or_stopped(std::future::pending::<()>())), None);
         assert!(started.elapsed() < Duration::from_secs(5));
         asking.join().unwrap();
+    }
+
+    #[test]
+    fn work_with_a_grace_may_end_in_it_and_not_after() {
+        let (short, long) = (Duration::from_millis(20), Duration::from_secs(20));
+        let signalled = Stop::new();
+        signalled.request(Signal::Terminate);
+        for (stop, after_a_signal, after_the_deadline) in
+            [(Stop::with_deadline(Some(Instant::now())), short, long), (signalled, long, short)]
+        {
+            let work = |wait| async move {
+                tokio::time::sleep(wait).await;
+                7
+            };
+            let patient = Grace { after_a_signal, after_the_deadline };
+            assert_eq!(runtime().block_on(stop.or_stopped_soon(patient, work(short * 2))), Some(7));
+            let impatient = Grace { after_a_signal: after_the_deadline, after_the_deadline: after_a_signal };
+            assert_eq!(runtime().block_on(stop.or_stopped_soon(impatient, work(long))), None);
+        }
     }
 
     #[test]

@@ -6,12 +6,18 @@
     reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
 )]
 
+#[path = "suite/airflow.rs"]
+mod airflow;
 #[path = "suite/archive.rs"]
 mod archive;
 #[path = "suite/backfill.rs"]
 mod backfill;
+#[path = "suite/bounded.rs"]
+mod bounded;
 #[path = "suite/certificate.rs"]
 mod certificate;
+#[path = "suite/check.rs"]
+mod check;
 #[path = "suite/clock.rs"]
 mod clock;
 #[path = "suite/crash.rs"]
@@ -23,12 +29,32 @@ mod ddl;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
+#[path = "suite/fuzz.rs"]
+mod fuzz;
 #[path = "suite/gaps.rs"]
 mod gaps;
+#[path = "suite/init.rs"]
+mod init;
+#[path = "suite/manual.rs"]
+mod manual;
 #[path = "suite/many.rs"]
 mod many;
+#[path = "suite/model.rs"]
+mod model;
+#[cfg(target_os = "linux")]
 #[path = "suite/nth_call.rs"]
 mod nth_call;
+#[path = "suite/page.rs"]
+mod page;
+#[cfg(target_os = "linux")]
+#[path = "suite/power.rs"]
+mod power;
+#[path = "suite/private.rs"]
+mod private;
+#[path = "suite/progress.rs"]
+mod progress;
+#[path = "suite/quarantine.rs"]
+mod quarantine;
 #[path = "suite/readme.rs"]
 mod readme;
 #[path = "suite/restore.rs"]
@@ -41,6 +67,16 @@ mod secrets;
 mod signals;
 #[path = "suite/source.rs"]
 mod source;
+#[path = "suite/status.rs"]
+mod status;
 #[path = "suite/steps.rs"]
 mod steps;
+#[path = "suite/storm.rs"]
+mod storm;
 mod support;
+#[path = "suite/watchers.rs"]
+mod watchers;
+#[path = "suite/wire_source.rs"]
+mod wire_source;
+#[path = "suite/wire_store.rs"]
+mod wire_store;

@@ -3,15 +3,25 @@
 //! Each returns an exit code, or the error that decides it. stdout carries the result only.
 
 mod certificate;
+mod check;
 mod ddl;
+mod init;
+mod manual;
+mod progress;
+mod quarantine;
 mod restore;
 mod run;
 mod setup;
 mod simulate;
 mod status;
 mod verify;
+mod watchers;
 
+pub use check::check;
 pub use ddl::ddl;
+pub use init::init;
+pub use manual::{completions, man};
+pub use quarantine::quarantine;
 pub use restore::restore;
 pub use run::{replay, run};
 pub use simulate::simulate;
@@ -47,6 +57,14 @@ fn print_bytes(bytes: &[u8]) -> Result<()> {
             Err(Error::new(ErrorKind::State, "cannot write to stdout").caused_by(e))
         }
         _ => Ok(()),
+    }
+}
+
+/// A styled text as stdout wants it: with its styles on a terminal, or where `CLICOLOR_FORCE` says so; `NO_COLOR` is heeded.
+fn styled(text: &str) -> String {
+    match anstream::AutoStream::choice(&std::io::stdout()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
+        _ => text.to_owned(),
     }
 }
 

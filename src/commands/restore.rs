@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::setup;
+use super::{progress, setup};
 use crate::cli::RestoreArgs;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -36,7 +36,7 @@ pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Res
         return Err(Error::new(ErrorKind::Usage, what).hint("`etl status` and `etl verify` show which hours there are"));
     }
     let mut code = 0;
-    for (hour, parts) in hours {
+    for (hour, parts) in progress::hours(hours, args.out.is_none()) {
         let mut out = Output::open(args.out.as_deref(), hour)?;
         let refused = restorer.hour(hour, &parts, &mut |originals| out.write(originals))?;
         refused.iter().for_each(say);

@@ -1,15 +1,16 @@
 //! `etl run` and `etl replay`.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::progress::RunDisplay;
+pub use super::progress::bar;
 use super::setup;
+use super::watchers::Watchers;
 use crate::cli::{ReplayArgs, RunArgs};
 use crate::config::{Config, SourceLocation};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::pipeline::{self, Outcome, Progress, Wish};
+use crate::pipeline::{self, Outcome, Summary, Wish};
 use crate::report::text;
 use crate::stop::Stop;
 
@@ -24,28 +25,49 @@ pub fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> 
     let wish = Wish { drain: args.drain, ..Wish::default() };
     loop {
         let next = args.every.and_then(|every| Instant::now().checked_add(every));
-        let mut client = setup::client(config, &stop)?;
-        let bar = bar("logs");
-        let progress = |progress| show(&bar, progress);
-        let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
-        let mut source = setup::source(config, client.as_mut())?;
         if args.dry_run {
-            let found = pipeline::dry_run(&setup, &mut source)?;
-            if args.json {
-                super::print_json(&found)?
-            } else {
-                super::print(&(found.summary(SystemClock.now()) + "\n"))?
-            }
-            return Ok(0);
+            return dry_run(config, args, &stop);
         }
-        let outcome = pipeline::run(&setup, Some(source), wish);
-        bar.finish_and_clear();
+        let watchers = Watchers::start(config, args);
+        let outcome = match tick(config, wish, &stop) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                watchers.end(error.kind().exit_code(), None);
+                return Err(error);
+            }
+        };
+        watchers.end(code(&outcome, &stop), Some(&outcome));
         tell(&outcome, args.json, say)?;
         let Some(next) = next else { return Ok(code(&outcome, &stop)) };
         if stop.sleep(next.saturating_duration_since(Instant::now())) {
             return Ok(code(&outcome, &stop));
         }
     }
+}
+
+/// One run.
+fn tick(config: &Config, wish: Wish, stop: &Stop) -> Result<Outcome> {
+    let mut client = setup::client(config, stop)?;
+    let display = RunDisplay::new();
+    let progress = |progress| display.show(progress);
+    let setup = setup::setup(config, &SystemClock, stop, &progress)?;
+    let source = setup::source(config, client.as_mut())?;
+    let outcome = pipeline::run(&setup, Some(source), wish);
+    display.end();
+    Ok(outcome)
+}
+
+/// What one would do.
+fn dry_run(config: &Config, args: &RunArgs, stop: &Stop) -> Result<u8> {
+    let mut client = setup::client(config, stop)?;
+    let setup = setup::setup(config, &SystemClock, stop, &|_| ())?;
+    let found = pipeline::dry_run(&setup, &mut setup::source(config, client.as_mut())?)?;
+    if args.json {
+        super::print_json(&found)?
+    } else {
+        super::print(&(found.summary(SystemClock.now()) + "\n"))?
+    }
+    Ok(0)
 }
 
 /// Finishes what was interrupted.
@@ -55,19 +77,22 @@ pub fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> 
 pub fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let stop = Stop::new();
     crate::stop::install(&stop)?;
-    let bar = bar("logs");
-    let progress = |progress| show(&bar, progress);
+    let display = RunDisplay::new();
+    let progress = |progress| display.show(progress);
     let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
     // A backfill does not wait, and neither does its replay.
     let drain = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
     let outcome = pipeline::run(&setup, None, Wish { drain, quarantine: args.quarantine, from_store: args.from_s3 });
-    bar.finish_and_clear();
+    display.end();
     tell(&outcome, args.json, say)?;
     Ok(code(&outcome, &stop))
 }
 
 fn tell(outcome: &Outcome, json: bool, say: &dyn Fn(&Error)) -> Result<()> {
     outcome.problems.iter().for_each(say);
+    let Summary { pages, fetched, new, duplicates, quarantined, uploaded_parts, seconds, .. } = outcome.summary;
+    let exit = outcome.exit_code();
+    tracing::info!(exit, pages, fetched, new, duplicates, quarantined, uploaded_parts, seconds, "the run ended");
     // A run that never got to work has nothing to sum up.
     if !outcome.began {
         return Ok(());
@@ -80,30 +105,5 @@ fn code(outcome: &Outcome, stop: &Stop) -> u8 {
     match outcome.exit_code() {
         0 => stop.exit_code().unwrap_or(0),
         worse => worse,
-    }
-}
-
-/// A progress display: on a terminal only.
-pub fn bar(unit: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    let style = ProgressStyle::with_template(&format!("{{spinner}} {{msg}} {{pos}} {unit} {{per_sec}} {{elapsed}}"));
-    if let Ok(style) = style {
-        bar.set_style(style);
-    }
-    // It ticks on a thread of its own: not where nobody looks.
-    if !bar.is_hidden() {
-        bar.enable_steady_tick(Duration::from_millis(200));
-    }
-    bar
-}
-
-fn show(bar: &ProgressBar, progress: Progress) {
-    match progress {
-        Progress::Fetched(pages) => bar.set_message(format!("{pages} pages received")),
-        Progress::Committed(records) => bar.set_position(records),
-        Progress::Sealed(done, all) => bar.set_message(format!("{done} of {all} hours sealed")),
-        Progress::Uploaded(parts, bytes) => {
-            bar.set_message(format!("{parts} parts, {} uploaded", crate::report::table::bytes(bytes)));
-        }
     }
 }

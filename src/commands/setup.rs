@@ -52,6 +52,11 @@ pub fn place(config: &Config) -> Result<Place> {
 /// # Errors
 /// `Config`: it cannot be used.
 pub fn place_at(config: &Config, destination: &Destination) -> Result<Place> {
+    place_until(config, destination, &Stop::new())
+}
+
+/// A destination that is no longer waited for after a stop.
+fn place_until(config: &Config, destination: &Destination, stop: &Stop) -> Result<Place> {
     let layout = Layout::parse(&config.load.layout)?;
     Ok(match destination {
         Destination::Files(root) => {
@@ -66,7 +71,7 @@ pub fn place_at(config: &Config, destination: &Destination) -> Result<Place> {
                 region: access.region,
                 credentials: credentials(access.credentials),
             };
-            let store = Box::new(S3Store::new(settings)?);
+            let store = Box::new(S3Store::new(settings)?.until(stop));
             Place { store, prefix: prefix.clone(), layout, uploads: S3_UPLOADS }
         }
     })
@@ -105,25 +110,14 @@ pub fn setup<'a>(
     stop: &'a Stop,
     progress: &'a (dyn Fn(Progress) + Sync),
 ) -> Result<Setup<'a>> {
-    let place = place(config)?;
+    let place = place_until(config, config.load.destination()?, stop)?;
     let hours = &config.hours;
     Ok(Setup {
         state_dir: config.state.dir.clone(),
         settings: settings(config)?,
         min_free: config.state.min_free,
-        decoder: Decoder {
-            ring: KeyRing::new(&config.source.keys()?)?,
-            zone: hours.timezone.clone(),
-            compactor: compactor(config)?,
-            dictionaries: dictionaries(config)?.fingerprint(),
-            max_future: signed(hours.max_future),
-            sequence: config.source.sequence.clone(),
-        },
-        closing: ClosingRules {
-            zone: hours.timezone.clone(),
-            grace: signed(hours.grace),
-            late_hold: signed(hours.late_hold),
-        },
+        decoder: decoder(config)?,
+        closing: closing(config),
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
         dedup_window: signed(hours.dedup_window),
         layout: place.layout,
@@ -135,6 +129,27 @@ pub fn setup<'a>(
         clock,
         stop,
         progress,
+    })
+}
+
+/// When hours close.
+pub fn closing(config: &Config) -> ClosingRules {
+    let hours = &config.hours;
+    ClosingRules { zone: hours.timezone.clone(), grace: signed(hours.grace), late_hold: signed(hours.late_hold) }
+}
+
+/// What decodes pages.
+///
+/// # Errors
+/// `Config`: keys are missing or cannot be used, or a dictionary cannot be inverted.
+pub fn decoder(config: &Config) -> Result<Decoder> {
+    Ok(Decoder {
+        ring: KeyRing::new(&config.source.keys()?)?,
+        zone: config.hours.timezone.clone(),
+        compactor: compactor(config)?,
+        dictionaries: dictionaries(config)?.fingerprint(),
+        max_future: signed(config.hours.max_future),
+        sequence: config.source.sequence.clone(),
     })
 }
 

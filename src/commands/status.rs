@@ -1,63 +1,164 @@
 //! `etl status`.
 
-use jiff::{SignedDuration, Timestamp};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
 
-use crate::cli::StatusArgs;
-use crate::config::Config;
-use crate::error::Result;
+use jiff::Timestamp;
+
+use super::setup;
+use crate::cli::{LimitArgs, StatusArgs};
+use crate::config::{self, Config};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::report::status::{self, HourState, Status};
-use crate::report::text;
+use crate::report::days::KEPT;
+use crate::report::heat::Heat;
+use crate::report::monitor::{self, Answer, Level, Limits, Thresholds};
+use crate::report::screen::{self, Screen};
+use crate::report::status::{self, Status};
+use crate::report::{html, publish};
+use crate::stop::Stop;
 
-/// How long a gap is worth a warning: one that nothing will ever fill must not warn for ever.
-const GAP_IS_NEWS: SignedDuration = SignedDuration::from_hours(24);
+/// Days in the heat map of a terminal.
+const DAYS: usize = 7;
+/// Where the size of the screen is not known.
+const COLUMNS: usize = 80;
+/// The other screen of the terminal, without a cursor; and back.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Prints the status. With `--check` the exit code is that of a monitoring plugin.
 ///
 /// # Errors
-/// `State`: it cannot be read.
+/// `State`: it cannot be read, or the page cannot be written; `Usage` for an hour that is not there.
 pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
+    if args.check {
+        let now = SystemClock.now();
+        let answer = match status::read(&config.state.dir, now) {
+            Ok(status) => monitor::check(&status, &thresholds(&args.limits), now),
+            Err(error) => Answer::of(Level::Unknown, &error.chain()),
+        };
+        super::print(&answer.line)?;
+        return Ok(answer.level as u8);
+    }
+    if let Some(interval) = args.watch {
+        return watch(config, args, interval);
+    }
     let now = SystemClock.now();
-    let status = match status::read(&config.state.dir, now) {
-        Ok(status) => status,
-        Err(error) if args.check => {
-            super::print(&format!("UNKNOWN: {}\n", error.chain()))?;
-            return Ok(3);
-        }
-        Err(error) => return Err(error),
-    };
-    if let Some(hour) = args.hour
-        && !args.check
-    {
+    if let Some(hour) = args.hour {
+        let status = status::read(&config.state.dir, now)?;
         return super::certificate::hour(config, status, hour, args.json);
     }
-    if args.check {
-        return check(&status, now);
+    let status = read(config, args, now)?;
+    if let Some(file) = &args.html {
+        write_page(config, args, &status, file, now)?;
     }
     if args.json {
-        super::print_json(&status)?
-    } else {
-        super::print(&text::status(&status, now))?
+        super::print_json(&status)?;
+    } else if args.html.is_none() {
+        super::print(&super::styled(&text(config, args, &status, now, screen(args))))?;
     }
     Ok(0)
 }
 
-/// The monitoring convention: one line, and 0 for well, 1 for a warning, 2 for critical.
-fn check(status: &Status, now: Timestamp) -> Result<u8> {
-    let exit = status.last_run.as_ref().and_then(|run| run.exit);
-    let overdue = status.hours.iter().filter(|h| matches!(h.state, HourState::Closed | HourState::Sealing)).count();
-    let (code, word) = match exit {
-        Some(1 | 74 | 76 | 77 | 78) => (2, "CRITICAL"),
-        Some(75 | 65) => (1, "WARNING"),
-        _ if overdue > 0 && !status.running => (1, "WARNING"),
-        _ if status.gap_found.is_some_and(|at| now.duration_since(at) < GAP_IS_NEWS) => (1, "WARNING"),
-        _ => (0, "OK"),
+fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
+    let mut status = status::read(&config.state.dir, now)?;
+    if let Some(hour) = args.hour {
+        status.hours.retain(|h| h.hour == hour);
+        if status.hours.is_empty() {
+            return Err(Error::new(ErrorKind::Usage, format!("hour {hour} is neither pending nor among the newest"))
+                .hint("`etl verify` looks at all hours"));
+        }
+    }
+    Ok(status)
+}
+
+fn text(config: &Config, args: &StatusArgs, status: &Status, now: Timestamp, screen: Screen) -> String {
+    let heat = match args.hour {
+        Some(_) => Heat::default(),
+        None => heat(config, args, status, now, DAYS),
     };
-    let exit = exit.map_or_else(|| "none".to_owned(), |code| code.to_string());
-    let (totals, gaps) = (&status.totals, status.gaps.len());
-    super::print(&format!(
-        "{word}: last exit {exit}, {overdue} hours overdue, {} records pending, {} quarantined, {gaps} gaps | pending={} overdue={overdue} quarantined={} gaps={gaps}\n",
-        totals.pending, totals.quarantined, totals.pending, totals.quarantined
-    ))?;
-    Ok(code)
+    screen::status(status, &heat, now, screen)
+}
+
+fn heat(config: &Config, args: &StatusArgs, status: &Status, now: Timestamp, days: usize) -> Heat {
+    Heat::of(status, &setup::closing(config), now, args.days.map_or(days, usize::from))
+}
+
+fn screen(args: &StatusArgs) -> Screen {
+    let size = terminal_size::terminal_size();
+    let columns = size.map_or(COLUMNS, |(columns, _)| usize::from(columns.0));
+    Screen { unicode: config::locale_is_utf8(), columns, all: args.all || args.hour.is_some() }
+}
+
+fn write_page(config: &Config, args: &StatusArgs, status: &Status, file: &Path, now: Timestamp) -> Result<()> {
+    let heat = heat(config, args, status, now, KEPT);
+    publish::replace(file, html::page(status, &heat, now).as_bytes())
+}
+
+/// Shows the status again and again, on the terminal's other screen, until a signal comes.
+fn watch(config: &Config, args: &StatusArgs, interval: Duration) -> Result<u8> {
+    if !std::io::stdout().is_terminal() {
+        return Err(
+            Error::new(ErrorKind::Usage, "--watch needs a terminal").hint("for a file use --html, for programs --json")
+        );
+    }
+    let stop = Stop::new();
+    crate::stop::install(&stop)?;
+    let other = OtherScreen::enter()?;
+    loop {
+        let now = SystemClock.now();
+        // A run may be replacing what is read: what cannot be read is said, and tried again.
+        let shown = match read(config, args, now) {
+            Ok(status) => text(config, args, &status, now, screen(args)),
+            Err(error) => format!("{}\n", error.chain()),
+        };
+        super::print(&frame(&super::styled(&shown), now, interval))?;
+        if stop.sleep(interval) {
+            break;
+        }
+    }
+    drop(other);
+    Ok(stop.exit_code().unwrap_or(0))
+}
+
+/// What is shown, cut to the screen, over what was there before.
+fn frame(shown: &str, now: Timestamp, interval: Duration) -> String {
+    let rows = terminal_size::terminal_size().map_or(usize::MAX, |(_, rows)| usize::from(rows.0));
+    let head = format!("{} UTC, every {interval:?}; Ctrl-C ends\n\n", now.strftime("%Y-%m-%d %H:%M:%S"));
+    let mut lines: Vec<&str> = head.lines().chain(shown.lines()).collect();
+    if lines.len() > rows {
+        lines.truncate(rows.saturating_sub(1));
+        lines.push("…");
+    }
+    format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n"))
+}
+
+/// The terminal's other screen. Leaves it whatever happens.
+struct OtherScreen;
+
+impl OtherScreen {
+    fn enter() -> Result<Self> {
+        super::print(ENTER)?;
+        Ok(Self)
+    }
+}
+
+impl Drop for OtherScreen {
+    fn drop(&mut self) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(LEAVE.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+fn thresholds(args: &LimitArgs) -> Thresholds {
+    let seconds = |limit: Duration| (!limit.is_zero()).then_some(limit.as_secs());
+    let ages = |warn, crit| Limits { warn: seconds(warn), crit: seconds(crit) };
+    Thresholds {
+        age: ages(args.warn_age, args.crit_age),
+        pending: ages(args.warn_pending, args.crit_pending),
+        quarantine: Limits { warn: Some(args.warn_quarantine), crit: args.crit_quarantine },
+        missing: Limits { warn: Some(args.warn_missing), crit: args.crit_missing },
+        uncommitted: Limits { warn: Some(0), crit: None },
+    }
 }

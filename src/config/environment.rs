@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::lookup::Origin;
@@ -36,6 +37,11 @@ impl<'a> Environment<'a> {
     /// `Config` where `.env` is there but cannot be read; names the line, never its content.
     pub fn load(ask: Ask<'a>, folder: &Path) -> Result<Self> {
         Ok(Self { ask, dotenv: read_dotenv(&folder.join(".env"))? })
+    }
+
+    /// One in which nothing is set.
+    pub fn empty() -> Self {
+        Self { ask: &|_| None, dotenv: BTreeMap::new() }
     }
 
     /// The variable `name`; `None` where it is not set, or empty.
@@ -83,9 +89,23 @@ fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
         }
     };
     let text = text.trim_start_matches('\u{feff}');
-    dotenvy::from_read_iter(text.as_bytes())
+    let variables = dotenvy::from_read_iter(text.as_bytes())
         .collect::<std::result::Result<_, _>>()
-        .map_err(|cause| dotenv_error(path, text, &cause))
+        .map_err(|cause| dotenv_error(path, text, &cause))?;
+    warn_where_others_read(path, &variables);
+    Ok(variables)
+}
+
+/// Says that others can read secrets. A warning and no refusal, other than for a file of keys: many programs share a
+/// `.env`, and most of them leave it as the editor made it.
+fn warn_where_others_read(path: &Path, variables: &BTreeMap<String, String>) {
+    let secret = |name: &&String| ["KEY", "SECRET", "TOKEN", "PASSWORD"].iter().any(|word| name.contains(word));
+    let Some(name) = variables.keys().find(secret) else { return };
+    let mode = std::fs::metadata(path).map_or(0, |meta| meta.permissions().mode());
+    if mode & 0o044 != 0 {
+        let path = path.display();
+        tracing::warn!("others can read {name} in {path} (mode {:04o}): chmod 600 {path}", mode & 0o7777);
+    }
 }
 
 /// Names the line, not what stands in it: dotenvy's own text quotes the line, secret and all.

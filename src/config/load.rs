@@ -10,6 +10,7 @@ use super::secret::{Secret, SourceUrl};
 use super::settings::BUCKET_NAMES;
 use super::source::local_path;
 use crate::error::{Error, ErrorKind, Result};
+use crate::key::Layout;
 
 /// Where parts go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,29 +254,10 @@ fn read_region(found: &Found) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// What `layout = "hive"` stands for.
-const HIVE_LAYOUT: &str = "year={year}/month={month}/day={day}/hour={hour}";
-
 fn load_layout(found: &Found) -> Result<String> {
-    let text = match found.text()? {
-        "hive" => HIVE_LAYOUT,
-        text => text,
-    };
-    check_layout(text).map_err(|what| {
-        found
-            .error(format!("{text:?} {what}"))
-            .hint("use \"{year}_y/{month}_m/{day}_d/{hour}_h\", \"hive\", or one like them")
+    let layout = Layout::parse(found.text()?).map_err(|wrong| {
+        let hint = wrong.next_step().unwrap_or_default().to_owned();
+        found.error(wrong).hint(hint)
     })?;
-    Ok(text.to_owned())
-}
-
-fn check_layout(text: &str) -> std::result::Result<(), String> {
-    let mut rest = text.to_owned();
-    for name in ["{year}", "{month}", "{day}", "{hour}"] {
-        if text.matches(name).count() != 1 {
-            return Err(format!("does not have {name} exactly once"));
-        }
-        rest = rest.replace(name, "0");
-    }
-    check_segments(&rest)
+    Ok(layout.template().to_owned())
 }

@@ -15,10 +15,13 @@ mod environment;
 mod file;
 pub(crate) mod keys;
 mod load;
+mod locale;
 mod lookup;
+mod run;
 mod secret;
 mod settings;
 mod source;
+mod template;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,10 +30,13 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+pub use self::locale::locale_is_utf8;
 pub use environment::Ask;
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
+pub use run::RunConfig;
 pub use secret::{Secret, SourceUrl, redact_url};
 pub use source::{SourceConfig, SourceLocation};
+pub use template::{Starter, template};
 pub use units::{UnitError, parse_duration, parse_size};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -62,6 +68,8 @@ pub struct Config {
     pub load: LoadConfig,
     /// `[archive]`; `None` where no originals are kept.
     pub archive: Option<ArchiveConfig>,
+    /// `[run]`.
+    pub run: RunConfig,
     /// `[state]`.
     pub state: StateConfig,
 }
@@ -129,15 +137,20 @@ impl Config {
         let environment = Environment::load(ask, cwd)?;
         let file = locate(flags, &environment, cwd)?;
         let document = file.as_deref().map(read).transpose()?;
-        let lookup = Lookup::new(environment, document, cwd)?;
+        Self::of(flags, &Lookup::new(environment, document, cwd)?, file, cwd)
+    }
+
+    /// The configuration that `lookup` gives.
+    fn of(flags: &Overrides, lookup: &Lookup<'_>, file: Option<PathBuf>, cwd: &Path) -> Result<Self> {
         let config = Self {
             file,
-            source: SourceConfig::load(&lookup)?,
-            hours: HoursConfig::load(&lookup)?,
-            compact: CompactConfig::load(&lookup)?,
-            load: LoadConfig::load(&lookup)?,
-            archive: ArchiveConfig::load(&lookup)?,
-            state: StateConfig::load(flags, &lookup, cwd)?,
+            source: SourceConfig::load(lookup)?,
+            hours: HoursConfig::load(lookup)?,
+            compact: CompactConfig::load(lookup)?,
+            load: LoadConfig::load(lookup)?,
+            archive: ArchiveConfig::load(lookup)?,
+            run: RunConfig::load(lookup)?,
+            state: StateConfig::load(flags, lookup, cwd)?,
         };
         config.check_folders()?;
         Ok(config)
@@ -203,7 +216,7 @@ pub fn simulator_key() -> Result<Option<Secret>> {
 impl HoursConfig {
     fn load(lookup: &Lookup<'_>) -> Result<Self> {
         let zone = lookup.get("hours", "timezone")?;
-        let timezone = TimeZone::get(zone.text()?).map_err(|_| {
+        let timezone = time_zone(zone.text()?).map_err(|_| {
             zone.error("not a time zone").hint("write a name of the tz database, as in \"UTC\" or \"Asia/Seoul\"")
         })?;
         let duration = |key| lookup.get("hours", key)?.duration();
@@ -261,6 +274,11 @@ impl StateConfig {
         let dir = found.path()?.ok_or_else(|| found.error("names no folder"))?;
         Ok(Self { dir, min_free })
     }
+}
+
+/// Every zone but UTC is looked for among all those that the system has: hundreds of files.
+fn time_zone(name: &str) -> std::result::Result<TimeZone, jiff::Error> {
+    if name == "UTC" { Ok(TimeZone::UTC) } else { TimeZone::get(name) }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ const fn above(table: &'static str, key: &'static str, environment: &'static [&'
 }
 
 /// Every key there is.
-pub(super) const SETTINGS: [Setting; 26] = [
+pub(super) const SETTINGS: [Setting; 28] = [
     above("source", "url", &["API_URL"]),
     setting("source", "keys_env"),
     setting("source", "keys_file"),
@@ -47,6 +47,8 @@ pub(super) const SETTINGS: [Setting; 26] = [
     setting("load", "manifest"),
     setting("archive", "dir"),
     setting("archive", "keep"),
+    setting("run", "metrics_file"),
+    setting("run", "ping_env"),
     above("state", "dir", &["ETL_STATE_DIR"]),
     setting("state", "min_free"),
 ];
@@ -80,6 +82,9 @@ manifest = false
 [archive]
 dir = ""
 keep = "30d"
+[run]
+metrics_file = ""
+ping_env = "ETL_PING_URL"
 [state]
 dir = "etl-state"
 min_free = "64MiB"

@@ -151,7 +151,7 @@ impl HttpSource {
     ) -> Result<Fetched<S>, Failure> {
         let engine = match self.engine.take() {
             Some(engine) => engine,
-            None => Engine::new(&self.settings).map_err(Failure::Final)?,
+            None => Engine::new(&self.settings, needs_roots(url.reveal())).map_err(Failure::Final)?,
         };
         let engine = self.engine.insert(engine);
         let Some(runtime) = &engine.runtime else { return Ok(Fetched::Stopped) };
@@ -167,7 +167,7 @@ impl HttpSource {
 }
 
 impl Engine {
-    fn new(settings: &HttpSettings) -> Result<Self> {
+    fn new(settings: &HttpSettings, needs_roots: bool) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -177,6 +177,7 @@ impl Engine {
             .connect_timeout(settings.timeout.min(MAX_CONNECT))
             .redirect(Policy::custom(redirect))
             .referer(false)
+            .tls_built_in_root_certs(needs_roots)
             // Undone here, so that both sizes are seen.
             .no_gzip()
             .build()
@@ -187,6 +188,13 @@ impl Engine {
             })?;
         Ok(Self { runtime: Some(runtime), client })
     }
+}
+
+/// Whether the system's root certificates are read: hundreds of files, a third of what a small run costs. The pages of one source
+/// all have its scheme; a proxy, which the HTTP library finds in the environment by itself, may have another.
+fn needs_roots(url: &reqwest::Url) -> bool {
+    let tls_proxy = |name| std::env::var(name).is_ok_and(|proxy| proxy.starts_with("https:"));
+    url.scheme() != "http" || ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].into_iter().any(tls_proxy)
 }
 
 fn default_headers(settings: &HttpSettings) -> HeaderMap {

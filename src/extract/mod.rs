@@ -29,6 +29,14 @@ pub trait PageSink {
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 }
 
+/// In memory, for one that is looked at and not kept.
+impl PageSink for Vec<u8> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 /// What a page came with.
 #[derive(Debug)]
 pub struct PageHead {

@@ -194,13 +194,6 @@ pub(super) mod tests {
 
     const LIMIT: u64 = 1000;
 
-    impl PageSink for Vec<u8> {
-        fn write(&mut self, bytes: &[u8]) -> Result<()> {
-            self.extend_from_slice(bytes);
-            Ok(())
-        }
-    }
-
     pub(in crate::extract) fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(bytes).unwrap();

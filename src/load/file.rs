@@ -26,7 +26,7 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
+use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::error::{Error, ErrorKind, Result};
 
 const TMP: &str = ".etl-tmp";
@@ -136,10 +136,18 @@ impl ObjectStore for FileStore {
 
     fn get(&self, key: &str) -> Result<Vec<u8>> {
         let path = self.path(key)?;
-        fs::read(&path).map_err(|error| match error.kind() {
-            Io::NotFound => Error::new(ErrorKind::Mismatch, format!("{} is not there", path.display())),
+        let mismatch = |what: &str| Error::new(ErrorKind::Mismatch, format!("{} {what}", path.display()));
+        let failed = |error: std::io::Error| match error.kind() {
+            Io::NotFound => mismatch("is not there"),
             _ => Error::disk("read", &path, error),
-        })
+        };
+        let mut file = File::open(&path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() > LARGEST {
+            return Err(mismatch("is larger than any part"));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        Ok(bytes)
     }
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
@@ -338,6 +346,17 @@ mod tests {
         assert_eq!(lake.put(KEY, b"two"), PutAnswer::Exists);
         assert_eq!(lake.store.get(KEY).unwrap(), b"one");
         assert_eq!(lake.strays(), 0);
+    }
+
+    #[test]
+    fn file_larger_than_any_part_is_no_object_to_read() {
+        let lake = Lake::new();
+        lake.put(KEY, b"one");
+        // A file with a hole: it takes no room.
+        File::options().write(true).open(lake.store.root.join(KEY)).unwrap().set_len(LARGEST + 1).unwrap();
+        let error = lake.store.get(KEY).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Mismatch);
+        assert!(error.to_string().contains("larger than any part"), "{error}");
     }
 
     #[test]

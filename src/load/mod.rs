@@ -11,8 +11,12 @@ use crate::error::Result;
 
 mod backoff;
 pub mod file;
+pub mod probe;
 pub mod protocol;
 pub mod s3;
+
+/// Nothing larger than these bytes can be a part.
+const LARGEST: u64 = 256 << 20;
 
 /// What identifies a part's object; sent as user metadata and read back by HEAD.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +49,8 @@ pub struct ObjectInfo {
 pub enum PutAnswer {
     /// Stored now.
     Created {
-        /// The store's entity tag, without quotes.
+        /// The store's entity tag, without quotes. A store that gives one has stored something; what answers 2xx without
+        /// may be a machine in between that knows nothing of stores.
         etag: Option<String>,
     },
     /// 412: something is there already. Look before you believe anything about it.

@@ -8,7 +8,8 @@
 //!
 //! | the PUT is answered | what it means | what follows |
 //! |---|---|---|
-//! | created | stored now | uploaded |
+//! | created, with an entity tag | stored now | uploaded |
+//! | created, without one | perhaps by no store at all (a login page says 200 too) | look |
 //! | 412 | something is there | look: equal = our earlier success, different = foreign, none = PUT again |
 //! | 409 | a conflicting operation ran | the same |
 //! | nothing, 5xx | stored or not | PUT again; if it was stored, that meets 412 |
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use super::{ObjectInfo, ObjectStore, PartMeta, PutAnswer, backoff};
 use crate::error::{Error, ErrorKind, Result};
+use crate::stop::Stop;
 
 /// A sealed part whose intent is durable.
 #[derive(Debug, Clone, Copy)]
@@ -64,12 +66,13 @@ pub enum Outcome {
     },
 }
 
-/// Puts a part into the store, create-only. Calling it again after any error or crash is safe.
+/// Puts a part into the store, create-only. Calling it again after any error or crash is safe. After a stop nothing is tried
+/// again.
 ///
 /// # Errors
 /// Those of [`ObjectStore`]; after `Unavailable` the part may or may not be there. `State` where its file cannot be read.
-pub fn upload(store: &dyn ObjectStore, part: &Sealed<'_>, create_only: CreateOnly) -> Result<Outcome> {
-    upload_pausing(store, part, create_only, &std::thread::sleep)
+pub fn upload(store: &dyn ObjectStore, part: &Sealed<'_>, create_only: CreateOnly, stop: &Stop) -> Result<Outcome> {
+    upload_pausing(store, part, create_only, &|pause| stop.sleep(pause))
 }
 
 /// Asks the store whether it honours create-only, by putting a part that is there once more: it must get 412.
@@ -90,8 +93,8 @@ pub fn probe_create_only(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<C
     }
     Ok(match store.put_new(part.key, part.body, part.meta)? {
         PutAnswer::Exists => CreateOnly::Proven,
-        PutAnswer::Created { .. } => CreateOnly::NotHonoured,
-        PutAnswer::Conflict => CreateOnly::Unknown,
+        PutAnswer::Created { etag: Some(_) } => CreateOnly::NotHonoured,
+        PutAnswer::Created { etag: None } | PutAnswer::Conflict => CreateOnly::Unknown,
     })
 }
 
@@ -99,20 +102,22 @@ fn upload_pausing(
     store: &dyn ObjectStore,
     part: &Sealed<'_>,
     create_only: CreateOnly,
-    sleep: &dyn Fn(Duration),
+    sleep: &dyn Fn(Duration) -> bool,
 ) -> Result<Outcome> {
     let look_first = create_only != CreateOnly::Proven && !store.create_only_is_certain();
     let mut unanswered = None;
     for tried in 0..backoff::TRIES {
-        if tried > 0 {
-            sleep(backoff::pause(tried));
+        if tried > 0 && sleep(backoff::pause(tried)) {
+            break;
         }
         if look_first && let Some(outcome) = look(store, part)? {
             return Ok(outcome);
         }
         match store.put_new(part.key, part.body, part.meta) {
-            Ok(PutAnswer::Created { etag }) => return Ok(stored_now(part, etag)),
-            Ok(PutAnswer::Exists | PutAnswer::Conflict) => {
+            Ok(PutAnswer::Created { etag }) if etag.is_some() || store.create_only_is_certain() => {
+                return Ok(stored_now(part, etag));
+            }
+            Ok(PutAnswer::Created { .. } | PutAnswer::Exists | PutAnswer::Conflict) => {
                 if let Some(outcome) = look(store, part)? {
                     return Ok(outcome);
                 }
@@ -152,7 +157,8 @@ fn stored_now(part: &Sealed<'_>, etag: Option<String>) -> Outcome {
 }
 
 fn contradiction(store: &dyn ObjectStore, part: &Sealed<'_>) -> Error {
-    let what = format!("{} of {}: a PUT is refused as if it were there, a look finds nothing", part.key, store.place());
+    let what =
+        format!("{} of {}: a PUT is answered as if it were there, a look finds nothing", part.key, store.place());
     Error::new(ErrorKind::Unavailable, what).hint("run again later: nothing is lost")
 }
 
@@ -183,6 +189,8 @@ mod tests {
         ExistsButGone,
         /// 403.
         Forbidden,
+        /// 200 from a machine in between that stores nothing.
+        LoginPage,
     }
 
     /// A store of one key in memory. PUTs follow the script, then are honest.
@@ -236,6 +244,7 @@ mod tests {
                     Ok(PutAnswer::Conflict)
                 }
                 Put::ExistsButGone => Ok(PutAnswer::Exists),
+                Put::LoginPage => Ok(PutAnswer::Created { etag: None }),
                 Put::Forbidden => Err(Error::new(ErrorKind::Credentials, "403")),
             }
         }
@@ -276,7 +285,10 @@ mod tests {
         let pauses = RefCell::new(0);
         let meta = meta("ours", "content", 3);
         let part = Sealed { key: "k", body: Path::new("unused"), meta: &meta, size: SIZE };
-        let outcome = upload_pausing(store, &part, create_only, &|_| *pauses.borrow_mut() += 1);
+        let outcome = upload_pausing(store, &part, create_only, &|_| {
+            *pauses.borrow_mut() += 1;
+            false
+        });
         (outcome, pauses.into_inner())
     }
 
@@ -375,6 +387,26 @@ mod tests {
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable);
             assert_eq!((store.log().as_str(), pauses), ("PHPHPHPH", 3));
         }
+    }
+
+    #[test]
+    fn success_without_an_entity_tag_is_believed_after_a_look_only() {
+        let store = Fake::new(None, &[Put::LoginPage]);
+        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, false));
+        assert_eq!(store.log(), "PHP");
+        let store = Fake::new(None, &[Put::LoginPage; 9]);
+        assert_eq!(run(&store, CreateOnly::Proven).0.unwrap_err().kind(), ErrorKind::Unavailable);
+        let store = Fake::new(Some(object("ours", "content", 3, SIZE)), &[Put::LoginPage]);
+        assert_eq!(probe(&store).unwrap(), CreateOnly::Unknown, "it would be noted for ever");
+    }
+
+    #[test]
+    fn nothing_is_tried_again_after_a_stop() {
+        let store = Fake::new(None, &[Put::LostUnanswered; 9]);
+        let meta = meta("ours", "content", 3);
+        let part = Sealed { key: "k", body: Path::new("unused"), meta: &meta, size: SIZE };
+        let outcome = upload_pausing(&store, &part, CreateOnly::Proven, &|_| true);
+        assert_eq!((outcome.unwrap_err().kind(), store.log().as_str()), (ErrorKind::Unavailable, "P"));
     }
 
     #[test]

@@ -20,8 +20,9 @@ use tokio::io::AsyncReadExt;
 
 use self::client::{Client, Failure};
 use self::refusal::{Refusal, Verb};
-use super::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
+use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::stop::Stop;
 
 mod client;
 mod refusal;
@@ -32,8 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SLOWEST: u64 = 64 * 1024;
 /// How long a download may take in all; it is given up after [`PATIENCE`] without a byte.
 const DOWNLOAD: Duration = Duration::from_secs(3600);
-/// Nothing larger than this many bytes can be a part.
-const LARGEST: usize = 256 << 20;
 
 /// Where the objects go.
 #[derive(Debug, Clone)]
@@ -83,6 +82,13 @@ impl S3Store {
     /// `Config` where the endpoint is no plain `http://` or `https://` address.
     pub fn new(settings: S3Settings) -> Result<Self> {
         Self::with_lookup(settings, client::find)
+    }
+
+    /// Gives up waiting at a stop: soon after it for an answer, at once between two tries.
+    #[must_use]
+    pub fn until(mut self, stop: &Stop) -> Self {
+        self.client.stop = stop.clone();
+        self
     }
 
     fn with_lookup(settings: S3Settings, lookup: client::Lookup) -> Result<Self> {
@@ -278,7 +284,7 @@ async fn waited<F: Future>(answer: F) -> Result<F::Output, S3Error> {
 async fn download(stream: &mut ResponseDataStream) -> Result<Option<Vec<u8>>, S3Error> {
     let mut bytes = Vec::new();
     while waited(stream.read_buf(&mut bytes)).await?? > 0 {
-        if bytes.len() > LARGEST {
+        if bytes.len() as u64 > LARGEST {
             return Ok(None);
         }
     }
@@ -478,6 +484,16 @@ mod tests {
         let (store, requests) = store(vec![refused("403 Forbidden", "ExpiredToken")]);
         assert_eq!(put(&store).unwrap_err().kind(), ErrorKind::Credentials);
         assert_eq!(requests.join().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn signature_follows_no_redirect_to_another_host() {
+        let (elsewhere, heard) = serve(vec![answer("200 OK", "", "")]);
+        let moved = format!("location: {}/b/p/k\r\n", elsewhere.replace("127.0.0.1", "localhost"));
+        let (store, _requests) = store(vec![answer("307 Temporary Redirect", &moved, "")]);
+        assert_eq!(put(&store).unwrap(), PutAnswer::Created { etag: None }, "which is not believed without a look");
+        let head = heard.join().unwrap().remove(0).to_lowercase();
+        assert!(head.starts_with("put ") && !head.contains("authorization") && !head.contains("secret"), "{head}");
     }
 
     #[test]

@@ -48,20 +48,27 @@ impl Job<'_> {
             }
         };
         let decoded = decode(&self.setup.decoder, &segment);
+        self.commit_decoded(&segment, decoded)
+    }
+
+    /// Commits a segment that was decoded, or says why it stays in the journal.
+    pub(super) fn commit_decoded(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<()> {
         if decoded.iter().all(Result::is_err) && !decoded.is_empty() {
-            return self.reject(&segment, decoded);
+            return self.reject(segment, decoded);
         }
-        let pages = self.split(&segment, decoded)?;
+        let pages = self.split(segment, decoded)?;
         if pages.is_empty() {
             let what = "no key of the ring opens any token: the key is wrong, or the origin has a new one";
-            let error =
-                Error::new(ErrorKind::Credentials, format!("page {}: {what}", self.state.journal.path(id).display()));
+            let error = Error::new(
+                ErrorKind::Credentials,
+                format!("page {}: {what}", self.state.journal.path(segment.id).display()),
+            );
             return self.bear(error.hint("the page waits in the journal; run again with the right key in the ring"));
         }
         if !self.make_ready(&pages)? {
             return Ok(());
         }
-        self.commit_pages(&segment, &pages)
+        self.commit_pages(segment, &pages)
     }
 
     fn commit_pages(&mut self, segment: &Segment, pages: &[Decoded]) -> Result<()> {
@@ -155,12 +162,12 @@ impl Job<'_> {
 
     /// Appends bodies that were received before as a segment of their own.
     pub(super) fn append(&mut self, bodies: &[&[u8]], received: Timestamp) -> Result<SegmentId> {
-        let mut writer = self.state.journal.begin()?;
+        let mut writer = self.state.journal.begin();
         for body in bodies {
             writer.write(body)?;
             writer.end_page();
         }
-        self.state.journal.publish(writer, received)
+        Ok(self.state.journal.publish(writer, received)?.id)
     }
 
     fn reject(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<()> {
@@ -197,7 +204,7 @@ fn rejected(path: &std::path::Path, reason: &str) -> Error {
 }
 
 /// Decodes a segment's pages, side by side where there are several.
-fn decode(decoder: &Decoder, segment: &Segment) -> Vec<Result<Decoded, NotAPage>> {
+pub(super) fn decode(decoder: &Decoder, segment: &Segment) -> Vec<Result<Decoded, NotAPage>> {
     let pages: Vec<&[u8]> = segment.pages().collect();
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(pages.len());
     let one = |body: &&[u8]| decoder.page(body, segment.received);

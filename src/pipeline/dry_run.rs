@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Setup, Source};
 use crate::decode::Decoded;
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::{self, Fetched, PageSink, Trail};
+use crate::extract::{self, Fetched, Trail};
 use crate::hour::Hour;
 use crate::journal::Journal;
 use crate::record::ContentHash;
@@ -34,16 +34,6 @@ pub struct DryRun {
     pub quarantined: BTreeMap<String, u64>,
 }
 
-/// A page in memory.
-struct Body(Vec<u8>);
-
-impl PageSink for Body {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
 /// Fetches, and says what a run would do with it.
 ///
 /// # Errors
@@ -56,16 +46,16 @@ pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
         Source::Files { pattern, max_page_bytes } => {
             let listing = extract::file::list(pattern)?;
             for path in listing.files {
-                if let Fetched::Page { sink, .. } = extract::file::read(&path, *max_page_bytes, Body(Vec::new()))? {
-                    take(sink.0)?;
+                if let Fetched::Page { sink, .. } = extract::file::read(&path, *max_page_bytes, Vec::new())? {
+                    take(sink)?;
                 }
             }
         }
         Source::Http { client, url } => {
             let (mut trail, mut next) = (Trail::new(super::fetch::MAX_LINKED), Some(url.clone()));
             while let Some(url) = next.take().filter(|url| trail.enter(url) == extract::Step::New) {
-                if let Fetched::Page { sink, head } = client.fetch(&url, None, || Ok(Body(Vec::new())))? {
-                    take(sink.0)?;
+                if let Fetched::Page { sink, head } = client.fetch(&url, None, || Ok(Vec::new()))? {
+                    take(sink)?;
                     next = head.next.transpose()?;
                 }
             }

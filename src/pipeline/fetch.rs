@@ -1,8 +1,7 @@
 //! Source → journal: what is received is durable before anyone looks at it.
 //!
-//! A page of the API is a segment of its own, durable before the link to the next one is followed. The files of a backfill
-//! share segments, so that one fsync serves many records; each segment is committed before the next is filled, so that a page
-//! is never held twice. A crash leaves whole segments, or nothing of the one that was being written.
+//! A page of the API is a segment of its own, durable before the link to the next one is followed; files are a backfill
+//! (see [`super::backfill`]). A crash leaves whole segments, or nothing of the one that was being written.
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +15,6 @@ use crate::state::durable;
 
 /// More linked pages than these in one fetch are a loop that the URLs do not show.
 pub const MAX_LINKED: usize = 100_000;
-/// A segment of a backfill is full at so many bytes, or at so many pages.
-const SEGMENT_BYTES: u64 = 4 << 20;
-const SEGMENT_PAGES: usize = 64;
 
 /// Where pages come from.
 pub enum Source<'a> {
@@ -84,8 +80,8 @@ impl Job<'_> {
                         .bear(Error::new(ErrorKind::Unavailable, what).hint("look at the source's Link headers"));
                 }
             }
-            let journal = &mut self.state.journal;
-            match client.fetch(&url, seen.take().as_deref(), || journal.begin()) {
+            let journal = &self.state.journal;
+            match client.fetch(&url, seen.take().as_deref(), || Ok(journal.begin())) {
                 Ok(Fetched::Page { sink, head }) => {
                     self.receive(sink)?;
                     if let Some(etag) = head.etag.filter(|_| self.summary.pages == 1) {
@@ -101,40 +97,6 @@ impl Job<'_> {
             }
         }
         Ok(())
-    }
-
-    fn fetch_files(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
-        let listing = extract::file::list(pattern)?;
-        listing.unreadable.into_iter().try_for_each(|error| self.bear(error))?;
-        if listing.files.is_empty() {
-            tracing::warn!("no file matches {pattern}");
-        }
-        let mut files = listing.files.iter();
-        while files.len() > 0 && !self.stopped() {
-            self.fetch_batch(&mut files, max_page_bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Journals one segment of files, and commits it.
-    fn fetch_batch(&mut self, files: &mut std::slice::Iter<'_, PathBuf>, max_page_bytes: u64) -> Result<()> {
-        let mut writer = self.state.journal.begin()?;
-        while writer.bytes() < SEGMENT_BYTES && writer.pages() < SEGMENT_PAGES {
-            let Some(path) = files.next() else { break };
-            match extract::file::read(path, max_page_bytes, writer.page()) {
-                Ok(Fetched::Page { sink, .. }) => sink.end(),
-                Ok(_) => {}
-                Err(error) => self.bear(error)?,
-            }
-        }
-        if writer.pages() == 0 {
-            return Ok(());
-        }
-        self.summary.pages += writer.pages() as u64;
-        let id = self.state.journal.publish(writer, self.now())?;
-        (self.setup.progress)(Progress::Fetched(self.summary.pages));
-        self.commit_segment(id)?;
-        self.state.remove_finished_pages()
     }
 
     fn receive(&mut self, mut page: Writer) -> Result<()> {

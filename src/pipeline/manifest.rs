@@ -16,6 +16,7 @@ use crate::load::{ObjectStore, PartMeta};
 use crate::report::certificate::Manifest;
 use crate::seal::hex;
 use crate::state::durable;
+use crate::stop::Stop;
 
 /// A manifest in the spool.
 struct Spooled {
@@ -44,9 +45,9 @@ impl Job<'_> {
                 _ => None,
             });
         }
-        let store = &*self.setup.store;
+        let (store, stop) = (&*self.setup.store, self.setup.stop);
         let published = side_by_side(&spooled, self.setup.uploads, |one| match one {
-            Some(manifest) => manifest.publish(store, create_only),
+            Some(manifest) => manifest.publish(store, create_only, stop),
             None => Ok(()),
         });
         for manifest in spooled.iter().flatten() {
@@ -72,11 +73,11 @@ impl Job<'_> {
 }
 
 impl Spooled {
-    fn publish(&self, store: &dyn ObjectStore, create_only: CreateOnly) -> Result<()> {
+    fn publish(&self, store: &dyn ObjectStore, create_only: CreateOnly, stop: &Stop) -> Result<()> {
         let size = self.bytes.len() as u64;
         let sealed = Sealed { key: &self.key, body: &self.body, meta: &self.meta, size };
         // A lake keeps no metadata: there the bytes say whether it is ours.
-        if let Outcome::Foreign { .. } = protocol::upload(store, &sealed, create_only)?
+        if let Outcome::Foreign { .. } = protocol::upload(store, &sealed, create_only, stop)?
             && store.get(&self.key)? != self.bytes
         {
             tracing::warn!("{}: another manifest is there already: left alone", self.key);

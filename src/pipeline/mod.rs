@@ -8,6 +8,7 @@
 //! the next run begins with: there is no recovery beside the normal path. A failure that concerns one page, one hour or one end
 //! (source, store) is kept for the outcome and costs only that; only a failing disk or state ends a run early.
 
+mod backfill;
 mod commit;
 mod dry_run;
 mod fetch;
@@ -323,12 +324,15 @@ impl<'a> Job<'a> {
     fn keep_house(&mut self) -> Result<()> {
         self.state.prune()?;
         self.state.wal.tidy()?;
+        if self.summary.uploaded_parts > 0 || self.state.after_a_crash() {
+            self.state.forget_hashes(self.now(), self.setup.dedup_window)?;
+        }
         if self.summary.uploaded_parts > 0 {
-            let before = self.now().checked_sub(self.setup.dedup_window).unwrap_or(Timestamp::MIN);
-            self.state.forget_hashes(before)?;
             if let Some(archive) = &self.setup.archive {
                 self.problems.extend(archive.prune(SystemTime::now()).err());
             }
+            // The hours that leave the ledger's head are noted while they are in it.
+            self.note_status(true)?;
             let wal = &self.state.wal;
             self.state.ledger.archive(|hour| wal.has_pending(hour))?;
         }

@@ -6,16 +6,17 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::{Job, Progress, UploadedPart};
+use super::{Job, Progress, Setup, UploadedPart};
 use crate::certificate::Certified;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::lifecycle::{Event, HourRow, PartRow, PartStage, Step, durable_step};
+use crate::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage, Step, durable_step};
 use crate::load::protocol::{self, CreateOnly, Outcome, Sealed};
 use crate::load::{ObjectStore, PartMeta};
-use crate::seal::{self, Encoded, EncodedPart};
+use crate::seal::{self, CutRules, Encoded, EncodedPart};
+use crate::state::State;
 
 /// Hours that are sealed in one batch.
 const BATCH: usize = 24;
@@ -41,10 +42,10 @@ impl Upload {
         }
     }
 
-    fn put(&self, store: &dyn ObjectStore, create_only: CreateOnly) -> Result<Outcome> {
+    fn put(&self, setup: &Setup<'_>, create_only: CreateOnly) -> Result<Outcome> {
         let meta = self.meta();
         let sealed = Sealed { key: &self.row.key, body: &self.body, meta: &meta, size: self.row.bytes };
-        durable_step(Step::PartPut, || protocol::upload(store, &sealed, create_only))
+        durable_step(Step::PartPut, || protocol::upload(&*setup.store, &sealed, create_only, setup.stop))
     }
 
     fn look(&self, store: &dyn ObjectStore) -> Result<Option<Outcome>> {
@@ -112,26 +113,23 @@ impl Job<'_> {
                 rows.push(self.state.ledger.row(*hour)?);
             }
         }
-        let cut = self.setup.cut;
-        let encoded = side_by_side(&rows, threads(), |row| seal::encode(&self.state, row, cut));
+        let (state, cut) = (&self.state, self.setup.cut);
+        let encoded = side_by_side(&rows, threads(), |row| encode(state, row, cut));
         let mut events = Vec::new();
         for (row, encoded) in rows.iter().zip(encoded) {
+            let (encoded, hashes) = encoded?;
             let certified = self.certify(row.hour)?;
-            events.push((row.hour, self.freeze(row, encoded?, certified)?));
+            events.push((row.hour, self.freeze(row.hour, encoded, hashes, certified)));
         }
         self.freeze_all(events)
     }
 
-    /// What freezes an encoded hour; its hash array is durable on return.
-    fn freeze(&self, row: &HourRow, encoded: Encoded, certified: Certified) -> Result<Event> {
+    /// What freezes an encoded hour.
+    fn freeze(&self, hour: Hour, encoded: Encoded, hashes: Option<HashesRef>, certified: Certified) -> Event {
         let through = encoded.through;
-        if encoded.parts.is_empty() {
-            return Ok(Event::Absorbed { through });
-        }
-        let old = self.state.array(row)?;
-        let hashes = self.state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &encoded.hashes)?;
-        let parts = encoded.parts.into_iter().map(|part| self.intent(row.hour, through, part)).collect();
-        Ok(Event::Frozen { through, hashes, parts, certified })
+        let Some(hashes) = hashes else { return Event::Absorbed { through } };
+        let parts = encoded.parts.into_iter().map(|part| self.intent(hour, through, part)).collect();
+        Event::Frozen { through, hashes, parts, certified }
     }
 
     /// What can be certified of an hour now.
@@ -285,9 +283,8 @@ impl Job<'_> {
         if self.store_is_down {
             return Ok(());
         }
-        let store = &*self.setup.store;
-        let answers = side_by_side(round, self.setup.uploads, |upload| upload.put(store, create_only));
-        let answers = self.publish_manifests(round, answers, create_only)?;
+        let (round, answers) = self.put(round, create_only);
+        let answers = self.publish_manifests(&round, answers, create_only)?;
         let (mut receipts, mut in_the_way) = (Vec::new(), Vec::new());
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
@@ -309,6 +306,20 @@ impl Job<'_> {
         ));
         self.note_status(false)?;
         in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))
+    }
+
+    /// Puts parts side by side, and gives those that were sent with what became of them. The first failure of the store leaves
+    /// out the rest: each of them would wait as long for its answer, and the source with it.
+    fn put(&self, round: &[Upload], create_only: CreateOnly) -> (Vec<Upload>, Vec<Result<Outcome>>) {
+        let (setup, down) = (self.setup, AtomicBool::new(false));
+        let answers = side_by_side(round, setup.uploads, |upload| {
+            let answer = (!down.load(Ordering::Relaxed)).then(|| upload.put(setup, create_only))?;
+            if answer.as_ref().is_err_and(concerns_the_store) {
+                down.store(true, Ordering::Relaxed);
+            }
+            Some(answer)
+        });
+        round.iter().zip(answers).filter_map(|(upload, answer)| Some((upload.clone(), answer?))).unzip()
     }
 
     /// Keeps the originals where that is wished for. A copy: that it failed is said, and costs nothing else.
@@ -376,7 +387,7 @@ impl Job<'_> {
 
     /// Keeps a failure of the store. One that every other call would meet as well ends the talk with it for this run.
     pub(super) fn store_failed(&mut self, error: Error) -> Result<()> {
-        self.store_is_down |= error.kind() != ErrorKind::Mismatch;
+        self.store_is_down |= concerns_the_store(&error);
         // A lake on a disk that fails is a store that fails; only a full disk concerns the state directory too.
         if error.kind() == ErrorKind::State && !error.is_disk_full() {
             self.problems.push(error);
@@ -384,6 +395,11 @@ impl Job<'_> {
         }
         self.bear(error)
     }
+}
+
+/// Whether a failure is one that every other call would meet as well.
+fn concerns_the_store(error: &Error) -> bool {
+    error.kind() != ErrorKind::Mismatch
 }
 
 fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {
@@ -394,6 +410,18 @@ fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {
         rows: upload.row.rows,
         bytes,
     }
+}
+
+/// Encodes an hour; its parts are in the spool and its hash array is durable on return. No array: there are no parts.
+fn encode(state: &State, row: &HourRow, cut: CutRules) -> Result<(Encoded, Option<HashesRef>)> {
+    let mut encoded = seal::encode(state, row, cut)?;
+    let new = std::mem::take(&mut encoded.hashes);
+    if encoded.parts.is_empty() {
+        return Ok((encoded, None));
+    }
+    let old = state.array(row)?;
+    let hashes = state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &new)?;
+    Ok((encoded, Some(hashes)))
 }
 
 fn threads() -> usize {

@@ -4,6 +4,14 @@
 
 pub mod archive;
 pub mod certificate;
+pub mod days;
+pub mod findings;
+pub mod heat;
+pub mod html;
+pub mod metrics;
+pub mod monitor;
+pub mod publish;
+pub mod screen;
 pub mod status;
 pub mod table;
 pub mod text;

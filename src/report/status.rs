@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::days::{self, Day, Days};
 use crate::error::{Error, ErrorKind, Result};
 pub use crate::gaps::Gap;
 use crate::hour::Hour;
@@ -29,10 +30,16 @@ pub struct Status {
     pub running: bool,
     /// The last run, or the one at work.
     pub last_run: Option<LastRun>,
+    /// When a run last did all it should: exit 0, or 65.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Timestamp>,
     /// Pages that are needed.
     pub journal: JournalStatus,
     /// Hours with work left, and the newest others.
     pub hours: Vec<HourStatus>,
+    /// The newest days with records, hour by hour.
+    #[serde(default)]
+    pub days: Vec<Day>,
     /// Since the state directory was made.
     pub totals: Totals,
     /// Ranges of record ids that were never seen.
@@ -121,6 +128,12 @@ pub struct HourStatus {
     pub pending_records: u64,
     /// When it closes or closed; for late records when they are due.
     pub closes_at: Timestamp,
+    /// Records that came late: after the hour's first records were sealed.
+    #[serde(default)]
+    pub late_records: u64,
+    /// When its last receipt was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uploaded_at: Option<Timestamp>,
     /// Its parts.
     pub parts: Vec<PartStatus>,
 }
@@ -176,8 +189,10 @@ impl Status {
             step: 0,
             running: false,
             last_run: None,
+            last_success: None,
             journal: JournalStatus { pages: 0, bytes: 0, uncommitted: 0, pinned_by: Vec::new() },
             hours: Vec::new(),
+            days: Vec::new(),
             totals: Totals::default(),
             gaps: Vec::new(),
             gap_found: None,
@@ -241,13 +256,20 @@ pub struct Writer {
     started: Timestamp,
     step: u64,
     written: Option<Instant>,
+    /// What the runs before left.
+    before: Option<Status>,
+    days: Option<Days>,
 }
 
 impl Writer {
     /// For a run that starts now.
     #[must_use]
     pub fn start(dir: &Path, now: Timestamp) -> Self {
-        Self { path: path(dir), started: now, step: 0, written: None }
+        let path = path(dir);
+        // A view: one that cannot be read is made anew.
+        let text = durable::read(&path).ok().flatten();
+        let before = text.and_then(|text| serde_json::from_slice(&text).ok());
+        Self { path, started: now, step: 0, written: None, before, days: None }
     }
 
     /// Whether the last status is older than `age`.
@@ -262,7 +284,9 @@ impl Writer {
     /// `State`, naming the path.
     pub fn write(&mut self, state: &mut State, rules: &ClosingRules, so_far: &RunSoFar, now: Timestamp) -> Result<()> {
         self.step += 1;
-        let mut status = of(state, rules, now)?;
+        let days = self.days.get_or_insert_with(|| days_before(self.before.as_mut(), state));
+        let mut status = of(state, rules, days, now)?;
+        status.last_success = self.before.as_ref().and_then(|before| before.last_success);
         status.step = self.step;
         status.running = true;
         status.last_run =
@@ -273,9 +297,21 @@ impl Writer {
     }
 }
 
+/// The days that an earlier status has, where it knows of all receipts; else those that the ledger's files have.
+fn days_before(before: Option<&mut Status>, state: &State) -> Days {
+    let parts = state.ledger.uploaded_parts();
+    if let Some(before) = before.filter(|before| before.totals.parts == parts && before.days.is_empty() == (parts == 0))
+    {
+        return Days::carried(std::mem::take(&mut before.days));
+    }
+    let mut days = Days::default();
+    state.ledger.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
+    days
+}
+
 fn replace(path: &Path, status: &Status) -> Result<()> {
-    let text = serde_json::to_vec_pretty(status)
-        .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
+    let text =
+        serde_json::to_vec(status).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
     durable::replace_soon(path, &text)
 }
 
@@ -285,6 +321,9 @@ pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems
     let note = || {
         let mut status = read(dir, now)?;
         status.running = false;
+        if matches!(exit, 0 | 65) {
+            status.last_success = Some(now);
+        }
         if let Some(run) = &mut status.last_run {
             (run.ended, run.exit, run.so_far) = (Some(now), Some(exit), so_far);
             run.problems = problems.iter().map(Error::chain).collect();
@@ -294,8 +333,19 @@ pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems
     note().err()
 }
 
+/// Notes that the quarantine holds so many tokens now. The caller holds the lock.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn note_quarantine(dir: &Path, now: Timestamp, count: u64) -> Result<()> {
+    let mut status = read(dir, now)?;
+    status.running = false;
+    (status.quarantine.count, status.totals.quarantined) = (count, count);
+    replace(&path(dir), &status)
+}
+
 /// The status of an open state directory.
-fn of(state: &mut State, rules: &ClosingRules, now: Timestamp) -> Result<Status> {
+fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Status> {
     let mut status = Status::empty(now);
     let segments = state.journal.list()?;
     for id in &segments {
@@ -306,7 +356,9 @@ fn of(state: &mut State, rules: &ClosingRules, now: Timestamp) -> Result<Status>
         }
     }
     status.journal.pinned_by = state.wal.oldest_needed().map(|(_, hours)| hours).unwrap_or_default();
-    status.hours = hours(state, rules, now)?;
+    days.clear_pending();
+    status.hours = hours(state, rules, days, now)?;
+    status.days = days.to_vec();
     status.quarantine.count = state.quarantine.count();
     let seen = state.wal.seen();
     status.gaps = seen.gaps();
@@ -325,15 +377,17 @@ fn of(state: &mut State, rules: &ClosingRules, now: Timestamp) -> Result<Status>
     Ok(status)
 }
 
-/// Hours with work, and the newest others, in the order of time.
-fn hours(state: &mut State, rules: &ClosingRules, now: Timestamp) -> Result<Vec<HourStatus>> {
+/// Hours with work, and the newest others, in the order of time; all that is known of any is noted in `days`.
+fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
     let mut known: Vec<Hour> = state.ledger.recent().map(|row| row.hour).chain(state.wal.pending_hours()).collect();
     known.sort_unstable();
     known.dedup();
     let mut hours = Vec::with_capacity(known.len());
     for hour in known {
         let row = state.ledger.row(hour)?;
-        hours.push(hour_status(state, &row, rules, now));
+        let status = hour_status(state, &row, rules, now);
+        days.note(&row, status.pending_records, status.late_records);
+        hours.push(status);
     }
     let idle = hours.iter().filter(|hour| hour.state == HourState::Uploaded).count();
     let mut surplus = idle.saturating_sub(SHOWN);
@@ -359,6 +413,8 @@ fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestam
         },
         pending_records: unreceipted.saturating_sub(row.uploaded_but_unpruned()),
         closes_at: due.unwrap_or_else(|| rules.closes_at(row.hour)),
+        late_records: days::late(row, unsealed.map_or(0, |pending| pending.records)),
+        uploaded_at: row.last_receipt,
         parts: row.parts.iter().map(part_status).collect(),
     }
 }
@@ -373,6 +429,8 @@ pub fn sealed_hour(row: &HourRow) -> HourStatus {
         state: if row.is_sealing() { HourState::Sealing } else { HourState::Uploaded },
         pending_records: unreceipted.map(|part| part.rows).sum(),
         closes_at: closed.or(row.last_receipt).unwrap_or(Timestamp::MIN),
+        late_records: days::late(row, 0),
+        uploaded_at: row.last_receipt,
         parts: row.parts.iter().map(part_status).collect(),
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use anstyle::Style;
+
 /// Which side of a column its cells keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -15,36 +17,54 @@ pub enum Align {
 #[derive(Debug)]
 pub struct Table {
     columns: Vec<(&'static str, Align)>,
-    rows: Vec<Vec<String>>,
+    head: Style,
+    rows: Vec<Vec<(String, Style)>>,
 }
 
 impl Table {
     /// A table with these columns.
     #[must_use]
     pub fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), head: Style::new(), rows: Vec::new() }
+    }
+
+    /// The same with this style for the header.
+    #[must_use]
+    pub fn with_head(mut self, style: Style) -> Self {
+        self.head = style;
+        self
     }
 
     /// Adds a row: one cell a column.
     pub fn row(&mut self, cells: Vec<String>) {
+        self.styled(cells.into_iter().map(|cell| (cell, Style::new())).collect());
+    }
+
+    /// Adds a row: one cell a column, each with its style.
+    pub fn styled(&mut self, cells: Vec<(String, Style)>) {
         self.rows.push(cells);
     }
 
     /// The text: a header line, then a line a row, no spaces at the ends of lines.
     #[must_use]
     pub fn render(&self) -> String {
-        let header: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let lines: Vec<&Vec<String>> = std::iter::once(&header).chain(&self.rows).collect();
+        let header: Vec<_> = self.columns.iter().map(|(name, _)| ((*name).to_owned(), self.head)).collect();
+        let lines: Vec<&Vec<(String, Style)>> = std::iter::once(&header).chain(&self.rows).collect();
         let widths: Vec<usize> = (0..self.columns.len())
-            .map(|n| lines.iter().filter_map(|line| line.get(n)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+            .map(|n| {
+                lines.iter().filter_map(|line| line.get(n)).map(|(cell, _)| cell.chars().count()).max().unwrap_or(0)
+            })
             .collect();
         let mut text = String::new();
         for line in lines {
             let mut out = String::new();
-            for ((cell, width), (_, align)) in line.iter().zip(&widths).zip(&self.columns) {
+            for (((cell, style), width), (_, align)) in line.iter().zip(&widths).zip(&self.columns) {
+                let space = " ".repeat(width.saturating_sub(cell.chars().count()));
+                // An empty cell takes no style, so that no line ends in one.
+                let style = if cell.is_empty() { Style::new() } else { *style };
                 let _ = match align {
-                    Align::Left => write!(out, "{cell:<width$}  "),
-                    Align::Right => write!(out, "{cell:>width$}  "),
+                    Align::Left => write!(out, "{style}{cell}{style:#}{space}  "),
+                    Align::Right => write!(out, "{space}{style}{cell}{style:#}  "),
                 };
             }
             text.push_str(out.trim_end());

@@ -1,10 +1,7 @@
-//! Reports for people: what `run`, `replay`, `status` and `verify` print on stdout without `--json`.
+//! Reports for people: what `run`, `replay` and `verify` print on stdout without `--json`.
 
 use std::fmt::Write as _;
 
-use jiff::{SignedDuration, Timestamp};
-
-use super::status::{HourState, HourStatus, Status};
 use super::table::{Align, Table, bytes, count, plural};
 use super::verify::{Fault, Verification};
 use crate::gaps::Gap;
@@ -12,8 +9,6 @@ use crate::pipeline::Summary;
 
 /// Parts listed after a run; a backfill may have made thousands.
 const LISTED: usize = 50;
-/// Gaps listed in a status; `--json` has all.
-const LISTED_GAPS: usize = 8;
 
 /// What a run or a replay did.
 #[must_use]
@@ -65,7 +60,7 @@ fn run_gaps(run: &Summary) -> String {
 }
 
 /// How much never came, with the newest ranges.
-fn gaps(count: u64, missing: u64, newest: &[Gap]) -> String {
+pub(super) fn gaps(count: u64, missing: u64, newest: &[Gap]) -> String {
     let mut line = format!("{}, {} never seen: ", plural(count, "gap", "gaps"), plural(missing, "id", "ids"));
     let shown: Vec<String> = newest.iter().map(|gap| range(*gap)).collect();
     line.push_str(&shown.join(", "));
@@ -75,7 +70,7 @@ fn gaps(count: u64, missing: u64, newest: &[Gap]) -> String {
     line
 }
 
-fn range(gap: Gap) -> String {
+pub(super) fn range(gap: Gap) -> String {
     if gap.from == gap.to { gap.from.to_string() } else { format!("{}–{}", gap.from, gap.to) }
 }
 
@@ -117,123 +112,6 @@ fn sent(run: &Summary) -> String {
     }
     let _ = writeln!(line, "  ({:.2} s)", run.seconds);
     line
-}
-
-/// The status, as of `now`.
-#[must_use]
-pub fn status(status: &Status, now: Timestamp) -> String {
-    let mut text = last_run(status, now);
-    text.push('\n');
-    if !status.hours.is_empty() {
-        let mut table = Table::new(&[
-            ("HOUR", Align::Left),
-            ("STATE", Align::Left),
-            ("PENDING", Align::Right),
-            ("UPLOADED", Align::Right),
-            ("PARTS", Align::Right),
-            ("CLOSES", Align::Left),
-        ]);
-        status.hours.iter().for_each(|hour| table.row(hour_row(hour, now)));
-        text.push_str(&table.render());
-        text.push('\n');
-    }
-    let totals = &status.totals;
-    let _ = writeln!(
-        text,
-        "records     {}: {} uploaded in {}, {} pending; {} received again",
-        count(totals.records),
-        count(totals.uploaded),
-        plural(totals.parts, "part", "parts"),
-        count(totals.pending),
-        count(totals.duplicates)
-    );
-    text.push_str(&journal(status));
-    let _ = writeln!(text, "quarantine  {}", plural(status.quarantine.count, "token", "tokens"));
-    text.push_str(&status_gaps(status));
-    text
-}
-
-fn status_gaps(status: &Status) -> String {
-    let mut text = if status.gaps.is_empty() {
-        "gaps        none\n".to_owned()
-    } else {
-        let missing = status.gaps.iter().map(Gap::ids).fold(0, u64::saturating_add);
-        let newest: Vec<Gap> = status.gaps.iter().rev().take(LISTED_GAPS).copied().collect();
-        format!("gaps        {}\n", gaps(status.gaps.len() as u64, missing, &newest))
-    };
-    if status.gaps_given_up > 0 {
-        let given_up = plural(status.gaps_given_up, "id", "ids");
-        let _ = writeln!(text, "            {given_up} in older gaps are no longer listed: there were too many");
-    }
-    text
-}
-
-fn last_run(status: &Status, now: Timestamp) -> String {
-    let Some(run) = &status.last_run else {
-        return "no run yet\n".to_owned();
-    };
-    let mut text = match (status.running, run.ended, run.exit) {
-        (true, _, _) => format!("a run is at work since {}\n", ago(run.started, now)),
-        (false, Some(ended), Some(0)) => format!("last run {} ago: all well\n", ago(ended, now)),
-        (false, Some(ended), Some(code)) => format!("last run {} ago: exit {code}\n", ago(ended, now)),
-        _ => format!("the last run, {} ago, was interrupted: the next one finishes it\n", ago(run.started, now)),
-    };
-    run.problems.iter().for_each(|problem| {
-        let _ = writeln!(text, "  {problem}");
-    });
-    text
-}
-
-fn hour_row(hour: &HourStatus, now: Timestamp) -> Vec<String> {
-    let state = match hour.state {
-        HourState::Open => "open",
-        HourState::Closed => "closed",
-        HourState::Sealing => "sealing",
-        HourState::Uploaded => "uploaded",
-    };
-    let uploaded: u64 = hour
-        .parts
-        .iter()
-        .filter(|part| part.state == crate::lifecycle::PartStage::Uploaded)
-        .map(|part| part.rows)
-        .sum();
-    let closes = match hour.state {
-        HourState::Open => format!("in {}", ago(now, hour.closes_at)),
-        _ => String::new(),
-    };
-    vec![
-        hour.hour.to_string(),
-        state.to_owned(),
-        count(hour.pending_records),
-        count(uploaded),
-        hour.parts.len().to_string(),
-        closes,
-    ]
-}
-
-fn journal(status: &Status) -> String {
-    let journal = &status.journal;
-    let mut line = format!("journal     {}, {}", plural(journal.pages, "page", "pages"), bytes(journal.bytes));
-    if journal.uncommitted > 0 {
-        let _ = write!(line, "; {} not committed yet", count(journal.uncommitted));
-    }
-    if let Some(hour) = journal.pinned_by.first() {
-        let _ = write!(line, "; the oldest waits for hour {hour}");
-    }
-    line.push('\n');
-    line
-}
-
-/// A time span as people say it: `3 min`, `2 h`, `5 d`.
-fn ago(from: Timestamp, to: Timestamp) -> String {
-    let span: SignedDuration = to.duration_since(from);
-    let seconds = span.as_secs().max(0);
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }
 
 /// What a verification found.

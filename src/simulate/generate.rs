@@ -18,6 +18,10 @@ use crate::error::Result;
 
 /// Late records are back-dated by up to this.
 const LATEST: SignedDuration = SignedDuration::from_hours(6);
+/// Records that never come are missing in runs of so many.
+const HOLE: u64 = 10;
+/// Delayed records come so many places after their turn.
+const DELAY: u64 = 500;
 /// The share of the service's other log.
 const PRODUCT_PERCENT: f64 = 2.0;
 /// No token is stamped later than this (2024-01-01): the `fernet` crate refuses tokens from the future even where it is not
@@ -103,7 +107,7 @@ impl Generator {
         &self.other_key
     }
 
-    /// Record `index` of the stream; its `record_id` is one more.
+    /// Record `index` of the stream; its `record_id` is one more, counted from the restart where there is one.
     #[must_use]
     pub fn record(&self, index: u64) -> Record {
         // Drawn in one fixed order, so that a record's content does not change with options that are not about it.
@@ -114,7 +118,7 @@ impl Generator {
         let is_product = draws.happens(PRODUCT_PERCENT);
         let logged = self.logged(index, draws.below(1_000));
         let in_date = if late { self.back_dated(logged, &mut draws) } else { logged };
-        let facts = Facts { seed: self.options.seed, record_id: index.saturating_add(1), in_date };
+        let facts = Facts { seed: self.options.seed, record_id: self.record_id(index), in_date };
         let fields = if is_odd {
             odd(draws.below(ODD_SHAPES), &facts, &mut draws)
         } else if is_product {
@@ -128,6 +132,16 @@ impl Generator {
     /// The originals of the good records `range`, one compact JSON object each (no line end).
     pub fn originals(&self, range: Range<u64>) -> impl Iterator<Item = String> + '_ {
         range.map(|index| self.record(index).json())
+    }
+
+    /// The records that come at the places in `range`, in their order: each at its own, but for those that never come and
+    /// those that come later.
+    pub fn handed_out(&self, range: Range<u64>) -> impl Iterator<Item = u64> + '_ {
+        range.flat_map(|place| {
+            let late = place.checked_sub(DELAY).filter(|index| self.is_delayed(*index));
+            let own = Some(place).filter(|index| !self.is_hole(*index) && !self.is_delayed(*index));
+            own.into_iter().chain(late)
+        })
     }
 
     /// The originals of the records in `range` that come under [`Generator::other_key`].
@@ -173,7 +187,7 @@ impl Generator {
 
     fn elements(&self, window: Range<u64>, salt: u64) -> Vec<Element> {
         let (mut elements, mut at_end) = (Vec::new(), Vec::new());
-        for index in window {
+        for index in self.handed_out(window) {
             elements.push(Element::Record { index, copy: 0 });
             if self.options.duplicates > 0.0 {
                 let mut draws = Draws::new(self.options.seed, "duplicate", &[index, salt]);
@@ -230,6 +244,20 @@ impl Generator {
                 quoted(&format!("{head}{flipped}{}", tail.get(1..).unwrap_or_default()))
             }
         }
+    }
+
+    fn record_id(&self, index: u64) -> u64 {
+        let restarted = self.options.restart_at.and_then(|at| index.checked_sub(at));
+        restarted.unwrap_or(index).saturating_add(1)
+    }
+
+    fn is_hole(&self, index: u64) -> bool {
+        self.options.holes > 0.0 && self.draws("hole", index / HOLE).happens(self.options.holes)
+    }
+
+    fn is_delayed(&self, index: u64) -> bool {
+        let is_drawn = self.options.delayed > 0.0 && self.draws("delayed", index).happens(self.options.delayed);
+        is_drawn && !self.is_hole(index)
     }
 
     fn has_wrong_key(&self, index: u64) -> bool {
@@ -371,6 +399,22 @@ mod tests {
         tokens.sort_by_key(|e| e["data"].to_string());
         tokens.dedup_by_key(|e| e["data"].clone());
         assert_eq!((plain.len(), tokens.len()), (100, 200));
+    }
+
+    #[test]
+    fn some_records_never_come_some_come_later_and_the_others_as_ever() {
+        let troubled = generator(Options { holes: 5.0, delayed: 5.0, restart_at: Some(3_000), ..Options::default() });
+        let handed_out: Vec<u64> = troubled.handed_out(0..6_000).collect();
+        let missing: Vec<u64> = (0..5_500).filter(|index| !handed_out.contains(index)).collect();
+        assert!((150..450).contains(&missing.len()), "{}", missing.len());
+        assert!(missing.iter().all(|index| missing.contains(&(index / HOLE * HOLE))), "in runs");
+        let late = handed_out.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        assert!((150..400).contains(&late), "{late}");
+        let id = |index| serde_json::from_str::<Json>(&troubled.record(index).json()).unwrap()["record_id"].clone();
+        assert_eq!((id(2_999), id(3_000)), (3_000.into(), 1.into()));
+        let page = opened(&troubled.page(1_000, 1), troubled.key());
+        let expected = troubled.handed_out(900..1_000).map(|index| troubled.record(index).plain().into_bytes());
+        assert_eq!(page, expected.collect::<Vec<_>>());
     }
 
     #[test]

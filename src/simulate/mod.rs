@@ -57,6 +57,12 @@ pub struct Options {
     pub records: Option<u64>,
     /// Records dated up to 6 hours (but not before `start`) earlier than their neighbours.
     pub late: f64,
+    /// Records that never come: in runs of ten, each a hole in `record_id`.
+    pub holes: f64,
+    /// Records that come 500 records after their turn: holes that are filled.
+    pub delayed: f64,
+    /// After so many records `record_id` starts again at 1.
+    pub restart_at: Option<u64>,
     /// Records that come twice in a response, in two tokens.
     pub duplicates: f64,
     /// Extra elements that are no token, or a token of no record.
@@ -94,6 +100,9 @@ impl Default for Options {
             interval: Duration::from_millis(1_800),
             records: None,
             late: 0.0,
+            holes: 0.0,
+            delayed: 0.0,
+            restart_at: None,
             duplicates: 0.0,
             garbage: 0.0,
             wrong_key: 0.0,
@@ -127,6 +136,8 @@ impl Options {
     fn validate(&self) -> Result<()> {
         let shares = [
             ("late", self.late),
+            ("holes", self.holes),
+            ("delayed", self.delayed),
             ("duplicates", self.duplicates),
             ("garbage", self.garbage),
             ("wrong-key", self.wrong_key),

@@ -1,13 +1,15 @@
 //! The one place that makes files durable: what returns from here survives a power cut.
 //!
 //! Invariant: a file under its final name is whole. It is written under a `.tmp` name, fsynced, renamed, and its
-//! directory is fsynced. A crash in the middle leaves a `.tmp` file, which [`remove_leftovers`] deletes at the next open.
+//! directory is fsynced. Symbolic links are not followed. A crash in the middle leaves a `.tmp` file, which [`remove_leftovers`] deletes at the next open.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::libc;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -35,6 +37,7 @@ impl Unfinished {
             .create(true)
             .truncate(true)
             .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(|e| Error::disk("create", &path, e))?;
         Ok(Self { file, path, published: false })
@@ -136,6 +139,18 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes the file or the whole directory `path`. An absent one is no error.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn remove_all(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::disk("remove", path, e)),
+        _ => Ok(()),
+    }
+}
+
 /// Renames `from` to `to` in the same directory, durably.
 ///
 /// # Errors
@@ -187,13 +202,22 @@ pub fn free_name(wanted: &Path) -> PathBuf {
         .unwrap_or_else(|| wanted.to_owned())
 }
 
+/// Opens the file at `path` for reading. A symbolic link is not followed: nothing in a state directory is one.
+///
+/// # Errors
+/// As [`File::open`]; `FilesystemLoop` for a symbolic link.
+pub fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
 /// Reads the file at `path`. `None` if there is none.
 ///
 /// # Errors
 /// `State`, naming the path.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+    let mut bytes = Vec::new();
+    match open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(bytes)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::disk("read", path, e)),
     }
@@ -234,6 +258,19 @@ mod tests {
         assert!(names(dir.path()).unwrap().is_empty());
         drop(unfinished);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn symbolic_link_is_neither_read_nor_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (outside, inside) = (dir.path().join("outside"), dir.path().join("inside"));
+        fs::write(&outside, "theirs").unwrap();
+        for link in [&inside, &dir.path().join("inside.tmp")] {
+            std::os::unix::fs::symlink(&outside, link).unwrap();
+        }
+        assert_eq!(read(&inside).unwrap_err().kind(), ErrorKind::State);
+        assert_eq!(replace(&inside, b"ours").unwrap_err().kind(), ErrorKind::State);
+        assert_eq!(fs::read(&outside).unwrap(), b"theirs");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ use sled::IVec;
 
 use super::damage::Damage;
 use super::durable;
+use super::nudge::nudged;
 use crate::certificate::Tally;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gaps::Seen;
@@ -266,9 +268,9 @@ impl Generation {
         let generation = Self { id, dir: dir.to_owned(), open: Mutex::default() };
         let open = generation.opened()?;
         if is_new {
-            generation.make_durable(&open)?;
+            nudged(open.db.store().ok(), || generation.make_durable(&open))?;
             let conf = dir.join("conf");
-            File::open(&conf).and_then(|f| f.sync_all()).map_err(|e| Error::disk("fsync", &conf, e))?;
+            durable::open(&conf).and_then(|f| f.sync_all()).map_err(|e| Error::disk("fsync", &conf, e))?;
             durable::sync_dir(dir)?;
         }
         drop(open);
@@ -383,8 +385,10 @@ impl Generation {
     /// `State`, naming the path; then all of it may be there or nothing.
     pub fn write(&self, batch: Batch) -> Result<()> {
         let open = self.opened()?;
-        guarded(&self.dir, || open.db.store()?.apply_batch(batch.0))?;
-        self.make_durable(&open)
+        nudged(open.db.store().ok(), || {
+            guarded(&self.dir, || open.db.store()?.apply_batch(batch.0))?;
+            self.make_durable(&open)
+        })
     }
 
     /// Bytes on disk.
@@ -433,7 +437,7 @@ fn open(dir: &Path) -> Result<Open> {
     let config = sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None);
     let db = open_patiently(dir, &config)?;
     let path = dir.join("db");
-    let log = File::open(&path).map_err(|e| Error::disk("open", &path, e))?;
+    let log = durable::open(&path).map_err(|e| Error::disk("open", &path, e))?;
     Ok(Open { db: Db(Some(db)), log })
 }
 
@@ -455,7 +459,7 @@ fn open_patiently(dir: &Path, config: &sled::Config) -> Result<sled::Db> {
     for _ in 0..50 {
         match guarded(dir, || Ok(config.open())) {
             Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
             }
             opened => return opened.and_then(|db| db.map_err(|e| damaged_or_disk(dir, e))),
         }
@@ -477,11 +481,17 @@ fn damaged_or_disk(dir: &Path, e: sled::Error) -> Error {
     use std::io::ErrorKind as Io;
     match e {
         // What the system itself reports, but for a file that ends too early, is trouble of the disk.
-        sled::Error::Io(e) if e.raw_os_error().is_some() || e.kind() == Io::StorageFull => {
+        sled::Error::Io(e) if e.raw_os_error().is_some() || e.kind() == Io::StorageFull || is_copied(&e) => {
             Error::disk("use the write-ahead log", dir, e)
         }
         e => damaged_by(dir, e),
     }
+}
+
+/// Whether it is a copy of what the system reported. sled hands the failure of one thread to the others as a text: the
+/// error's debug form.
+fn is_copied(e: &std::io::Error) -> bool {
+    e.to_string().contains("Os { code: ")
 }
 
 /// A half-written snapshot makes every open fail; sled can do without.

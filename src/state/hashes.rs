@@ -43,8 +43,15 @@ impl HashDir {
     pub fn open(state: &Path) -> Result<Self> {
         let opened = Self::at(state);
         durable::make_dir(&opened.dir)?;
-        durable::remove_leftovers(&opened.dir)?;
         Ok(opened)
+    }
+
+    /// Deletes what an interrupted write left.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn remove_leftovers(&self) -> Result<()> {
+        durable::remove_leftovers(&self.dir)
     }
 
     /// The directory, for reading only: it need not be there.
@@ -63,7 +70,7 @@ impl HashDir {
     /// `State`, naming the path: missing, or not of the size that the ledger says.
     pub fn array(&self, hour: Hour, named: HashesRef) -> Result<HashArray> {
         let path = self.path(hour, named.version);
-        let file = File::open(&path).map_err(|e| damaged(&path, e))?;
+        let file = durable::open(&path).map_err(|e| damaged(&path, e))?;
         let blocks = named.count.div_ceil(PER_BLOCK as u64);
         let length = file.metadata().map_err(|e| Error::disk("look at", &path, e))?.len();
         if length != blocks * BLOCK as u64 {

@@ -2,16 +2,21 @@
 //!
 //! ```text
 //! ledger/head          settings, totals, the rows of hours with work to do and of the newest others
-//! ledger/2023-03-10    the rows of the other hours of that day
+//! ledger/2023-03-10    the rows of the other hours of that day, gzipped
 //! ```
-//! Each is JSON behind a line with its BLAKE3 checksum and is replaced as a whole, so that an update of the head is one atomic step,
+//! Each is JSON behind a line with its BLAKE3 checksum, less than 300 bytes for an old part, and is replaced as a whole, so that an update of the head is one atomic step,
 //! however many hours it is about, and a start reads one small file however old the ledger is. A row that moves to its day's
 //! file is there before it leaves the head; where a crash left it in both, the head's counts. A missing head beside other
 //! state is damage, never an empty ledger.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +88,9 @@ struct Head {
     settings: Settings,
     /// Whether the store honours create-only PUTs, once that is known.
     create_only: Option<bool>,
+    /// Hash arrays last written before this were forgotten.
+    #[serde(default)]
+    forgotten_before: Option<Timestamp>,
     /// Records and parts with a receipt, of all hours ever.
     uploaded: u64,
     parts: u64,
@@ -115,7 +123,7 @@ impl Ledger {
         let Some(text) = durable::read(&path)? else {
             return Ok(None);
         };
-        let head: Head = parse(&path, &text)?;
+        let head: Head = serde_json::from_slice(body(&path, &text)?).map_err(|e| unreadable(&path, e))?;
         if head.format > FORMAT {
             let found = head.format;
             return Err(Error::new(
@@ -138,6 +146,7 @@ impl Ledger {
             format: FORMAT,
             settings,
             create_only: None,
+            forgotten_before: None,
             uploaded: 0,
             parts: 0,
             last_commit: 0,
@@ -163,7 +172,7 @@ impl Ledger {
             let is_ours = name == "head" || name.parse::<Date>().is_ok();
             if is_ours && durable::open_text(&path, &text).is_err() {
                 let aside = durable::free_name(&path.with_added_extension("damaged"));
-                durable::rename(&path, &aside)?;
+                durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
                 repairs.push(format!("{} is damaged: set aside as {}", path.display(), aside.display()));
             }
         }
@@ -206,6 +215,20 @@ impl Ledger {
     /// `State`, naming the path.
     pub fn record_create_only(&mut self, honoured: bool) -> Result<()> {
         self.replace(Step::CreateOnlyProbed, Head { create_only: Some(honoured), ..self.head.clone() })
+    }
+
+    /// Up to which time of the last receipt hash arrays were forgotten.
+    #[must_use]
+    pub const fn forgotten_before(&self) -> Option<Timestamp> {
+        self.head.forgotten_before
+    }
+
+    /// Records that the hash arrays last written before `before` are forgotten.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn record_forgotten(&mut self, before: Timestamp) -> Result<()> {
+        self.replace(Step::HashesForgotten, Head { forgotten_before: Some(before), ..self.head.clone() })
     }
 
     /// Records with a receipt, of all hours ever.
@@ -313,7 +336,7 @@ impl Ledger {
         let mut day = self.day(date)?.clone();
         day.extend(rows.into_iter().map(|row| (row.hour, row)));
         let rows: Vec<&HourRow> = day.values().collect();
-        let text = encode(&rows)?;
+        let text = durable::seal_text(&gzipped(&json(&rows)?)?);
         durable_step(Step::DayArchived, || durable::replace(&path, &text))?;
         self.days.insert(date, day);
         Ok(())
@@ -339,6 +362,15 @@ impl Ledger {
             }
         }
         head.try_for_each(each)
+    }
+
+    /// The rows in the files of the newest days, of as many as there are up to `days`. A damaged file is left out: this is
+    /// for views.
+    #[must_use]
+    pub fn newest_archived(&self, days: usize) -> Vec<HourRow> {
+        let names = durable::names(&self.dir).unwrap_or_default();
+        let dates = names.iter().filter_map(|name| name.parse::<Date>().ok()).rev().take(days);
+        dates.filter_map(|date| self.read_day(date).ok()).flat_map(BTreeMap::into_values).collect()
     }
 
     /// Counts records and parts anew, from all rows: where rows were lost and taken over again.
@@ -378,7 +410,8 @@ impl Ledger {
         let Some(text) = durable::read(&path)? else {
             return Ok(BTreeMap::new());
         };
-        let rows: Vec<HourRow> = parse(&path, &text)?;
+        let rows: Vec<HourRow> =
+            serde_json::from_reader(GzDecoder::new(body(&path, &text)?)).map_err(|e| unreadable(&path, e))?;
         Ok(rows.into_iter().map(|row| (row.hour, row)).collect())
     }
 
@@ -389,23 +422,28 @@ impl Ledger {
     }
 
     fn write(&self, step: Step, head: &Head) -> Result<()> {
-        let text = encode(head)?;
+        let text = durable::seal_text(&json(head)?);
         durable_step(step, || durable::replace(&self.dir.join("head"), &text))
     }
 }
 
-fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
-    let text = serde_json::to_vec_pretty(value)
-        .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the ledger").caused_by(e))?;
-    Ok(durable::seal_text(&text))
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the ledger").caused_by(e))
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(path: &Path, text: &[u8]) -> Result<T> {
-    let body = durable::open_text(path, text).map_err(|damage| {
-        damage.hint("restore it from a backup, or rebuild it from the store: `etl replay --from-s3`")
-    })?;
-    serde_json::from_slice(body)
-        .map_err(|e| Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e))
+fn gzipped(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    let finished = gzip.write_all(bytes).and_then(|()| gzip.finish());
+    finished.map_err(|e| Error::new(ErrorKind::Bug, "cannot compress the ledger").caused_by(e))
+}
+
+fn body<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
+    durable::open_text(path, text)
+        .map_err(|damage| damage.hint("restore it from a backup, or rebuild it from the store: `etl replay --from-s3`"))
+}
+
+fn unreadable(path: &Path, e: serde_json::Error) -> Error {
+    Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e)
 }
 
 #[cfg(test)]

@@ -1,22 +1,28 @@
 //! The lock of a state directory: one run at a time, and it dies with its process.
 //!
 //! A kernel lock (an open-file-description lock on `lock`), so a crash leaves nothing to clean up, and `etl status` can see
-//! whether it is held without taking it.
+//! whether it is held without taking it. A holder that comes to its end leaves a mark in the file: only where that is missing
+//! has the next one to look for what a crash left in directories that are large.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
+use super::durable;
 use crate::error::{Error, ErrorKind, Result};
+
+/// What a holder that came to its end leaves in the file.
+const ENDED: &[u8; 6] = b"ended\n";
 
 /// The held lock.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    after_a_crash: bool,
 }
 
 impl Lock {
@@ -27,10 +33,17 @@ impl Lock {
     pub fn take(dir: &Path) -> Result<Self> {
         let path = dir.join("lock");
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path);
         let file = file.map_err(|e| Error::disk("open", &path, e))?;
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
-            Ok(_) => Ok(Self { _file: file }),
+            Ok(_) => Self::hold(file).map_err(|e| Error::disk("write", &path, e)),
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 Err(Error::new(ErrorKind::Busy, format!("another etl is at work on {}", dir.display()))
                     .hint("nothing to do: it will finish; `etl status` shows how far it is"))
@@ -39,15 +52,37 @@ impl Lock {
         }
     }
 
+    fn hold(file: File) -> std::io::Result<Self> {
+        let mut mark = [0; ENDED.len()];
+        let after_a_crash = file.read_exact_at(&mut mark, 0).is_err() || mark != *ENDED;
+        file.set_len(0)?;
+        Ok(Self { file, after_a_crash })
+    }
+
+    /// Whether the last holder did not come to its end, as far as one can tell.
+    #[must_use]
+    pub const fn after_a_crash(&self) -> bool {
+        self.after_a_crash
+    }
+
     /// Whether some process holds the lock of `dir`. Takes nothing; where it cannot look, the answer is no.
     #[must_use]
     pub fn is_held(dir: &Path) -> bool {
-        let Ok(file) = File::open(dir.join("lock")) else {
+        let Ok(file) = durable::open(&dir.join("lock")) else {
             return false;
         };
         let mut found = whole_file();
         let looked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found));
         looked.is_ok() && i32::from(found.l_type) != libc::F_UNLCK
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // Where this fails, the next holder looks for leftovers: that is all.
+            let _ = self.file.write_all_at(ENDED, 0);
+        }
     }
 }
 
@@ -59,6 +94,20 @@ const fn whole_file() -> libc::flock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn holder_that_did_not_end_is_noticed_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Lock::take(dir.path()).unwrap().after_a_crash(), "nobody knows");
+        let lock = Lock::take(dir.path()).unwrap();
+        assert!(!lock.after_a_crash());
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _held = lock;
+            std::panic::resume_unwind(Box::new(()));
+        }))
+        .unwrap_err();
+        assert!(Lock::take(dir.path()).unwrap().after_a_crash());
+    }
 
     #[test]
     fn second_run_is_told_at_once_and_the_lock_is_seen_while_held() {

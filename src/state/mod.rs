@@ -19,15 +19,18 @@ mod generation;
 mod hashes;
 mod ledger;
 mod lock;
+mod nudge;
 mod open;
+mod private;
 mod roll;
+pub mod site;
 mod space;
 mod wal;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use generation::{Entry, LineAt, LineReader, Meta};
 pub use hashes::{HashArray, HashDir};
@@ -70,7 +73,7 @@ pub struct State {
     waiting: Roll,
     /// Damaged pages that were named: someone was told to move them away.
     named: BTreeSet<u64>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl State {
@@ -78,6 +81,12 @@ impl State {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Whether the last run did not come to its end, as far as one can tell: there may be strays.
+    #[must_use]
+    pub const fn after_a_crash(&self) -> bool {
+        self.lock.after_a_crash()
     }
 
     /// The segments that were received and not committed yet, oldest first.
@@ -224,22 +233,32 @@ impl State {
         Ok(row.parts.iter().any(|p| p.part == part && p.stage == crate::lifecycle::PartStage::Sealing))
     }
 
-    /// Forgets the hash arrays of hours whose last receipt is older than `before`, and deletes strays.
+    /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`, and deletes strays. It looks at every array,
+    /// so not more often than some thirty times in a window.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn forget_hashes(&mut self, before: Timestamp) -> Result<()> {
+    pub fn forget_hashes(&mut self, now: Timestamp, window: SignedDuration) -> Result<()> {
+        let before = now.checked_sub(window).unwrap_or(Timestamp::MIN);
+        let is_soon = |last: Timestamp| (SignedDuration::ZERO..window / 30).contains(&before.duration_since(last));
+        if self.ledger.forgotten_before().is_some_and(is_soon) && !self.lock.after_a_crash() {
+            return Ok(());
+        }
+        self.hashes.remove_leftovers()?;
         let mut events = Vec::new();
         let (hashes, ledger, wal) = (self.hashes.clone(), &mut self.ledger, &self.wal);
         hashes.retain(|hour, version| {
             let row = ledger.row(hour)?;
+            // A crash may have left an older array of the hour beside the one that counts.
+            let is_named = row.hashes.is_some_and(|named| named.version == version);
             let old = row.last_receipt.is_some_and(|at| at < before);
-            if old && row.hashes.is_some() && !row.is_sealing() && !wal.has_pending(hour) {
+            if old && is_named && !row.is_sealing() && !wal.has_pending(hour) {
                 events.push((hour, Event::Forgotten));
             }
-            Ok(row.hashes.is_some_and(|named| named.version == version))
+            Ok(is_named)
         })?;
-        self.apply(Step::HashesForgotten, events)
+        self.apply(Step::HashesForgotten, events)?;
+        self.ledger.record_forgotten(before)
     }
 }
 

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::durable;
 use super::ledger::{Ledger, Settings};
 use super::lock::Lock;
+use super::private;
 use super::space::Reserve;
 use super::wal::Wal;
 use super::{HashDir, Roll, State};
@@ -20,6 +22,9 @@ use crate::journal::{Journal, SegmentId};
 use crate::lifecycle::HourRow;
 use crate::quarantine::Quarantine;
 
+/// How much of what was set aside as damaged is kept for a look, of each kind.
+const ASIDE_KEPT: usize = 3;
+
 impl State {
     /// Opens the state directory `dir`, or makes it, for a run under `settings`. Takes the lock.
     ///
@@ -28,7 +33,7 @@ impl State {
     /// other settings.
     pub fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         durable::make_dir(dir)?;
-        check_private(dir)?;
+        private::check(dir)?;
         let lock = Lock::take(dir)?;
         let ledger = open_ledger(dir, settings)?;
         Self::open_with(dir, settings, lock, ledger, Vec::new())
@@ -41,7 +46,7 @@ impl State {
     /// See [`State::open`].
     pub fn open_without_ledger(dir: &Path, settings: &Settings) -> Result<Self> {
         durable::make_dir(dir)?;
-        check_private(dir)?;
+        private::check(dir)?;
         let lock = Lock::take(dir)?;
         let mut repairs = Vec::new();
         Ledger::set_aside_damage(dir, &mut repairs)?;
@@ -59,13 +64,22 @@ impl State {
         ledger: Ledger,
         mut repairs: Vec<String>,
     ) -> Result<Self> {
-        ledger.remove_leftovers()?;
+        let hashes = HashDir::open(dir)?;
+        if lock.after_a_crash() {
+            // They grow with the state; in all that follow there is little.
+            ledger.remove_leftovers()?;
+            hashes.remove_leftovers()?;
+        }
         let spool = dir.join("spool");
         durable::make_dir(&spool)?;
         durable::remove_leftovers(&spool)?;
         durable::remove_leftovers(dir)?;
         let mut quarantine = Quarantine::open(dir)?;
         let mut wal = Wal::open(dir, ledger.newest(), &mut repairs)?;
+        if !repairs.is_empty() {
+            remove_old_damage(&dir.join("wal"))?;
+            remove_old_damage(&dir.join("ledger"))?;
+        }
         wal.recall(ledger.seen());
         let journal = Journal::open(dir, wal.newest_segment().max(quarantine.newest_segment()))?;
         let listed = journal.list()?;
@@ -81,14 +95,14 @@ impl State {
             quarantine,
             reserve: Reserve::new(dir),
             ledger,
-            hashes: HashDir::open(dir)?,
+            hashes,
             wal,
             repairs,
             losses,
             short,
             waiting,
             named: BTreeSet::new(),
-            _lock: lock,
+            lock,
         };
         state.settle_settings(settings)?;
         state.clear_spool()?;
@@ -124,6 +138,21 @@ fn vanished_pages(waiting: &Roll, listed: &[SegmentId], wal: &Wal) -> Option<Err
     Some(Error::new(ErrorKind::State, what).hint(hint))
 }
 
+/// Keeps the newest few of what was set aside in `dir`: all of it was made again elsewhere.
+fn remove_old_damage(dir: &Path) -> Result<()> {
+    let is_aside = |name: &String| name.contains(".corrupt") || name.contains(".damaged");
+    let mut aside: Vec<(SystemTime, PathBuf)> = Vec::new();
+    for path in durable::names(dir)?.iter().filter(|name| is_aside(name)).map(|name| dir.join(name)) {
+        // The time of the renaming: that of the content may be the same for many.
+        let meta = fs::symlink_metadata(&path).map_err(|e| Error::disk("look at", &path, e))?;
+        let changed = Duration::new(meta.ctime().unsigned_abs(), u32::try_from(meta.ctime_nsec()).unwrap_or(0));
+        aside.push((SystemTime::UNIX_EPOCH + changed, path));
+    }
+    aside.sort_unstable();
+    let surplus = aside.len().saturating_sub(ASIDE_KEPT);
+    aside.iter().take(surplus).try_for_each(|(_, path)| durable::remove_all(path))
+}
+
 /// How many records of the parts that wait for receipts the log no longer holds.
 pub(super) fn gone_from_log(row: &HourRow, wal: &Wal) -> u64 {
     let frozen: u64 = row.parts.iter().filter(|part| part.through > row.receipted).map(|part| part.rows).sum();
@@ -134,19 +163,6 @@ pub(super) fn gone_from_log(row: &HourRow, wal: &Wal) -> u64 {
 fn short_hours(ledger: &Ledger, wal: &Wal) -> BTreeSet<Hour> {
     let short = ledger.recent().filter(|row| row.is_sealing() && gone_from_log(row, wal) > 0);
     short.map(|row| row.hour).collect()
-}
-
-/// Others must not be able to change what is durable here.
-fn check_private(dir: &Path) -> Result<()> {
-    let meta = fs::symlink_metadata(dir).map_err(|e| Error::disk("look at", dir, e))?;
-    if meta.permissions().mode() & 0o022 != 0 && !meta.is_symlink() {
-        return Err(Error::new(
-            ErrorKind::State,
-            format!("the state directory {} can be written by others", dir.display()),
-        )
-        .hint(format!("chmod 700 {}", dir.display())));
-    }
-    Ok(())
 }
 
 fn open_ledger(dir: &Path, settings: &Settings) -> Result<Ledger> {
@@ -164,4 +180,43 @@ fn open_ledger(dir: &Path, settings: &Settings) -> Result<Ledger> {
         }
     }
     Ledger::create(dir, settings.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn leftovers_in_large_directories_are_looked_for_after_a_crash_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            timezone: "UTC".into(),
+            layout: "l".into(),
+            destination: "file:lake".into(),
+            url: BTreeMap::new(),
+            method: BTreeMap::new(),
+        };
+        drop(State::open(dir.path(), &settings).unwrap());
+        let leftovers = [dir.path().join("hashes/x.tmp"), dir.path().join("ledger/x.tmp")];
+        leftovers.iter().for_each(|path| fs::write(path, "half").unwrap());
+        drop(State::open(dir.path(), &settings).unwrap());
+        assert!(leftovers.iter().all(|path| path.exists()), "a start after a clean end lists nothing that grows");
+        fs::write(dir.path().join("lock"), "").unwrap();
+        drop(State::open(dir.path(), &settings).unwrap());
+        assert!(leftovers.iter().all(|path| !path.exists()));
+    }
+
+    #[test]
+    fn newest_of_what_was_set_aside_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["000007.corrupt", "000001.corrupt", "000001.corrupt.1", "000002.corrupt", "000003"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        remove_old_damage(dir.path()).unwrap();
+        let left = durable::names(dir.path()).unwrap();
+        assert_eq!(left, ["000001.corrupt", "000001.corrupt.1", "000002.corrupt", "000003"]);
+    }
 }

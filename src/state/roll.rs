@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use super::durable;
 use crate::error::Result;
+use crate::lifecycle::{Step, durable_step};
 
 /// A roll of files by number, each with a count.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Roll {
     path: PathBuf,
     names: BTreeMap<u64, u64>,
@@ -45,7 +46,7 @@ impl Roll {
             return Ok(());
         }
         let text: String = names.iter().map(|(number, count)| format!("{number} {count}\n")).collect();
-        durable::replace(&self.path, &durable::seal_text(text.as_bytes()))?;
+        durable_step(Step::RollCalled, || durable::replace(&self.path, &durable::seal_text(text.as_bytes())))?;
         self.names = names;
         Ok(())
     }

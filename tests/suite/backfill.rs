@@ -1,8 +1,10 @@
 //! Files in, a lake directory out.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::cli::{Place, record};
@@ -220,4 +222,43 @@ fn verify_names_what_is_missing_changed_and_foreign() {
     let faults: Vec<&str> =
         found["findings"].as_array().unwrap().iter().map(|f| f["fault"].as_str().unwrap()).collect();
     assert_eq!(faults, ["missing", "changed", "foreign"]);
+}
+
+/// Records of three hours, many of them of the same instant.
+fn records_of_three_hours() -> Vec<String> {
+    let at = |n: u64| format!("2023-03-10T0{}:{:02}:{:02}.000Z", 1 + n % 3, n * 7 % 60, n * 11 % 60);
+    (0..1_300).map(|n| record(n, &at(n))).collect()
+}
+
+/// The objects that a backfill of `records`, ten a page, leaves: bytes by path.
+fn objects(records: &[String]) -> BTreeMap<PathBuf, Vec<u8>> {
+    let place = Place::in_memory(&format!("{CONFIG}part_max_records = 200\n"));
+    for (n, page) in records.chunks(10).enumerate() {
+        place.page(&format!("pages/{n:03}.json"), page);
+    }
+    place.etl(&["run"]).exits(0);
+    let mut objects = BTreeMap::new();
+    for (key, _) in place.lake("lake") {
+        objects.insert(PathBuf::from(&key), std::fs::read(place.path("lake").join(&key)).unwrap());
+    }
+    objects
+}
+
+#[test]
+fn order_of_arrival_and_number_of_threads_change_no_byte_of_a_part() {
+    let records = records_of_three_hours();
+    let expected = objects(&records);
+    assert_eq!(expected.len(), 9, "three parts an hour");
+    let mut reversed = records.clone();
+    reversed.reverse();
+    assert!(objects(&reversed) == expected, "the other way round");
+    let mut scattered = Vec::new();
+    (0..13).for_each(|first| scattered.extend(records.iter().skip(first).step_by(13).cloned()));
+    let (this, all) = (Pid::from_raw(0), sched_getaffinity(Pid::from_raw(0)).unwrap());
+    let mut one = CpuSet::new();
+    one.set((0..CpuSet::count()).find(|cpu| all.is_set(*cpu).unwrap()).unwrap()).unwrap();
+    sched_setaffinity(this, &one).unwrap();
+    let on_one_thread = objects(&scattered);
+    sched_setaffinity(this, &all).unwrap();
+    assert!(on_one_thread == expected, "scattered over the pages, on one thread");
 }

@@ -143,3 +143,90 @@ fn first_and_last_years_of_the_calendar_have_hours_like_any_other() {
     assert_eq!(desk.status().totals.records, 3);
     assert!(desk.status().hours.iter().all(|hour| hour.hour.to_string() != HOUR));
 }
+
+#[test]
+fn leap_second_belongs_to_the_hour_that_it_ends_and_keeps_its_spelling() {
+    let desk = Desk::new("UTC");
+    let times =
+        ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.500Z", "2016-12-31T23:59:59.999Z", "2017-01-01T00:00:00Z"];
+    let records: Vec<String> = (1..).zip(times).map(|(id, at)| record(id, at)).collect();
+    let outcome = desk.run_at("2017-01-01T00:00:00Z", &records);
+    assert_eq!((outcome.exit_code(), outcome.summary.new), (0, 4), "{:?}", outcome.problems);
+    desk.run_at("2017-01-01T00:10:00Z", &records);
+    lake_is(&desk, &[("2016-12-31T23/0", 3)]);
+    let lines = desk.lines();
+    assert!(lines[0].contains("\"161231235959999\""), "the leap second comes last: {lines:?}");
+    for spelling in ["\"161231235960500\"", "\"2016-12-31T23:59:60Z\""] {
+        assert!(lines.iter().any(|line| line.contains(spelling)), "{spelling} is not in {lines:?}");
+    }
+    // A minute has no 61st second but this one.
+    let outcome = desk.run_at("2017-01-01T00:10:00Z", &[record(5, "2016-12-31T23:59:61Z")]);
+    assert_eq!((outcome.exit_code(), outcome.summary.quarantined), (65, 1));
+}
+
+#[test]
+fn times_before_1970_and_at_the_ends_of_the_calendar_are_hours_or_quarantined_and_never_lost() {
+    let desk = Desk::new("UTC");
+    let hours = ["1969-12-31T23:59:59.999Z", "1582-10-10T12:00:00Z", "0000-01-01T00:00:00Z", "0000-02-29T05:00:00Z"];
+    let none = [
+        "-0001-12-31T23:59:59Z",
+        "10000-01-01T00:00:00Z",
+        "1900-02-29T00:00:00Z",
+        "9999-12-31T23:59:59.999Z",
+        "0000-00-00T00:00:00Z",
+        "0000-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "1970-01-01T24:00:00Z",
+    ];
+    let records: Vec<String> = (1..).zip(hours.iter().chain(&none)).map(|(id, at)| record(id, at)).collect();
+    let outcome = desk.run_at("1970-01-01T00:30:00Z", &records);
+    assert_eq!(outcome.exit_code(), 65, "{:?}", outcome.problems);
+    assert_eq!((outcome.summary.new, outcome.summary.quarantined), (4, none.len() as u64));
+    desk.run_at("1970-01-01T03:00:00Z", &records);
+    let expected = [("0000-01-01T00/0", 1), ("0000-02-29T05/0", 1), ("1582-10-10T12/0", 1), ("1969-12-31T23/0", 1)];
+    lake_is(&desk, &expected);
+    let status = desk.status();
+    assert_eq!((status.quarantine.count, status.totals.uploaded, status.totals.pending), (none.len() as u64, 4, 0));
+}
+
+#[test]
+fn ends_of_the_calendar_in_zones_far_from_utc_do_no_harm() {
+    for (zone, new) in [("Asia/Tokyo", 2), ("Pacific/Kiritimati", 1), ("Pacific/Honolulu", 1)] {
+        let desk = Desk::new(zone);
+        let first = record(1, "0000-01-01T00:00:00Z");
+        let last = record(2, "9999-12-30T21:59:59.999Z");
+        let outcome = desk.run_at("9999-12-30T21:30:00Z", &[first, last]);
+        assert!([0, 65].contains(&outcome.exit_code()), "{zone}: {:?}", outcome.problems);
+        // Long ago noon was when the sun was highest: on Kiritimati ten hours after Greenwich.
+        assert_eq!(outcome.summary.new, new, "{zone}: before the year 0 there are no hours");
+        let outcome = desk.run_at("9999-12-30T22:00:00.999999999Z", &[]);
+        assert_eq!(outcome.exit_code(), 0, "{zone}: {:?}", outcome.problems);
+    }
+}
+
+#[test]
+fn hour_of_ninety_minutes_and_hours_that_begin_at_half_past_close_at_their_ends() {
+    // Lord Howe goes back by half an hour, from 02:00 to 01:30, at 15:00 UTC.
+    let desk = Desk::new("Australia/Lord_Howe");
+    desk.run_at("2023-04-01T14:30:00Z", &[record(1, "2023-04-01T14:00:00Z"), record(2, "2023-04-01T13:59:59Z")]);
+    desk.run_at("2023-04-01T15:30:00Z", &[record(3, "2023-04-01T15:29:59.999Z"), record(4, "2023-04-01T15:30:00Z")]);
+    desk.run_at("2023-04-01T15:39:59Z", &[]);
+    assert!(!parts(&desk).iter().any(|(name, _)| name.starts_with("2023-04-02T01")), "{:?}", parts(&desk));
+    desk.run_at("2023-04-01T15:40:00Z", &[]);
+    assert!(parts(&desk).contains(&("2023-04-02T01/0".to_owned(), 2)), "{:?}", parts(&desk));
+    let desk = Desk::new("Asia/Kolkata");
+    desk.run_at("2023-03-10T00:40:00Z", &[record(1, "2023-03-10T00:29:59.999Z"), record(2, "2023-03-10T00:30:00Z")]);
+    desk.run_at("2023-03-10T01:40:00Z", &[]);
+    lake_is(&desk, &[("2023-03-10T05/0", 1), ("2023-03-10T06/0", 1)]);
+}
+
+#[test]
+fn day_that_a_zone_leaves_out_keeps_no_hour_open() {
+    // Samoa had no 30 December 2011: midnight after the 29th was the 31st, at 10:00 UTC.
+    let desk = Desk::new("Pacific/Apia");
+    desk.run_at("2011-12-30T09:59:00Z", &[record(1, "2011-12-30T09:59:00Z")]);
+    desk.run_at("2011-12-30T10:10:00Z", &[record(2, "2011-12-30T10:00:00Z")]);
+    lake_is(&desk, &[("2011-12-29T23/0", 1)]);
+    desk.run_at("2011-12-30T11:10:00Z", &[]);
+    lake_is(&desk, &[("2011-12-29T23/0", 1), ("2011-12-31T00/0", 1)]);
+}

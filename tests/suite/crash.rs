@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use crate::support::cli::Place;
 use crate::support::service::Service;
+use crate::support::tally;
 use crate::support::{s3, unique_prefix};
 
-/// A seeded choice, the same for each run of the test.
-fn draw(n: u64, below: u64) -> u64 {
-    let digest = blake3::hash(&n.to_le_bytes());
+/// A choice, the same whenever the seed is.
+fn draw(seed: u64, n: u64, below: u64) -> u64 {
+    let digest = blake3::hash(&[seed.to_le_bytes(), n.to_le_bytes()].concat());
     u64::from_le_bytes(*digest.as_bytes().first_chunk().unwrap()) % below
 }
 
 /// Runs under a sliding window, killed at random moments, then a replay; gives the place.
-fn killed_runs(place: &Place, kills: u64) {
+fn killed_runs(place: &Place, kills: u64, seed: u64) {
     // What only the first page held would not come again.
     place.etl(&["run"]).exits(0);
     let mut killed = 0;
     for n in 0..kills {
         let mut run = place.spawn(&["run"]);
-        std::thread::sleep(Duration::from_micros(draw(n, 60_000)));
+        std::thread::sleep(Duration::from_micros(draw(seed, n, 60_000)));
         run.kill().unwrap();
         killed += u64::from(run.wait().unwrap().signal() == Some(9));
         if n % 5 == 4 {
@@ -29,6 +30,7 @@ fn killed_runs(place: &Place, kills: u64) {
             assert_eq!(ran.code, 0, "{ran:?}");
         }
     }
+    tally::add("kills", "runs", killed);
     assert!(killed > kills / 3, "only {killed} of {kills} runs were hit");
     place.etl(&["replay"]).exits(0);
     place.etl(&["run", "--drain"]).exits(0);
@@ -51,8 +53,9 @@ fn check(place: &Place, service: &Service) {
         *seen.entry(value.to_string()).or_default() += 1;
     }
     let twice: Vec<_> = seen.iter().filter(|(_, n)| **n > 1).collect();
-    assert!(twice.is_empty(), "twice: {twice:?}");
     let lost: Vec<_> = service.truth().into_iter().filter(|record| !seen.contains_key(record)).collect();
+    tally::found(lost.len(), twice.len(), 0);
+    assert!(twice.is_empty(), "twice: {twice:?}");
     assert!(lost.is_empty(), "lost {}: {:?}", lost.len(), lost.first());
     place.etl(&["verify", "--deep"]).exits(0);
     let status = place.status();
@@ -73,7 +76,7 @@ fn killed_at_random_moments_a_lake_holds_each_record_once() {
     });
     let mut place = Place::new(&config(&service, "file:lake"));
     place.set("FERNET_KEY", &service.key);
-    killed_runs(&place, 60);
+    killed_runs(&place, tally::scale(40, 300), tally::seed("killed on a lake", 1));
     check(&place, &service);
 }
 
@@ -93,7 +96,7 @@ fn killed_at_random_moments_s3_holds_each_record_once() {
     place.set("FERNET_KEY", &service.key);
     place.set("AWS_ACCESS_KEY_ID", &at.key);
     place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
-    killed_runs(&place, 50);
+    killed_runs(&place, tally::scale(30, 200), tally::seed("killed on S3", 2));
     check(&place, &service);
 }
 

@@ -1,5 +1,6 @@
 //! Holes in the source's counter: found, reported, closed by late records, and the same after every crash.
 
+use etl::simulate::{Generator, Options};
 use serde_json::{Value, json};
 
 use crate::support::cli::{Place, page, record};
@@ -73,6 +74,36 @@ fn three_holes_of_ten_thousand_are_exactly_known_until_they_are_filled() {
     place.etl(&["run"]).exits(0);
     assert_eq!(gaps(&place), json!([]));
     place.etl(&["status", "--check"]).exits(0);
+}
+
+/// What is missing of these places of a simulated stream that starts again at `restart`, as ranges.
+fn missing(generator: &Generator, places: u64, restart: u64) -> Value {
+    let mut came: Vec<u64> = generator.handed_out(0..places).collect();
+    came.sort_unstable();
+    let holes = came.windows(2).filter(|pair| pair[1] > pair[0] + 1 && (pair[0] < restart) == (pair[1] < restart));
+    let id = |index: u64| if index < restart { index + 1 } else { index - restart + 1 };
+    holes.map(|pair| json!({"from": id(pair[0]) + 1, "to": id(pair[1]) - 1})).collect()
+}
+
+#[test]
+fn simulated_holes_late_fills_and_a_restart_are_exactly_known_at_each_moment() {
+    let mut place = Place::new(&FILES.replace("[load]", "keys_env = \"SIMULATED\"\n[load]"));
+    let (restart, pages) = (6_000, 165);
+    let options =
+        Options { holes: 1.0, delayed: 2.0, late: 2.0, restart_at: Some(restart), seed: 5, ..Options::default() };
+    let generator = Generator::new(&options).unwrap();
+    place.set("SIMULATED", &generator.key().to_text());
+    std::fs::create_dir(place.path("pages")).unwrap();
+    for page in 1..=pages {
+        let end = 100 + 60 * (page - 1);
+        std::fs::write(place.path(format!("pages/{page:03}.json")), generator.page(end, page)).unwrap();
+        if page % 33 == 0 {
+            place.etl(&["run"]).exits(0);
+            let found = gaps(&place);
+            assert_eq!(found, missing(&generator, end, restart), "after page {page}");
+            assert!(found.as_array().unwrap().len() > 8, "{found}");
+        }
+    }
 }
 
 #[test]

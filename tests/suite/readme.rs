@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::support::cli::Place;
 use crate::support::service::Service;
+use crate::support::{s3, tally, unique_prefix};
 
 fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
@@ -34,6 +35,25 @@ fn first_block_is_the_two_commands() {
     assert_eq!(blocks("sh")[0], expected);
 }
 
+/// The names in a table of `Cargo.toml`.
+fn in_cargo_toml(table: &str) -> Vec<String> {
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    manifest[table].as_table().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn each_dependency_is_justified_once() {
+    let readme = readme();
+    let (_, section) = readme.split_once("## What it is built on\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let mut named: Vec<&str> = rows.flat_map(|(names, _)| names.split("`, `")).collect();
+    named.sort_unstable();
+    let mut expected = in_cargo_toml("dependencies");
+    expected.sort_unstable();
+    assert_eq!(named, expected, "the table in the README and [dependencies] in Cargo.toml");
+}
+
 #[test]
 fn configuration_is_accepted_as_it_stands_and_names_every_key() {
     let place = Place::new(&blocks("toml")[0]);
@@ -49,6 +69,33 @@ fn tables_are_printed_as_the_examples_say() {
         let sql = std::fs::read_to_string(place.path(file)).unwrap();
         assert!(sql.contains("CREATE OR REPLACE VIEW"), "{file}: {sql}");
     }
+}
+
+#[test]
+fn newcomer_gets_from_init_to_an_hour_in_s3_line_by_line() {
+    let Some(at) = s3() else { return };
+    let script = blocks("sh").into_iter().find(|block| block.contains("etl init")).unwrap();
+    let (service, prefix) = (Service::start(3, |_| {}), unique_prefix("readme"));
+    let filled = [
+        ("http://127.0.0.1:8080/api/data/log", &*service.url),
+        ("http://127.0.0.1:8333", &*at.endpoint),
+        ("s3://logs/", &format!("s3://{}/{prefix}", at.bucket)),
+        ("--region us-east-1", &format!("--region {}", at.region)),
+        ("FERNET_KEY=…", &format!("FERNET_KEY={}", service.key)),
+        ("AWS_ACCESS_KEY_ID=demo", &format!("AWS_ACCESS_KEY_ID={}", at.key)),
+        ("AWS_SECRET_ACCESS_KEY=demo-secret", &format!("AWS_SECRET_ACCESS_KEY={}", at.secret)),
+    ]
+    .iter()
+    .fold(script, |script, (shown, real)| {
+        assert!(script.contains(shown), "{shown}: {script}");
+        script.replace(shown, real)
+    });
+    let place = Place::new("");
+    std::fs::remove_file(place.path("etl.toml")).unwrap();
+    let out = shell(&place, &filled);
+    assert!(out.contains("✓ create-only") && !out.contains("✗"), "{out}");
+    assert!(out.contains("data/2023_y/03_m/10_d/00_h/part-00000.ndjson.gz"), "{out}");
+    assert!(out.contains("all as the ledger says"), "{out}");
 }
 
 /// Runs a script with the built command at hand and nothing in the environment; gives what it printed.
@@ -80,4 +127,16 @@ fn getting_started_works_line_by_line() {
         .collect();
     let out = shell(&place, &script);
     assert!(out.contains("all as the ledger says") && out.contains("record_id"), "{out}");
+}
+
+#[test]
+fn proof_has_a_row_of_each_kind_with_commit_and_date() {
+    let readme = readme();
+    let (_, rest) = readme.split_once("<!-- proof: written by tests/proof.rs -->").unwrap();
+    let (table, _) = rest.split_once("<!-- end of proof -->").unwrap();
+    for (name, label) in tally::ROWS {
+        assert!(table.lines().any(|line| line.starts_with(&format!("| {label}"))), "{name}: {table}");
+    }
+    assert!(table.contains("lost 0, duplicated 0, rewritten 0"), "{table}");
+    assert!(table.contains(" form, commit ") && table.contains(", 20"), "{table}");
 }

@@ -8,6 +8,7 @@ use etl::error::ErrorKind;
 use etl::load::protocol::{CreateOnly, Outcome, Sealed, probe_create_only, upload};
 use etl::load::s3::{S3Credentials, S3Settings, S3Store};
 use etl::load::{ObjectStore, PartMeta, PutAnswer};
+use etl::stop::Stop;
 
 use crate::support::{TestS3, s3, unique_prefix};
 
@@ -119,7 +120,7 @@ fn upload_again_is_our_earlier_success_and_others_are_foreign() {
     let (store, key, body) = (store(&at), format!("{}part", unique_prefix("again")), body(b"bytes"));
     let send = |meta: &PartMeta| {
         let part = Sealed { key: &key, body: &body, meta, size: 5 };
-        upload(&store, &part, CreateOnly::Proven).unwrap()
+        upload(&store, &part, CreateOnly::Proven, &Stop::new()).unwrap()
     };
     let by_us_earlier = |outcome| match outcome {
         Outcome::Uploaded { by_us_earlier, sha256, size: 5, .. } if sha256 == "5a" => Some(by_us_earlier),
@@ -140,7 +141,7 @@ fn server_that_honours_create_only_is_found_to() {
     let meta = meta("5a", "c5");
     let part = Sealed { key: &key, body: &body, meta: &meta, size: 5 };
     assert_eq!(probe_create_only(&store, &part).unwrap(), CreateOnly::Unknown, "nothing is there yet");
-    upload(&store, &part, CreateOnly::Unknown).unwrap();
+    upload(&store, &part, CreateOnly::Unknown, &Stop::new()).unwrap();
     assert_eq!(probe_create_only(&store, &part).unwrap(), CreateOnly::Proven);
 }
 
@@ -187,7 +188,8 @@ fn refused_connection_is_unavailable_soon() {
     let nowhere = S3Settings { bucket: "b".into(), prefix: String::new(), endpoint, region: "r".into(), credentials };
     let (store, began) = (S3Store::new(nowhere).unwrap(), Instant::now());
     let (body, meta) = (body(b"x"), meta("5a", "c5"));
-    let error = upload(&store, &Sealed { key: "k", body: &body, meta: &meta, size: 1 }, CreateOnly::Proven);
+    let error =
+        upload(&store, &Sealed { key: "k", body: &body, meta: &meta, size: 1 }, CreateOnly::Proven, &Stop::new());
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("s3://b/k") && !error.to_string().contains("http"), "{error}");

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use etl::load::ObjectStore;
 use etl::load::s3::{S3Credentials, S3Settings, S3Store};
@@ -154,6 +156,59 @@ fn no_command_and_no_failure_gives_a_secret_away() {
             watch.look_at(&format!("{args:?} with a broken configuration"), &place.etl(args));
         }
     }
+    assert!(watch.looked_at > 100, "only {} things were looked at", watch.looked_at);
+}
+
+/// The commands that the help lists.
+fn commands(place: &Place) -> Vec<String> {
+    let help = place.etl(&["--help"]).exits(0).out;
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| line.starts_with(' '));
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()));
+    names.map(str::to_owned).collect()
+}
+
+/// A command's end, or what it said until it was stopped.
+fn briefly(place: &Place, args: &[&str]) -> Ran {
+    let mut command = place.command(args);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while child.try_wait().unwrap().is_none() {
+        // It serves until it is told to stop.
+        if Instant::now() > deadline || args[0] == "simulate" {
+            std::thread::sleep(Duration::from_millis(100));
+            child.kill().unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().unwrap().into()
+}
+
+#[test]
+fn no_command_that_the_help_lists_gives_a_secret_away() {
+    let origin = Origin::start(vec![]);
+    let mut place = Place::new(&config(&address(&origin), "to = \"file:lake\""));
+    place.set("API_TOKEN", TOKEN);
+    place.set("AWS_ACCESS_KEY_ID", USER);
+    place.set("AWS_SECRET_ACCESS_KEY", PASSWORD);
+    let key = place.key.clone();
+    origin.script(vec![Answer::Page(page(&key, &[record(1, AT), record(2, AT)]))]);
+    place.etl(&["run"]).exits(0);
+    let mut watch = Watch::new(&[&key]);
+    let commands = commands(&place);
+    assert!(["run", "status", "verify", "restore", "simulate"].iter().all(|name| commands.iter().any(|c| c == name)));
+    // A source that fails, and one that does not.
+    for answer in [Answer::Status(401, String::new()), Answer::Page(page(&key, &[record(3, AT)]))] {
+        origin.script(vec![answer]);
+        for command in &commands {
+            for more in [&[][..], &["-vv"], &["--json"], &["--help"], &["--html", "status.html"], &["--no-such-flag"]] {
+                let args: Vec<&str> = [command.as_str()].into_iter().chain(more.iter().copied()).collect();
+                let ran = briefly(&place, &args);
+                watch.look_at(&format!("{args:?}"), &ran);
+            }
+        }
+    }
+    place.configure("");
+    watch.look_below(&place.path(""));
     assert!(watch.looked_at > 100, "only {} things were looked at", watch.looked_at);
 }
 

@@ -1,6 +1,7 @@
 //! The pipeline in this process, under a clock that a test sets.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -16,13 +17,21 @@ use etl::load::file::FileStore;
 use etl::pipeline::{self, Outcome, Setup, Source, Wish};
 use etl::report::status::{self, Status};
 use etl::seal::{CutRules, PART_BYTES};
-use etl::state::Settings;
+use etl::state::{Lock, Settings};
 use etl::stop::Stop;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::cli::{gunzip, page};
 use super::origin::{Answer, Origin};
+
+/// Waits until nothing holds the lock of the state directory. A process that another test of this one is just
+/// starting has all its open files for a moment, the lock of the last run too.
+pub fn wait_for_lock(state: &Path) {
+    while Lock::is_held(state) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// A clock that stands still until it is set.
 struct SetClock(Mutex<Timestamp>);
@@ -68,6 +77,7 @@ impl Desk {
         };
         let mut client = HttpSource::new(settings, stop.clone());
         let source = Source::Http { client: &mut client, url: PageUrl::parse(&self.origin.url).unwrap() };
+        wait_for_lock(&self.dir.path().join("state"));
         pipeline::run(&self.setup(&stop), Some(source), Wish::default())
     }
 
@@ -90,12 +100,12 @@ impl Desk {
             decoder: Decoder {
                 sequence: "record_id".to_owned(),
                 ring: KeyRing::new(&[Secret::new(&*self.key)]).unwrap(),
-                zone: zone.clone(),
+                zone,
                 compactor: Compactor::new(&dictionaries),
                 dictionaries: dictionaries.fingerprint(),
                 max_future: hour,
             },
-            closing: ClosingRules { zone, grace: SignedDuration::from_mins(10), late_hold: hour },
+            closing: self.closing(),
             cut: CutRules { part_max_records: 0, part_bytes: PART_BYTES },
             dedup_window: hour * 24 * 30,
             layout: Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
@@ -108,9 +118,29 @@ impl Desk {
         }
     }
 
+    /// A path in the state directory.
+    pub fn state(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join("state").join(name)
+    }
+
+    /// When hours close.
+    pub fn closing(&self) -> ClosingRules {
+        ClosingRules {
+            zone: TimeZone::get(self.zone).unwrap(),
+            grace: SignedDuration::from_mins(10),
+            late_hold: SignedDuration::from_hours(1),
+        }
+    }
+
     /// The status as of the clock.
     pub fn status(&self) -> Status {
         status::read(&self.dir.path().join("state"), self.clock.now()).unwrap()
+    }
+
+    /// The lines of all parts, part by part.
+    pub fn lines(&self) -> Vec<String> {
+        let pattern = format!("{}/lake/data/*/*/*/*/*.gz", self.dir.path().display());
+        glob::glob(&pattern).unwrap().flat_map(|path| gunzip(&std::fs::read(path.unwrap()).unwrap())).collect()
     }
 
     /// The parts in the lake, shortened to `year-month-dayThour/part`, and how many records each holds.

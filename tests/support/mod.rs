@@ -1,14 +1,20 @@
 //! What several integration tests need: the command, a source that answers as told, a real S3 server.
 
+pub mod chromium;
 pub mod cli;
 pub mod desk;
 pub mod intruder;
 pub mod origin;
-#[cfg(feature = "failpoints")]
+#[cfg(target_os = "linux")]
+pub mod power;
 pub mod proxy;
 pub mod python;
 pub mod service;
+#[cfg(target_os = "linux")]
+pub mod shim;
 pub mod state_dir;
+pub mod tally;
+pub mod tls;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};

@@ -1,7 +1,8 @@
 //! The connection to the store: a runtime, a pool, and the credentials of the moment.
 //!
 //! Owns the session. Invariant: nothing is set up before the first request, and credentials are looked up again only
-//! after the store said that they have expired, once. Keeps nothing on disk.
+//! after the store said that they have expired, once; and no request outlives a stop by more than [`LAST_WORD`]. Keeps
+//! nothing on disk.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +16,10 @@ use super::refusal::{Refusal, Verb};
 use super::{S3Credentials, S3Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::backoff;
+use crate::stop::{Grace, Stop};
+
+/// How long after a stop an answer is still waited for: a PUT that is about to end had better end.
+const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(20), after_the_deadline: Duration::from_secs(3) };
 
 /// Where credentials are looked up; another in tests.
 pub(super) type Lookup = fn(&S3Credentials) -> Result<Credentials>;
@@ -24,9 +29,12 @@ pub(super) struct Client {
     settings: S3Settings,
     lookup: Lookup,
     session: Mutex<Option<Arc<Session>>>,
+    /// Ends waiting.
+    pub(super) stop: Stop,
 }
 
 struct Session {
+    stop: Stop,
     /// Driven by whichever caller waits: the threads that have a request under way drive it together.
     runtime: Arc<Runtime>,
     bucket: Box<Bucket>,
@@ -46,7 +54,7 @@ pub(super) enum Failure {
 
 impl Client {
     pub(super) fn new(settings: S3Settings, lookup: Lookup) -> Self {
-        Self { settings, lookup, session: Mutex::new(None) }
+        Self { settings, lookup, session: Mutex::new(None), stop: Stop::new() }
     }
 
     /// The address of an object, for people.
@@ -80,7 +88,9 @@ impl Client {
         loop {
             match self.send(patience, &request) {
                 Err(failure) if failure.is_passing() && tried < backoff::TRIES => {
-                    std::thread::sleep(backoff::pause(tried));
+                    if self.stop.sleep(backoff::pause(tried)) {
+                        return Err(failure);
+                    }
                     tried += 1;
                 }
                 answer => return answer,
@@ -123,7 +133,7 @@ impl Client {
         let credentials = (self.lookup)(&settings.credentials).map_err(Failure::Local)?;
         let bucket = Bucket::new(&settings.bucket, region, credentials).map_err(Failure::of)?;
         let bucket = if settings.by_path() { bucket.with_path_style() } else { bucket };
-        Ok(Arc::new(Session { runtime, bucket }))
+        Ok(Arc::new(Session { stop: self.stop.clone(), runtime, bucket }))
     }
 }
 
@@ -131,7 +141,12 @@ impl Session {
     fn ask<T>(&self, patience: Duration, request: &impl AsyncFn(&Bucket) -> Result<T, S3Error>) -> Result<T, Failure> {
         let mut bucket = self.bucket.clone();
         bucket.set_request_timeout(Some(patience));
-        self.runtime.block_on(request(&bucket)).map_err(Failure::of)
+        // Made within the runtime, whose timer it needs.
+        let work = async { self.stop.or_stopped_soon(LAST_WORD, request(&bucket)).await };
+        match self.runtime.block_on(work) {
+            Some(answer) => answer.map_err(Failure::of),
+            None => Err(Failure::Silent("the run was to stop before one came".to_owned())),
+        }
     }
 }
 
@@ -142,7 +157,12 @@ impl Failure {
             // Its text could quote what a credentials provider answered.
             S3Error::Credentials(_) => Self::Expired,
             S3Error::Reqwest(error) if !error.is_builder() => Self::Silent(chain(&error.without_url())),
-            error @ (S3Error::Io(_) | S3Error::SerdeXml(_) | S3Error::Utf8(_)) => Self::Silent(error.to_string()),
+            // Whatever answers there does not speak S3, this time.
+            error @ (S3Error::Io(_)
+            | S3Error::SerdeXml(_)
+            | S3Error::Utf8(_)
+            | S3Error::FromUtf8(_)
+            | S3Error::ReqwestHeaderToStr(_)) => Self::Silent(error.to_string()),
             error => {
                 let error = Error::new(ErrorKind::Config, "cannot make a request to S3").caused_by(error.to_string());
                 Self::Local(error.hint("check load.to, load.endpoint and load.region"))
@@ -163,8 +183,14 @@ impl Failure {
         let cannot = format!("cannot {} {address}", verb.phrase());
         match self {
             Self::Refused(refusal) => refusal.into_error(verb, address),
-            Self::Silent(why) => Error::new(ErrorKind::Unavailable, format!("{cannot}: no answer: {why}"))
-                .hint("run again later: nothing is lost"),
+            Self::Silent(why) => {
+                let hint = if why.contains("certificate") {
+                    "if the store's certificate is signed by a private authority, name its file in SSL_CERT_FILE"
+                } else {
+                    "run again later: nothing is lost"
+                };
+                Error::new(ErrorKind::Unavailable, format!("{cannot}: no answer: {why}")).hint(hint)
+            }
             Self::Expired => Error::new(ErrorKind::Credentials, format!("{cannot}: the credentials have expired"))
                 .hint("renew them: no fresh ones were found"),
             Self::Local(error) => error,

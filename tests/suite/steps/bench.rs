@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::scenario::Stage;
 use crate::support::cli::{Place, Ran};
 use crate::support::origin::{Answer, Origin};
+use crate::support::tally;
 
 /// Where a process is aborted: right before or right after its `step`-th durable step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,9 +109,9 @@ impl Bench {
 
     /// `etl replay`: ends, and says nothing worse than what the stage itself may have to say.
     #[track_caller]
-    pub fn recover(&mut self) {
+    pub fn recover(&mut self, stage: &Stage) {
         let ran = self.place.etl(&["replay"]);
-        assert!([0, 65, 75, 77].contains(&ran.code), "{ran:?}");
+        assert!([0, 65, 75, 77, stage.code].contains(&ran.code), "{ran:?}");
     }
 
     pub fn outcome(&self) -> Outcome {
@@ -153,6 +154,7 @@ impl Bench {
     #[track_caller]
     pub fn came_out_as(&self, expected: &Outcome, case: &str) {
         let found = self.outcome();
+        tally::found(missing(expected, &found), missing(&found, expected), changed(expected, &found));
         for part in ["totals", "pages", "quarantine", "hours"] {
             assert_eq!(found.status[part], expected.status[part], "{case}: {part}");
         }
@@ -194,6 +196,16 @@ impl Bench {
         });
         assert_eq!(found, named, "{case}: hash arrays");
     }
+}
+
+/// How many objects of one outcome the other does not have.
+fn missing(one: &Outcome, other: &Outcome) -> usize {
+    one.lake.keys().filter(|key| !other.lake.contains_key(*key)).count()
+}
+
+/// How many objects are other ones.
+fn changed(one: &Outcome, other: &Outcome) -> usize {
+    one.lake.iter().filter(|(key, bytes)| other.lake.get(*key).is_some_and(|found| found != *bytes)).count()
 }
 
 fn copy(from: &Path, to: &Path) {

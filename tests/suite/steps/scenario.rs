@@ -187,7 +187,19 @@ pub fn archive(dir: PathBuf) -> Scenario {
     Scenario { name: "archive", stages, first: 1 }
 }
 
-/// A write-ahead log that was damaged while records were in it.
+/// Changes a byte of each file of quarantined tokens.
+fn damage_quarantine(bench: &Bench) {
+    for entry in std::fs::read_dir(bench.place.path("etl-state/quarantine")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if path.extension().is_some_and(|extension| extension == "-") {
+            bytes[0] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+}
+
+/// A write-ahead log that was damaged while records were in it, and then a quarantine.
 pub fn damage() -> Scenario {
     let a = Fernet::generate_key();
     let stages = vec![
@@ -196,7 +208,11 @@ pub fn damage() -> Scenario {
         Stage::new("a damaged write-ahead log", &a, vec![log(&a, 4, 2, 1), log(&a, 3, 2, 0)])
             .holding()
             .outside(|bench| std::fs::write(bench.place.path("etl-state/wal/000001/conf"), [0xff; 64]).unwrap()),
-        Stage::new("a run after it", &a, vec![log(&a, 5, 3, 0)]),
+        Stage::new("an odd token", &a, vec![log(&a, 5, 3, 0), token(&a, "yesterday")]).exits(65),
+        Stage::new("a damaged quarantine", &a, vec![log(&a, 6, 3, 1), token(&a, "yesterday"), token(&a, "today")])
+            .outside(damage_quarantine)
+            .exits(74),
+        Stage::new("a run after it", &a, vec![log(&a, 7, 3, 2)]),
     ];
     Scenario { name: "damage", stages, first: 1 }
 }

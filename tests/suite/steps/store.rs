@@ -11,7 +11,7 @@ use super::lake::side_by_side;
 use crate::support::cli::{Place, page, record};
 use crate::support::origin::{Answer, Origin};
 use crate::support::proxy::Proxy;
-use crate::support::{TestS3, s3, unique_prefix};
+use crate::support::{TestS3, s3, tally, unique_prefix};
 
 /// What came of the runs, without the prefix of the keys.
 #[derive(Debug, PartialEq)]
@@ -123,6 +123,10 @@ fn crash_at_any_step_creates_each_object_once() {
             let received = journaled < point.step || journaled == point.step && point.after;
             let (outcome, _) = runs.run(Some((*number, *point, received)));
             let name = &steps[*number][point.step - 1];
+            let lost = expected.objects.keys().filter(|key| !outcome.objects.contains_key(*key)).count();
+            let more = outcome.objects.len() + lost - expected.objects.len();
+            tally::add("steps", "over S3", 1);
+            tally::found(lost, more, outcome.created.values().filter(|n| **n > 1).count());
             assert!(outcome == expected, "run {number}, {point:?} ({name}): {:?} {}", outcome.created, outcome.totals);
         },
     );

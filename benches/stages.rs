@@ -1,0 +1,150 @@
+//! What each stage costs: a page of 1 000 records on its way through, on one core; figures are for one record.
+//!
+//! `benches/record.rs` looks closer at a single record; `cargo bench --bench whole` at whole runs.
+#![expect(missing_docs, reason = "criterion's macros write undocumented functions")]
+#![expect(clippy::expect_used, reason = "a bench that cannot start should say so at once")]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use etl::bucket::{Buckets, News};
+use etl::compact::{Compactor, Dictionaries};
+use etl::config::Secret;
+use etl::decode::Decoder;
+use etl::decrypt::KeyRing;
+use etl::extract::PageSink;
+use etl::page::{self, Element};
+use etl::seal::{self, CutRules, PART_BYTES};
+use etl::simulate::{Generator, Options};
+use etl::state::{Settings, State};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+const PAGE: u64 = 1_000;
+
+fn decoder(key: &str) -> Decoder {
+    let dictionaries = Dictionaries::default();
+    Decoder {
+        sequence: "record_id".to_owned(),
+        ring: KeyRing::new(&[Secret::new(key)]).expect("a key"),
+        zone: TimeZone::UTC,
+        compactor: Compactor::new(&dictionaries),
+        dictionaries: dictionaries.fingerprint(),
+        max_future: SignedDuration::from_hours(1),
+    }
+}
+
+fn pages() -> (Generator, Decoder, Timestamp) {
+    let options = Options { window: PAGE, ..Options::default() };
+    let decoder = decoder(&options.key().to_text());
+    (Generator::new(&options).expect("a generator"), decoder, Timestamp::now())
+}
+
+fn in_memory(c: &mut Criterion) {
+    let (pages, decoder, now) = pages();
+    let body = pages.page(PAGE, 0);
+    let elements = page::parse(&body).expect("a page");
+    let tokens: Vec<String> = elements
+        .iter()
+        .filter_map(|element| if let Element::Token(token) = element { Some(token.to_string()) } else { None })
+        .collect();
+    let decoded = decoder.page(&body, now).expect("a page");
+    let mut group = c.benchmark_group("stages");
+    group.throughput(Throughput::Elements(PAGE));
+    group.bench_function("page JSON", |b| b.iter(|| page::parse(black_box(&body)).expect("a page").len()));
+    group.bench_function("Fernet", |b| {
+        b.iter(|| tokens.iter().map(|token| decoder.ring.decrypt(token).expect("a token").len()).sum::<usize>());
+    });
+    group.bench_function("decode: all of page JSON, Fernet, parse, hash, compact", |b| {
+        b.iter(|| decoder.page(black_box(&body), now).expect("a page").records.len());
+    });
+    group.bench_function("gzip", |b| {
+        b.iter(|| {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::new(seal::LEVEL));
+            gzip.write_all(black_box(&decoded.lines)).expect("memory");
+            gzip.finish().expect("memory").len()
+        });
+    });
+    group.finish();
+}
+
+/// A state directory of its own.
+struct Desk {
+    _dir: tempfile::TempDir,
+    state: State,
+    buckets: Buckets,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = Settings {
+            timezone: "UTC".into(),
+            layout: "l".into(),
+            destination: "file:lake".into(),
+            url: BTreeMap::new(),
+            method: BTreeMap::new(),
+        };
+        let state = State::open(dir.path(), &settings).expect("a state");
+        Self { _dir: dir, state, buckets: Buckets::default() }
+    }
+
+    fn journal(&mut self, body: &[u8], now: Timestamp) -> etl::journal::SegmentId {
+        let mut writer = self.state.journal.begin();
+        writer.write(body).expect("a write");
+        writer.end_page();
+        self.state.journal.publish(writer, now).expect("a segment").id
+    }
+
+    /// How long it takes to sort a page, and how long to commit it.
+    fn commit(&mut self, body: &[u8], decoder: &Decoder, now: Timestamp) -> (Duration, Duration) {
+        let id = self.journal(body, now);
+        let decoded = decoder.page(body, now).expect("a page");
+        let started = Instant::now();
+        for record in &decoded.records {
+            self.buckets.touch(&mut self.state, record.hour).expect("an hour");
+        }
+        let mut news = News::default();
+        self.buckets.sort(&decoded, now, &mut news).expect("hashes");
+        let sorted = started.elapsed();
+        let seen = self.state.wal.seen().clone();
+        self.state.wal.commit(id, now, &news.records, news.duplicates, seen, news.tallies).expect("a commit");
+        (sorted, started.elapsed() - sorted)
+    }
+}
+
+fn on_disk(c: &mut Criterion) {
+    let (pages, decoder, now) = pages();
+    let mut group = c.benchmark_group("stages on disk");
+    group.throughput(Throughput::Elements(PAGE)).sample_size(20);
+    group.bench_function("journal, durable", |b| {
+        let (mut desk, body) = (Desk::new(), pages.page(PAGE, 0));
+        b.iter(|| desk.journal(&body, now));
+    });
+    for (what, is_sort) in [("dedup and sort by hour", true), ("commit, durable", false)] {
+        group.bench_function(what, |b| {
+            b.iter_custom(|times| {
+                let mut desk = Desk::new();
+                let took = (1..=times).map(|n| desk.commit(&pages.page(n * PAGE, 0), &decoder, now));
+                took.map(|(sort, commit)| if is_sort { sort } else { commit }).sum()
+            });
+        });
+    }
+    group.bench_function("seal: order, gzip, checksums, durable", |b| {
+        let mut desk = Desk::new();
+        desk.commit(&pages.page(PAGE, 0), &decoder, now);
+        let hour = desk.state.wal.pending_hours().next().expect("an hour");
+        let row = desk.state.ledger.row(hour).expect("a row");
+        let rules = CutRules { part_max_records: 0, part_bytes: PART_BYTES };
+        b.iter(|| seal::encode(&desk.state, &row, rules).expect("a part").hashes.len());
+    });
+    group.finish();
+}
+
+criterion_group!(benches, in_memory, on_disk);
+criterion_main!(benches);

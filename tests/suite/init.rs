@@ -1,0 +1,55 @@
+//! `etl init`: a configuration that works as it stands, and never in place of another.
+
+use crate::support::cli::Place;
+use crate::support::service::Service;
+
+fn empty() -> Place {
+    let place = Place::new("");
+    std::fs::remove_file(place.path("etl.toml")).unwrap();
+    place
+}
+
+#[test]
+fn written_configuration_takes_a_first_run_to_its_lake() {
+    let (mut place, service) = (empty(), Service::start(5, |_| {}));
+    place.set("FERNET_KEY", &service.key);
+    let said = place.etl(&["init", "--url", &service.url]).exits(0);
+    assert_eq!(said.err, "");
+    let file = place.path("etl.toml").canonicalize().unwrap();
+    let (file, binary) = (file.to_str().unwrap(), env!("CARGO_BIN_EXE_etl"));
+    assert!(
+        said.out.contains(&format!("&& {binary} --config {file} run --max-runtime 10m >> run.log")),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains(&format!("ExecStart={binary} --config {file} run")), "{}", said.out);
+    assert!(said.out.contains("OnCalendar=*:0/3"), "{}", said.out);
+    place.etl(&["run", "--drain"]).exits(0);
+    assert!(!place.lake("lake").is_empty());
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let place = Place::new("# mine\n");
+    let refused = place.etl(&["init"]).exits(2);
+    assert!(refused.err.contains("etl.toml is there already"), "{}", refused.err);
+    assert_eq!(std::fs::read_to_string(place.path("etl.toml")).unwrap(), "# mine\n");
+    place.etl(&["init", "other.toml"]).exits(0);
+    let left: Vec<_> = std::fs::read_dir(place.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn secrets_and_nonsense_do_not_get_into_the_file() {
+    let place = empty();
+    for (args, word) in [
+        (["--url", "https://me:secret@h/log"], "API_URL"),
+        (["--url", "https://h/log?token=secret"], "API_URL"),
+        (["--to", "somewhere"], "load.to"),
+    ] {
+        let refused = place.etl(&[&["init"][..], &args].concat()).exits(2);
+        assert!(refused.err.contains(word) && !refused.err.contains("secret@"), "{}", refused.err);
+        assert!(!refused.err.contains("token=secret"), "{}", refused.err);
+        assert!(!place.path("etl.toml").exists());
+    }
+}
