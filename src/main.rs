@@ -10,10 +10,6 @@ use etl::error::{Error, Result};
 use etl::{commands, config, panics};
 use tracing::Level;
 
-/// glibc keeps what a thread has freed for that thread: a backfill ends up with twice the memory that it uses.
-#[global_allocator]
-static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
 fn main() -> ExitCode {
     panics::install();
     let cli = Cli::parse();
