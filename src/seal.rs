@@ -25,6 +25,11 @@ pub const PART_BYTES: u64 = 64 << 20;
 /// Measured on lines of the origin's kind, µs and bytes a record with zlib-rs: level 1 0.60 and 60.0, level 2 0.77 and 48.1,
 /// level 4 1.03 and 45.9, level 6 1.47 and 45.6, level 9 2.47 and 44.9. `benches/README.md` has all of them.
 pub const LEVEL: u32 = 4;
+/// Generations that stay open while the lines of an hour are read, and how often one of them is closed for another.
+const OPEN_READERS: usize = 3;
+const WORTH_CLOSING: usize = 200;
+/// From so many records on an hour fills generations of its own, which rest until their lines are read.
+const LARGE: usize = 100_000;
 /// gzip's "unknown operating system".
 const NO_SYSTEM: u8 = 255;
 
@@ -104,7 +109,7 @@ impl Located {
 /// `State`: the disk, or a damaged write-ahead log or hash array.
 pub fn encode(state: &State, row: &HourRow, rules: CutRules) -> Result<Encoded> {
     let (records, through) = order(state, row)?;
-    let mut lines = Lines { state, hour: row.hour, readers: Vec::new() };
+    let mut lines = Lines::new(state, row.hour);
     let mut parts = Vec::new();
     let mut rest = records.as_slice();
     for number in row.parts.len().. {
@@ -150,7 +155,7 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let path = state.spool_path(row.hour, part.part);
-    let mut lines = Lines { state, hour: row.hour, readers: Vec::new() };
+    let mut lines = Lines::new(state, row.hour);
     let again = records.map(|records| write_part(&path, part.part, records, &mut lines)).transpose()?;
     let again = again.filter(|again| again.content_sha256 == part.content_sha256);
     Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
@@ -159,7 +164,8 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
 /// The unsealed records in their total order, without those that are in parts already, and the newest commit among them.
 fn order(state: &State, row: &HourRow) -> Result<(Vec<Located>, u64)> {
     let array = state.array(row)?;
-    let (mut records, mut through) = (Vec::new(), 0);
+    let unsealed = state.wal.unsealed(row.hour, row.frozen).map_or(0, |pending| pending.records);
+    let (mut records, mut through) = (Vec::with_capacity(usize::try_from(unsealed).unwrap_or(0)), 0);
     state.wal.records(row.hour, row.frozen, &mut |generation, at, entry| {
         through = through.max(at.commit);
         if !is_in(array.as_ref(), entry.hash)? {
@@ -168,6 +174,9 @@ fn order(state: &State, row: &HourRow) -> Result<(Vec<Located>, u64)> {
         Ok(())
     })?;
     records.sort_unstable();
+    if records.len() > LARGE {
+        state.wal.rest();
+    }
     Ok((records, through))
 }
 
@@ -225,23 +234,37 @@ struct Lines<'s> {
     state: &'s State,
     hour: Hour,
     readers: Vec<(u32, LineReader<'s>)>,
+    closed: usize,
 }
 
-impl Lines<'_> {
+impl<'s> Lines<'s> {
+    const fn new(state: &'s State, hour: Hour) -> Self {
+        Self { state, hour, readers: Vec::new(), closed: 0 }
+    }
+
     fn read(&mut self, record: &Located, out: &mut Vec<u8>) -> Result<()> {
         let known = self.readers.iter().position(|(generation, _)| *generation == record.generation);
         let index = match known {
             Some(index) => index,
-            None => {
-                self.readers.push((record.generation, self.state.wal.lines(record.generation, self.hour)?));
-                self.readers.len() - 1
-            }
+            None => self.open(record.generation)?,
         };
         let at = LineAt { commit: record.commit, offset: record.offset };
         match self.readers.get_mut(index) {
             Some((_, reader)) => reader.read(at, record.length, out),
             None => Ok(()),
         }
+    }
+
+    /// Opens a generation's reader. Each holds its generation in memory: where lines come about in the order of arrival, as
+    /// they do, the one that was opened first is done with. Where they come in none, all stay open after some time.
+    fn open(&mut self, generation: u32) -> Result<usize> {
+        if self.readers.len() >= OPEN_READERS && self.closed < WORTH_CLOSING {
+            self.readers.remove(0);
+            self.closed += 1;
+            self.state.wal.rest();
+        }
+        self.readers.push((generation, self.state.wal.lines(generation, self.hour)?));
+        Ok(self.readers.len() - 1)
     }
 }
 

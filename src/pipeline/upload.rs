@@ -67,6 +67,10 @@ impl Job<'_> {
             let due = self.due_hours()?;
             let hours = due.len() as u64;
             let mut sealed = 0;
+            if hours > 0 {
+                // A large hour's order needs the memory; what is fetched later looks its hours up anew.
+                self.buckets.clear();
+            }
             for batch in due.chunks(BATCH) {
                 if self.stopped() {
                     return Ok(());
