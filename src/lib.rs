@@ -76,4 +76,5 @@ pub mod commands;
 pub mod config;
 
 mod crash;
+pub mod memory;
 pub mod panics;

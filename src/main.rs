@@ -7,10 +7,11 @@ use clap::Parser;
 use etl::cli::{Cli, Command, LogFormat};
 use etl::config::Config;
 use etl::error::{Error, Result};
-use etl::{commands, config, panics};
+use etl::{commands, config, memory, panics};
 use tracing::Level;
 
 fn main() -> ExitCode {
+    memory::give_back_large_buffers();
     panics::install();
     let cli = Cli::parse();
     let say = logging(&cli);
