@@ -39,7 +39,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner
 
 use self::seams::{Image, ModelClock, ModelStore, Moments, Mood, Objects, in_memory};
 use crate::support::cli::{gunzip, page, record};
-use crate::support::desk::wait_for_lock;
+use crate::support::desk::run_alone;
 use crate::support::origin::{Answer, Origin};
 use crate::support::state_dir::copy_dir;
 use crate::support::tally;
@@ -187,9 +187,10 @@ impl World {
         let setup = self.setup(run, &clock, store, &stop, &heard);
         let mut client = HttpSource::new(http(), stop.clone());
         let url = PageUrl::parse(&self.origin.url).unwrap();
-        let source = run.page.as_ref().map(|_| Source::Http { client: &mut client, url });
-        wait_for_lock(&self.state(run.machine));
-        let outcome = pipeline::run(&setup, source, run.wish);
+        let outcome = run_alone(|| {
+            let source = run.page.as_ref().map(|_| Source::Http { client: &mut client, url: url.clone() });
+            pipeline::run(&setup, source, run.wish)
+        });
         drop(setup);
         let taken = moments.image.lock().unwrap().take();
         match taken {
