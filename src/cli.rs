@@ -216,7 +216,7 @@ pub struct RunArgs {
     /// Write the run's figures into this file, for Prometheus [default: run.metrics_file]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub metrics_file: Option<PathBuf>,
-    /// Tell a monitor: POST to URL/start, then URL/<exit code>. Others on this machine can see a flag: rather set ETL_PING_URL
+    /// Tell a monitor: POST to URL/start, then URL/ and the exit code. Others on this machine can see a flag: rather set ETL_PING_URL
     #[arg(long, value_name = "URL", conflicts_with = "dry_run")]
     pub ping: Option<String>,
     /// Print the summary as one JSON object

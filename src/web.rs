@@ -1,6 +1,6 @@
 //! Small requests whose body is of no interest: a server's clock, and pings to a monitor.
 //!
-//! Keeps nothing. Invariants: an address is never part of an error, and a call takes [`PATIENCE`] at most. What is asked for here is
+//! Keeps nothing. Invariants: an address is never part of an error, and a call takes `PATIENCE` at most. What is asked for here is
 //! never worth a failure: callers make a warning of it, or nothing.
 
 use std::time::Duration;

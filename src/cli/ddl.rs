@@ -28,7 +28,7 @@ pub struct DdlArgs {
     /// Who reads the JSON in Athena and Glue
     #[arg(long, value_name = "SERDE", default_value = "hive")]
     pub serde: SerdeArg,
-    /// The view with the original logs; the table below it is <NAME>_compact
+    /// The view with the original logs; the table below it is NAME_compact
     #[arg(long, value_name = "NAME", default_value = "logs", value_parser = name)]
     pub table: String,
     /// Database of both [default: the session's; with --glue "default"]
