@@ -15,7 +15,7 @@ use crate::load::probe;
 use crate::load::protocol::CreateOnly;
 use crate::pipeline::Source;
 use crate::report::findings::{Checked, Findings};
-use crate::report::table::{bytes, plural};
+use crate::report::table::{bytes, count, plural};
 use crate::state::{Ledger, Lock, site};
 use crate::stop::Stop;
 use crate::web;
@@ -131,7 +131,7 @@ fn judge_tokens(decoded: &Decoded) -> Checked {
     if decoded.elements == 0 {
         return Checked::skipped("key", "the page is empty: no token to try them on");
     }
-    let read = format!("{} of {} read", records, plural(decoded.elements, "log", "logs"));
+    let read = format!("{} of {} read", count(records), plural(decoded.elements, "log", "logs"));
     match decoded.odd.first() {
         None => Checked::ok("key", read),
         Some(first) => Checked::warning(
