@@ -10,11 +10,16 @@ use crate::lifecycle::Step;
 mod points {
     use super::Step;
 
+    /// A durable step that is under way.
+    pub struct Point;
+
     /// Right before a durable step.
-    pub const fn before(_: Step) {}
+    pub const fn before(_: Step) -> Point {
+        Point
+    }
 
     /// Right after a durable step.
-    pub const fn after((): ()) {}
+    pub const fn after(_: Point) {}
 
     /// A threshold that only tests lower.
     pub const fn threshold(_: &str, usual: u64) -> u64 {

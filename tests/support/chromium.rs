@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+const TRIES: usize = 4;
 const FLAGS: [&str; 9] = [
     "--headless",
     "--no-sandbox",
@@ -45,26 +46,40 @@ pub fn chromium() -> Option<Chromium> {
 }
 
 impl Chromium {
-    /// The document at `page` once its scripts have run.
+    /// The document at `page` once its scripts have run and put what they found into a `<pre>`.
     pub fn dom(&self, page: &Path, scheme: Scheme) -> String {
-        let output = self.run(page, scheme, &["--dump-dom".to_owned(), "--virtual-time-budget=5000".to_owned()]);
+        let flags = ["--dump-dom".to_owned(), "--virtual-time-budget=5000".to_owned()];
+        let output = self.run(page, scheme, &flags, |output| String::from_utf8_lossy(&output.stdout).contains("<pre>"));
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// Saves what a window of this size shows of `page`, and gives the size of the picture.
     pub fn screenshot(&self, page: &Path, scheme: Scheme, size: (u32, u32), png: &Path) -> (u32, u32) {
         let flags = [format!("--window-size={},{}", size.0, size.1), format!("--screenshot={}", png.display())];
-        self.run(page, scheme, &flags);
+        self.run(page, scheme, &flags, |_| png.is_file());
         let picture = std::fs::read(png).unwrap();
         let number = |at: usize| u32::from_be_bytes(picture[at..at + 4].try_into().unwrap());
         assert_eq!(&picture[1..4], b"PNG");
         (number(16), number(20))
     }
 
-    fn run(&self, page: &Path, scheme: Scheme, flags: &[String]) -> Output {
+    /// Runs it until it has done its work: on a busy machine it gives up now and then.
+    fn run(&self, page: &Path, scheme: Scheme, flags: &[String], done: impl Fn(&Output) -> bool) -> Output {
+        let mut output = self.run_once(page, scheme, flags);
+        for _ in 1..TRIES {
+            if output.status.success() && done(&output) {
+                break;
+            }
+            output = self.run_once(page, scheme, flags);
+        }
+        assert!(output.status.success() && done(&output), "{}", String::from_utf8_lossy(&output.stderr));
+        output
+    }
+
+    fn run_once(&self, page: &Path, scheme: Scheme, flags: &[String]) -> Output {
         let profile = tempfile::tempdir().unwrap();
         let preferred = if scheme == Scheme::Dark { 0 } else { 1 };
-        let output = Command::new(&self.0)
+        Command::new(&self.0)
             .args(FLAGS)
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("--blink-settings=preferredColorScheme={preferred}"))
@@ -72,8 +87,6 @@ impl Chromium {
             .arg(format!("file://{}", page.display()))
             .stdin(Stdio::null())
             .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        output
+            .unwrap()
     }
 }
