@@ -1,3 +1,5 @@
+//! That tables and views say what the configuration says. Owns nothing, keeps nothing on the disk.
+
 use super::*;
 
 fn column(text: &str) -> Result<Column> {

@@ -1,3 +1,5 @@
+//! That the ids that came give exactly the gaps that a plain count gives. Owns nothing, keeps nothing on the disk.
+
 use std::collections::BTreeSet;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! That the page says what the status says, escapes all of it, and has colours that can be read. Keeps nothing on the disk.
+
 use super::super::heat::tests::{rules, status as with_records};
 use super::*;
 use crate::report::status::RunSoFar;
