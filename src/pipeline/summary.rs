@@ -60,8 +60,11 @@ pub struct Summary {
     pub newest_gaps: Vec<Gap>,
     /// How long it took.
     pub seconds: f64,
-    /// The parts that got their receipt: the newest few hundred.
+    /// The parts that got their receipt: the first few hundred.
     pub parts: Vec<UploadedPart>,
+    /// Bytes of all parts that got their receipt, listed or not.
+    #[serde(skip)]
+    pub uploaded_bytes: u64,
     /// Whether the run got as far as to work.
     #[serde(skip)]
     pub(super) began: bool,
@@ -92,6 +95,7 @@ impl Default for Summary {
             newest_gaps: Vec::new(),
             seconds: 0.0,
             parts: Vec::new(),
+            uploaded_bytes: 0,
             began: false,
         }
     }
@@ -102,6 +106,7 @@ impl Summary {
     pub fn uploaded(&mut self, part: UploadedPart) {
         self.uploaded_parts += 1;
         self.uploaded_records += part.rows;
+        self.uploaded_bytes += part.bytes;
         if self.parts.len() < LISTED {
             self.parts.push(part);
         }
@@ -116,5 +121,21 @@ impl Summary {
     #[must_use]
     pub const fn nothing_happened(&self) -> bool {
         self.new == 0 && self.quarantined == 0 && self.sealed_parts == 0 && self.uploaded_parts == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_all_parts_count_though_only_some_are_listed() {
+        let mut summary = Summary::default();
+        for part in 0..700 {
+            let hour = "2023-03-10T01".to_owned();
+            summary.uploaded(UploadedPart { hour, part, key: String::new(), rows: 2, bytes: 3 });
+        }
+        assert_eq!((summary.parts.len(), summary.uploaded_parts), (LISTED, 700));
+        assert_eq!((summary.uploaded_records, summary.uploaded_bytes), (1400, 2100));
     }
 }

@@ -304,10 +304,7 @@ impl Job<'_> {
             }
         }
         self.state.apply(Step::PartsReceipted, receipts)?;
-        (self.setup.progress)(Progress::Uploaded(
-            self.summary.uploaded_parts,
-            self.summary.parts.iter().map(|part| part.bytes).sum(),
-        ));
+        (self.setup.progress)(Progress::Uploaded(self.summary.uploaded_parts, self.summary.uploaded_bytes));
         self.note_status(false)?;
         in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))
     }
