@@ -1,7 +1,8 @@
 //! A source that answers as the test says: one scripted answer a request.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub enum Answer {
 pub struct Origin {
     pub url: String,
     answers: Arc<Mutex<Vec<Answer>>>,
+    _door: Door,
 }
 
 impl Origin {
@@ -32,18 +34,47 @@ impl Origin {
         let url = format!("http://{}/api/data/log", listener.local_addr().unwrap());
         let answers = Arc::new(Mutex::new(answers));
         let script = Arc::clone(&answers);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let answer = next(&script);
-                std::thread::spawn(move || drop(serve(&stream, &answer)));
-            }
+        let door = Door::open(listener, move |stream| {
+            let answer = next(&script);
+            drop(serve(&stream, &answer));
         });
-        Self { url, answers }
+        Self { url, answers, _door: door }
     }
 
     /// Replaces what is still to be answered.
     pub fn script(&self, answers: Vec<Answer>) {
         *self.answers.lock().unwrap() = answers;
+    }
+}
+
+/// A listener that gives each connection a thread, until it is dropped: thousands of them are opened in one process.
+pub struct Door {
+    address: SocketAddr,
+    is_shut: Arc<AtomicBool>,
+}
+
+impl Door {
+    pub fn open(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let door = Self { address: listener.local_addr().unwrap(), is_shut: Arc::default() };
+        let (is_shut, serve) = (Arc::clone(&door.is_shut), Arc::new(serve));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if is_shut.load(Ordering::Relaxed) {
+                    return;
+                }
+                let serve = Arc::clone(&serve);
+                std::thread::spawn(move || stream.map(|stream| serve(stream)));
+            }
+        });
+        door
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.is_shut.store(true, Ordering::Relaxed);
+        // Who waits for a connection learns of it by one.
+        drop(TcpStream::connect(self.address));
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::origin::Door;
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 
 /// An answer that is not the store's.
@@ -80,6 +81,7 @@ pub struct Proxy {
     /// Its address, in the place of the store's.
     pub endpoint: String,
     shared: Arc<Shared>,
+    _door: Door,
 }
 
 #[derive(Default)]
@@ -110,15 +112,10 @@ impl Proxy {
         let address = endpoint.strip_prefix("http://").unwrap().to_owned();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::<Shared>::default();
-        let proxy = Self { endpoint, shared: Arc::clone(&shared) };
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (shared, address) = (Arc::clone(&shared), address.clone());
-                // A connection that breaks is its client's business.
-                std::thread::spawn(move || drop(forward(&client, &address, &shared)));
-            }
-        });
-        proxy
+        let served = Arc::clone(&shared);
+        // A connection that breaks is its client's business.
+        let door = Door::open(listener, move |client| drop(forward(&client, &address, &served)));
+        Self { endpoint, shared, _door: door }
     }
 
     /// How often the store created each path below `prefix`.
