@@ -258,6 +258,12 @@ impl HashArray {
         Ok(())
     }
 
+    /// Hashes of it that are held in memory.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.whole.len() * PER_BLOCK
+    }
+
     /// Hashes in it.
     #[must_use]
     pub const fn len(&self) -> u64 {
