@@ -15,7 +15,6 @@
 //! ```
 
 use std::fs;
-use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::PageSink;
 use crate::lifecycle::{Step, durable_step};
+use crate::state::direct;
 use crate::state::durable::{self, Unfinished};
 
 const MAGIC: &[u8; 8] = b"etlpage1";
@@ -82,6 +82,12 @@ impl Segment {
     /// The bodies of its pages, in the order of arrival.
     pub fn pages(&self) -> impl Iterator<Item = &[u8]> {
         self.pages.iter().filter_map(|range| self.bytes.get(range.clone()))
+    }
+
+    /// What its bytes were in, for the next segment.
+    #[must_use]
+    pub fn into_memory(self) -> Vec<u8> {
+        self.bytes
     }
 }
 
@@ -139,8 +145,16 @@ impl Journal {
     /// Starts a segment. Nothing of it is on the disk before [`Journal::publish`].
     #[must_use]
     pub fn begin(&self) -> Writer {
+        self.begin_in(Vec::new())
+    }
+
+    /// Starts a segment in the memory of one that is done with: see [`Segment::into_memory`].
+    #[must_use]
+    pub fn begin_in(&self, mut bytes: Vec<u8>) -> Writer {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        Writer { number, bytes: vec![0; HEAD], pages: Vec::new() }
+        bytes.clear();
+        bytes.resize(HEAD, 0);
+        Writer { number, bytes, pages: Vec::new() }
     }
 
     /// Makes what was written a segment, received at `received`: durable on return, and given back, so that nobody
@@ -267,7 +281,7 @@ impl Writer {
         self.close(received)?;
         let path = dir.join(id.file_name());
         let mut unfinished = Unfinished::create(&path)?;
-        unfinished.file().write_all(&self.bytes).map_err(|e| Error::disk("write", &path, e))?;
+        direct::write(unfinished.file(), &self.bytes).map_err(|e| Error::disk("write", &path, e))?;
         unfinished.publish(&path)?;
         self.bytes.truncate(end);
         Ok(Segment { id, received, bytes: self.bytes, pages: self.pages })

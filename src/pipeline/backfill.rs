@@ -2,12 +2,12 @@
 //!
 //! One thread reads files and makes their segments durable, one decodes them (its pages side by side), and the run's own
 //! commits them in the order of the files. A stage hands a segment over and only then begins the next, so at most one
-//! segment is held a stage, whatever the size of the backfill. The files share segments, so that one fsync serves many
+//! segment is held a stage, whatever the size of the backfill; the memory of one goes back to the reader for another. The files share segments, so that one fsync serves many
 //! records. Nothing is decoded before it is durable; a crash leaves whole segments in the journal, which the next run commits.
 
 use std::path::PathBuf;
 use std::slice::Iter;
-use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
 
 use super::commit::decode;
 use super::{Job, Progress};
@@ -37,19 +37,20 @@ impl Job<'_> {
         let setup = self.setup;
         let files = listing.files.iter();
         let journal = self.state.journal.clone();
-        let reader = Reader { files, max_page_bytes, journal, clock: setup.clock, stop: setup.stop };
+        let (give_back, spare) = channel();
+        let reader = Reader { files, max_page_bytes, journal, spare, clock: setup.clock, stop: setup.stop };
         std::thread::scope(|scope| {
-            let (to_decode, read) = sync_channel(0);
-            let (to_commit, ready) = sync_channel(0);
+            let (to_decode, read) = sync_channel(1);
+            let (to_commit, ready) = sync_channel(1);
             scope.spawn(move || reader.run(&to_decode));
             scope.spawn(move || decode_all(&setup.decoder, read, &to_commit));
             // A stage that can hand nothing over any more ends: an error here ends them all.
-            ready.into_iter().try_for_each(|ready| self.take(ready))
+            ready.into_iter().try_for_each(|ready| self.take(ready, &give_back))
         })
     }
 
-    /// Commits a segment. A file that cannot be read costs only itself.
-    fn take(&mut self, ready: Ready) -> Result<()> {
+    /// Commits a segment, and gives its memory back. A file that cannot be read costs only itself.
+    fn take(&mut self, ready: Ready, give_back: &Sender<Vec<u8>>) -> Result<()> {
         let (segment, decoded) = match ready {
             Ok(ready) => ready,
             Err(error) => return self.bear(error),
@@ -57,6 +58,8 @@ impl Job<'_> {
         self.summary.pages += segment.pages().count() as u64;
         (self.setup.progress)(Progress::Fetched(self.summary.pages));
         self.commit_decoded(&segment, decoded)?;
+        // The reader may have ended: then nobody needs it.
+        let _ = give_back.send(segment.into_memory());
         self.state.remove_finished_pages()
     }
 }
@@ -66,6 +69,7 @@ struct Reader<'a> {
     files: Iter<'a, PathBuf>,
     max_page_bytes: u64,
     journal: Journal,
+    spare: Receiver<Vec<u8>>,
     clock: &'a dyn Clock,
     stop: &'a Stop,
 }
@@ -83,7 +87,9 @@ impl Reader<'_> {
 
     /// Journals one segment and hands it over. `false`: the journal fails.
     fn segment(&mut self, out: &SyncSender<Read>) -> std::result::Result<bool, SendError<Read>> {
-        let mut writer = self.journal.begin();
+        // What a huge page made huge is not kept.
+        let spare = self.spare.try_iter().find(|memory| memory.capacity() <= 4 * SEGMENT_BYTES);
+        let mut writer = self.journal.begin_in(spare.unwrap_or_default());
         while writer.bytes() < SEGMENT_BYTES && writer.pages() < SEGMENT_PAGES {
             let Some(path) = self.files.next() else { break };
             match extract::file::read(path, self.max_page_bytes, writer.page()) {

@@ -14,6 +14,7 @@
 //! ledger names them; and a page leaves only when the ledger has the receipts of every record that it introduced.
 
 pub mod damage;
+pub mod direct;
 pub mod durable;
 mod generation;
 mod hashes;

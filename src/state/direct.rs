@@ -1,0 +1,89 @@
+//! Writing past the page cache: for files that are written once and read again only after a crash.
+//!
+//! Owns nothing. A copy into the page cache costs a large segment more than all the hashing of it, and pushes out what others
+//! read. Invariant: on return the file holds the bytes, all of them and no others, whether its file system can do without the cache or
+//! not. Durable is what was written only after an fsync, as ever; a crash in the middle leaves an unfinished file.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Seek, Write};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+/// Shorter files are not worth it.
+const WORTH_IT: usize = 1 << 20;
+/// What is handed to the device at once.
+const CHUNK: usize = 1 << 20;
+/// Where devices want the memory, the length and the place in the file to begin and end.
+const ALIGNMENT: usize = 4096;
+
+/// Writes `bytes` to the empty `file`.
+///
+/// # Errors
+/// What the system says. Then some of them may be there.
+pub fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    if bytes.len() < WORTH_IT || set_flags(file, OFlag::O_DIRECT).is_err() {
+        return file.write_all(bytes);
+    }
+    let written = write_aligned(file, bytes);
+    set_flags(file, OFlag::empty())?;
+    match written {
+        // This file system or device wants it in another way.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            file.rewind()?;
+            file.write_all(bytes)?;
+        }
+        written => written?,
+    }
+    file.set_len(bytes.len() as u64)
+}
+
+fn set_flags(file: &File, flags: OFlag) -> nix::Result<()> {
+    fcntl(file, FcntlArg::F_SETFL(flags)).map(drop)
+}
+
+fn write_aligned(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    let mut memory = vec![0; CHUNK + ALIGNMENT];
+    let start = memory.as_ptr().align_offset(ALIGNMENT);
+    let aligned = memory.get_mut(start..start + CHUNK).ok_or(Errno::EINVAL)?;
+    for chunk in bytes.chunks(CHUNK) {
+        let padded = chunk.len().next_multiple_of(ALIGNMENT);
+        let (data, padding) = aligned.split_at_mut(chunk.len());
+        data.copy_from_slice(chunk);
+        padding.fill(0);
+        file.write_all(aligned.get(..padded).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn written(dir: &std::path::Path, length: usize) {
+        let bytes: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        let path = dir.join(length.to_string());
+        let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        write(&mut file, &bytes).unwrap();
+        file.sync_all().unwrap();
+        assert!(std::fs::read(&path).unwrap() == bytes, "{length} bytes");
+        // The descriptor is an ordinary one again.
+        file.rewind().unwrap();
+        let mut start = [0; 3];
+        file.read_exact(&mut start).unwrap();
+        assert_eq!(start.as_slice(), bytes.get(..3).unwrap());
+    }
+
+    #[test]
+    fn file_holds_the_bytes_and_no_others_at_any_length() {
+        // On what is mostly a disk, and in memory, where there is nothing to write past.
+        let disk = tempfile::tempdir().unwrap();
+        let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        for dir in [disk.path(), memory.path()] {
+            for length in [3, WORTH_IT - 1, WORTH_IT, WORTH_IT + 1, 2 * CHUNK, 2 * CHUNK + ALIGNMENT, 3 * CHUNK + 5] {
+                written(dir, length);
+            }
+        }
+    }
+}
