@@ -12,9 +12,11 @@
 //! "c" commit                            CommitRow, bincode
 //! "h" hour                              Tally, bincode: what was counted of the hour so far
 //! "i" hour commit piece                 187 × Entry, bincode, 32 bytes each
-//! "l" hour commit piece                 6000 bytes of the commit's rows of that hour: their lines, one behind the other
+//! "l" hour commit number                the commit's rows of that hour, their lines one behind the other: see [`lines`]
 //! ```
 //! `hour` is [`Hour::to_key`], `commit` 8 bytes and `piece` 4 bytes, all big endian, so that keys sort by hour, then age.
+
+mod lines;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,6 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
+pub use lines::LineReader;
+use lines::VALUE;
 use serde::{Deserialize, Serialize};
 use sled::IVec;
 
@@ -41,8 +45,6 @@ use crate::record::ContentHash;
 const ENTRY: usize = 32;
 /// Entries in one value.
 const ENTRIES: usize = 187;
-/// Bytes of lines in one value.
-const LINES: usize = 6000;
 /// Pieces that the ids that came take at most: 16 bytes a range, and then some.
 const SEEN_PIECES: u8 = 4;
 /// What sled may keep in memory.
@@ -130,7 +132,7 @@ impl Batch {
     /// `Bug`: it cannot be encoded.
     pub fn put_seen(&mut self, seen: &Seen) -> Result<()> {
         let bytes = encode(seen)?;
-        let mut pieces = bytes.chunks(LINES);
+        let mut pieces = bytes.chunks(VALUE);
         // What was longer once leaves no piece of it behind.
         for piece in 0..SEEN_PIECES {
             match pieces.next() {
@@ -178,10 +180,9 @@ impl Batch {
             }
             self.0.insert(record_key(b'i', hour, commit, piece).as_slice(), value);
         }
-        for (piece, lines) in (0..).zip(lines.chunks(LINES)) {
-            self.0.insert(record_key(b'l', hour, commit, piece).as_slice(), lines);
-        }
-        Ok(())
+        lines::pack(lines, |number, value| {
+            self.0.insert(record_key(b'l', hour, commit, number).as_slice(), value);
+        })
     }
 }
 
@@ -189,7 +190,7 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
     bincode::serialize(value).map_err(cannot_encode)
 }
 
-fn cannot_encode(e: bincode::Error) -> Error {
+fn cannot_encode(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Bug, "cannot encode a value of the write-ahead log").caused_by(e)
 }
 
@@ -376,7 +377,7 @@ impl Generation {
     /// # Errors
     /// `State`: damaged.
     pub fn lines(&self, hour: Hour) -> Result<LineReader<'_>> {
-        Ok(LineReader { generation: self, open: self.opened()?, hour, piece: None })
+        LineReader::new(self, hour)
     }
 
     /// Applies a batch: atomic, and durable on return.
@@ -502,47 +503,6 @@ fn remove_stray_snapshots(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Reads lines, keeping the piece at hand: lines in order of arrival cost one look for a piece.
-#[derive(Debug)]
-pub struct LineReader<'g> {
-    generation: &'g Generation,
-    open: Arc<Open>,
-    hour: Hour,
-    piece: Option<(u64, u32, IVec)>,
-}
-
-impl LineReader<'_> {
-    /// Appends the line of `length` bytes at `at` to `out`.
-    ///
-    /// # Errors
-    /// `State`: damaged; a line that should be there is not.
-    pub fn read(&mut self, at: LineAt, length: u32, out: &mut Vec<u8>) -> Result<()> {
-        let mut offset = usize::try_from(at.offset).map_err(|_| self.generation.damaged())?;
-        let end = offset + usize::try_from(length).map_err(|_| self.generation.damaged())?;
-        while offset < end {
-            let (number, start) = (offset / LINES, offset % LINES);
-            let stop = LINES.min(start + end - offset);
-            let number = u32::try_from(number).map_err(|_| self.generation.damaged())?;
-            let generation = self.generation;
-            let piece = self.piece(at.commit, number)?.get(start..stop).ok_or_else(|| generation.damaged())?;
-            out.extend_from_slice(piece);
-            offset += stop - start;
-        }
-        Ok(())
-    }
-
-    fn piece(&mut self, commit: u64, number: u32) -> Result<&[u8]> {
-        let held = self.piece.as_ref().is_some_and(|(c, n, _)| (*c, *n) == (commit, number));
-        if !held {
-            let key = record_key(b'l', self.hour, commit, number);
-            let value = guarded(&self.generation.dir, || self.open.db.store()?.get(key))?;
-            let value = value.ok_or_else(|| self.generation.damaged())?;
-            self.piece = Some((commit, number, value));
-        }
-        Ok(self.piece.as_ref().map_or(&[], |(_, _, value)| value))
-    }
 }
 
 #[cfg(test)]
