@@ -156,6 +156,7 @@ mod steps {
         place: Place,
         kept: tempfile::TempDir,
         image: Vec<u8>,
+        _origin: Origin,
     }
 
     fn records(ids: std::ops::Range<u64>) -> Vec<String> {
@@ -179,7 +180,7 @@ mod steps {
             let (kept, image) = (tempfile::tempdir().unwrap(), disk.cut(0));
             copy_dir(&place.path("lake"), kept.path());
             drop(disk);
-            Some(Self { place, kept, image })
+            Some(Self { place, kept, image, _origin: origin })
         }
 
         fn begin(&self) -> Disk {

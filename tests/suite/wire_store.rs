@@ -358,7 +358,7 @@ fn credentials_that_are_refused_in_the_middle_of_a_run_keep_what_was_done() {
 fn faults_at_random_lose_and_repeat_nothing() {
     let Some(at) = s3() else { return };
     let seed = tally::seed("faults on the wire at random", 7);
-    let (machines, rounds) = tally::scale((3, 6), (8, 150));
+    let (machines, rounds) = tally::scale((3, 6), (8, 60));
     side_by_side(&(0..machines).collect::<Vec<u64>>(), |machine| {
         let window = if machine % 2 == 0 { "dedup_window = \"0s\"" } else { "" };
         let mut bench = Bench::new(&at, window);
