@@ -29,7 +29,7 @@ pub const LEVEL: u32 = 4;
 const OPEN_READERS: usize = 3;
 const WORTH_CLOSING: usize = 200;
 /// From so many records on an hour fills generations of its own, which rest until their lines are read.
-const LARGE: usize = 100_000;
+pub const LARGE: usize = 100_000;
 /// gzip's "unknown operating system".
 const NO_SYSTEM: u8 = 255;
 

@@ -242,6 +242,8 @@ struct Job<'a> {
     watch: Option<Watch>,
     /// Records of thawed hours that the journal has to bring back.
     owed: BTreeMap<Hour, u64>,
+    /// What is encoded next.
+    ahead: upload::Ahead,
     status: status::Writer,
 }
 
@@ -262,6 +264,7 @@ impl<'a> Job<'a> {
             thawed: BTreeSet::new(),
             watch: None,
             owed: BTreeMap::new(),
+            ahead: upload::Ahead::default(),
             status,
         }
     }

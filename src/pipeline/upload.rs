@@ -1,7 +1,7 @@
 //! Buckets → parts → store: seal what is due, upload what is sealed, prune what has its receipt.
 //!
 //! In batches of a few hours: their parts are encoded side by side, then frozen in one atomic step of the ledger, then
-//! PUT side by side, then receipted in one step. Before a PUT its intent is durable, before a prune the receipt. Within an
+//! PUT side by side, while the next batch is encoded, then receipted in one step. Before a PUT its intent is durable, before a prune the receipt. Within an
 //! hour part n is tried only when the ledger has the receipts of 0 … n−1, so that two writers to one prefix converge.
 
 use std::num::NonZero;
@@ -65,20 +65,12 @@ impl Job<'_> {
     pub(super) fn seal_and_upload(&mut self) -> Result<()> {
         for _ in 0..IMPORTS {
             let due = self.due_hours()?;
-            let hours = due.len() as u64;
-            let mut sealed = 0;
-            if hours > 0 {
+            if !due.is_empty() {
                 // A large hour's order needs the memory; what is fetched later looks its hours up anew.
                 self.buckets.clear();
             }
-            for batch in due.chunks(BATCH) {
-                if self.stopped() {
-                    return Ok(());
-                }
-                let frozen = self.seal(batch)?;
-                sealed += batch.len() as u64;
-                (self.setup.progress)(Progress::Sealed(sealed, hours));
-                self.upload(frozen)?;
+            if !self.seal_and_upload_all(&due)? {
+                return Ok(());
             }
             // An import may have thawed hours: they are due again.
             if self.thawed.is_empty() {
@@ -86,6 +78,31 @@ impl Job<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Seals and uploads hours: while the parts of one batch go to the store, the next is encoded. `false`: stopped.
+    fn seal_and_upload_all(&mut self, due: &[Hour]) -> Result<bool> {
+        let mut sealed = 0;
+        self.ahead = Ahead::default();
+        let mut batches = due.chunks(BATCH);
+        let mut batch = batches.next();
+        while let Some(hours) = batch {
+            if self.stopped() {
+                return Ok(false);
+            }
+            if self.ahead.hours.is_empty() {
+                self.prepare(hours)?;
+            }
+            let frozen = self.seal()?;
+            sealed += hours.len() as u64;
+            (self.setup.progress)(Progress::Sealed(sealed, due.len() as u64));
+            batch = batches.next();
+            if let Some(next) = batch.filter(|next| self.are_small(next)) {
+                self.prepare(next)?;
+            }
+            self.upload(frozen)?;
+        }
+        Ok(true)
     }
 
     /// The hours whose unsealed records are due, oldest first.
@@ -108,24 +125,41 @@ impl Job<'_> {
         Ok(due)
     }
 
-    /// Encodes and freezes hours. Gives those that have parts to upload now.
-    fn seal(&mut self, hours: &[Hour]) -> Result<Vec<Hour>> {
-        let mut rows = Vec::new();
+    /// Whether hours can be encoded while others are uploaded: both at once take no more memory than a large hour alone.
+    fn are_small(&self, hours: &[Hour]) -> bool {
+        hours.iter().all(|hour| self.pending_records(*hour) <= seal::LARGE as u64)
+    }
+
+    /// Makes `hours` the next to be encoded: by [`Self::put`] while it waits for the store, at the latest by [`Self::seal`].
+    fn prepare(&mut self, hours: &[Hour]) -> Result<()> {
         for hour in hours {
             // Late records may wait for an hour whose hashes are no longer at hand.
             if self.remember(*hour)? {
-                rows.push(self.state.ledger.row(*hour)?);
+                self.ahead.rows.push(self.state.ledger.row(*hour)?);
             }
         }
-        let (state, cut) = (&self.state, self.setup.cut);
-        let encoded = side_by_side(&rows, threads(), |row| encode(state, row, cut));
+        self.ahead.hours = hours.to_vec();
+        // Their parts have no intent yet.
+        self.state.spooling = hours.iter().copied().collect();
+        Ok(())
+    }
+
+    /// Encodes the hours that were prepared, where that is not done, and freezes them. Gives those that have parts to upload now.
+    fn seal(&mut self) -> Result<Vec<Hour>> {
+        let Ahead { rows, encoded, .. } = std::mem::take(&mut self.ahead);
+        let encoded = match encoded {
+            Some(encoded) => encoded,
+            None => encode_all(&self.state, &rows, self.setup.cut),
+        };
         let mut events = Vec::new();
         for (row, encoded) in rows.iter().zip(encoded) {
             let (encoded, hashes) = encoded?;
             let certified = self.certify(row.hour)?;
             events.push((row.hour, self.freeze(row.hour, encoded, hashes, certified)));
         }
-        self.freeze_all(events)
+        let frozen = self.freeze_all(events)?;
+        self.state.spooling.clear();
+        Ok(frozen)
     }
 
     /// What freezes an encoded hour.
@@ -311,14 +345,21 @@ impl Job<'_> {
 
     /// Puts parts side by side, and gives those that were sent with what became of them. The first failure of the store leaves
     /// out the rest: each of them would wait as long for its answer, and the source with it.
-    fn put(&self, round: &[Upload], create_only: CreateOnly) -> (Vec<Upload>, Vec<Result<Outcome>>) {
+    fn put(&mut self, round: &[Upload], create_only: CreateOnly) -> (Vec<Upload>, Vec<Result<Outcome>>) {
         let (setup, down) = (self.setup, AtomicBool::new(false));
-        let answers = side_by_side(round, setup.uploads, |upload| {
+        let put = |upload: &Upload| {
             let answer = (!down.load(Ordering::Relaxed)).then(|| upload.put(setup, create_only))?;
             if answer.as_ref().is_err_and(concerns_the_store) {
                 down.store(true, Ordering::Relaxed);
             }
             Some(answer)
+        };
+        let (state, ahead) = (&self.state, &mut self.ahead);
+        let answers = std::thread::scope(|scope| {
+            if !round.is_empty() && !ahead.rows.is_empty() && ahead.encoded.is_none() {
+                scope.spawn(|| ahead.encoded = Some(encode_all(state, &ahead.rows, setup.cut)));
+            }
+            side_by_side(round, setup.uploads, put)
         });
         round.iter().zip(answers).filter_map(|(upload, answer)| Some((upload.clone(), answer?))).unzip()
     }
@@ -413,8 +454,27 @@ fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {
     }
 }
 
-/// Encodes an hour; its parts are in the spool and its hash array is durable on return. No array: there are no parts.
-fn encode(state: &State, row: &HourRow, cut: CutRules) -> Result<(Encoded, Option<HashesRef>)> {
+/// Hours that are encoded before it is their turn to be frozen.
+#[derive(Default)]
+pub(super) struct Ahead {
+    hours: Vec<Hour>,
+    rows: Vec<HourRow>,
+    encoded: Option<Vec<Result<Spooled>>>,
+}
+
+/// An hour whose parts are in the spool, and its hash array. No array: there are no parts.
+type Spooled = (Encoded, Option<HashesRef>);
+
+fn encode_all(state: &State, rows: &[HourRow], cut: CutRules) -> Vec<Result<Spooled>> {
+    let is_small =
+        |row: &HourRow| state.wal.pending(row.hour).is_none_or(|pending| pending.records <= seal::LARGE as u64);
+    // While one waits for the disk, another works; but each large hour takes much memory.
+    let threads = if rows.iter().all(is_small) { 2 * threads() } else { threads() };
+    side_by_side(rows, threads, |row| encode(state, row, cut))
+}
+
+/// Encodes an hour; its parts are in the spool and its hash array is durable on return.
+fn encode(state: &State, row: &HourRow, cut: CutRules) -> Result<Spooled> {
     let mut encoded = seal::encode(state, row, cut)?;
     let new = std::mem::take(&mut encoded.hashes);
     if encoded.parts.is_empty() {

@@ -70,6 +70,8 @@ pub struct State {
     /// Hours with parts in the making of which the log no longer holds all records: the pages that bring them back wait
     /// until their parts have receipts.
     pub short: BTreeSet<Hour>,
+    /// Hours whose parts are being spooled: what is in the spool of them has no intent yet.
+    pub spooling: BTreeSet<Hour>,
     /// Pages that were not committed when the last run ended.
     waiting: Roll,
     /// Damaged pages that were named: someone was told to move them away.
@@ -184,7 +186,6 @@ impl State {
             receipted.push((hour, self.ledger.row(hour)?.receipted));
         }
         self.wal.prune(&receipted)?;
-        self.wal.rest();
         self.remove_finished_pages()?;
         self.clear_spool()?;
         self.wal.remove_dead_generations()
@@ -230,6 +231,9 @@ impl State {
         let Some((hour, part)) = parse_spool_name(name) else {
             return Ok(false);
         };
+        if self.spooling.contains(&hour) {
+            return Ok(true);
+        }
         let row = self.ledger.row(hour)?;
         Ok(row.parts.iter().any(|p| p.part == part && p.stage == crate::lifecycle::PartStage::Sealing))
     }

@@ -100,6 +100,7 @@ impl State {
             repairs,
             losses,
             short,
+            spooling: BTreeSet::new(),
             waiting,
             named: BTreeSet::new(),
             lock,

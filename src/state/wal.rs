@@ -27,7 +27,7 @@ const FULL: u64 = 16 << 20;
 /// A generation beyond this size is replaced once it is mostly dead.
 const WORTH_REPLACING: u64 = 6 << 20;
 /// About what a pending record takes in a generation, to judge what is dead.
-const RECORD: u64 = 512;
+const RECORD: u64 = 256;
 
 /// Hours beside the pending ones whose counts a new generation takes over: what comes again is mostly of the newest hours.
 const TALLIES: usize = 512;
@@ -322,9 +322,12 @@ impl Wal {
                 changed.push((*commit, row));
             }
         }
+        // What is pruned comes about in the order of arrival: what is next is in the newest of them.
+        let boundary = batches.keys().next_back().copied();
         for (generation, batch) in batches {
             self.write(generation, batch, Step::RecordsPruned)?;
         }
+        self.rest_but(boundary);
         for (commit, row) in changed {
             if let Some(entry) = self.commits.get_mut(&commit) {
                 entry.row = row;
@@ -393,8 +396,12 @@ impl Wal {
 
     /// Lets go of the memory of all generations but the newest.
     pub fn rest(&self) {
+        self.rest_but(None);
+    }
+
+    fn rest_but(&self, kept: Option<u32>) {
         let older = self.generations.len().saturating_sub(1);
-        self.generations.iter().take(older).for_each(Generation::rest);
+        self.generations.iter().take(older).filter(|g| Some(g.id) != kept).for_each(Generation::rest);
     }
 
     /// Removes generations of which no record is pending, but for the newest.
