@@ -21,7 +21,7 @@ mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -354,9 +354,9 @@ impl<'a> Job<'a> {
         self.summary.polled_too_rarely = self.watch.as_ref().and_then(|watch| watch.verdict(seen));
     }
 
-    /// Writes `status.json`, at most every so often unless `now`.
+    /// Writes `status.json`: not too often, unless `now`.
     fn note_status(&mut self, now: bool) -> Result<()> {
-        if now || self.status.is_stale(Duration::from_millis(50)) {
+        if now || self.status.is_stale() {
             let at = self.now();
             let so_far = so_far(self.summary);
             self.status.write(&mut self.state, &self.setup.closing, &so_far, at)?;

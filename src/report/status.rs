@@ -249,6 +249,9 @@ pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
     if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now)) }
 }
 
+/// A status of this age is still told as the present.
+const FRESH: Duration = Duration::from_millis(50);
+
 /// Writes `status.json` as a run goes on.
 #[derive(Debug)]
 pub struct Writer {
@@ -256,6 +259,8 @@ pub struct Writer {
     started: Timestamp,
     step: u64,
     written: Option<Instant>,
+    /// How long that took: it grows with the hours that are pending.
+    took: Duration,
     /// What the runs before left.
     before: Option<Status>,
     days: Option<Days>,
@@ -269,13 +274,13 @@ impl Writer {
         // A view: one that cannot be read is made anew.
         let text = durable::read(&path).ok().flatten();
         let before = text.and_then(|text| serde_json::from_slice(&text).ok());
-        Self { path, started: now, step: 0, written: None, before, days: None }
+        Self { path, started: now, step: 0, written: None, took: Duration::ZERO, before, days: None }
     }
 
-    /// Whether the last status is older than `age`.
+    /// Whether it is time for another: the last is older than [`FRESH`], and writing takes no more than a hundredth of the run.
     #[must_use]
-    pub fn is_stale(&self, age: Duration) -> bool {
-        self.written.is_none_or(|at| at.elapsed() >= age)
+    pub fn is_stale(&self) -> bool {
+        self.written.is_none_or(|at| at.elapsed() >= FRESH.max(self.took * 100))
     }
 
     /// Writes the status.
@@ -283,6 +288,7 @@ impl Writer {
     /// # Errors
     /// `State`, naming the path.
     pub fn write(&mut self, state: &mut State, rules: &ClosingRules, so_far: &RunSoFar, now: Timestamp) -> Result<()> {
+        let began = Instant::now();
         self.step += 1;
         let days = self.days.get_or_insert_with(|| days_before(self.before.as_mut(), state));
         let mut status = of(state, rules, days, now)?;
@@ -293,6 +299,7 @@ impl Writer {
             Some(LastRun { started: self.started, ended: None, exit: None, so_far: *so_far, problems: Vec::new() });
         replace(&self.path, &status)?;
         self.written = Some(Instant::now());
+        self.took = began.elapsed();
         Ok(())
     }
 }
