@@ -26,6 +26,9 @@ use crate::lifecycle::{Step, durable_step};
 const FULL: u64 = 16 << 20;
 /// A generation beyond this size is replaced once it is mostly dead.
 const WORTH_REPLACING: u64 = 6 << 20;
+/// A generation with more records than these of an hour rests once they were gone through: a large hour is in many generations, and
+/// all their entries at once would take more memory than its order.
+const WORTH_RESTING: u64 = 20_000;
 /// About what a pending record takes in a generation, to judge what is dead.
 const RECORD: u64 = 256;
 
@@ -363,6 +366,7 @@ impl Wal {
             if expected.is_empty() {
                 continue;
             }
+            let count: u64 = expected.values().sum();
             generation.entries(hour, after, &mut |at, entry| match expected.get_mut(&at.commit) {
                 Some(left) => {
                     *left = left.checked_sub(1).ok_or_else(|| generation.condemn())?;
@@ -373,6 +377,9 @@ impl Wal {
             })?;
             if expected.values().any(|left| *left > 0) {
                 return Err(generation.condemn());
+            }
+            if count > WORTH_RESTING {
+                generation.rest();
             }
         }
         Ok(())
