@@ -138,5 +138,5 @@ fn proof_has_a_row_of_each_kind_with_commit_and_date() {
         assert!(table.lines().any(|line| line.starts_with(&format!("| {label}"))), "{name}: {table}");
     }
     assert!(table.contains("lost 0, duplicated 0, rewritten 0"), "{table}");
-    assert!(table.contains(" form, commit ") && table.contains(", 20"), "{table}");
+    assert!(table.contains("Release form, commit ") && table.contains(", 20"), "{table}");
 }
