@@ -277,7 +277,7 @@ impl Writer {
         Self { path, started: now, step: 0, written: None, took: Duration::ZERO, before, days: None }
     }
 
-    /// Whether it is time for another: the last is older than [`FRESH`], and writing takes no more than a hundredth of the run.
+    /// Whether it is time for another: the last is older than 50 ms, and writing takes no more than a hundredth of the run.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.written.is_none_or(|at| at.elapsed() >= FRESH.max(self.took * 100))
