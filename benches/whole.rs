@@ -35,6 +35,7 @@ mod support;
 #[path = "whole/tick.rs"]
 mod tick;
 #[path = "../tests/support/weed.rs"]
+#[expect(dead_code, reason = "a bench only starts the server")]
 mod weed;
 
 fn main() {

@@ -33,8 +33,7 @@ fn print(what: &str, used: Used, records: u64) {
 
 /// The `[load]` of a prefix that nothing is below.
 fn fresh(s3: &TestS3) -> String {
-    let TestS3 { endpoint, bucket, region, .. } = s3;
-    format!("to = \"s3://{bucket}/{}\"\nendpoint = \"{endpoint}\"\nregion = \"{region}\"", unique_prefix("bench"))
+    s3.load(&unique_prefix("bench"))
 }
 
 fn run(place: &Place, s3: &TestS3, args: &[&str]) -> Used {

@@ -165,12 +165,8 @@ fn manifests_go_to_s3_too() {
     let prefix = crate::support::unique_prefix("manifest");
     let origin = Origin::start(vec![]);
     let mut place = place(&origin, "");
-    place.configure(&format!(
-        "[source]\nurl = \"{}\"\n[load]\nto = \"s3://{}/{prefix}\"\nendpoint = \"{}\"\nregion = \"{}\"\nmanifest = true\n",
-        origin.url, at.bucket, at.endpoint, at.region
-    ));
-    place.set("AWS_ACCESS_KEY_ID", &at.key);
-    place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
+    place.configure(&format!("[source]\nurl = \"{}\"\n[load]\n{}manifest = true\n", origin.url, at.load(&prefix)));
+    place.trust(&at);
     run(&place, &origin, &[10, 11, 100], "", &["run", "--drain"], 0);
     let store = crate::support::intruder::Intruder::in_bucket(&at);
     for (hour, rows) in [("01", 2), ("02", 1)] {

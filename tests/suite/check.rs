@@ -4,8 +4,6 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use etl::load::ObjectStore;
-use etl::load::s3::{S3Credentials, S3Settings, S3Store};
 use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
@@ -34,35 +32,10 @@ fn local(service: &Service) -> Place {
 
 /// A place whose store is the S3 server.
 fn remote(service: &Service, at: &TestS3, prefix: &str) -> Place {
-    let mut place = Place::new(&format!(
-        "[source]\nurl = \"{}\"\n[load]\nto = \"s3://{}/{prefix}\"\nendpoint = \"{}\"\nregion = \"{}\"\n",
-        service.url, at.bucket, at.endpoint, at.region
-    ));
-    for (name, value) in
-        [("FERNET_KEY", &service.key), ("AWS_ACCESS_KEY_ID", &at.key), ("AWS_SECRET_ACCESS_KEY", &at.secret)]
-    {
-        place.set(name, value);
-    }
+    let mut place = Place::new(&format!("[source]\nurl = \"{}\"\n[load]\n{}", service.url, at.load(prefix)));
+    place.set("FERNET_KEY", &service.key);
+    place.trust(at);
     place
-}
-
-fn keys_below(at: &TestS3, prefix: &str) -> Vec<String> {
-    let credentials = S3Credentials::Keys { id: at.key.clone(), secret: at.secret.clone(), token: None };
-    let settings = S3Settings {
-        bucket: at.bucket.clone(),
-        prefix: String::new(),
-        endpoint: Some(at.endpoint.clone()),
-        region: at.region.clone(),
-        credentials,
-    };
-    let mut keys = Vec::new();
-    let store = S3Store::new(settings).unwrap();
-    let mut take = |key: &str, _| {
-        keys.push(key.to_owned());
-        Ok(())
-    };
-    store.list(prefix, &mut take).unwrap();
-    keys
 }
 
 #[test]
@@ -167,12 +140,12 @@ fn real_store_is_found_to_honour_create_only_and_one_probe_stays() {
     let (service, prefix) = (Service::start(2, |_| {}), unique_prefix("check"));
     let place = remote(&service, &at, &prefix);
     place.etl(&["check", "--read-only"]).exits(0);
-    assert_eq!(keys_below(&at, &prefix), [] as [&str; 0], "nothing is put where nothing may be");
+    assert_eq!(at.keys(&prefix), [] as [&str; 0], "nothing is put where nothing may be");
     for _ in 0..2 {
         let found = place.etl(&["check", "--json"]).exits(0);
         assert_eq!(step(&found, "create-only").0, "ok", "{found:?}");
         assert_eq!(step(&found, "clock, store").0, "ok", "{found:?}");
-        let keys = keys_below(&at, &prefix);
+        let keys = at.keys(&prefix);
         assert!(keys.len() == 1 && keys[0].starts_with(&format!("{prefix}check/")), "{keys:?}");
     }
     // The probe is no stranger to a verification.

@@ -37,9 +37,9 @@ fn killed_runs(place: &Place, kills: u64, seed: u64) {
     place.etl(&["replay"]).exits(0);
 }
 
-fn config(service: &Service, to: &str) -> String {
+fn config(service: &Service, load: &str) -> String {
     format!(
-        "[source]\nurl = \"{}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n[load]\nto = \"{to}\"\npart_max_records = 150\n",
+        "[source]\nurl = \"{}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n[load]\n{load}part_max_records = 150\n",
         service.url
     )
 }
@@ -74,7 +74,7 @@ fn killed_at_random_moments_a_lake_holds_each_record_once() {
         options.duplicates = 10.0;
         options.interval = Duration::from_secs(60);
     });
-    let mut place = Place::new(&config(&service, "file:lake"));
+    let mut place = Place::new(&config(&service, "to = \"file:lake\"\n"));
     place.set("FERNET_KEY", &service.key);
     killed_runs(&place, tally::scale(40, 300), tally::seed("killed on a lake", 1));
     check(&place, &service);
@@ -90,12 +90,9 @@ fn killed_at_random_moments_s3_holds_each_record_once() {
         options.late = 10.0;
         options.interval = Duration::from_secs(60);
     });
-    let to = format!("s3://{}/{}", at.bucket, unique_prefix("killed"));
-    let mut place =
-        Place::new(&format!("{}endpoint = \"{}\"\nregion = \"{}\"\n", config(&service, &to), at.endpoint, at.region));
+    let mut place = Place::new(&config(&service, &at.load(&unique_prefix("killed"))));
     place.set("FERNET_KEY", &service.key);
-    place.set("AWS_ACCESS_KEY_ID", &at.key);
-    place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
+    place.trust(&at);
     killed_runs(&place, tally::scale(30, 200), tally::seed("killed on S3", 2));
     check(&place, &service);
 }
@@ -110,12 +107,9 @@ fn twenty_runs_over_a_sliding_window_put_each_key_once() {
         options.json_plain = 30.0;
         options.interval = Duration::from_secs(10);
     });
-    let to = format!("s3://{}/{}", at.bucket, unique_prefix("window"));
-    let mut place =
-        Place::new(&format!("{}endpoint = \"{}\"\nregion = \"{}\"\n", config(&service, &to), at.endpoint, at.region));
+    let mut place = Place::new(&config(&service, &at.load(&unique_prefix("window"))));
     place.set("FERNET_KEY", &service.key);
-    place.set("AWS_ACCESS_KEY_ID", &at.key);
-    place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
+    place.trust(&at);
     let mut parts = 0;
     for _ in 0..20 {
         let ran = place.etl(&["run", "--json"]).exits(0);

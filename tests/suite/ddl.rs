@@ -81,8 +81,7 @@ fn filled(service: &Service, load: &str, s3: Option<&TestS3>) -> Place {
     let mut place = Place::new(&config);
     place.set("FERNET_KEY", &service.key);
     if let Some(at) = s3 {
-        place.set("AWS_ACCESS_KEY_ID", &at.key);
-        place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
+        place.trust(at);
     }
     for _ in 0..3 {
         place.etl(&["run"]).exits(0);
@@ -98,10 +97,7 @@ fn view_in_duckdb_over_s3_gives_all_logs_back_as_they_were_sent() {
         (options.late, options.duplicates, options.json_plain) = (5.0, 3.0, 20.0);
         options.interval = std::time::Duration::from_secs(60);
     });
-    let prefix = unique_prefix("ddl");
-    let to =
-        format!("to = \"s3://{}/{prefix}\"\nendpoint = \"{}\"\nregion = \"{}\"", at.bucket, at.endpoint, at.region);
-    let place = filled(&service, &to, Some(&at));
+    let place = filled(&service, &at.load(&unique_prefix("ddl")), Some(&at));
     let sql = place.etl(&["ddl", "--for", "duckdb"]).exits(0).out;
     assert!(!sql.contains(&at.secret) && sql.contains("CREATE OR REPLACE SECRET"), "{sql}");
     let Some(rows) = duckdb(&place, &sql, "SELECT * FROM logs", Some(&at)) else { return };
@@ -226,16 +222,9 @@ fn projects_every_key(table: &Value, layout: &str, by_dt: bool) {
 #[test]
 fn glue_takes_the_table_and_every_hour_as_a_partition() {
     let Some(at) = s3() else { return };
-    let load = format!(
-        "to = \"s3://{}/{}\"\nendpoint = \"{}\"\nregion = \"{}\"\nlayout = \"hive\"",
-        at.bucket,
-        unique_prefix("glue"),
-        at.endpoint,
-        at.region
-    );
+    let load = format!("{}layout = \"hive\"", at.load(&unique_prefix("glue")));
     let mut place = Place::new(&format!("[source]\nurl = \"file:pages/*\"\n[load]\n{load}\n"));
-    place.set("AWS_ACCESS_KEY_ID", &at.key);
-    place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
+    place.trust(&at);
     // More hours than one call takes.
     let hours = (0..107).map(|n: u64| record(n, &format!("2023-03-{:02}T{:02}:00:00.000Z", 1 + n / 24, n % 24)));
     let text = page(&place.key, &hours.collect::<Vec<_>>());

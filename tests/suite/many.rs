@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
-use crate::support::{s3, unique_prefix};
+use crate::support::{TestS3, s3, unique_prefix};
 
 #[test]
 fn of_runs_started_at_once_on_one_directory_exactly_one_works() {
@@ -35,7 +35,7 @@ struct Machines {
 }
 
 impl Machines {
-    fn new(count: usize, load: &str, env: &[(&str, &str)]) -> Self {
+    fn new(count: usize, load: &str, store: Option<&TestS3>) -> Self {
         let key = fernet::Fernet::generate_key();
         let origins: Vec<Origin> = (0..count).map(|_| Origin::start(vec![Answer::Page("[]".into())])).collect();
         let places = origins.iter().map(|origin| {
@@ -43,7 +43,7 @@ impl Machines {
             let config = format!("[source]\nurl = \"{url}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n[load]\n{load}");
             let mut place = Place::new(&config);
             place.set("FERNET_KEY", &key);
-            env.iter().for_each(|(name, value)| place.set(name, value));
+            store.into_iter().for_each(|at| place.trust(at));
             place
         });
         Self { places: places.collect(), origins, sent: Vec::new(), key }
@@ -121,7 +121,7 @@ impl Machines {
 fn two_machines_with_one_lake_converge() {
     let shared = tempfile::tempdir().unwrap();
     let lake = shared.path().join("lake");
-    let mut machines = Machines::new(2, &format!("to = \"file:{}\"\n", lake.display()), &[]);
+    let mut machines = Machines::new(2, &format!("to = \"file:{}\"\n", lake.display()), None);
     machines.work(6);
     machines.check();
     machines.check_after_taking_over();
@@ -130,15 +130,8 @@ fn two_machines_with_one_lake_converge() {
 #[test]
 fn three_machines_with_one_prefix_in_s3_converge() {
     let Some(at) = s3() else { return };
-    let load = format!(
-        "to = \"s3://{}/{}\"\nendpoint = \"{}\"\nregion = \"{}\"\npart_max_records = 20\n",
-        at.bucket,
-        unique_prefix("machines"),
-        at.endpoint,
-        at.region
-    );
-    let env = [("AWS_ACCESS_KEY_ID", at.key.as_str()), ("AWS_SECRET_ACCESS_KEY", at.secret.as_str())];
-    let mut machines = Machines::new(3, &load, &env);
+    let load = format!("{}part_max_records = 20\n", at.load(&unique_prefix("machines")));
+    let mut machines = Machines::new(3, &load, Some(&at));
     machines.work(5);
     machines.check();
     machines.check_after_taking_over();
@@ -148,7 +141,7 @@ fn three_machines_with_one_prefix_in_s3_converge() {
 fn machine_that_was_away_meets_the_others_parts_when_it_has_records_for_their_hour() {
     let shared = tempfile::tempdir().unwrap();
     let lake = shared.path().join("lake");
-    let mut machines = Machines::new(2, &format!("to = \"file:{}\"\n", lake.display()), &[]);
+    let mut machines = Machines::new(2, &format!("to = \"file:{}\"\n", lake.display()), None);
     machines.give(0, 0..50);
     machines.places[0].etl(&["run", "--drain"]).exits(0);
     machines.give(1, 30..80);

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::support::cli::{Place, Ran, gunzip, record};
 use crate::support::intruder::Intruder;
-use crate::support::{s3, unique_prefix};
+use crate::support::{TestS3, s3, unique_prefix};
 
 /// Hours with two logs each.
 const HOURS: u64 = 8;
@@ -21,7 +21,7 @@ fn key(prefix: &str, hour: u64, part: u32) -> String {
 
 /// A place that has uploaded eight hours, whoever can write there, and the prefix of its keys.
 fn lake() -> (Place, Intruder, String) {
-    let place = filled("to = \"file:lake\"", &[]);
+    let place = filled("to = \"file:lake\"", None);
     let lake = place.path("lake");
     (place, Intruder::Lake(lake), String::new())
 }
@@ -29,15 +29,12 @@ fn lake() -> (Place, Intruder, String) {
 fn bucket() -> Option<(Place, Intruder, String)> {
     let at = s3()?;
     let prefix = unique_prefix("restore");
-    let load =
-        format!("to = \"s3://{}/{prefix}\"\nendpoint = \"{}\"\nregion = \"{}\"", at.bucket, at.endpoint, at.region);
-    let env = [("AWS_ACCESS_KEY_ID", at.key.as_str()), ("AWS_SECRET_ACCESS_KEY", at.secret.as_str())];
-    Some((filled(&load, &env), Intruder::in_bucket(&at), prefix))
+    Some((filled(&at.load(&prefix), Some(&at)), Intruder::in_bucket(&at), prefix))
 }
 
-fn filled(load: &str, env: &[(&str, &str)]) -> Place {
+fn filled(load: &str, store: Option<&TestS3>) -> Place {
     let mut place = Place::new(&format!("[source]\nurl = \"file:pages/*\"\n[load]\n{load}\n"));
-    env.iter().for_each(|(name, value)| place.set(name, value));
+    store.into_iter().for_each(|at| place.trust(at));
     let log = |n: u64| record(1000 + n, &format!("2023-03-10T{:02}:00:0{}.000Z", n / 2, n % 2));
     place.page("pages/1", &(0..2 * HOURS).map(log).collect::<Vec<_>>());
     place.etl(&["run"]).exits(0);

@@ -10,21 +10,7 @@ use etl::load::s3::{S3Credentials, S3Settings, S3Store};
 use etl::load::{ObjectStore, PartMeta, PutAnswer};
 use etl::stop::Stop;
 
-use crate::support::{TestS3, s3, unique_prefix};
-
-fn settings(at: &TestS3) -> S3Settings {
-    S3Settings {
-        bucket: at.bucket.clone(),
-        prefix: String::new(),
-        endpoint: Some(at.endpoint.clone()),
-        region: at.region.clone(),
-        credentials: S3Credentials::Keys { id: at.key.clone(), secret: at.secret.clone(), token: None },
-    }
-}
-
-fn store(at: &TestS3) -> S3Store {
-    S3Store::new(settings(at)).unwrap()
-}
+use crate::support::{s3, unique_prefix};
 
 fn meta(sha256: &str, content: &str) -> PartMeta {
     let hour = "2023-03-10T01".to_owned();
@@ -45,7 +31,7 @@ fn put(store: &S3Store, key: &str, bytes: &[u8], meta: &PartMeta) -> PutAnswer {
 #[test]
 fn object_is_created_once_and_keeps_its_identity() {
     let Some(at) = s3() else { return };
-    let (store, key) = (store(&at), format!("{}a b+ü=1/part", unique_prefix("identity")));
+    let (store, key) = (at.store(), format!("{}a b+ü=1/part", unique_prefix("identity")));
     assert_eq!(store.head(&key).unwrap(), None);
     let PutAnswer::Created { etag } = put(&store, &key, b"one", &meta("5a", "c5")) else { panic!("not created") };
     assert!(etag.is_some_and(|etag| !etag.contains('"')));
@@ -58,7 +44,7 @@ fn object_is_created_once_and_keeps_its_identity() {
 #[test]
 fn body_of_megabytes_comes_back_whole() {
     let Some(at) = s3() else { return };
-    let (store, key) = (store(&at), format!("{}big", unique_prefix("big")));
+    let (store, key) = (at.store(), format!("{}big", unique_prefix("big")));
     let bytes: Vec<u8> = (0..9_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     put(&store, &key, &bytes, &meta("5a", "c5"));
     assert!(store.get(&key).unwrap() == bytes);
@@ -67,13 +53,13 @@ fn body_of_megabytes_comes_back_whole() {
 #[test]
 fn absent_object_is_a_mismatch_to_read() {
     let Some(at) = s3() else { return };
-    assert_eq!(store(&at).get("test/never/there").unwrap_err().kind(), ErrorKind::Mismatch);
+    assert_eq!(at.store().get("test/never/there").unwrap_err().kind(), ErrorKind::Mismatch);
 }
 
 #[test]
 fn list_gives_every_key_below_the_prefix_in_order() {
     let Some(at) = s3() else { return };
-    let (store, prefix) = (&store(&at), &unique_prefix("list"));
+    let (store, prefix) = (&at.store(), &unique_prefix("list"));
     // More than one page of a thousand.
     let keys: Vec<_> = (0..1050).map(|n| format!("{prefix}data/part-{n:05}")).collect();
     let body = &body(b"seven b");
@@ -96,7 +82,7 @@ fn list_gives_every_key_below_the_prefix_in_order() {
 #[test]
 fn of_eight_racing_uploads_exactly_one_creates() {
     let Some(at) = s3() else { return };
-    let (store, key, barrier) = (&store(&at), &format!("{}raced", unique_prefix("race")), &Barrier::new(8));
+    let (store, key, barrier) = (&at.store(), &format!("{}raced", unique_prefix("race")), &Barrier::new(8));
     let put = |n: u8| {
         move || {
             let body = body(&[n; 100_000]);
@@ -117,7 +103,7 @@ fn of_eight_racing_uploads_exactly_one_creates() {
 #[test]
 fn upload_again_is_our_earlier_success_and_others_are_foreign() {
     let Some(at) = s3() else { return };
-    let (store, key, body) = (store(&at), format!("{}part", unique_prefix("again")), body(b"bytes"));
+    let (store, key, body) = (at.store(), format!("{}part", unique_prefix("again")), body(b"bytes"));
     let send = |meta: &PartMeta| {
         let part = Sealed { key: &key, body: &body, meta, size: 5 };
         upload(&store, &part, CreateOnly::Proven, &Stop::new()).unwrap()
@@ -137,7 +123,7 @@ fn upload_again_is_our_earlier_success_and_others_are_foreign() {
 #[test]
 fn server_that_honours_create_only_is_found_to() {
     let Some(at) = s3() else { return };
-    let (store, key, body) = (store(&at), format!("{}part", unique_prefix("probe")), body(b"bytes"));
+    let (store, key, body) = (at.store(), format!("{}part", unique_prefix("probe")), body(b"bytes"));
     let meta = meta("5a", "c5");
     let part = Sealed { key: &key, body: &body, meta: &meta, size: 5 };
     assert_eq!(probe_create_only(&store, &part).unwrap(), CreateOnly::Unknown, "nothing is there yet");
@@ -152,7 +138,7 @@ fn wrong_credentials_are_told_apart() {
         [(at.key.as_str(), "wrong", "SignatureDoesNotMatch"), ("NOBODY", at.secret.as_str(), "InvalidAccessKeyId")]
     {
         let credentials = S3Credentials::Keys { id: id.to_owned(), secret: secret.to_owned(), token: None };
-        let store = S3Store::new(S3Settings { credentials, ..settings(&at) }).unwrap();
+        let store = S3Store::new(S3Settings { credentials, ..at.settings() }).unwrap();
         let put = store.put_new("test/refused", &body(b"x"), &meta("5a", "c5")).unwrap_err();
         let list = store.list("test/", &mut |_, _| Ok(())).unwrap_err();
         for error in [put, store.head("test/refused").unwrap_err(), store.get("test/refused").unwrap_err(), list] {
@@ -168,7 +154,7 @@ fn wrong_credentials_are_told_apart() {
 fn absent_bucket_is_a_config_error_whatever_is_asked() {
     let Some(at) = s3() else { return };
     let ask = |what: fn(&S3Store) -> etl::error::Result<()>| {
-        let absent = S3Settings { bucket: "no-such-bucket".to_owned(), ..settings(&at) };
+        let absent = S3Settings { bucket: "no-such-bucket".to_owned(), ..at.settings() };
         let error = what(&S3Store::new(absent).unwrap()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         assert!(error.to_string().contains("no-such-bucket"), "{error}");

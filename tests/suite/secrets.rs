@@ -6,7 +6,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use etl::load::ObjectStore;
-use etl::load::s3::{S3Credentials, S3Settings, S3Store};
 
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
@@ -218,10 +217,7 @@ fn credentials_of_the_store_are_neither_said_nor_stored() {
     let secret = "secretSECRETsecret0000000000000000000000";
     let origin = Origin::start(vec![]);
     let prefix = unique_prefix("secrets");
-    let load = |endpoint: &str| {
-        format!("to = \"s3://{}/{prefix}\"\nendpoint = \"{endpoint}\"\nregion = \"{}\"", at.bucket, at.region)
-    };
-    let mut place = Place::new(&config(&address(&origin), &load(&at.endpoint)));
+    let mut place = Place::new(&config(&address(&origin), &at.load(&prefix)));
     place.set("API_TOKEN", TOKEN);
     let key = place.key.clone();
     let mut watch = Watch::new(&[&key, secret, &at.secret]);
@@ -235,29 +231,15 @@ fn credentials_of_the_store_are_neither_said_nor_stored() {
     for args in [&["verify", "-vv"][..], &["restore", "-vv"], &["replay", "--from-s3", "-vv"]] {
         watch.look_at("a wrong secret", &place.etl(args));
     }
-    place.configure(&config(&address(&origin), &load("http://127.0.0.1:1")));
+    place.configure(&config(&address(&origin), &at.behind("http://127.0.0.1:1").load(&prefix)));
     watch.look_at("a closed port", &place.etl(&["run", "-vv"]));
-    place.configure(&config(&address(&origin), &load(&at.endpoint)));
+    place.configure(&config(&address(&origin), &at.load(&prefix)));
     place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
     for args in [&["run", "-vv"][..], &["verify", "--deep", "-vv"], &["restore", "-vv"], &["status", "--json"]] {
         watch.look_at(&format!("{args:?}"), &place.etl(args).exits(0));
     }
     watch.look_below(&place.path("etl-state"));
-    let store = S3Store::new(S3Settings {
-        bucket: at.bucket.clone(),
-        prefix: prefix.clone(),
-        endpoint: Some(at.endpoint.clone()),
-        region: at.region.clone(),
-        credentials: S3Credentials::Keys { id: at.key.clone(), secret: at.secret, token: None },
-    })
-    .unwrap();
-    let mut keys = Vec::new();
-    store
-        .list(&prefix, &mut |key, _| {
-            keys.push(key.to_owned());
-            Ok(())
-        })
-        .unwrap();
+    let (store, keys) = (at.store(), at.keys(&prefix));
     assert_eq!(keys.len(), 1);
     for key in keys {
         watch.look("metadata", format!("{:?}", store.head(&key).unwrap()).as_bytes());

@@ -232,14 +232,10 @@ fn crowds_of_processes_killed_at_any_moment_lose_and_repeat_nothing() {
 fn over_s3(seed: u64, machines: usize) -> Option<Storm> {
     let at = s3()?;
     let (proxy, prefix) = (Proxy::start(&at.endpoint), unique_prefix("storm"));
-    let load = format!(
-        "[load]\nto = \"s3://{}/{prefix}\"\nendpoint = \"{}\"\nregion = \"{}\"\npart_max_records = 60\n",
-        at.bucket, proxy.endpoint, at.region
-    );
+    let load = format!("[load]\n{}part_max_records = 60\n", at.behind(&proxy.endpoint).load(&prefix));
     let mut storm = Storm::new(seed, machines, load, Some((proxy, prefix)));
     for place in &mut storm.places {
-        place.set("AWS_ACCESS_KEY_ID", &at.key);
-        place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
+        place.trust(&at);
     }
     Some(storm)
 }

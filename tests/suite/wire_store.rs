@@ -64,13 +64,12 @@ impl Bench {
         let (proxy, origin) = (Proxy::start(&at.endpoint), Origin::start(vec![Answer::Page("[]".into())]));
         let prefix = unique_prefix("wire");
         let config = format!(
-            "[source]\nurl = \"{}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n{more}\n[load]\nto = \"s3://{}/{prefix}\"\n\
-             endpoint = \"{}\"\nregion = \"{}\"\npart_max_records = 2\n",
-            origin.url, at.bucket, proxy.endpoint, at.region
+            "[source]\nurl = \"{}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n{more}\n[load]\n{}part_max_records = 2\n",
+            origin.url,
+            at.behind(&proxy.endpoint).load(&prefix)
         );
         let mut place = Place::in_memory(&config);
-        place.set("AWS_ACCESS_KEY_ID", &at.key);
-        place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
+        place.trust(at);
         Self { proxy, prefix, origin, place, sent: BTreeSet::new() }
     }
 

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Output, Stdio};
 use fernet::Fernet;
 use serde_json::Value;
 
+use super::weed::TestS3;
+
 /// What a command printed, and its exit code.
 #[derive(Debug)]
 pub struct Ran {
@@ -82,6 +84,12 @@ impl Place {
     pub fn set(&mut self, name: &str, value: &str) {
         self.env.retain(|(known, _)| known != name);
         self.env.push((name.into(), value.into()));
+    }
+
+    /// Gives it the credentials of an S3 server.
+    pub fn trust(&mut self, at: &TestS3) {
+        self.set("AWS_ACCESS_KEY_ID", &at.key);
+        self.set("AWS_SECRET_ACCESS_KEY", &at.secret);
     }
 
     pub fn command(&self, args: &[&str]) -> Command {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use etl::load::s3::{S3Credentials, S3Settings, S3Store};
+use etl::load::s3::S3Store;
 use etl::load::{ObjectStore, PartMeta};
 use s3::creds::Credentials;
 use s3::{Bucket, Region};
@@ -22,14 +22,7 @@ impl Intruder {
         let credentials = Credentials::new(Some(&at.key), Some(&at.secret), None, None, None).unwrap();
         let region = Region::Custom { region: at.region.clone(), endpoint: at.endpoint.clone() };
         let bucket = Bucket::new(&at.bucket, region, credentials).unwrap().with_path_style();
-        let settings = S3Settings {
-            bucket: at.bucket.clone(),
-            prefix: String::new(),
-            endpoint: Some(at.endpoint.clone()),
-            region: at.region.clone(),
-            credentials: S3Credentials::Keys { id: at.key.clone(), secret: at.secret.clone(), token: None },
-        };
-        Self::Bucket { bucket, store: Box::new(S3Store::new(settings).unwrap()) }
+        Self::Bucket { bucket, store: Box::new(at.store()) }
     }
 
     fn wait<T>(what: impl Future<Output = T>) -> T {

@@ -33,6 +33,46 @@ pub struct TestS3 {
     pub region: String,
 }
 
+impl TestS3 {
+    /// The same server behind another address.
+    pub fn behind(&self, endpoint: &str) -> Self {
+        Self { endpoint: endpoint.to_owned(), ..self.clone() }
+    }
+
+    /// The lines of a config's `[load]` that make `prefix` in the bucket the destination.
+    pub fn load(&self, prefix: &str) -> String {
+        let Self { bucket, endpoint, region, .. } = self;
+        format!("to = \"s3://{bucket}/{prefix}\"\nendpoint = \"{endpoint}\"\nregion = \"{region}\"\n")
+    }
+
+    /// What reaches the whole bucket.
+    pub fn settings(&self) -> S3Settings {
+        S3Settings {
+            bucket: self.bucket.clone(),
+            prefix: String::new(),
+            endpoint: Some(self.endpoint.clone()),
+            region: self.region.clone(),
+            credentials: S3Credentials::Keys { id: self.key.clone(), secret: self.secret.clone(), token: None },
+        }
+    }
+
+    /// The bucket, as `etl` reaches it.
+    pub fn store(&self) -> S3Store {
+        S3Store::new(self.settings()).unwrap()
+    }
+
+    /// All keys below `prefix`.
+    pub fn keys(&self, prefix: &str) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut take = |key: &str, _| {
+            keys.push(key.to_owned());
+            Ok(())
+        };
+        self.store().list(prefix, &mut take).unwrap();
+        keys
+    }
+}
+
 struct Server {
     s3: TestS3,
     /// Its stdin is what keeps the server alive.
@@ -149,15 +189,7 @@ rm -rf "$2"
 
 /// Whether the server listens, and has created its bucket, which it does last.
 fn is_ready(port: u16, at: &TestS3) -> bool {
-    let credentials = S3Credentials::Keys { id: at.key.clone(), secret: at.secret.clone(), token: None };
-    let settings = S3Settings {
-        bucket: at.bucket.clone(),
-        prefix: String::new(),
-        endpoint: Some(at.endpoint.clone()),
-        region: at.region.clone(),
-        credentials,
-    };
-    let listed = || S3Store::new(settings).and_then(|store| store.list("", &mut |_, _| Ok(())));
+    let listed = || S3Store::new(at.settings()).and_then(|store| store.list("", &mut |_, _| Ok(())));
     TcpStream::connect(("127.0.0.1", port)).is_ok() && listed().is_ok()
 }
 

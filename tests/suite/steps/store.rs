@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use etl::load::ObjectStore;
-use etl::load::s3::{S3Credentials, S3Settings, S3Store};
 use serde_json::Value;
 
 use super::bench::Point;
@@ -61,33 +60,17 @@ impl Runs<'_> {
     fn place(&self, origin: &Origin, prefix: &str) -> Place {
         let (at, url) = (self.at, &origin.url);
         let mut place = Place::in_memory(&format!(
-            "[source]\nurl = \"{url}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n[load]\nto = \"s3://{}/{prefix}\"\n\
-             endpoint = \"{}\"\nregion = \"{}\"\npart_max_records = 2\n",
-            at.bucket, self.proxy.endpoint, at.region
+            "[source]\nurl = \"{url}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n[load]\n{}part_max_records = 2\n",
+            at.behind(&self.proxy.endpoint).load(prefix)
         ));
         place.set("FERNET_KEY", &self.key);
-        place.set("AWS_ACCESS_KEY_ID", &at.key);
-        place.set("AWS_SECRET_ACCESS_KEY", &at.secret);
+        place.trust(at);
         place
     }
 
     fn outcome(&self, place: &Place, prefix: &str) -> Outcome {
         let at = self.at;
-        let store = S3Store::new(S3Settings {
-            bucket: at.bucket.clone(),
-            prefix: prefix.to_owned(),
-            endpoint: Some(at.endpoint.clone()),
-            region: at.region.clone(),
-            credentials: S3Credentials::Keys { id: at.key.clone(), secret: at.secret.clone(), token: None },
-        })
-        .unwrap();
-        let mut keys = Vec::new();
-        store
-            .list(prefix, &mut |key, _| {
-                keys.push(key.to_owned());
-                Ok(())
-            })
-            .unwrap();
+        let (store, keys) = (at.store(), at.keys(prefix));
         let objects = keys.iter().map(|key| (key.replace(prefix, ""), store.get(key).unwrap())).collect();
         let created = self.proxy.created(prefix);
         let created = created.into_iter().map(|(path, n)| (path.replace(prefix, ""), n)).collect();
