@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::lifecycle::{HourRow, PartRow, Step, durable_step};
 use crate::record::ContentHash;
-use crate::state::durable::{self, Unfinished};
+use crate::state::durable;
 use crate::state::{Entry, HashArray, LineAt, LineReader, State};
 
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
@@ -41,6 +41,9 @@ pub struct CutRules {
     /// Bytes of lines in a part at most, but for a single longer line.
     pub part_bytes: u64,
 }
+
+/// Bytes that are handed to the disk at once.
+const BUFFER: usize = 1 << 16;
 
 /// A part whose bytes are in the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +122,7 @@ pub fn encode(state: &State, row: &HourRow, rules: CutRules) -> Result<Encoded> 
         let (part, behind) = rest.split_at(cut(rest, rules));
         let too_many = |_| Error::new(ErrorKind::Bug, format!("hour {}: too many parts", row.hour));
         let number = u32::try_from(number).map_err(too_many)?;
-        parts.push(write_part(&state.spool_path(row.hour, number), number, part, &mut lines)?);
+        parts.push(write_part(number, part, &mut lines)?);
         rest = behind;
     }
     let mut hashes: Vec<ContentHash> = records.iter().map(|r| ContentHash(r.hash)).collect();
@@ -154,9 +157,8 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.rows).sum();
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
-    let path = state.spool_path(row.hour, part.part);
     let mut lines = Lines::new(state, row.hour);
-    let again = records.map(|records| write_part(&path, part.part, records, &mut lines)).transpose()?;
+    let again = records.map(|records| write_part(part.part, records, &mut lines)).transpose()?;
     let again = again.filter(|again| again.content_sha256 == part.content_sha256);
     Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
 }
@@ -199,10 +201,11 @@ fn cut(records: &[Located], rules: CutRules) -> usize {
     fits.count().max(1)
 }
 
-fn write_part(path: &Path, part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<EncodedPart> {
-    let mut spooled = Unfinished::create(path)?;
-    let disk = |e| Error::disk("write", path, e);
-    let out = Hashed { inner: BufWriter::new(spooled.file()), sum: Sha256::new(), bytes: 0 };
+fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<EncodedPart> {
+    let path = lines.state.spool.path(lines.hour, part);
+    let mut spooled = lines.state.spool.begin(&path)?;
+    let disk = |e| Error::disk("write", &path, e);
+    let out = Hashed { inner: BufWriter::with_capacity(BUFFER, spooled.file()), sum: Sha256::new(), bytes: 0 };
     let mut gzip: GzEncoder<_> =
         GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
     let mut content = Sha256::new();
@@ -217,7 +220,7 @@ fn write_part(path: &Path, part: u32, records: &[Located], lines: &mut Lines<'_>
     let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
     inner.flush().map_err(disk)?;
     drop(inner);
-    durable_step(Step::PartSpooled, || spooled.publish(path))?;
+    durable_step(Step::PartSpooled, || spooled.publish_name(&path))?;
     Ok(EncodedPart {
         part,
         rows: records.len() as u64,

@@ -1,6 +1,6 @@
 //! Buckets → parts → store: seal what is due, upload what is sealed, prune what has its receipt.
 //!
-//! In batches of a few hours: their parts are encoded side by side, then frozen in one atomic step of the ledger, then
+//! In batches of hours: their parts are encoded side by side, then frozen in one atomic step of the ledger, then
 //! PUT side by side, while the next batch is encoded, then receipted in one step. Before a PUT its intent is durable, before a prune the receipt. Within an
 //! hour part n is tried only when the ledger has the receipts of 0 … n−1, so that two writers to one prefix converge.
 
@@ -18,8 +18,10 @@ use crate::load::{ObjectStore, PartMeta};
 use crate::seal::{self, CutRules, Encoded, EncodedPart};
 use crate::state::State;
 
-/// Hours that are sealed in one batch.
-const BATCH: usize = 24;
+/// A batch of hours is full at so many records, or at so many hours.
+const BATCH_RECORDS: u64 = 50_000;
+/// See [`BATCH_RECORDS`].
+const BATCH_HOURS: usize = 48;
 /// Imports of one hour in one run, before it is left to the next.
 const IMPORTS: u32 = 1000;
 
@@ -84,7 +86,8 @@ impl Job<'_> {
     fn seal_and_upload_all(&mut self, due: &[Hour]) -> Result<bool> {
         let mut sealed = 0;
         self.ahead = Ahead::default();
-        let mut batches = due.chunks(BATCH);
+        let batches = self.batches(due);
+        let mut batches = batches.into_iter();
         let mut batch = batches.next();
         while let Some(hours) = batch {
             if self.stopped() {
@@ -103,6 +106,23 @@ impl Job<'_> {
             self.upload(frozen)?;
         }
         Ok(true)
+    }
+
+    /// Cuts the due hours into batches: of many small hours, so that what is done once a batch costs little; of one that is large.
+    fn batches<'h>(&self, due: &'h [Hour]) -> Vec<&'h [Hour]> {
+        let mut batches = Vec::new();
+        let mut rest = due;
+        while !rest.is_empty() {
+            let mut records = 0;
+            let fits = rest.iter().take(BATCH_HOURS).take_while(|hour| {
+                records += self.pending_records(**hour);
+                records <= BATCH_RECORDS
+            });
+            let (batch, behind) = rest.split_at(fits.count().max(1));
+            batches.push(batch);
+            rest = behind;
+        }
+        batches
     }
 
     /// The hours whose unsealed records are due, oldest first.
@@ -140,7 +160,7 @@ impl Job<'_> {
         }
         self.ahead.hours = hours.to_vec();
         // Their parts have no intent yet.
-        self.state.spooling = hours.iter().copied().collect();
+        self.state.spool.filling = hours.iter().copied().collect();
         Ok(())
     }
 
@@ -157,8 +177,9 @@ impl Job<'_> {
             let certified = self.certify(row.hour)?;
             events.push((row.hour, self.freeze(row.hour, encoded, hashes, certified)));
         }
+        self.state.make_sealed_durable()?;
         let frozen = self.freeze_all(events)?;
-        self.state.spooling.clear();
+        self.state.spool.filling.clear();
         Ok(frozen)
     }
 
@@ -232,7 +253,7 @@ impl Job<'_> {
         while !self.blocked.contains(&hour) && !self.store_is_down {
             let row = self.state.ledger.row(hour)?;
             let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { break };
-            let body = self.state.spool_path(hour, part.part);
+            let body = self.state.spool.path(hour, part.part);
             if seal::is_whole(&body, part)? {
                 return Ok(Some(Upload { hour, row: part.clone(), body }));
             }

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,8 @@ const UNFINISHED: &str = "tmp";
 pub struct Unfinished {
     file: File,
     path: PathBuf,
+    /// Its file may hold old bytes behind the new ones.
+    is_reused: bool,
     published: bool,
 }
 
@@ -40,7 +42,22 @@ impl Unfinished {
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
             .map_err(|e| Error::disk("create", &path, e))?;
-        Ok(Self { file, path, published: false })
+        Ok(Self { file, path, is_reused: false, published: false })
+    }
+
+    /// Starts a private file that will be `target` one day, where the bytes of `old` are on the disk, which nobody needs any more.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn create_in(old: &Path, target: &Path) -> Result<Self> {
+        let path = set_unfinished(old, target)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(|e| Error::disk("open", &path, e))?;
+        Ok(Self { file, path, is_reused: true, published: false })
     }
 
     /// The file under its temporary name.
@@ -58,11 +75,24 @@ impl Unfinished {
     ///
     /// # Errors
     /// `State`, naming the path; then the old file is still there, or already the new one.
-    pub fn publish(mut self, target: &Path) -> Result<()> {
+    pub fn publish(self, target: &Path) -> Result<()> {
+        self.publish_name(target)?;
+        sync_parent(target)
+    }
+
+    /// The same, but that the name survives a power cut takes a [`sync_dir`] yet: one for many files.
+    ///
+    /// # Errors
+    /// As [`Unfinished::publish`].
+    pub fn publish_name(mut self, target: &Path) -> Result<()> {
+        if self.is_reused {
+            let cut = |file: &mut File| file.stream_position().and_then(|end| file.set_len(end));
+            cut(&mut self.file).map_err(|e| Error::disk("cut", &self.path, e))?;
+        }
         self.file.sync_all().map_err(|e| Error::disk("fsync", &self.path, e))?;
         fs::rename(&self.path, target).map_err(|e| Error::disk("rename to", target, e))?;
         self.published = true;
-        sync_parent(target)
+        Ok(())
     }
 }
 
@@ -73,6 +103,16 @@ impl Drop for Unfinished {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Gives the file `old` the name of one that is to be `target` and is not whole yet: the next open deletes it.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn set_unfinished(old: &Path, target: &Path) -> Result<PathBuf> {
+    let path = target.with_added_extension(UNFINISHED);
+    fs::rename(old, &path).map_err(|e| Error::disk("rename to", &path, e))?;
+    Ok(path)
 }
 
 /// Replaces `target` with `bytes`, durably and as a whole.

@@ -84,7 +84,7 @@ impl HashDir {
     }
 
     /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
-    /// not in `old`. Durable on return.
+    /// not in `old`. Durable on return, but for its name: see [`HashDir::make_names_durable`].
     ///
     /// # Errors
     /// `State`, naming the path.
@@ -94,7 +94,7 @@ impl HashDir {
         let path = self.path(hour, version);
         let mut unfinished = Unfinished::create(&path)?;
         let mut out = BlockWriter {
-            out: BufWriter::new(unfinished.file()),
+            out: BufWriter::with_capacity(16 * BLOCK, unfinished.file()),
             path: &path,
             seal: block_seal(hour, named),
             block: Box::new([0; BLOCK]),
@@ -103,8 +103,16 @@ impl HashDir {
         };
         merge(old, new, &mut |hash| out.push(hash))?;
         out.finish()?;
-        durable_step(Step::HashesWritten, || unfinished.publish(&path))?;
+        durable_step(Step::HashesWritten, || unfinished.publish_name(&path))?;
         Ok(named)
+    }
+
+    /// Makes the names of all arrays durable: to be called before the ledger names one.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn make_names_durable(&self) -> Result<()> {
+        durable::sync_dir(&self.dir)
     }
 
     /// Deletes the arrays for which `keep` says no. Names that are no array's stay.

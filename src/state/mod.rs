@@ -26,6 +26,7 @@ mod private;
 mod roll;
 pub mod site;
 mod space;
+mod spool;
 mod wal;
 
 use std::collections::BTreeSet;
@@ -39,12 +40,13 @@ pub use ledger::{Ledger, SHOWN, Settings};
 pub use lock::Lock;
 pub use roll::Roll;
 pub use space::Reserve;
+pub use spool::Spool;
 pub use wal::{NewRecords, Pending, Wal};
 
 use crate::error::{Error, Result};
 use crate::hour::Hour;
 use crate::journal::{Journal, SegmentId};
-use crate::lifecycle::{Event, HourRow, Step, durable_step};
+use crate::lifecycle::{Event, HourRow, PartStage, Step, durable_step};
 use crate::quarantine::Quarantine;
 
 /// An open state directory. Holding one is holding the lock.
@@ -70,8 +72,8 @@ pub struct State {
     /// Hours with parts in the making of which the log no longer holds all records: the pages that bring them back wait
     /// until their parts have receipts.
     pub short: BTreeSet<Hour>,
-    /// Hours whose parts are being spooled: what is in the spool of them has no intent yet.
-    pub spooling: BTreeSet<Hour>,
+    /// Bytes of parts until their receipts.
+    pub spool: Spool,
     /// Pages that were not committed when the last run ended.
     waiting: Roll,
     /// Damaged pages that were named: someone was told to move them away.
@@ -203,10 +205,13 @@ impl State {
         Ok(())
     }
 
-    /// Where the bytes of a part are until its receipt.
-    #[must_use]
-    pub fn spool_path(&self, hour: Hour, part: u32) -> PathBuf {
-        self.dir.join("spool").join(format!("{hour}.part-{part:05}.gz"))
+    /// Makes the names durable of what was spooled, and of the hash arrays: an intent may name them.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn make_sealed_durable(&self) -> Result<()> {
+        self.spool.make_names_durable()?;
+        self.hashes.make_names_durable()
     }
 
     /// Deletes the spooled bytes that no intent names.
@@ -214,28 +219,15 @@ impl State {
     /// # Errors
     /// `State`, naming the path.
     pub fn clear_spool(&mut self) -> Result<()> {
-        let dir = self.dir.join("spool");
-        let mut stray = Vec::new();
-        for name in durable::names(&dir)? {
-            if !self.is_intended(&name)? {
-                stray.push(dir.join(name));
-            }
-        }
-        if stray.is_empty() {
+        let ledger = &mut self.ledger;
+        let strays = self.spool.strays(|hour, part| {
+            let row = ledger.row(hour)?;
+            Ok(row.parts.iter().any(|p| p.part == part && p.stage == PartStage::Sealing))
+        })?;
+        if strays.is_empty() {
             return Ok(());
         }
-        durable_step(Step::SpoolCleared, || stray.iter().try_for_each(|path| durable::remove(path)))
-    }
-
-    fn is_intended(&mut self, name: &str) -> Result<bool> {
-        let Some((hour, part)) = parse_spool_name(name) else {
-            return Ok(false);
-        };
-        if self.spooling.contains(&hour) {
-            return Ok(true);
-        }
-        let row = self.ledger.row(hour)?;
-        Ok(row.parts.iter().any(|p| p.part == part && p.stage == crate::lifecycle::PartStage::Sealing))
+        durable_step(Step::SpoolCleared, || self.spool.clear(&strays))
     }
 
     /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`, and deletes strays. It looks at every array,
@@ -265,9 +257,4 @@ impl State {
         self.apply(Step::HashesForgotten, events)?;
         self.ledger.record_forgotten(before)
     }
-}
-
-fn parse_spool_name(name: &str) -> Option<(Hour, u32)> {
-    let (hour, part) = name.strip_suffix(".gz")?.split_once(".part-")?;
-    Some((hour.parse().ok()?, part.parse().ok()?))
 }

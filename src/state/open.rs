@@ -15,7 +15,7 @@ use super::lock::Lock;
 use super::private;
 use super::space::Reserve;
 use super::wal::Wal;
-use super::{HashDir, Roll, State};
+use super::{HashDir, Roll, Spool, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::journal::{Journal, SegmentId};
@@ -70,9 +70,7 @@ impl State {
             ledger.remove_leftovers()?;
             hashes.remove_leftovers()?;
         }
-        let spool = dir.join("spool");
-        durable::make_dir(&spool)?;
-        durable::remove_leftovers(&spool)?;
+        let spool = Spool::open(dir)?;
         durable::remove_leftovers(dir)?;
         let mut quarantine = Quarantine::open(dir)?;
         let mut wal = Wal::open(dir, ledger.newest(), &mut repairs)?;
@@ -100,7 +98,7 @@ impl State {
             repairs,
             losses,
             short,
-            spooling: BTreeSet::new(),
+            spool,
             waiting,
             named: BTreeSet::new(),
             lock,
