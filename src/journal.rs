@@ -152,9 +152,10 @@ impl Journal {
     #[must_use]
     pub fn begin_in(&self, mut bytes: Vec<u8>) -> Writer {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let start = direct::aligned_start(&bytes);
         bytes.clear();
-        bytes.resize(HEAD, 0);
-        Writer { number, bytes, pages: Vec::new() }
+        bytes.resize(start + HEAD, 0);
+        Writer { number, bytes, start, pages: Vec::new() }
     }
 
     /// Makes what was written a segment, received at `received`: durable on return, and given back, so that nobody
@@ -242,8 +243,10 @@ fn parse(id: SegmentId, bytes: Vec<u8>) -> Option<Segment> {
 #[derive(Debug)]
 pub struct Writer {
     number: u64,
-    /// Room for the head, the pages, and behind them what came of the page at hand.
+    /// From `start` on: room for the head, the pages, and behind them what came of the page at hand.
     bytes: Vec<u8>,
+    /// Where a device can take the bytes from without a copy, as long as they do not move.
+    start: usize,
     pages: Vec<Range<usize>>,
 }
 
@@ -255,13 +258,13 @@ impl Writer {
 
     /// Where the last page ends.
     fn end(&self) -> usize {
-        self.pages.last().map_or(HEAD, |page| page.end)
+        self.pages.last().map_or(self.start + HEAD, |page| page.end)
     }
 
     /// Bytes of pages so far.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.end() - HEAD
+        self.end() - self.start - HEAD
     }
 
     /// Ends the page at hand.
@@ -281,7 +284,8 @@ impl Writer {
         self.close(received)?;
         let path = dir.join(id.file_name());
         let mut unfinished = Unfinished::create(&path)?;
-        direct::write(unfinished.file(), &self.bytes).map_err(|e| Error::disk("write", &path, e))?;
+        direct::write(unfinished.file(), self.bytes.get(self.start..).unwrap_or_default())
+            .map_err(|e| Error::disk("write", &path, e))?;
         unfinished.publish(&path)?;
         self.bytes.truncate(end);
         Ok(Segment { id, received, bytes: self.bytes, pages: self.pages })
@@ -295,8 +299,10 @@ impl Writer {
         let directory = Directory { received: received.as_nanosecond(), lengths };
         bincode::serialize_into(&mut self.bytes, &directory)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a segment's directory").caused_by(e))?;
-        if let Some((head, behind)) = self.bytes.split_first_chunk_mut::<HEAD>() {
-            let parts = [&MAGIC[..], &(end as u64).to_le_bytes(), blake3::hash(behind).as_bytes()].concat();
+        let file = self.bytes.get_mut(self.start..).unwrap_or_default();
+        if let Some((head, behind)) = file.split_first_chunk_mut::<HEAD>() {
+            let directory = (end - self.start) as u64;
+            let parts = [&MAGIC[..], &directory.to_le_bytes(), blake3::hash(behind).as_bytes()].concat();
             head.copy_from_slice(&parts);
         }
         Ok(())

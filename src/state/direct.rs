@@ -12,10 +12,16 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 /// Shorter files are not worth it.
 const WORTH_IT: usize = 1 << 20;
-/// What is handed to the device at once.
-const CHUNK: usize = 1 << 20;
+/// What is handed to the device at once: little enough that its memory is not mapped anew for each segment.
+const CHUNK: usize = 1 << 19;
 /// Where devices want the memory, the length and the place in the file to begin and end.
 const ALIGNMENT: usize = 4096;
+
+/// Where in the memory of `bytes` to start what is to be written, so that the device can take it from there; 0 where it is too little to matter.
+#[must_use]
+pub fn aligned_start(bytes: &Vec<u8>) -> usize {
+    if bytes.capacity() < WORTH_IT { 0 } else { bytes.as_ptr().align_offset(ALIGNMENT) }
+}
 
 /// Writes `bytes` to the empty `file`.
 ///
@@ -43,10 +49,14 @@ fn set_flags(file: &File, flags: OFlag) -> nix::Result<()> {
 }
 
 fn write_aligned(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    let mut memory = vec![0; CHUNK + ALIGNMENT];
+    // What lies as the device wants it goes without a copy, but for the end.
+    let in_place = if bytes.as_ptr().align_offset(ALIGNMENT) == 0 { bytes.len() / ALIGNMENT * ALIGNMENT } else { 0 };
+    let (in_place, rest) = bytes.split_at(in_place);
+    file.write_all(in_place)?;
+    let mut memory = vec![0; CHUNK.min(rest.len().next_multiple_of(ALIGNMENT)) + ALIGNMENT];
     let start = memory.as_ptr().align_offset(ALIGNMENT);
-    let aligned = memory.get_mut(start..start + CHUNK).ok_or(Errno::EINVAL)?;
-    for chunk in bytes.chunks(CHUNK) {
+    let aligned = memory.get_mut(start..).ok_or(Errno::EINVAL)?;
+    for chunk in rest.chunks(CHUNK) {
         let padded = chunk.len().next_multiple_of(ALIGNMENT);
         let (data, padding) = aligned.split_at_mut(chunk.len());
         data.copy_from_slice(chunk);
@@ -61,13 +71,17 @@ mod tests {
     use super::*;
     use std::io::Read;
 
-    fn written(dir: &std::path::Path, length: usize) {
-        let bytes: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
-        let path = dir.join(length.to_string());
+    fn written(dir: &std::path::Path, length: usize, shift: usize) {
+        let mut memory = Vec::with_capacity(length + 2 * ALIGNMENT);
+        let start = aligned_start(&memory) + shift;
+        memory.resize(start, 0xff);
+        memory.extend((0..length).map(|n| u8::try_from(n % 251).unwrap()));
+        let bytes = &memory[start..];
+        let path = dir.join(format!("{length}-{shift}"));
         let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-        write(&mut file, &bytes).unwrap();
+        write(&mut file, bytes).unwrap();
         file.sync_all().unwrap();
-        assert!(std::fs::read(&path).unwrap() == bytes, "{length} bytes");
+        assert!(std::fs::read(&path).unwrap() == bytes, "{length} bytes, {shift} off");
         // The descriptor is an ordinary one again.
         file.rewind().unwrap();
         let mut start = [0; 3];
@@ -81,8 +95,9 @@ mod tests {
         let disk = tempfile::tempdir().unwrap();
         let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         for dir in [disk.path(), memory.path()] {
-            for length in [3, WORTH_IT - 1, WORTH_IT, WORTH_IT + 1, 2 * CHUNK, 2 * CHUNK + ALIGNMENT, 3 * CHUNK + 5] {
-                written(dir, length);
+            for length in [3, WORTH_IT - 1, WORTH_IT, WORTH_IT + 1, 3 * CHUNK, 3 * CHUNK + ALIGNMENT, 4 * CHUNK + 5] {
+                written(dir, length, 0);
+                written(dir, length, 48);
             }
         }
     }

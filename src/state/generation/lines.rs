@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+
 use super::{Generation, LineAt, Open, cannot_encode, guarded, record_key};
 use crate::error::Result;
 use crate::hour::Hour;
@@ -21,10 +23,11 @@ const COMPRESSED: u8 = 1;
 
 /// Hands the values of a commit's lines over, each with the number that its key ends with.
 pub(super) fn pack(lines: &[u8], mut put: impl FnMut(u32, &[u8])) -> Result<()> {
-    let mut value = vec![COMPRESSED; 1 + lz4_flex::block::get_maximum_output_size(PIECE)];
+    let mut table = CompressTable::small();
+    let mut value = vec![COMPRESSED; 1 + get_maximum_output_size(PIECE)];
     for (number, piece) in (0..).step_by(2).zip(lines.chunks(PIECE)) {
         let room = value.get_mut(1..).unwrap_or_default();
-        let length = lz4_flex::block::compress_into(piece, room).map_err(cannot_encode)?;
+        let length = compress_into_with_table(piece, room, &mut table).map_err(cannot_encode)?;
         if length < piece.len().min(VALUE) {
             put(number, value.get(..=length).unwrap_or_default());
             continue;
