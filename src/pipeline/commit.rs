@@ -5,10 +5,10 @@
 //! quarantine before. A crash leaves the segment in the journal; committing it twice changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 
 use jiff::Timestamp;
 
+use super::parallel::{side_by_side, threads};
 use super::{Job, Progress};
 use crate::bucket::News;
 use crate::certificate::Tally;
@@ -206,18 +206,6 @@ fn rejected(path: &std::path::Path, reason: &str) -> Error {
 /// Decodes a segment's pages, side by side where there are several.
 pub(super) fn decode(decoder: &Decoder, segment: &Segment) -> Vec<Result<Decoded, NotAPage>> {
     let pages: Vec<&[u8]> = segment.pages().collect();
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(pages.len());
-    let one = |body: &&[u8]| decoder.page(body, segment.received);
-    if threads < 2 || pages.len() < WORTH_A_THREAD {
-        return pages.iter().map(one).collect();
-    }
-    std::thread::scope(|scope| {
-        let share = pages.len().div_ceil(threads);
-        let workers: Vec<_> =
-            pages.chunks(share).map(|pages| scope.spawn(|| pages.iter().map(one).collect::<Vec<_>>())).collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    })
+    let threads = if pages.len() < WORTH_A_THREAD { 1 } else { threads() };
+    side_by_side(&pages, threads, |body| decoder.page(body, segment.received))
 }

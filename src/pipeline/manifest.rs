@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::Job;
-use super::upload::{Upload, side_by_side};
+use super::parallel::side_by_side;
+use super::upload::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::protocol::{self, CreateOnly, Outcome, Sealed};
 use crate::load::{ObjectStore, PartMeta};

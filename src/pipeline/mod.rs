@@ -14,6 +14,7 @@ mod dry_run;
 mod fetch;
 mod import;
 mod manifest;
+mod parallel;
 mod rebuild;
 mod retry;
 mod summary;

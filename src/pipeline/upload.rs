@@ -4,10 +4,10 @@
 //! PUT side by side, while the next batch is encoded, then receipted in one step. Before a PUT its intent is durable, before a prune the receipt. Within an
 //! hour part n is tried only when the ledger has the receipts of 0 … n−1, so that two writers to one prefix converge.
 
-use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::parallel::{side_by_side, threads};
 use super::{Job, Progress, Setup, UploadedPart};
 use crate::certificate::Certified;
 use crate::error::{Error, ErrorKind, Result};
@@ -504,44 +504,4 @@ fn encode(state: &State, row: &HourRow, cut: CutRules) -> Result<Spooled> {
     let old = state.array(row)?;
     let hashes = state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &new)?;
     Ok((encoded, Some(hashes)))
-}
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
-}
-
-/// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items.
-pub(super) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    if items.len() < 2 || threads < 2 {
-        return items.iter().map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(index) else { return done };
-            done.push((index, work(item)));
-        }
-    };
-    let mut results = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.min(items.len())).map(|_| scope.spawn(worker)).collect();
-        let joined = workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        joined.flatten().collect::<Vec<_>>()
-    });
-    results.sort_unstable_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::side_by_side;
-
-    #[test]
-    fn results_keep_the_order_of_the_items() {
-        let items: Vec<u64> = (0..1000).collect();
-        let doubled = side_by_side(&items, 4, |n| n * 2);
-        assert!(doubled.iter().zip(&items).all(|(d, n)| *d == n * 2));
-        assert!(side_by_side(&[] as &[u64], 4, |n| *n).is_empty());
-    }
 }

@@ -53,7 +53,9 @@ impl Spool {
     /// `State`, naming the path.
     pub fn begin(&self, path: &Path) -> Result<Unfinished> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        spare.map_or_else(|| Unfinished::create(path), |spare| Unfinished::create_in(&spare, path))
+        // One that cannot be written again, because someone cleared it away, costs nothing.
+        let again = spare.and_then(|spare| Unfinished::create_in(&spare, path).ok());
+        again.map_or_else(|| Unfinished::create(path), Ok)
     }
 
     /// Makes the names of what was spooled durable.
@@ -164,6 +166,16 @@ mod tests {
         drop(spool);
         Spool::open(dir.path()).unwrap();
         assert_eq!(left(), 0);
+    }
+
+    #[test]
+    fn spare_file_that_is_gone_is_not_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spool = Spool::open(dir.path()).unwrap();
+        spool.filling.insert(hour(2));
+        spool.clear(&[put(&spool, 1, b"1")]).unwrap();
+        durable::remove_leftovers(&dir.path().join("spool")).unwrap();
+        assert_eq!(fs::read(put(&spool, 2, b"2")).unwrap(), b"2");
     }
 
     #[test]
