@@ -181,17 +181,20 @@ impl Journal {
         })
     }
 
-    /// Removes segments whose records all have receipts.
+    /// Takes segments out whose records all have receipts; gives the files that are left to delete, under names that the next open
+    /// deletes.
     ///
     /// # Errors
     /// `State`, naming the path; what was not removed is looked at again by the next run.
-    pub fn remove(&self, ids: &[SegmentId]) -> Result<()> {
+    pub fn remove(&self, ids: &[SegmentId]) -> Result<Vec<PathBuf>> {
         if ids.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         durable_step(Step::PagesRemoved, || {
-            ids.iter().try_for_each(|id| durable::remove(&self.path(*id)))?;
-            durable::sync_dir(&self.dir)
+            let paths = ids.iter().map(|id| self.path(*id));
+            let left = paths.map(|path| durable::set_unfinished(&path, &path)).collect::<Result<_>>()?;
+            durable::sync_dir(&self.dir)?;
+            Ok(left)
         })
     }
 

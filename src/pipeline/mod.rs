@@ -237,6 +237,8 @@ struct Job<'a> {
     store_is_down: bool,
     /// Hours with something foreign in their way: left alone in this run.
     blocked: BTreeSet<Hour>,
+    /// Hours whose parts were spooled a moment ago: their bytes are what was written.
+    fresh: BTreeSet<Hour>,
     /// Hours that an import thawed: due at once.
     thawed: BTreeSet<Hour>,
     /// Whether the poll overlaps with the one before. `None`: nothing to compare with.
@@ -262,6 +264,7 @@ impl<'a> Job<'a> {
             problems: Vec::new(),
             store_is_down: false,
             blocked: BTreeSet::new(),
+            fresh: BTreeSet::new(),
             thawed: BTreeSet::new(),
             watch: None,
             owed: BTreeMap::new(),

@@ -16,7 +16,7 @@ use crate::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage, Step, dura
 use crate::load::protocol::{self, CreateOnly, Outcome, Sealed};
 use crate::load::{ObjectStore, PartMeta};
 use crate::seal::{self, CutRules, Encoded, EncodedPart};
-use crate::state::State;
+use crate::state::{State, durable};
 
 /// A batch of hours is full at so many records, or at so many hours.
 const BATCH_RECORDS: u64 = 50_000;
@@ -207,6 +207,7 @@ impl Job<'_> {
         let parts: u64 = parts.sum();
         self.state.apply(Step::HoursFrozen, events)?;
         hours.iter().for_each(|hour| self.buckets.forget(*hour));
+        self.fresh.extend(&hours);
         self.summary.sealed_parts += parts;
         self.note_status(false)?;
         Ok(hours)
@@ -244,17 +245,18 @@ impl Job<'_> {
             }
             self.upload_round(&round)?;
         }
+        self.fresh.clear();
         self.state.prune()?;
         self.note_status(false)
     }
 
-    /// The first part of an hour that has no receipt, its bytes checked.
+    /// The first part of an hour that has no receipt, its bytes checked where an earlier run wrote them.
     fn next_upload(&mut self, hour: Hour) -> Result<Option<Upload>> {
         while !self.blocked.contains(&hour) && !self.store_is_down {
             let row = self.state.ledger.row(hour)?;
             let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { break };
             let body = self.state.spool.path(hour, part.part);
-            if seal::is_whole(&body, part)? {
+            if self.fresh.contains(&hour) || seal::is_whole(&body, part)? {
                 return Ok(Some(Upload { hour, row: part.clone(), body }));
             }
             let what = format!("hour {hour}: the bytes of part {} in {} are damaged", part.part, body.display());
@@ -365,7 +367,8 @@ impl Job<'_> {
     }
 
     /// Puts parts side by side, and gives those that were sent with what became of them. The first failure of the store leaves
-    /// out the rest: each of them would wait as long for its answer, and the source with it.
+    /// out the rest: each of them would wait as long for its answer, and the source with it. Beside it the next hours are encoded, and
+    /// what has served is deleted.
     fn put(&mut self, round: &[Upload], create_only: CreateOnly) -> (Vec<Upload>, Vec<Result<Outcome>>) {
         let (setup, down) = (self.setup, AtomicBool::new(false));
         let put = |upload: &Upload| {
@@ -375,13 +378,18 @@ impl Job<'_> {
             }
             Some(answer)
         };
+        let (doomed, mut deleted) = (self.state.take_doomed(), Ok(()));
         let (state, ahead) = (&self.state, &mut self.ahead);
         let answers = std::thread::scope(|scope| {
+            if !doomed.is_empty() {
+                scope.spawn(|| deleted = durable::remove_each(&doomed));
+            }
             if !round.is_empty() && !ahead.rows.is_empty() && ahead.encoded.is_none() {
                 scope.spawn(|| ahead.encoded = Some(encode_all(state, &ahead.rows, setup.cut)));
             }
             side_by_side(round, setup.uploads, put)
         });
+        self.problems.extend(deleted.err());
         round.iter().zip(answers).filter_map(|(upload, answer)| Some((upload.clone(), answer?))).unzip()
     }
 

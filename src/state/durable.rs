@@ -191,6 +191,14 @@ pub fn remove_all(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes files and whole directories.
+///
+/// # Errors
+/// `State`, naming the first path that stays.
+pub fn remove_each(paths: &[PathBuf]) -> Result<()> {
+    paths.iter().try_for_each(|path| remove_all(path))
+}
+
 /// Renames `from` to `to` in the same directory, durably.
 ///
 /// # Errors

@@ -74,6 +74,8 @@ pub struct State {
     pub short: BTreeSet<Hour>,
     /// Bytes of parts until their receipts.
     pub spool: Spool,
+    /// Files that have served and are yet to be deleted, under names that the next open deletes.
+    doomed: Vec<PathBuf>,
     /// Pages that were not committed when the last run ended.
     waiting: Roll,
     /// Damaged pages that were named: someone was told to move them away.
@@ -190,7 +192,20 @@ impl State {
         self.wal.prune(&receipted)?;
         self.remove_finished_pages()?;
         self.clear_spool()?;
-        self.wal.remove_dead_generations()
+        let left = self.wal.remove_dead_generations()?;
+        self.delete(left)
+    }
+
+    /// Deletes what has served: at once, or while more is being spooled, aside. See [`State::take_doomed`].
+    fn delete(&mut self, left: Vec<PathBuf>) -> Result<()> {
+        self.doomed.extend(left);
+        if self.spool.filling.is_empty() { durable::remove_each(&self.take_doomed()) } else { Ok(()) }
+    }
+
+    /// Files that have served, for someone to delete: that takes the disk's time, and a run has better things to wait for. The next open
+    /// deletes those that stay.
+    pub fn take_doomed(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.doomed)
     }
 
     /// Removes the journal's segments that were committed and of which no record is pending.
@@ -200,9 +215,9 @@ impl State {
     pub fn remove_finished_pages(&mut self) -> Result<()> {
         let mut segments = self.journal.list()?;
         segments.retain(|id| self.wal.is_finished(id.number));
-        self.journal.remove(&segments)?;
+        let left = self.journal.remove(&segments)?;
         self.wal.note_removed(&segments);
-        Ok(())
+        self.delete(left)
     }
 
     /// Makes the names durable of what was spooled, and of the hash arrays: an intent may name them.

@@ -99,6 +99,7 @@ impl State {
             losses,
             short,
             spool,
+            doomed: Vec::new(),
             waiting,
             named: BTreeSet::new(),
             lock,

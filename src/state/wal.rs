@@ -7,7 +7,6 @@
 //! segment that is gone (removed with the next batch).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -107,7 +106,7 @@ impl Wal {
     fn open_generation(&mut self, name: &str, repairs: &mut Vec<String>) -> Result<()> {
         let path = self.dir.join(name);
         if name.ends_with(".dead") || name.ends_with(".new") {
-            return remove_dir(&path);
+            return durable::remove_all(&path);
         }
         if name.ends_with(".condemned") && !path.with_extension("").exists() {
             // A crash after the setting aside: the next generation of that number is not condemned by it.
@@ -140,7 +139,7 @@ impl Wal {
         for generation in &self.generations {
             replaced.extend(generation.meta()?.unwrap_or_default().replaces);
         }
-        self.drop_generations(&replaced)
+        durable::remove_each(&self.drop_generations(&replaced)?)
     }
 
     fn load_commits(&mut self) -> Result<()> {
@@ -411,11 +410,12 @@ impl Wal {
         self.generations.iter().take(older).filter(|g| Some(g.id) != kept).for_each(Generation::rest);
     }
 
-    /// Removes generations of which no record is pending, but for the newest.
+    /// Takes generations out of which no record is pending, but for the newest; gives what is left to delete, under names that the next
+    /// open deletes.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn remove_dead_generations(&mut self) -> Result<()> {
+    pub fn remove_dead_generations(&mut self) -> Result<Vec<PathBuf>> {
         let needed: BTreeSet<u32> =
             self.commits.values().filter(|c| !c.row.hours.is_empty()).map(|c| c.generation).collect();
         let newest = self.generations.last().map(|g| g.id);
@@ -425,7 +425,7 @@ impl Wal {
             self.commits.iter().filter(|(_, c)| dead.contains(&c.generation)).map(|(n, _)| *n).collect();
         if rows.iter().any(|commit| !self.gone.contains(commit)) {
             // A finished segment that is still in the journal would be taken for a new one.
-            return Ok(());
+            return Ok(Vec::new());
         }
         for commit in rows {
             self.forget(commit);
@@ -498,7 +498,7 @@ impl Wal {
             .into_iter()
             .for_each(|commit| self.forget(commit));
         self.commits.values_mut().filter(|c| replaced.contains(&c.generation)).for_each(|c| c.generation = id);
-        self.drop_generations(&replaced)
+        durable::remove_each(&self.drop_generations(&replaced)?)
     }
 
     /// Forgets what was counted of hours of which nothing is pending, but for the newest of them.
@@ -550,23 +550,22 @@ impl Wal {
             .ok_or_else(|| Error::new(ErrorKind::Bug, format!("the write-ahead log has no generation {id}")))
     }
 
-    fn drop_generations(&mut self, ids: &BTreeSet<u32>) -> Result<()> {
+    /// Takes generations out; gives what is left to delete.
+    fn drop_generations(&mut self, ids: &BTreeSet<u32>) -> Result<Vec<PathBuf>> {
         if ids.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let (dead, alive) = std::mem::take(&mut self.generations).into_iter().partition(|g| ids.contains(&g.id));
         self.generations = alive;
         let dead: Vec<Generation> = dead;
-        for generation in dead {
+        let bury = |generation: Generation| {
             let path = self.dir.join(format!("{:06}", generation.id));
+            let grave = path.with_added_extension("dead");
             generation.close();
-            durable_step(Step::GenerationRemoved, || {
-                let grave = path.with_added_extension("dead");
-                durable::rename(&path, &grave)?;
-                remove_dir(&grave)
-            })?;
-        }
-        Ok(())
+            durable_step(Step::GenerationRemoved, || durable::rename(&path, &grave))?;
+            Ok(grave)
+        };
+        dead.into_iter().map(bury).collect()
     }
 }
 
@@ -605,11 +604,4 @@ fn count_hour(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRo
     entry.records += records;
     entry.first_received = entry.first_received.min(received);
     entry.newest_commit = entry.newest_commit.max(commit);
-}
-
-fn remove_dir(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::disk("remove", path, e)),
-        _ => Ok(()),
-    }
 }
