@@ -12,7 +12,7 @@
 const MAPPED: i32 = 1 << 20;
 /// What may lie idle at the end of a heap before it is given back.
 #[cfg(target_env = "gnu")]
-const IDLE: i32 = 8 << 20;
+const IDLE: i32 = 2 << 20;
 /// Heaps that the threads share.
 #[cfg(target_env = "gnu")]
 const HEAPS: i32 = 4;
