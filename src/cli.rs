@@ -1,7 +1,7 @@
 //! The command line: commands, flags, help. No logic.
 //!
-//! Invariant: no secret has to be a flag's value (`--ping` can be one, and says so), and durations read as they do in the file. The examples of the help
-//! texts are parsed by a test.
+//! Invariant: no secret has to be a flag's value (`--ping` can be one, and says so), and durations read as they do in the
+//! file. The examples of the help texts are parsed by a test.
 
 pub mod check;
 pub mod ddl;
@@ -216,7 +216,8 @@ pub struct RunArgs {
     /// Write the run's figures into this file, for Prometheus [default: run.metrics_file]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub metrics_file: Option<PathBuf>,
-    /// Tell a monitor: POST to URL/start, then URL/ and the exit code. Others on this machine can see a flag: rather set ETL_PING_URL
+    /// Tell a monitor: POST to URL/start, then URL/ and the exit code. Others on this machine can see a flag: rather set
+    /// ETL_PING_URL
     #[arg(long, value_name = "URL", conflicts_with = "dry_run")]
     pub ping: Option<String>,
     /// Print the summary as one JSON object

@@ -2,8 +2,8 @@
 //!
 //! A *segment* is one file: one page of the API, or a batch of pages of a backfill. It is there whole or not at all (see
 //! [`durable`]), so a checksum that does not match is damage and never a torn tail. A segment is removed when every
-//! record that it introduced has a receipt. A crash while one is written leaves a `.tmp` file that goes at the next open. It is filled
-//! in memory, where its pages have to be anyway when they are decoded, and written as a whole.
+//! record that it introduced has a receipt. A crash while one is written leaves a `.tmp` file that goes at the next open. It
+//! is filled in memory, where its pages have to be anyway when they are decoded, and written as a whole.
 //!
 //! ```text
 //! journal/<segment, 16 digits>-<pages>.page

@@ -1,8 +1,9 @@
 //! Months of cron: 600 hours of 2 000 records, fetched 20 times an hour, with overlap, duplicates and late records.
 //!
-//! A day of them the store is away. The runs are those of the library under a clock that goes with the records, because no clock can be
-//! set in the shipped command. At every hundredth hour: the state directory (its blocks on disk) against its live bytes, how
-//! long opening it takes, and a tick as a process of its own, this program. The last tick of an hour seals the hour before.
+//! A day of them the store is away. The runs are those of the library under a clock that goes with the records, because no
+//! clock can be set in the shipped command. At every hundredth hour: the state directory (its blocks on disk) against its
+//! live bytes, how long opening it takes, and a tick as a process of its own, this program. The last tick of an hour seals
+//! the hour before.
 //!
 //! Live bytes are 16 a remembered record, the records without a receipt with their index, the pages that are needed, and sealed
 //! bytes that wait for their upload.

@@ -103,8 +103,8 @@ pub fn bar(unit: &str) -> ProgressBar {
     spinner(&format!("{{spinner}} {{msg}} {{human_pos}} {unit} {{per_sec}} {{elapsed}}"))
 }
 
-/// Hours that are worked through one by one, with the time that the rest will take. With `on_stdout` they are printed there: where that is
-/// the terminal too, the two would run into each other, and nothing is shown.
+/// Hours that are worked through one by one, with the time that the rest will take. With `on_stdout` they are printed there:
+/// where that is the terminal too, the two would run into each other, and nothing is shown.
 pub fn hours<T, I>(hours: I, on_stdout: bool) -> impl Iterator<Item = T>
 where
     I: IntoIterator<Item = T>,

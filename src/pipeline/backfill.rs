@@ -2,8 +2,9 @@
 //!
 //! One thread reads files and makes their segments durable, one decodes them (its pages side by side), and the run's own
 //! commits them in the order of the files. A stage hands a segment over and only then begins the next, so at most one
-//! segment is held a stage, whatever the size of the backfill; the memory of one goes back to the reader for another. The files share segments, so that one fsync serves many
-//! records. Nothing is decoded before it is durable; a crash leaves whole segments in the journal, which the next run commits.
+//! segment is held a stage, whatever the size of the backfill; the memory of one goes back to the reader for another. The
+//! files share segments, so that one fsync serves many records. Nothing is decoded before it is durable; a crash leaves
+//! whole segments in the journal, which the next run commits.
 
 use std::path::PathBuf;
 use std::slice::Iter;

@@ -10,8 +10,8 @@ pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items. Each thread takes the next
-/// item when it is done with one: that others have less of the processor makes nobody wait.
+/// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items. Each thread
+/// takes the next item when it is done with one: that others have less of the processor makes nobody wait.
 pub(super) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if items.len() < 2 || threads < 2 {
         return items.iter().map(work).collect();

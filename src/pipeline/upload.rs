@@ -1,8 +1,9 @@
 //! Buckets → parts → store: seal what is due, upload what is sealed, prune what has its receipt.
 //!
 //! In batches of hours: their parts are encoded side by side, then frozen in one atomic step of the ledger, then
-//! PUT side by side, while the next batch is encoded, then receipted in one step. Before a PUT its intent is durable, before a prune the receipt. Within an
-//! hour part n is tried only when the ledger has the receipts of 0 … n−1, so that two writers to one prefix converge.
+//! PUT side by side, while the next batch is encoded, then receipted in one step. Before a PUT its intent is durable, before
+//! a prune the receipt. Within an hour part n is tried only when the ledger has the receipts of 0 … n−1, so that two writers
+//! to one prefix converge.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -367,8 +368,8 @@ impl Job<'_> {
     }
 
     /// Puts parts side by side, and gives those that were sent with what became of them. The first failure of the store leaves
-    /// out the rest: each of them would wait as long for its answer, and the source with it. Beside it the next hours are encoded, and
-    /// what has served is deleted.
+    /// out the rest: each of them would wait as long for its answer, and the source with it. Beside it the next hours are
+    /// encoded, and what has served is deleted.
     fn put(&mut self, round: &[Upload], create_only: CreateOnly) -> (Vec<Upload>, Vec<Result<Outcome>>) {
         let (setup, down) = (self.setup, AtomicBool::new(false));
         let put = |upload: &Upload| {

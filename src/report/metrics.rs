@@ -1,7 +1,7 @@
 //! The metrics file of a run, in Prometheus' text format, for node_exporter's textfile collector.
 //!
-//! Replaced by rename, so that a reader sees a whole one; a crash leaves the old one, and perhaps a `.etl-metrics*` beside it that no
-//! collector reads. The time of the last success is carried over from the file before.
+//! Replaced by rename, so that a reader sees a whole one; a crash leaves the old one, and perhaps a `.etl-metrics*` beside
+//! it that no collector reads. The time of the last success is carried over from the file before.
 
 use std::fmt::Write as _;
 use std::fs::Permissions;

@@ -1,8 +1,9 @@
 //! Writing past the page cache: for files that are written once and read again only after a crash.
 //!
 //! Owns nothing. A copy into the page cache costs a large segment more than all the hashing of it, and pushes out what others
-//! read. Invariant: on return the file holds the bytes, all of them and no others, whether its file system can do without the cache or
-//! not. Durable is what was written only after an fsync, as ever; a crash in the middle leaves an unfinished file.
+//! read. Invariant: on return the file holds the bytes, all of them and no others, whether its file system can do without
+//! the cache or not. Durable is what was written only after an fsync, as ever; a crash in the middle leaves an unfinished
+//! file.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, Write};
@@ -17,7 +18,8 @@ const CHUNK: usize = 1 << 19;
 /// Where devices want the memory, the length and the place in the file to begin and end.
 const ALIGNMENT: usize = 4096;
 
-/// Where in the memory of `bytes` to start what is to be written, so that the device can take it from there; 0 where it is too little to matter.
+/// Where in the memory of `bytes` to start what is to be written, so that the device can take it from there; 0 where it is
+/// too little to matter.
 #[must_use]
 pub fn aligned_start(bytes: &Vec<u8>) -> usize {
     if bytes.capacity() < WORTH_IT { 0 } else { bytes.as_ptr().align_offset(ALIGNMENT) }

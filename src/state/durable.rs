@@ -1,7 +1,8 @@
 //! The one place that makes files durable: what returns from here survives a power cut.
 //!
 //! Invariant: a file under its final name is whole. It is written under a `.tmp` name, fsynced, renamed, and its
-//! directory is fsynced. Symbolic links are not followed. A crash in the middle leaves a `.tmp` file, which [`remove_leftovers`] deletes at the next open.
+//! directory is fsynced. Symbolic links are not followed. A crash in the middle leaves a `.tmp` file, which
+//! [`remove_leftovers`] deletes at the next open.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -4,10 +4,10 @@
 //! ledger/head          settings, totals, the rows of hours with work to do and of the newest others
 //! ledger/2023-03-10    the rows of the other hours of that day, gzipped
 //! ```
-//! Each is JSON behind a line with its BLAKE3 checksum, less than 300 bytes for an old part, and is replaced as a whole, so that an update of the head is one atomic step,
-//! however many hours it is about, and a start reads one small file however old the ledger is. A row that moves to its day's
-//! file is there before it leaves the head; where a crash left it in both, the head's counts. A missing head beside other
-//! state is damage, never an empty ledger.
+//! Each is JSON behind a line with its BLAKE3 checksum, less than 300 bytes for an old part, and is replaced as a whole, so
+//! that an update of the head is one atomic step, however many hours it is about, and a start reads one small file however
+//! old the ledger is. A row that moves to its day's file is there before it leaves the head; where a crash left it in both,
+//! the head's counts. A missing head beside other state is damage, never an empty ledger.
 
 use std::collections::BTreeMap;
 use std::io::Write;

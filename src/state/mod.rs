@@ -202,8 +202,8 @@ impl State {
         if self.spool.filling.is_empty() { durable::remove_each(&self.take_doomed()) } else { Ok(()) }
     }
 
-    /// Files that have served, for someone to delete: that takes the disk's time, and a run has better things to wait for. The next open
-    /// deletes those that stay.
+    /// Files that have served, for someone to delete: that takes the disk's time, and a run has better things to wait for.
+    /// The next open deletes those that stay.
     pub fn take_doomed(&mut self) -> Vec<PathBuf> {
         std::mem::take(&mut self.doomed)
     }
@@ -245,8 +245,8 @@ impl State {
         durable_step(Step::SpoolCleared, || self.spool.clear(&strays))
     }
 
-    /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`, and deletes strays. It looks at every array,
-    /// so not more often than some thirty times in a window.
+    /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`, and deletes strays. It looks at
+    /// every array, so not more often than some thirty times in a window.
     ///
     /// # Errors
     /// `State`, naming the path.

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Does something that waits for the store's writer. Where one of its writes fails, sled now and then forgets to wake those who wait
-/// for it; another flush meets the failure, and wakes them.
+/// Does something that waits for the store's writer. Where one of its writes fails, sled now and then forgets to wake those
+/// who wait for it; another flush meets the failure, and wakes them.
 pub fn nudged<T>(db: Option<&sled::Db>, work: impl FnOnce() -> T) -> T {
     let (done, waiting) = mpsc::channel::<()>();
     std::thread::scope(|scope| {

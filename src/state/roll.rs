@@ -2,8 +2,8 @@
 //!
 //! For what nothing else names: pages that wait for their key, and quarantined tokens. One small checksummed text, `number
 //! count` a line, replaced as a whole. A name is taken off the roll before its file goes, and put on after the file
-//! is there, so that a crash leaves a file too many, which the next start puts on the roll, and never a false alarm. A damaged or missing
-//! roll is written anew: it only watches.
+//! is there, so that a crash leaves a file too many, which the next start puts on the roll, and never a false alarm. A
+//! damaged or missing roll is written anew: it only watches.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -410,8 +410,8 @@ impl Wal {
         self.generations.iter().take(older).filter(|g| Some(g.id) != kept).for_each(Generation::rest);
     }
 
-    /// Takes generations out of which no record is pending, but for the newest; gives what is left to delete, under names that the next
-    /// open deletes.
+    /// Takes generations out of which no record is pending, but for the newest; gives what is left to delete, under names
+    /// that the next open deletes.
     ///
     /// # Errors
     /// `State`, naming the path.

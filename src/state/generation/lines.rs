@@ -1,9 +1,9 @@
 //! The lines of a commit in the pieces that a generation holds them in, compressed: the log writes each value about twice and
 //! reads it once more, so a third of the bytes is worth the compression, which is of the fastest kind.
 //!
-//! Owns the form of the values under `"l"`. Invariant: a piece stands for the same [`PIECE`] bytes of the commit's lines whatever it
-//! compresses to, so that a line is found by its offset, and no value is longer than [`VALUE`] and a byte. A value begins with its form: what
-//! does not compress well enough is there as it is, in two halves.
+//! Owns the form of the values under `"l"`. Invariant: a piece stands for the same [`PIECE`] bytes of the commit's lines
+//! whatever it compresses to, so that a line is found by its offset, and no value is longer than [`VALUE`] and a byte. A
+//! value begins with its form: what does not compress well enough is there as it is, in two halves.
 
 use std::sync::Arc;
 
