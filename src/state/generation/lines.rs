@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
-use super::{Generation, LineAt, Open, cannot_encode, guarded, record_key};
+use super::guard::{Open, guarded};
+use super::rows::{cannot_encode, record_key};
+use super::{Generation, LineAt};
 use crate::error::Result;
 use crate::hour::Hour;
 
