@@ -1,4 +1,7 @@
-"""The job as a good engineer writes it in an afternoon: fast libraries, no durability. Pages from a URL, gzipped lines by hour out."""
+"""The job as a good engineer writes it in an afternoon: fast libraries, no durability. Pages from a URL, gzipped lines by hour out.
+
+With `swap` it parses a record as JSON where swapping the quotes makes it that: faster, and wrong. Of {'a': '","b":"'} it makes two fields.
+"""
 
 import ast
 import base64
@@ -28,11 +31,19 @@ def pages(url):
 
 
 def parse(plaintext):
-    """A Python dict's repr. Where swapping the quotes makes it JSON, that is ten times as fast as evaluating it."""
+    """A Python dict's repr, or else JSON."""
+    try:
+        return ast.literal_eval(plaintext.decode())
+    except (ValueError, SyntaxError):
+        return orjson.loads(plaintext)
+
+
+def parse_swapped(plaintext):
+    """The same for texts without quotes in them, at a tenth of the price."""
     try:
         return orjson.loads(plaintext.replace(b"'", b'"'))
     except orjson.JSONDecodeError:
-        return ast.literal_eval(plaintext.decode())
+        return parse(plaintext)
 
 
 def short(hexadecimal):
@@ -63,7 +74,7 @@ def compact(record):
     return row
 
 
-def records(url, fernet):
+def records(url, fernet, parse):
     """Each distinct record once, with its hour."""
     seen = set()
     for page in pages(url):
@@ -76,9 +87,9 @@ def records(url, fernet):
                 yield hour, compact(record)
 
 
-def main(url, out):
+def main(url, out, way="whole"):
     hours = defaultdict(list)
-    for hour, record in records(url, Fernet(os.environ["FERNET_KEY"])):
+    for hour, record in records(url, Fernet(os.environ["FERNET_KEY"]), parse_swapped if way == "swap" else parse):
         hours[hour].append(orjson.dumps(record))
     for hour, lines in hours.items():
         path = Path(out, hour, "part-00000.ndjson.gz")
