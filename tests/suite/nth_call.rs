@@ -4,7 +4,7 @@
 //! so many; the quick form takes a sample. Only the naming of an object in the lake escapes: that call is made without the
 //! C library.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -199,4 +199,34 @@ fn disk_that_fails_at_any_call_loses_nothing() {
             });
         }
     });
+}
+
+/// Names that may be lost with the power: of views, of what is being written or deleted, and sled's own.
+fn is_passing(path: &Path) -> bool {
+    let is_view = ["status.json", "seen.json"].iter().any(|name| path.ends_with(name));
+    is_view || path.extension() == Some("tmp".as_ref()) || path.ancestors().skip(2).any(|above| above.ends_with("wal"))
+}
+
+#[test]
+fn bytes_are_durable_before_their_name_and_names_before_the_ledger_names_them() {
+    let Some(shim) = shim() else { return };
+    for act in Act::all() {
+        let (mut place, _origin) = act.begin();
+        let steps = shim.trace(&mut place, &["run"]);
+        let flushed = |path: &Path, among: &[(String, PathBuf)]| {
+            among.iter().any(|(what, flushed)| what == "flushed" && flushed == path)
+        };
+        let mut named = 0;
+        for (at, (_, path)) in steps.iter().enumerate().filter(|(_, (what, path))| what == "named" && !is_passing(path))
+        {
+            let (before, after) = (&steps[..at], &steps[at + 1..]);
+            let (unfinished, is_log) = (path.with_added_extension("tmp"), path.parent().unwrap().ends_with("wal"));
+            assert!(is_log || flushed(&unfinished, before), "{}: {path:?}: its bytes", act.name);
+            let until = after.iter().position(|(what, next)| what == "named" && next.ends_with("ledger/head"));
+            let after = after.get(..until.unwrap_or(after.len())).unwrap();
+            assert!(flushed(path.parent().unwrap(), after), "{}: {path:?}: its name", act.name);
+            named += 1;
+        }
+        assert!(named > 3, "{}: {steps:#?}", act.name);
+    }
 }

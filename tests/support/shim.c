@@ -4,6 +4,7 @@
 //   ETL_SHIM_FAULT  "fsync 3 5": the third fsync fails with errno 5; "fsync 3+ 5": that one and all after it;
 //                   "write 3 short": the third write takes half of what it is given.
 //   ETL_SHIM_LOG    gets "hit" when the fault strikes, and at the end "call <kind> <how many>".
+//   ETL_SHIM_TRACE  where set, the log also gets "flushed <path>" and "named <path>" after each such call.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -78,6 +79,22 @@ static int fd_strikes(enum kind kind, int fd) {
     return is_watched(path) ? strikes(kind) : 0;
 }
 
+static int trace(int result, const char *what, const char *path) {
+    if (result != 0 || !getenv("ETL_SHIM_TRACE") || !is_watched(path)) return result;
+    char text[PATH_MAX + 32];
+    snprintf(text, sizeof text, "%s %s\n", what, path);
+    say(text);
+    return result;
+}
+
+static int trace_fd(int result, const char *what, int fd) {
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length < 0 ? 0 : length] = 0;
+    return trace(result, what, path);
+}
+
 static int path_strikes(enum kind kind, int dir, const char *path) {
     char whole[PATH_MAX * 2];
     if (path[0] == '/') return is_watched(path) ? strikes(kind) : 0;
@@ -143,11 +160,11 @@ ssize_t copy_file_range(int in, off64_t *in_at, int out, off64_t *out_at, size_t
 
 int fsync(int fd) {
     FAIL_IF(fd_strikes(FSYNC, fd));
-    return REAL(fsync)(fd);
+    return trace_fd(REAL(fsync)(fd), "flushed", fd);
 }
 int fdatasync(int fd) {
     FAIL_IF(fd_strikes(FDATASYNC, fd));
-    return REAL(fdatasync)(fd);
+    return trace_fd(REAL(fdatasync)(fd), "flushed", fd);
 }
 int sync_file_range(int fd, off64_t from, off64_t size, unsigned flags) {
     FAIL_IF(fd_strikes(RANGE, fd));
@@ -180,7 +197,7 @@ int fallocate64(int fd, int mode, off64_t from, off64_t size) {
 }
 int rename(const char *from, const char *to) {
     FAIL_IF(path_strikes(RENAME, AT_FDCWD, to));
-    return REAL(rename)(from, to);
+    return trace(REAL(rename)(from, to), "named", to);
 }
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags) {
     FAIL_IF(path_strikes(RENAME, to_dir, to));

@@ -107,6 +107,17 @@ impl Shim {
         (ran, hit)
     }
 
+    /// What a run flushed, or gave a name, in that order: `flushed` or `named`, and the path.
+    #[track_caller]
+    pub fn trace(&self, place: &mut Place, args: &[&str]) -> Vec<(String, PathBuf)> {
+        place.set("ETL_SHIM_TRACE", "1");
+        let (ran, _) = self.run(place, args, None);
+        assert!([0, 65].contains(&ran.code), "{ran:#?}");
+        let log = std::fs::read_to_string(place.path("shim.log")).unwrap();
+        let steps = log.lines().filter_map(|line| line.split_once(' ')).filter(|(what, _)| *what != "call");
+        steps.map(|(what, path)| (what.to_owned(), path.into())).collect()
+    }
+
     /// How many calls of each kind the last run made.
     pub fn calls(place: &Place) -> Vec<(String, u64)> {
         let log = std::fs::read_to_string(place.path("shim.log")).unwrap();
