@@ -210,13 +210,13 @@ fn is_passing(path: &Path) -> bool {
 #[test]
 fn bytes_are_durable_before_their_name_and_names_before_the_ledger_names_them() {
     let Some(shim) = shim() else { return };
+    let mut named = 0;
     for act in Act::all() {
         let (mut place, _origin) = act.begin();
         let steps = shim.trace(&mut place, &["run"]);
         let flushed = |path: &Path, among: &[(String, PathBuf)]| {
             among.iter().any(|(what, flushed)| what == "flushed" && flushed == path)
         };
-        let mut named = 0;
         for (at, (_, path)) in steps.iter().enumerate().filter(|(_, (what, path))| what == "named" && !is_passing(path))
         {
             let (before, after) = (&steps[..at], &steps[at + 1..]);
@@ -227,6 +227,6 @@ fn bytes_are_durable_before_their_name_and_names_before_the_ledger_names_them() 
             assert!(flushed(path.parent().unwrap(), after), "{}: {path:?}: its name", act.name);
             named += 1;
         }
-        assert!(named > 3, "{}: {steps:#?}", act.name);
     }
+    assert!(named > 20, "{named} names");
 }
