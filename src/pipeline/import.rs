@@ -90,7 +90,6 @@ impl Job<'_> {
         hashes.sort_unstable();
         hashes.dedup();
         let hashes = self.state.hashes.write(row.hour, row.next_hashes, None, &hashes)?;
-        self.state.hashes.make_names_durable()?;
         let imported = Event::Imported { parts, hashes, at };
         self.state.apply(Step::HourImported, vec![(row.hour, imported)])?;
         self.buckets.forget(row.hour);

@@ -178,7 +178,6 @@ impl Job<'_> {
             let certified = self.certify(row.hour)?;
             events.push((row.hour, self.freeze(row.hour, encoded, hashes, certified)));
         }
-        self.state.make_sealed_durable()?;
         let frozen = self.freeze_all(events)?;
         self.state.spool.filling.clear();
         Ok(frozen)

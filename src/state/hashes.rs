@@ -84,7 +84,7 @@ impl HashDir {
     }
 
     /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
-    /// not in `old`. Durable on return, but for its name: see [`HashDir::make_names_durable`].
+    /// not in `old`. Durable on return, but for its name: that is when the ledger names it.
     ///
     /// # Errors
     /// `State`, naming the path.

@@ -156,7 +156,8 @@ impl State {
         hours
     }
 
-    /// Lets things happen to hours in the ledger: all of them in one atomic and durable step.
+    /// Lets things happen to hours in the ledger: all of them in one atomic and durable step, and the files that it names
+    /// before.
     ///
     /// # Errors
     /// See [`Ledger::apply`].
@@ -168,6 +169,7 @@ impl State {
             .iter()
             .map(|(hour, _)| Ok((*hour, self.ledger.row(*hour)?.hashes.map(|h| h.version))))
             .collect::<Result<_>>()?;
+        self.make_named_durable(&events)?;
         self.ledger.carry(self.wal.seen());
         self.ledger.apply(step, self.wal.newest_segment(), events)?;
         for (hour, version) in replaced {
@@ -220,13 +222,15 @@ impl State {
         self.delete(left)
     }
 
-    /// Makes the names durable of what was spooled, and of the hash arrays: an intent may name them.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn make_sealed_durable(&self) -> Result<()> {
-        self.spool.make_names_durable()?;
-        self.hashes.make_names_durable()
+    /// Makes the files durable under their names that `events` are about to name in the ledger.
+    fn make_named_durable(&self, events: &[(Hour, Event)]) -> Result<()> {
+        if events.iter().any(|(_, event)| matches!(event, Event::Frozen { .. })) {
+            self.spool.make_names_durable()?;
+        }
+        if events.iter().any(|(_, event)| matches!(event, Event::Frozen { .. } | Event::Imported { .. })) {
+            self.hashes.make_names_durable()?;
+        }
+        Ok(())
     }
 
     /// Deletes the spooled bytes that no intent names.
