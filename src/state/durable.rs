@@ -33,17 +33,7 @@ impl Unfinished {
     /// # Errors
     /// `State`, naming the path.
     pub fn create(target: &Path) -> Result<Self> {
-        let path = target.with_added_extension(UNFINISHED);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|e| Error::disk("create", &path, e))?;
-        Ok(Self { file, path, is_reused: false, published: false })
+        Self::open(target.with_added_extension(UNFINISHED), false)
     }
 
     /// Starts a private file that will be `target` one day, where the bytes of `old` are on the disk, which nobody needs any more.
@@ -51,14 +41,20 @@ impl Unfinished {
     /// # Errors
     /// `State`, naming the path.
     pub fn create_in(old: &Path, target: &Path) -> Result<Self> {
-        let path = set_unfinished(old, target)?;
+        Self::open(set_unfinished(old, target)?, true)
+    }
+
+    fn open(path: PathBuf, is_reused: bool) -> Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
+            .create(!is_reused)
+            .truncate(!is_reused)
+            .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
             .open(&path)
-            .map_err(|e| Error::disk("open", &path, e))?;
-        Ok(Self { file, path, is_reused: true, published: false })
+            .map_err(|e| Error::disk("create", &path, e))?;
+        Ok(Self { file, path, is_reused, published: false })
     }
 
     /// The file under its temporary name.

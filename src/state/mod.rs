@@ -246,7 +246,10 @@ impl State {
         if strays.is_empty() {
             return Ok(());
         }
-        durable_step(Step::SpoolCleared, || self.spool.clear(&strays))
+        durable_step(Step::SpoolCleared, || {
+            let left = self.spool.clear(strays)?;
+            self.delete(left)
+        })
     }
 
     /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`, and deletes strays. It looks at

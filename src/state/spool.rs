@@ -7,6 +7,7 @@
 //! its blocks and its inode cost more than the bytes in it.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -25,7 +26,7 @@ pub struct Spool {
     pub filling: BTreeSet<Hour>,
     /// Files that have served, under names that the next open deletes.
     spare: Mutex<Vec<PathBuf>>,
-    /// How many were spare so far: the next one's name.
+    /// How many were put aside so far: their names, which no part's file has while it is written.
     spared: u64,
 }
 
@@ -84,26 +85,24 @@ impl Spool {
         Ok(strays)
     }
 
-    /// Clears files away that have served.
+    /// Takes files out that have served; gives those that are left to delete. While more is to be spooled, these have names that
+    /// the next open deletes, and small ones are kept to be written again.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn clear(&mut self, served: &[PathBuf]) -> Result<()> {
+    pub fn clear(&mut self, served: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
         let spare = self.spare.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let more_to_come = !self.filling.is_empty();
-        if !more_to_come {
-            spare.drain(..).try_for_each(|path| durable::remove(&path))?;
+        if self.filling.is_empty() {
+            return Ok(spare.drain(..).chain(served).collect());
         }
+        let mut left = Vec::new();
         for path in served {
-            if more_to_come && std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= WORTH_KEEPING) {
-                self.spared += 1;
-                let aside = self.dir.join(format!("spare-{}", self.spared));
-                spare.push(durable::set_unfinished(path, &aside)?);
-            } else {
-                durable::remove(path)?;
-            }
+            self.spared += 1;
+            let aside = durable::set_unfinished(&path, &self.dir.join(format!("spare-{}", self.spared)))?;
+            let is_small = fs::symlink_metadata(&aside).is_ok_and(|meta| meta.is_file() && meta.len() <= WORTH_KEEPING);
+            if is_small { spare.push(aside) } else { left.push(aside) }
         }
-        Ok(())
+        Ok(left)
     }
 }
 
@@ -114,13 +113,17 @@ fn parse(name: &str) -> Option<(Hour, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::Write;
 
     use super::*;
 
     fn hour(n: u32) -> Hour {
         format!("2023-03-10T{n:02}").parse().unwrap()
+    }
+
+    fn clear(spool: &mut Spool, served: PathBuf) {
+        let left = spool.clear(vec![served]).unwrap();
+        durable::remove_each(&left).unwrap();
     }
 
     fn put(spool: &Spool, n: u32, bytes: &[u8]) -> PathBuf {
@@ -139,11 +142,11 @@ mod tests {
         for (new, expected) in [(&b"short"[..], &b"short"[..]), (b"longer than that", b"longer than that"), (b"", b"")]
         {
             let first = put(&spool, 1, b"some bytes");
-            spool.clear(std::slice::from_ref(&first)).unwrap();
+            clear(&mut spool, first.clone());
             assert!(!first.exists() && spool.strays(|_, _| Ok(false)).unwrap().is_empty());
             let second = put(&spool, 2, new);
             assert_eq!(fs::read(&second).unwrap(), expected);
-            spool.clear(&[second]).unwrap();
+            clear(&mut spool, second);
         }
         assert_eq!(fs::read_dir(dir.path().join("spool")).unwrap().count(), 1, "one file served all the time");
     }
@@ -154,14 +157,17 @@ mod tests {
         let left = || fs::read_dir(dir.path().join("spool")).unwrap().count();
         let mut spool = Spool::open(dir.path()).unwrap();
         spool.filling.insert(hour(2));
-        spool.clear(&[put(&spool, 1, b"1")]).unwrap();
-        let last = put(&spool, 2, b"2");
-        spool.clear(&[put(&spool, 3, b"3")]).unwrap();
-        spool.filling.clear();
-        spool.clear(&[last]).unwrap();
+        for n in [1, 2, 3] {
+            let served = put(&spool, n, b"served");
+            if n == 3 {
+                spool.filling.clear();
+            }
+            clear(&mut spool, served);
+        }
         assert_eq!(left(), 0);
         spool.filling.insert(hour(2));
-        spool.clear(&[put(&spool, 1, b"1")]).unwrap();
+        let served = put(&spool, 1, b"1");
+        clear(&mut spool, served);
         assert_eq!(left(), 1);
         drop(spool);
         Spool::open(dir.path()).unwrap();
@@ -173,7 +179,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut spool = Spool::open(dir.path()).unwrap();
         spool.filling.insert(hour(2));
-        spool.clear(&[put(&spool, 1, b"1")]).unwrap();
+        let served = put(&spool, 1, b"1");
+        clear(&mut spool, served);
         durable::remove_leftovers(&dir.path().join("spool")).unwrap();
         assert_eq!(fs::read(put(&spool, 2, b"2")).unwrap(), b"2");
     }
@@ -184,7 +191,7 @@ mod tests {
         let mut spool = Spool::open(dir.path()).unwrap();
         spool.filling.insert(hour(2));
         let large = put(&spool, 1, &vec![0; usize::try_from(WORTH_KEEPING).unwrap() + 1]);
-        spool.clear(&[large]).unwrap();
+        clear(&mut spool, large);
         let stranger = dir.path().join("spool/notes.txt");
         fs::write(&stranger, "x").unwrap();
         assert_eq!(spool.strays(|_, _| Ok(true)).unwrap(), [stranger]);
