@@ -17,6 +17,7 @@ mod manifest;
 mod parallel;
 mod rebuild;
 mod retry;
+mod sealing;
 mod summary;
 mod upload;
 
@@ -237,8 +238,6 @@ struct Job<'a> {
     store_is_down: bool,
     /// Hours with something foreign in their way: left alone in this run.
     blocked: BTreeSet<Hour>,
-    /// Hours whose parts were spooled a moment ago: their bytes are what was written.
-    fresh: BTreeSet<Hour>,
     /// Hours that an import thawed: due at once.
     thawed: BTreeSet<Hour>,
     /// Whether the poll overlaps with the one before. `None`: nothing to compare with.
@@ -246,7 +245,7 @@ struct Job<'a> {
     /// Records of thawed hours that the journal has to bring back.
     owed: BTreeMap<Hour, u64>,
     /// What is encoded next.
-    ahead: upload::Ahead,
+    ahead: sealing::Ahead,
     status: status::Writer,
 }
 
@@ -264,11 +263,10 @@ impl<'a> Job<'a> {
             problems: Vec::new(),
             store_is_down: false,
             blocked: BTreeSet::new(),
-            fresh: BTreeSet::new(),
             thawed: BTreeSet::new(),
             watch: None,
             owed: BTreeMap::new(),
-            ahead: upload::Ahead::default(),
+            ahead: sealing::Ahead::default(),
             status,
         }
     }

@@ -1,30 +1,30 @@
-//! Buckets → parts → store: seal what is due, upload what is sealed, prune what has its receipt.
+//! Parts → store: upload what is sealed, prune what has its receipt.
 //!
-//! In batches of hours: their parts are encoded side by side, then frozen in one atomic step of the ledger, then
-//! PUT side by side, while the next batch is encoded, then receipted in one step. Before a PUT its intent is durable, before
-//! a prune the receipt. Within an hour part n is tried only when the ledger has the receipts of 0 … n−1, so that two writers
-//! to one prefix converge.
+//! Parts are PUT side by side, then receipted in one step of the ledger. Before a PUT its intent is durable, before a prune the
+//! receipt. Within an hour part n is tried only when the ledger has the receipts of 0 … n−1, so that two writers to one
+//! prefix converge.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::parallel::{side_by_side, threads};
+use super::parallel::side_by_side;
 use super::{Job, Progress, Setup, UploadedPart};
-use crate::certificate::Certified;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage, Step, durable_step};
+use crate::lifecycle::{Event, HourRow, PartRow, PartStage, Step, durable_step};
 use crate::load::protocol::{self, CreateOnly, Outcome, Sealed};
 use crate::load::{ObjectStore, PartMeta};
-use crate::seal::{self, CutRules, Encoded, EncodedPart};
-use crate::state::{State, durable};
+use crate::seal;
+use crate::state::durable;
 
-/// A batch of hours is full at so many records, or at so many hours.
-const BATCH_RECORDS: u64 = 50_000;
-/// See [`BATCH_RECORDS`].
-const BATCH_HOURS: usize = 48;
-/// Imports of one hour in one run, before it is left to the next.
-const IMPORTS: u32 = 1000;
+/// Who spooled the parts that are to be uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SpooledBy {
+    /// A moment ago: their bytes are what was written.
+    ThisRun,
+    /// Their bytes are read and checked.
+    AnEarlierRun,
+}
 
 /// A part that is to be uploaded.
 #[derive(Debug, Clone)]
@@ -61,202 +61,33 @@ impl Job<'_> {
     /// Uploads the parts that an earlier run left.
     pub(super) fn upload_left(&mut self) -> Result<()> {
         let left = self.state.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour).collect();
-        self.upload(left)
-    }
-
-    /// Seals, uploads and prunes all that is due.
-    pub(super) fn seal_and_upload(&mut self) -> Result<()> {
-        for _ in 0..IMPORTS {
-            let due = self.due_hours()?;
-            if !due.is_empty() {
-                // A large hour's order needs the memory; what is fetched later looks its hours up anew.
-                self.buckets.clear();
-            }
-            if !self.seal_and_upload_all(&due)? {
-                return Ok(());
-            }
-            // An import may have thawed hours: they are due again.
-            if self.thawed.is_empty() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Seals and uploads hours: while the parts of one batch go to the store, the next is encoded. `false`: stopped.
-    fn seal_and_upload_all(&mut self, due: &[Hour]) -> Result<bool> {
-        let mut sealed = 0;
-        self.ahead = Ahead::default();
-        let batches = self.batches(due);
-        let mut batches = batches.into_iter();
-        let mut batch = batches.next();
-        while let Some(hours) = batch {
-            if self.stopped() {
-                return Ok(false);
-            }
-            if self.ahead.hours.is_empty() {
-                self.prepare(hours)?;
-            }
-            let frozen = self.seal()?;
-            sealed += hours.len() as u64;
-            (self.setup.progress)(Progress::Sealed(sealed, due.len() as u64));
-            batch = batches.next();
-            if let Some(next) = batch.filter(|next| self.are_small(next)) {
-                self.prepare(next)?;
-            }
-            self.upload(frozen)?;
-        }
-        Ok(true)
-    }
-
-    /// Cuts the due hours into batches: of many small hours, so that what is done once a batch costs little; of one that is large.
-    fn batches<'h>(&self, due: &'h [Hour]) -> Vec<&'h [Hour]> {
-        let mut batches = Vec::new();
-        let mut rest = due;
-        while !rest.is_empty() {
-            let mut records = 0;
-            let fits = rest.iter().take(BATCH_HOURS).take_while(|hour| {
-                records += self.pending_records(**hour);
-                records <= BATCH_RECORDS
-            });
-            let (batch, behind) = rest.split_at(fits.count().max(1));
-            batches.push(batch);
-            rest = behind;
-        }
-        batches
-    }
-
-    /// The hours whose unsealed records are due, oldest first.
-    fn due_hours(&mut self) -> Result<Vec<Hour>> {
-        let now = self.now();
-        let mut due = Vec::new();
-        for hour in self.state.wal.pending_hours().collect::<Vec<_>>() {
-            let row = self.state.ledger.row(hour)?;
-            let Some(unsealed) = self.state.wal.unsealed(hour, row.frozen) else { continue };
-            if row.is_sealing() || self.blocked.contains(&hour) {
-                continue;
-            }
-            let at_once = self.drain || self.thawed.contains(&hour);
-            if at_once || self.setup.closing.due_as_of(now, hour, !row.parts.is_empty(), unsealed.first_received) <= now
-            {
-                due.push(hour);
-            }
-        }
-        self.thawed.clear();
-        Ok(due)
-    }
-
-    /// Whether hours can be encoded while others are uploaded: both at once take no more memory than a large hour alone.
-    fn are_small(&self, hours: &[Hour]) -> bool {
-        hours.iter().all(|hour| self.pending_records(*hour) <= seal::LARGE as u64)
-    }
-
-    /// Makes `hours` the next to be encoded: by [`Self::put`] while it waits for the store, at the latest by [`Self::seal`].
-    fn prepare(&mut self, hours: &[Hour]) -> Result<()> {
-        for hour in hours {
-            // Late records may wait for an hour whose hashes are no longer at hand.
-            if self.remember(*hour)? {
-                self.ahead.rows.push(self.state.ledger.row(*hour)?);
-            }
-        }
-        self.ahead.hours = hours.to_vec();
-        // Their parts have no intent yet.
-        self.state.spool.filling = hours.iter().copied().collect();
-        Ok(())
-    }
-
-    /// Encodes the hours that were prepared, where that is not done, and freezes them. Gives those that have parts to upload now.
-    fn seal(&mut self) -> Result<Vec<Hour>> {
-        let Ahead { rows, encoded, .. } = std::mem::take(&mut self.ahead);
-        let encoded = match encoded {
-            Some(encoded) => encoded,
-            None => encode_all(&self.state, &rows, self.setup.cut),
-        };
-        let mut events = Vec::new();
-        for (row, encoded) in rows.iter().zip(encoded) {
-            let (encoded, hashes) = encoded?;
-            let certified = self.certify(row.hour)?;
-            events.push((row.hour, self.freeze(row.hour, encoded, hashes, certified)));
-        }
-        let frozen = self.freeze_all(events)?;
-        self.state.spool.filling.clear();
-        Ok(frozen)
-    }
-
-    /// What freezes an encoded hour.
-    fn freeze(&self, hour: Hour, encoded: Encoded, hashes: Option<HashesRef>, certified: Certified) -> Event {
-        let through = encoded.through;
-        let Some(hashes) = hashes else { return Event::Absorbed { through } };
-        let parts = encoded.parts.into_iter().map(|part| self.intent(hour, through, part)).collect();
-        Event::Frozen { through, hashes, parts, certified }
-    }
-
-    /// What can be certified of an hour now.
-    fn certify(&mut self, hour: Hour) -> Result<Certified> {
-        let tally = self.tally(hour)?;
-        let gaps = if tally.ids.is_some() { self.state.wal.seen().gaps() } else { Vec::new() };
-        Ok(Certified::new(self.setup.closing.closes_at(hour), tally, &gaps))
-    }
-
-    fn freeze_all(&mut self, events: Vec<(Hour, Event)>) -> Result<Vec<Hour>> {
-        let hours: Vec<Hour> = events.iter().map(|(hour, _)| *hour).collect();
-        let parts = events.iter().map(|(_, event)| match event {
-            Event::Frozen { parts, .. } => parts.len() as u64,
-            _ => 0,
-        });
-        let parts: u64 = parts.sum();
-        self.state.apply(Step::HoursFrozen, events)?;
-        hours.iter().for_each(|hour| self.buckets.forget(*hour));
-        self.fresh.extend(&hours);
-        self.summary.sealed_parts += parts;
-        self.note_status(false)?;
-        Ok(hours)
-    }
-
-    fn intent(&self, hour: Hour, through: u64, part: EncodedPart) -> PartRow {
-        PartRow {
-            part: part.part,
-            stage: PartStage::Sealing,
-            key: self.setup.layout.key(&self.setup.prefix, hour, part.part),
-            rows: part.rows,
-            bytes: part.bytes,
-            sha256: part.sha256,
-            content_sha256: part.content_sha256,
-            dict: self.setup.decoder.dictionaries.clone(),
-            through,
-            first: part.first,
-            last: part.last,
-            frozen_at: self.now(),
-            uploaded_at: None,
-            etag: None,
-        }
+        self.upload(left, SpooledBy::AnEarlierRun)
     }
 
     /// Uploads the sealed parts of hours and prunes: in rounds of one part an hour.
-    fn upload(&mut self, mut hours: Vec<Hour>) -> Result<()> {
+    pub(super) fn upload(&mut self, mut hours: Vec<Hour>, by: SpooledBy) -> Result<()> {
         while !self.store_is_down && !self.stopped() {
             let mut round = Vec::new();
             hours.retain(|hour| !self.blocked.contains(hour));
             for hour in &hours {
-                round.extend(self.next_upload(*hour)?);
+                round.extend(self.next_upload(*hour, by)?);
             }
             if round.is_empty() {
                 break;
             }
             self.upload_round(&round)?;
         }
-        self.fresh.clear();
         self.state.prune()?;
         self.note_status(false)
     }
 
     /// The first part of an hour that has no receipt, its bytes checked where an earlier run wrote them.
-    fn next_upload(&mut self, hour: Hour) -> Result<Option<Upload>> {
+    fn next_upload(&mut self, hour: Hour, by: SpooledBy) -> Result<Option<Upload>> {
         while !self.blocked.contains(&hour) && !self.store_is_down {
             let row = self.state.ledger.row(hour)?;
             let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { break };
             let body = self.state.spool.path(hour, part.part);
-            if self.fresh.contains(&hour) || seal::is_whole(&body, part)? {
+            if by == SpooledBy::ThisRun || seal::is_whole(&body, part)? {
                 return Ok(Some(Upload { hour, row: part.clone(), body }));
             }
             let what = format!("hour {hour}: the bytes of part {} in {} are damaged", part.part, body.display());
@@ -323,10 +154,6 @@ impl Job<'_> {
         }
     }
 
-    fn pending_records(&self, hour: Hour) -> u64 {
-        self.state.wal.pending(hour).map_or(0, |pending| pending.records)
-    }
-
     fn upload_round(&mut self, round: &[Upload]) -> Result<()> {
         let mut round = round;
         let mut create_only = self.create_only();
@@ -384,8 +211,8 @@ impl Job<'_> {
             if !doomed.is_empty() {
                 scope.spawn(|| deleted = durable::remove_each(&doomed));
             }
-            if !round.is_empty() && !ahead.rows.is_empty() && ahead.encoded.is_none() {
-                scope.spawn(|| ahead.encoded = Some(encode_all(state, &ahead.rows, setup.cut)));
+            if !round.is_empty() && ahead.waits() {
+                scope.spawn(|| ahead.encode(state, setup.cut));
             }
             side_by_side(round, setup.uploads, put)
         });
@@ -481,35 +308,4 @@ fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {
         rows: upload.row.rows,
         bytes,
     }
-}
-
-/// Hours that are encoded before it is their turn to be frozen.
-#[derive(Default)]
-pub(super) struct Ahead {
-    hours: Vec<Hour>,
-    rows: Vec<HourRow>,
-    encoded: Option<Vec<Result<Spooled>>>,
-}
-
-/// An hour whose parts are in the spool, and its hash array. No array: there are no parts.
-type Spooled = (Encoded, Option<HashesRef>);
-
-fn encode_all(state: &State, rows: &[HourRow], cut: CutRules) -> Vec<Result<Spooled>> {
-    let is_small =
-        |row: &HourRow| state.wal.pending(row.hour).is_none_or(|pending| pending.records <= seal::LARGE as u64);
-    // While one waits for the disk, another works; but each large hour takes much memory.
-    let threads = if rows.iter().all(is_small) { 2 * threads() } else { threads() };
-    side_by_side(rows, threads, |row| encode(state, row, cut))
-}
-
-/// Encodes an hour; its parts are in the spool and its hash array is durable on return.
-fn encode(state: &State, row: &HourRow, cut: CutRules) -> Result<Spooled> {
-    let mut encoded = seal::encode(state, row, cut)?;
-    let new = std::mem::take(&mut encoded.hashes);
-    if encoded.parts.is_empty() {
-        return Ok((encoded, None));
-    }
-    let old = state.array(row)?;
-    let hashes = state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &new)?;
-    Ok((encoded, Some(hashes)))
 }
