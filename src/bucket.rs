@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::certificate::Tally;
 use crate::decode::Decoded;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::gaps::Sighting;
 use crate::hour::Hour;
 use crate::record::ContentHash;
@@ -59,6 +59,20 @@ impl Known {
         }
         self.sealed.as_ref().map_or(Ok(false), |sealed| sealed.contains(ContentHash(hash)))
     }
+
+    /// Whether a record that was received at `received` is new; from now on it is known.
+    fn learns(&mut self, hash: [u8; 16], received: Timestamp) -> Result<bool> {
+        if self.holds(hash)? {
+            return Ok(false);
+        }
+        self.unsealed.insert(hash);
+        self.first_received.get_or_insert(received);
+        Ok(true)
+    }
+}
+
+fn not_ready(hour: Hour) -> Error {
+    Error::new(ErrorKind::Bug, format!("hour {hour} was not made ready before its records were looked up"))
 }
 
 /// What a segment brings, hour by hour.
@@ -161,21 +175,30 @@ impl Buckets {
     /// `State`: a hash array is damaged.
     pub fn sort(&mut self, page: &Decoded, received: Timestamp, news: &mut News) -> Result<()> {
         let mut rest = page.lines.as_slice();
-        for record in &page.records {
-            let length = usize::try_from(record.entry.length).unwrap_or(usize::MAX);
-            let (line, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            rest = behind;
-            let is_new = self.is_new(record.hour, record.entry.hash, received)?;
-            news.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
-            let tally = news.tallies.entry(record.hour).or_default();
-            if is_new {
-                record.id.into_iter().for_each(|id| tally.saw(id));
-                let new = news.records.entry(record.hour).or_default();
-                new.entries.push(record.entry);
-                new.lines.extend_from_slice(line);
-            } else {
-                tally.duplicates += 1;
-                news.duplicates += 1;
+        // Records of one hour mostly come together, so that their hour is looked up once.
+        for run in page.records.chunk_by(|a, b| a.hour == b.hour) {
+            let Some(hour) = run.first().map(|record| record.hour) else { continue };
+            let known = self.hours.get_mut(&hour).ok_or_else(|| not_ready(hour))?;
+            let tally = news.tallies.entry(hour).or_default();
+            let new = news.records.entry(hour).or_default();
+            for record in run {
+                let length = usize::try_from(record.entry.length).unwrap_or(usize::MAX);
+                let (line, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                rest = behind;
+                let is_new = known.learns(record.entry.hash, received)?;
+                news.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
+                if is_new {
+                    self.held += 1;
+                    record.id.into_iter().for_each(|id| tally.saw(id));
+                    new.entries.push(record.entry);
+                    new.lines.extend_from_slice(line);
+                } else {
+                    tally.duplicates += 1;
+                    news.duplicates += 1;
+                }
+            }
+            if new.entries.is_empty() {
+                news.records.remove(&hour);
             }
         }
         Ok(())
@@ -195,22 +218,6 @@ impl Buckets {
                 return Ok(false);
             }
         }
-        Ok(true)
-    }
-
-    fn is_new(&mut self, hour: Hour, hash: [u8; 16], received: Timestamp) -> Result<bool> {
-        let Some(known) = self.hours.get_mut(&hour) else {
-            return Err(crate::error::Error::new(
-                crate::error::ErrorKind::Bug,
-                format!("hour {hour} was not made ready before its records were looked up"),
-            ));
-        };
-        if known.holds(hash)? {
-            return Ok(false);
-        }
-        known.unsealed.insert(hash);
-        known.first_received.get_or_insert(received);
-        self.held += 1;
         Ok(true)
     }
 

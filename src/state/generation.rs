@@ -12,8 +12,10 @@
 //! "c" commit                            CommitRow, bincode
 //! "h" hour                              Tally, bincode: what was counted of the hour so far
 //! "i" hour commit piece                 187 × Entry, bincode, 32 bytes each
-//! "l" hour commit number                the commit's rows of that hour, their lines one behind the other: see [`lines`]
+//! "l" hour commit number                Piece, bincode, 16 bytes: where 16 KiB of the commit's lines of that hour are
+//! "e"                                   where the lines end, bincode
 //! ```
+//! The lines themselves are in a file beside the database: see [`lines`].
 //! `hour` is [`Hour::to_key`], `commit` 8 bytes and `piece` 4 bytes, all big endian, so that keys sort by hour, then age.
 
 mod guard;
@@ -25,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use guard::{Open, damaged, damaged_by, guarded};
+use lines::LineFile;
 pub use lines::LineReader;
 pub use rows::{Batch, CommitRow, Entry, LineAt, Meta};
 use rows::{ENTRY, record_key};
@@ -64,6 +67,10 @@ impl Generation {
     pub fn open(dir: &Path, id: u32) -> Result<Self> {
         let is_new = !dir.is_dir();
         durable::make_dir(dir)?;
+        if is_new {
+            let path = dir.join(lines::NAME);
+            LineFile::create(&path).map_err(|e| Error::disk("create", &path, e))?;
+        }
         let generation = Self { id, dir: dir.to_owned(), open: Mutex::default() };
         let open = generation.opened()?;
         if is_new {
@@ -182,10 +189,11 @@ impl Generation {
     ///
     /// # Errors
     /// `State`, naming the path; then all of it may be there or nothing.
-    pub fn write(&self, batch: Batch) -> Result<()> {
+    pub fn write(&self, mut batch: Batch<'_>) -> Result<()> {
         let open = self.opened()?;
+        open.lines.append(&self.dir.join(lines::NAME), &mut batch)?;
         nudged(open.db.store().ok(), || {
-            guarded(&self.dir, || open.db.store()?.apply_batch(batch.0))?;
+            guarded(&self.dir, || open.db.store()?.apply_batch(batch.rows))?;
             self.make_durable(&open)
         })
     }
@@ -193,7 +201,8 @@ impl Generation {
     /// Bytes on disk.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
-        std::fs::metadata(self.dir.join("db")).map_or(0, |meta| meta.len())
+        let size = |name| std::fs::metadata(self.dir.join(name)).map_or(0, |meta| meta.len());
+        size("db") + size(lines::NAME)
     }
 
     fn make_durable(&self, open: &Open) -> Result<()> {
@@ -254,7 +263,8 @@ mod tests {
         {
             let generation = Generation::open(&path, 1).unwrap();
             let mut batch = Batch::default();
-            batch.put_records(h, 5, &entries, &lines.concat()).unwrap();
+            let joined = lines.concat();
+            batch.put_records(h, 5, &entries, &joined).unwrap();
             batch.put_records(hour("2023-03-10T02"), 5, &entries[..1], b"").unwrap();
             batch
                 .put_commit(5, &CommitRow { segment: 9, pages: 1, received: 3, hours: vec![(h.to_key(), 200)] })

@@ -22,7 +22,7 @@ use crate::journal::SegmentId;
 use crate::lifecycle::{Step, durable_step};
 
 /// A generation beyond this size on disk is full: the next commit starts another.
-const FULL: u64 = 16 << 20;
+const FULL: u64 = 32 << 20;
 /// A generation beyond this size is replaced once it is mostly dead.
 const WORTH_REPLACING: u64 = 6 << 20;
 /// A generation with more records than these of an hour rests once they were gone through: a large hour is in many generations, and
@@ -314,7 +314,7 @@ impl Wal {
     pub fn prune(&mut self, receipted: &[(Hour, u64)]) -> Result<()> {
         let through: BTreeMap<[u8; 4], u64> =
             receipted.iter().map(|(hour, through)| (hour.to_key(), *through)).collect();
-        let mut batches: BTreeMap<u32, Batch> = BTreeMap::new();
+        let mut batches: BTreeMap<u32, Batch<'_>> = BTreeMap::new();
         let mut changed = Vec::new();
         for (commit, entry) in &self.commits {
             let mut row = entry.row.clone();
@@ -515,10 +515,13 @@ impl Wal {
             }
             let from = self.generation(entry.generation)?;
             let mut batch = Batch::default();
+            let mut hours = Vec::new();
             for (key, _) in &entry.row.hours {
                 let hour = Hour::from_key(*key).ok_or_else(|| from.condemn())?;
-                let moved = read_commit(from, hour, *commit)?;
-                batch.put_records(hour, *commit, &moved.entries, &moved.lines)?;
+                hours.push((hour, read_commit(from, hour, *commit)?));
+            }
+            for (hour, moved) in &hours {
+                batch.put_records(*hour, *commit, &moved.entries, &moved.lines)?;
             }
             batch.put_commit(*commit, &entry.row)?;
             into.write(batch)?;
@@ -526,7 +529,7 @@ impl Wal {
         Ok(())
     }
 
-    fn write(&mut self, generation: u32, mut batch: Batch, step: Step) -> Result<()> {
+    fn write(&mut self, generation: u32, mut batch: Batch<'_>, step: Step) -> Result<()> {
         let gone: Vec<u64> = self
             .gone
             .iter()

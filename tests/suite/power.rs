@@ -146,7 +146,7 @@ fn power_cut_at_any_moment_loses_nothing_that_was_acknowledged() {
 /// A run whose power fails right after each of its durable steps.
 #[cfg(feature = "failpoints")]
 mod steps {
-    use etl::state::Wal;
+    use etl::state::{Entry, Wal};
 
     use super::*;
     use crate::support::state_dir::copy_dir;
@@ -235,6 +235,12 @@ mod steps {
             let log = Wal::open(copy.path(), (0, 0), &mut repairs).unwrap();
             let newest = journal.list().unwrap().into_iter().map(|id| id.number).max().unwrap();
             assert!(log.is_committed(newest), "after step {step}: the commit is not durable: {repairs:?}");
+            for hour in log.pending_hours() {
+                let mut read =
+                    |generation, at, entry: Entry| log.lines(generation, hour)?.read(at, entry.length, &mut Vec::new());
+                let read = log.records(hour, 0, &mut read);
+                assert!(read.is_ok(), "after step {step}: the lines of {hour} are not durable: {read:?}");
+            }
         }
     }
 

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use super::super::damage::Damage;
 use super::super::durable;
+use super::lines::{self, LineFile};
+use super::rows::decode;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What sled may keep in memory.
@@ -38,6 +40,7 @@ impl Drop for Db {
 pub(super) struct Open {
     pub(super) db: Db,
     pub(super) log: File,
+    pub(super) lines: LineFile,
 }
 
 pub(super) fn open(dir: &Path) -> Result<Open> {
@@ -46,7 +49,11 @@ pub(super) fn open(dir: &Path) -> Result<Open> {
     let db = open_patiently(dir, &config)?;
     let path = dir.join("db");
     let log = durable::open(&path).map_err(|e| Error::disk("open", &path, e))?;
-    Ok(Open { db: Db(Some(db)), log })
+    let end = guarded(dir, || db.get(lines::END))?.map_or(Ok(0), |row| decode(dir, &row))?;
+    let path = dir.join(lines::NAME);
+    let lines = LineFile::open(&path, end).map_err(|e| Error::disk("open", &path, e))?;
+    let lines = lines.ok_or_else(|| damaged_by(dir, format_args!("{} is missing or cut short", path.display())))?;
+    Ok(Open { db: Db(Some(db)), log, lines })
 }
 
 /// Marks the generation, so that the next open sets it aside even where it opens well.

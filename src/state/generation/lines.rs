@@ -1,47 +1,123 @@
-//! The lines of a commit in the pieces that a generation holds them in, compressed: the log writes each value about twice and
-//! reads it once more, so a third of the bytes is worth the compression, which is of the fastest kind.
+//! The lines of records: in a file beside the database, whose rows say where they are.
 //!
-//! Owns the form of the values under `"l"`. Invariant: a piece stands for the same [`PIECE`] bytes of the commit's lines
-//! whatever it compresses to, so that a line is found by its offset, and no value is longer than [`VALUE`] and a byte. A
-//! value begins with its form: what does not compress well enough is there as it is, in two halves.
+//! sled writes each value about twice and reads it once more, and holds in memory what it has touched: for the lines, which are
+//! nine tenths of a record, that costs more than all else that is done to them. So they are appended to a file of their own, in
+//! pieces, and the database keeps of each piece its place and checksum.
+//!
+//! Owns `lines` in a generation's directory. Invariant: the bytes that a row names are durable before the row is written, and are
+//! never written again. A crash leaves bytes behind [`END`] that no row names: the next batch is written over them.
 
-use std::sync::Arc;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
+use nix::libc;
+use serde::{Deserialize, Serialize};
 
 use super::guard::{Open, guarded};
-use super::rows::{cannot_encode, record_key};
+use super::rows::{Batch, decode, encode, record_key};
 use super::{Generation, LineAt};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hour::Hour;
 
-/// Bytes of lines in a piece.
-const PIECE: usize = 12_000;
-/// Bytes of lines in a value that is not compressed.
-pub(super) const VALUE: usize = PIECE / 2;
-/// How a value begins.
-const PLAIN: u8 = 0;
-const COMPRESSED: u8 = 1;
+/// The file's name.
+pub(super) const NAME: &str = "lines";
+/// The key of its end.
+pub(super) const END: &[u8] = b"e";
+/// Bytes of lines in a piece, but for the last of a commit's hour: what is read at once, so that lines in no order do not
+/// cost much more than those in the order of arrival.
+const PIECE: usize = 1 << 14;
+/// Bytes that are handed to the file at once, where hours bring less than that.
+const BUFFER: usize = 1 << 16;
 
-/// Hands the values of a commit's lines over, each with the number that its key ends with.
-pub(super) fn pack(lines: &[u8], mut put: impl FnMut(u32, &[u8])) -> Result<()> {
-    let mut table = CompressTable::small();
-    let mut value = vec![COMPRESSED; 1 + get_maximum_output_size(PIECE)];
-    for (number, piece) in (0..).step_by(2).zip(lines.chunks(PIECE)) {
-        let room = value.get_mut(1..).unwrap_or_default();
-        let length = compress_into_with_table(piece, room, &mut table).map_err(cannot_encode)?;
-        if length < piece.len().min(VALUE) {
-            put(number, value.get(..=length).unwrap_or_default());
-            continue;
-        }
-        for (half, bytes) in (0..).zip(piece.chunks(VALUE)) {
-            put(number + half, &[&[PLAIN], bytes].concat());
-        }
-    }
-    Ok(())
+/// Where a piece is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Piece {
+    /// Its offset in the file.
+    offset: u64,
+    /// Its bytes.
+    length: u32,
+    /// CRC-32 of them.
+    sum: u32,
 }
 
-/// Reads lines, keeping the piece at hand: lines in order of arrival cost one look for a piece.
+/// The open file.
+#[derive(Debug)]
+pub(super) struct LineFile {
+    file: File,
+    /// Where the next batch is written. Rises even where the batch's rows fail: they may be there all the same.
+    end: Mutex<u64>,
+}
+
+impl LineFile {
+    /// Makes the empty file of a new generation. Durable it is with the generation.
+    pub(super) fn create(path: &Path) -> io::Result<()> {
+        options().create_new(true).mode(0o600).open(path)?.sync_all()
+    }
+
+    /// Opens the file of which the database names the bytes up to `end`. `None`: it is not there, or is shorter than that.
+    pub(super) fn open(path: &Path, end: u64) -> io::Result<Option<Self>> {
+        let file = match options().open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let is_whole = file.metadata()?.len() >= end;
+        Ok(is_whole.then_some(Self { file, end: Mutex::new(end) }))
+    }
+
+    /// Writes the lines of a batch, durable on return, and adds the rows that name them to it.
+    pub(super) fn append(&self, path: &Path, batch: &mut Batch<'_>) -> Result<()> {
+        let lines = std::mem::take(&mut batch.lines);
+        if lines.iter().all(|(_, _, lines)| lines.is_empty()) {
+            return Ok(());
+        }
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut offset = *end;
+        let written = self.write(*end, lines.iter().map(|(_, _, lines)| *lines));
+        written.map_err(|e| Error::disk("write", path, e))?;
+        for (hour, commit, lines) in lines {
+            for (number, bytes) in (0..).zip(lines.chunks(PIECE)) {
+                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                let piece = Piece { offset, length, sum: crc32fast::hash(bytes) };
+                batch.rows.insert(record_key(b'l', hour, commit, number).as_slice(), encode(&piece)?);
+                offset += bytes.len() as u64;
+            }
+        }
+        batch.rows.insert(END, encode(&offset)?);
+        *end = offset;
+        Ok(())
+    }
+
+    fn write<'l>(&self, at: u64, lines: impl Iterator<Item = &'l [u8]>) -> io::Result<()> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(at))?;
+        let mut out = BufWriter::with_capacity(BUFFER, file);
+        for lines in lines {
+            out.write_all(lines)?;
+        }
+        out.flush()?;
+        self.file.sync_data()
+    }
+
+    /// Reads a piece into `out`. `false`: its bytes are not those that were written.
+    fn read(&self, piece: Piece, out: &mut Vec<u8>) -> io::Result<bool> {
+        out.resize(PIECE.min(usize::try_from(piece.length).unwrap_or(PIECE)), 0);
+        match self.file.read_exact_at(out, piece.offset) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => read.map(|()| crc32fast::hash(out) == piece.sum),
+        }
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW);
+    options
+}
+
+/// Reads lines, keeping the piece at hand: lines in order of arrival cost one read a piece.
 #[derive(Debug)]
 pub struct LineReader<'g> {
     generation: &'g Generation,
@@ -66,7 +142,7 @@ impl<'g> LineReader<'g> {
         while offset < end {
             let (number, start) = (offset / PIECE, offset % PIECE);
             let stop = PIECE.min(start + end - offset);
-            let number = u32::try_from(number * 2).map_err(|_| self.generation.damaged())?;
+            let number = u32::try_from(number).map_err(|_| self.generation.damaged())?;
             if self.at_hand != Some((at.commit, number)) {
                 self.fetch(at.commit, number)?;
             }
@@ -76,32 +152,19 @@ impl<'g> LineReader<'g> {
         Ok(())
     }
 
-    /// Takes the piece whose first value has that number to hand.
+    /// Takes a piece to hand.
     fn fetch(&mut self, commit: u64, number: u32) -> Result<()> {
         self.at_hand = None;
-        self.piece.clear();
-        let damaged = || self.generation.damaged();
-        let first = self.value(commit, number)?.ok_or_else(damaged)?;
-        match first.split_first() {
-            Some((&COMPRESSED, packed)) => {
-                self.piece.resize(PIECE, 0);
-                let length = lz4_flex::block::decompress_into(packed, &mut self.piece).map_err(|_| damaged())?;
-                self.piece.truncate(length);
-            }
-            Some((&PLAIN, bytes)) => {
-                self.piece.extend_from_slice(bytes);
-                let second = self.value(commit, number + 1)?;
-                self.piece.extend(second.iter().flat_map(|value| value.iter().skip(1)));
-            }
-            _ => return Err(damaged()),
-        }
-        self.at_hand = Some((commit, number));
-        Ok(())
-    }
-
-    fn value(&self, commit: u64, number: u32) -> Result<Option<sled::IVec>> {
+        let generation = self.generation;
         let key = record_key(b'l', self.hour, commit, number);
-        guarded(&self.generation.dir, || self.open.db.store()?.get(key))
+        let row = guarded(&generation.dir, || self.open.db.store()?.get(key))?;
+        let piece = decode(&generation.dir, &row.ok_or_else(|| generation.damaged())?)?;
+        match self.open.lines.read(piece, &mut self.piece) {
+            Ok(true) => self.at_hand = Some((commit, number)),
+            Ok(false) => return Err(generation.damaged()),
+            Err(e) => return Err(Error::disk("read", &generation.dir.join(NAME), e)),
+        }
+        Ok(())
     }
 }
 
@@ -109,45 +172,97 @@ impl<'g> LineReader<'g> {
 mod tests {
     use super::super::{Batch, Entry};
     use super::*;
+    use crate::error::ErrorKind;
 
-    /// Lines that do not compress.
+    fn hour() -> Hour {
+        "2023-03-10T01".parse().unwrap()
+    }
+
     fn noise(length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut bytes);
         bytes
     }
 
+    fn write(generation: &Generation, commit: u64, lines: &[u8]) -> Result<()> {
+        let entry = Entry { hash: [7; 16], seconds: 0, nanos: 0, length: u32::try_from(lines.len()).unwrap() };
+        let mut batch = Batch::default();
+        batch.put_records(hour(), commit, &[entry], lines).unwrap();
+        generation.write(batch)
+    }
+
+    fn read(generation: &Generation, commit: u64, length: usize) -> Result<Vec<u8>> {
+        let mut found = Vec::new();
+        let at = LineAt { commit, offset: 0 };
+        generation.lines(hour())?.read(at, u32::try_from(length).unwrap(), &mut found)?;
+        Ok(found)
+    }
+
     #[test]
-    fn lines_come_back_whatever_they_compress_to() {
-        let hour: Hour = "2023-03-10T01".parse().unwrap();
+    fn lines_come_back_from_any_offset() {
         let dir = tempfile::tempdir().unwrap();
-        let generation = Generation::open(&dir.path().join("1"), 1).unwrap();
-        let mixed = [noise(PIECE), vec![b'x'; PIECE], noise(VALUE), vec![b'y'; 3 * PIECE], noise(PIECE - 1)].concat();
-        let cases = [vec![], vec![b'z'], noise(1), noise(VALUE), noise(VALUE + 1), noise(PIECE + VALUE), mixed];
-        for (commit, lines) in (1..).zip(cases) {
-            let mut batch = Batch::default();
-            let length = u32::try_from(lines.len()).unwrap();
-            let entry = Entry { hash: [7; 16], seconds: 0, nanos: 0, length };
-            batch.put_records(hour, commit, &[entry], &lines).unwrap();
-            generation.write(batch).unwrap();
-            let mut reader = generation.lines(hour).unwrap();
-            let mut whole = Vec::new();
-            reader.read(LineAt { commit, offset: 0 }, length, &mut whole).unwrap();
-            assert!(whole == lines, "commit {commit}, {length} bytes");
+        let path = dir.path().join("1");
+        let lengths = [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 17, BUFFER + 5];
+        for (commit, length) in (1..).zip(lengths) {
+            // Opened anew for each, so that the end is read back.
+            let generation = Generation::open(&path, 1).unwrap();
+            write(&generation, commit, &noise(length)).unwrap();
+            let mut reader = generation.lines(hour()).unwrap();
             for offset in (0..length).step_by(997).rev() {
                 let mut rest = Vec::new();
-                reader.read(LineAt { commit, offset: offset.into() }, length - offset, &mut rest).unwrap();
-                assert!(rest == lines[offset as usize..], "commit {commit} from {offset} on");
+                let (at, left) = (LineAt { commit, offset: offset as u64 }, length - offset);
+                reader.read(at, u32::try_from(left).unwrap(), &mut rest).unwrap();
+                assert!(rest == noise(length)[offset..], "commit {commit} from {offset} on");
             }
-            let behind = LineAt { commit, offset: length.into() };
+            let behind = LineAt { commit, offset: length as u64 };
             assert!(reader.read(behind, 1, &mut Vec::new()).is_err(), "there is no byte behind the last");
+        }
+        let generation = Generation::open(&path, 1).unwrap();
+        for (commit, length) in (1..).zip(lengths) {
+            assert!(read(&generation, commit, length).unwrap() == noise(length), "commit {commit}");
         }
     }
 
     #[test]
-    fn no_value_is_longer_than_the_log_takes_in_line() {
-        for lines in [noise(5 * PIECE + 1), vec![b'x'; 5 * PIECE], noise(VALUE + 1)] {
-            pack(&lines, |_, value| assert!(value.len() <= VALUE + 1)).unwrap();
+    fn what_a_crash_left_behind_the_end_is_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1");
+        write(&Generation::open(&path, 1).unwrap(), 1, b"first").unwrap();
+        let mut file = OpenOptions::new().append(true).open(path.join(NAME)).unwrap();
+        file.write_all(&noise(100)).unwrap();
+        let generation = Generation::open(&path, 1).unwrap();
+        write(&generation, 2, b"second").unwrap();
+        assert_eq!(read(&generation, 1, 5).unwrap(), b"first");
+        assert_eq!(read(&generation, 2, 6).unwrap(), b"second");
+        assert!(std::fs::read(path.join(NAME)).unwrap().starts_with(b"firstsecond"));
+    }
+
+    #[test]
+    fn any_changed_byte_any_cut_and_no_file_are_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1");
+        write(&Generation::open(&path, 1).unwrap(), 1, b"a line").unwrap();
+        let found = || Generation::open(&path, 1).and_then(|generation| read(&generation, 1, 6)).map_err(|e| e.kind());
+        assert_eq!(found().unwrap(), b"a line");
+        for at in 0..6 {
+            let mut bad = b"a line".to_vec();
+            bad[at] ^= 0x10;
+            std::fs::write(path.join(NAME), bad).unwrap();
+            assert_eq!(found(), Err(ErrorKind::State), "byte {at}");
         }
+        std::fs::write(path.join(NAME), b"a lin").unwrap();
+        assert_eq!(
+            Generation::open(&path, 1).unwrap_err().kind(),
+            ErrorKind::State,
+            "shorter than the database has it"
+        );
+        std::fs::remove_file(path.join(NAME)).unwrap();
+        assert_eq!(Generation::open(&path, 1).unwrap_err().kind(), ErrorKind::State, "no file");
+    }
+
+    #[test]
+    fn layout_of_a_piece_is_pinned() {
+        let piece = Piece { offset: 1, length: 2, sum: 3 };
+        assert_eq!(encode(&piece).unwrap(), [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0]);
     }
 }

@@ -3,11 +3,13 @@
 //! Pure; nothing here touches disk. Encoded rows outlive a program: tests pin their bytes.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::lines::{self, VALUE};
+use super::guard::damaged_by;
 use crate::certificate::Tally;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gaps::Seen;
@@ -18,6 +20,8 @@ use crate::record::ContentHash;
 pub(super) const ENTRY: usize = 32;
 /// Entries in one value.
 const ENTRIES: usize = 187;
+/// Bytes of a value, where one could be longer: sled puts those beyond 8 KB into files that it never syncs.
+const VALUE: usize = 6_000;
 /// Pieces that the ids that came take at most: 16 bytes a range, and then some.
 const SEEN_PIECES: u8 = 4;
 /// What a generation knows besides its commits.
@@ -50,6 +54,7 @@ pub struct CommitRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The content hash.
+    #[serde(with = "as_number")]
     pub hash: [u8; 16],
     /// The event time: seconds since 1970, and nanoseconds on top.
     pub seconds: i64,
@@ -57,6 +62,19 @@ pub struct Entry {
     pub nanos: i32,
     /// Bytes of the record's line, which has no newline yet.
     pub length: u32,
+}
+
+/// Sixteen bytes as one number, which bincode writes as these bytes: one by one they take three times as long.
+mod as_number {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u128(u128::from_le_bytes(*bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
+        u128::deserialize(from).map(u128::to_le_bytes)
+    }
 }
 
 impl Entry {
@@ -84,15 +102,19 @@ pub struct LineAt {
 
 /// Changes that become durable together or not at all.
 #[derive(Debug, Default)]
-pub struct Batch(pub(super) sled::Batch);
+pub struct Batch<'l> {
+    pub(super) rows: sled::Batch,
+    /// Lines by hour and commit, which have no rows yet.
+    pub(super) lines: Vec<(Hour, u64, &'l [u8])>,
+}
 
-impl Batch {
+impl<'l> Batch<'l> {
     /// Records what the generation knows besides its commits.
     ///
     /// # Errors
     /// `Bug`: it cannot be encoded.
     pub fn put_meta(&mut self, meta: &Meta) -> Result<()> {
-        self.0.insert(b"m", encode(meta)?);
+        self.rows.insert(b"m", encode(meta)?);
         Ok(())
     }
 
@@ -106,8 +128,8 @@ impl Batch {
         // What was longer once leaves no piece of it behind.
         for piece in 0..SEEN_PIECES {
             match pieces.next() {
-                Some(bytes) => self.0.insert(&[b's', piece], bytes),
-                None => self.0.remove(&[b's', piece]),
+                Some(bytes) => self.rows.insert(&[b's', piece], bytes),
+                None => self.rows.remove(&[b's', piece]),
             }
         }
         Ok(())
@@ -118,7 +140,7 @@ impl Batch {
     /// # Errors
     /// `Bug`: it cannot be encoded.
     pub fn put_commit(&mut self, commit: u64, row: &CommitRow) -> Result<()> {
-        self.0.insert(commit_key(commit).as_slice(), encode(row)?);
+        self.rows.insert(commit_key(commit).as_slice(), encode(row)?);
         Ok(())
     }
 
@@ -128,40 +150,44 @@ impl Batch {
     /// `Bug`: it cannot be encoded.
     pub fn put_tallies(&mut self, tallies: &BTreeMap<Hour, Tally>) -> Result<()> {
         for (hour, tally) in tallies {
-            self.0.insert(tally_key(*hour).as_slice(), encode(tally)?);
+            self.rows.insert(tally_key(*hour).as_slice(), encode(tally)?);
         }
         Ok(())
     }
 
     /// Forgets a commit. Its records' bytes stay until the generation goes.
     pub fn remove_commit(&mut self, commit: u64) {
-        self.0.remove(commit_key(commit).as_slice());
+        self.rows.remove(commit_key(commit).as_slice());
     }
 
     /// Adds a commit's new records of one hour: `entries` in order of arrival, `lines` their lines one behind the other.
     ///
     /// # Errors
     /// `Bug`: an entry cannot be encoded.
-    pub fn put_records(&mut self, hour: Hour, commit: u64, entries: &[Entry], lines: &[u8]) -> Result<()> {
+    pub fn put_records(&mut self, hour: Hour, commit: u64, entries: &[Entry], lines: &'l [u8]) -> Result<()> {
         for (piece, entries) in (0..).zip(entries.chunks(ENTRIES)) {
             let mut value = Vec::with_capacity(entries.len() * ENTRY);
             for entry in entries {
                 bincode::serialize_into(&mut value, entry).map_err(cannot_encode)?;
             }
-            self.0.insert(record_key(b'i', hour, commit, piece).as_slice(), value);
+            self.rows.insert(record_key(b'i', hour, commit, piece).as_slice(), value);
         }
-        lines::pack(lines, |number, value| {
-            self.0.insert(record_key(b'l', hour, commit, number).as_slice(), value);
-        })
+        self.lines.push((hour, commit, lines));
+        Ok(())
     }
 }
 
-fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
+pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
     bincode::serialize(value).map_err(cannot_encode)
 }
 
-pub(super) fn cannot_encode(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+fn cannot_encode(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Bug, "cannot encode a value of the write-ahead log").caused_by(e)
+}
+
+/// The value of a row of the generation in `dir`.
+pub(super) fn decode<T: DeserializeOwned>(dir: &Path, row: &[u8]) -> Result<T> {
+    bincode::deserialize(row).map_err(|e| damaged_by(dir, e))
 }
 
 fn commit_key(commit: u64) -> [u8; 9] {
@@ -191,13 +217,15 @@ mod tests {
     #[test]
     fn layout_of_an_entry_is_pinned() {
         let at = "2023-03-10T01:48:11.818Z".parse().unwrap();
-        let bytes = bincode::serialize(&Entry::new(ContentHash([0xab; 16]), at, 213)).unwrap();
-        let expected = "abababababababababababababababab\
+        let hash = *b"\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff";
+        let bytes = bincode::serialize(&Entry::new(ContentHash(hash), at, 213)).unwrap();
+        let expected = "00112233445566778899aabbccddeeff\
                         5b8c0a6400000000\
                         80b0c130\
                         d5000000";
         assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
         assert_eq!(bytes.len(), ENTRY);
+        assert_eq!(bincode::deserialize::<Entry>(&bytes).unwrap().hash, hash);
     }
 
     #[test]
