@@ -10,6 +10,8 @@
 //! | planted | red |
 //! |---|---|
 //! | no fdatasync after the flush of the log | `power::steps::power_cut_right_after_a_step_leaves_what_the_step_made_durable` |
+//! | no fdatasync of a batch's lines before the rows that name them | both tests of `power` |
+//! | the end of the lines not read back when the log is opened | `state::generation::lines::tests::lines_come_back_from_any_offset` |
 //! | no fsync before a file gets its name | `power::power_cut_at_any_moment_loses_nothing_that_was_acknowledged`, `nth_call::bytes_are_durable_before_their_name…` |
 //! | no fsync of `spool/` and `hashes/` before the ledger names what is in them | `nth_call::bytes_are_durable_before_their_name_and_names_before_the_ledger_names_them` |
 //! | receipt before PUT | `storm::killed_at_any_moment_a_lake_holds_each_record_once`, `steps::lake::crash_at_any_step_of_daily_work…` |

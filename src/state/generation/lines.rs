@@ -178,9 +178,10 @@ mod tests {
         "2023-03-10T01".parse().unwrap()
     }
 
-    fn noise(length: usize) -> Vec<u8> {
+    /// Lines like no others.
+    fn noise(commit: u64, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut bytes);
+        blake3::Hasher::new().update(&commit.to_le_bytes()).finalize_xof().fill(&mut bytes);
         bytes
     }
 
@@ -206,20 +207,20 @@ mod tests {
         for (commit, length) in (1..).zip(lengths) {
             // Opened anew for each, so that the end is read back.
             let generation = Generation::open(&path, 1).unwrap();
-            write(&generation, commit, &noise(length)).unwrap();
+            write(&generation, commit, &noise(commit, length)).unwrap();
             let mut reader = generation.lines(hour()).unwrap();
             for offset in (0..length).step_by(997).rev() {
                 let mut rest = Vec::new();
                 let (at, left) = (LineAt { commit, offset: offset as u64 }, length - offset);
                 reader.read(at, u32::try_from(left).unwrap(), &mut rest).unwrap();
-                assert!(rest == noise(length)[offset..], "commit {commit} from {offset} on");
+                assert!(rest == noise(commit, length)[offset..], "commit {commit} from {offset} on");
             }
             let behind = LineAt { commit, offset: length as u64 };
             assert!(reader.read(behind, 1, &mut Vec::new()).is_err(), "there is no byte behind the last");
         }
         let generation = Generation::open(&path, 1).unwrap();
         for (commit, length) in (1..).zip(lengths) {
-            assert!(read(&generation, commit, length).unwrap() == noise(length), "commit {commit}");
+            assert!(read(&generation, commit, length).unwrap() == noise(commit, length), "commit {commit}");
         }
     }
 
@@ -229,7 +230,7 @@ mod tests {
         let path = dir.path().join("1");
         write(&Generation::open(&path, 1).unwrap(), 1, b"first").unwrap();
         let mut file = OpenOptions::new().append(true).open(path.join(NAME)).unwrap();
-        file.write_all(&noise(100)).unwrap();
+        file.write_all(&noise(1, 100)).unwrap();
         let generation = Generation::open(&path, 1).unwrap();
         write(&generation, 2, b"second").unwrap();
         assert_eq!(read(&generation, 1, 5).unwrap(), b"first");
