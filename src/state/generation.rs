@@ -26,7 +26,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use guard::{Open, damaged, damaged_by, guarded};
+use guard::{Open, damaged, decode, guarded};
 use lines::LineFile;
 pub use lines::LineReader;
 pub use rows::{Batch, CommitRow, Entry, LineAt, Meta};
@@ -105,7 +105,7 @@ impl Generation {
     /// `State`: damaged.
     pub fn meta(&self) -> Result<Option<Meta>> {
         let value = self.get(b"m")?;
-        value.map(|v| bincode::deserialize(&v).map_err(|e| damaged_by(&self.dir, e))).transpose()
+        value.map(|v| decode(&self.dir, &v)).transpose()
     }
 
     /// Which ids came, as of the newest commit that was written to it. `None`: that was never written.
@@ -121,7 +121,7 @@ impl Generation {
         if bytes.is_empty() {
             return Ok(None);
         }
-        bincode::deserialize(&bytes).map(Some).map_err(|e| damaged_by(&self.dir, e))
+        decode(&self.dir, &bytes).map(Some)
     }
 
     /// Its commits, by number.
@@ -132,7 +132,7 @@ impl Generation {
         let mut commits = Vec::new();
         self.scan(b"c", b"d", &mut |key, value| {
             let commit = key.get(1..).and_then(|k| k.try_into().ok()).map(u64::from_be_bytes);
-            let row = bincode::deserialize(value).map_err(|e| damaged_by(&self.dir, e))?;
+            let row = decode(&self.dir, value)?;
             commits.push((commit.ok_or_else(|| self.damaged())?, row));
             Ok(())
         })?;
@@ -147,7 +147,7 @@ impl Generation {
         let mut tallies = Vec::new();
         self.scan(b"h", b"i", &mut |key, value| {
             let hour = key.get(1..).and_then(|k| k.try_into().ok()).and_then(Hour::from_key);
-            let tally = bincode::deserialize(value).map_err(|e| damaged_by(&self.dir, e))?;
+            let tally = decode(&self.dir, value)?;
             tallies.push((hour.ok_or_else(|| self.damaged())?, tally));
             Ok(())
         })?;
@@ -169,7 +169,7 @@ impl Generation {
                 at = LineAt { commit, offset: 0 };
             }
             for bytes in value.chunks(ENTRY) {
-                let entry: Entry = bincode::deserialize(bytes).map_err(|e| damaged_by(&self.dir, e))?;
+                let entry: Entry = decode(&self.dir, bytes)?;
                 each(at, entry)?;
                 at.offset += u64::from(entry.length);
             }

@@ -514,14 +514,14 @@ impl Wal {
                 continue;
             }
             let from = self.generation(entry.generation)?;
-            let mut batch = Batch::default();
-            let mut hours = Vec::new();
+            let mut moved = BTreeMap::new();
             for (key, _) in &entry.row.hours {
                 let hour = Hour::from_key(*key).ok_or_else(|| from.condemn())?;
-                hours.push((hour, read_commit(from, hour, *commit)?));
+                moved.insert(hour, read_commit(from, hour, *commit)?);
             }
-            for (hour, moved) in &hours {
-                batch.put_records(*hour, *commit, &moved.entries, &moved.lines)?;
+            let mut batch = Batch::default();
+            for (hour, records) in &moved {
+                batch.put_records(*hour, *commit, &records.entries, &records.lines)?;
             }
             batch.put_commit(*commit, &entry.row)?;
             into.write(batch)?;

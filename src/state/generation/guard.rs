@@ -8,10 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use super::super::damage::Damage;
 use super::super::durable;
 use super::lines::{self, LineFile};
-use super::rows::decode;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What sled may keep in memory.
@@ -67,6 +68,11 @@ pub(super) fn damaged_by(dir: &Path, cause: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::State, format!("the write-ahead log {} is damaged", dir.display()))
         .hint("run `etl replay`: it sets the damaged log aside and fills a new one from the journal")
         .caused_by(Damage::new(cause))
+}
+
+/// The value of a row of the generation in `dir`: one that cannot be decoded is damage.
+pub(super) fn decode<T: DeserializeOwned>(dir: &Path, row: &[u8]) -> Result<T> {
+    bincode::deserialize(row).map_err(|e| damaged_by(dir, e))
 }
 
 /// sled's lock is now and then still held for a moment after the same process closed the database.

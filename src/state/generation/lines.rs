@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-use super::guard::{Open, guarded};
-use super::rows::{Batch, decode, encode, record_key};
+use super::guard::{Open, decode, guarded};
+use super::rows::{Batch, encode, record_key};
 use super::{Generation, LineAt};
 use crate::error::{Error, Result};
 use crate::hour::Hour;

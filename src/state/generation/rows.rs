@@ -3,13 +3,10 @@
 //! Pure; nothing here touches disk. Encoded rows outlive a program: tests pin their bytes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::guard::damaged_by;
 use crate::certificate::Tally;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gaps::Seen;
@@ -64,7 +61,7 @@ pub struct Entry {
     pub length: u32,
 }
 
-/// Sixteen bytes as one number, which bincode writes as these bytes: one by one they take three times as long.
+/// Sixteen bytes as one number, which bincode writes as these very bytes, at once instead of one by one.
 mod as_number {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -183,11 +180,6 @@ pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>> {
 
 fn cannot_encode(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new(ErrorKind::Bug, "cannot encode a value of the write-ahead log").caused_by(e)
-}
-
-/// The value of a row of the generation in `dir`.
-pub(super) fn decode<T: DeserializeOwned>(dir: &Path, row: &[u8]) -> Result<T> {
-    bincode::deserialize(row).map_err(|e| damaged_by(dir, e))
 }
 
 fn commit_key(commit: u64) -> [u8; 9] {
