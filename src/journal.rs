@@ -7,30 +7,35 @@
 //!
 //! ```text
 //! journal/<segment, 16 digits>-<pages>.page
-//!   0  8  magic "etlpage1"
+//!   0  8  magic "etlpage2"
 //!   8  8  offset of the directory, little endian
-//!  16 32  BLAKE3 of everything behind the head
-//!  48     the bodies, one behind the other
+//!  16  4  CRC-32 of everything behind the head, little endian
+//!  20     the bodies, one behind the other
 //!   …     the directory: bincode of `Directory`
 //! ```
+//! The checksum finds what a disk does to a file; the tokens in it are signed, each by itself. Segments of the form before,
+//! "etlpage1", with 32 bytes of BLAKE3 as their checksum, are read as well.
 
 use std::fs;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crc32fast::Hasher;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::PageSink;
+use crate::extract::{FileSink, PageSink};
 use crate::lifecycle::{Step, durable_step};
 use crate::state::direct;
 use crate::state::durable::{self, Unfinished};
 
-const MAGIC: &[u8; 8] = b"etlpage1";
-const HEAD: usize = 48;
+const MAGIC: &[u8; 8] = b"etlpage2";
+const MAGIC_BEFORE: &[u8; 8] = b"etlpage1";
+const HEAD: usize = 20;
 /// How many bodies that are no pages are kept for a look.
 const REJECTED_KEPT: usize = 20;
 
@@ -155,7 +160,7 @@ impl Journal {
         let start = direct::aligned_start(&bytes);
         bytes.clear();
         bytes.resize(start + HEAD, 0);
-        Writer { number, bytes, start, pages: Vec::new() }
+        Writer { number, bytes, start, pages: Vec::new(), sum: Hasher::new() }
     }
 
     /// Makes what was written a segment, received at `received`: durable on return, and given back, so that nobody
@@ -222,17 +227,9 @@ fn list(dir: &Path) -> Result<Vec<SegmentId>> {
 }
 
 fn parse(id: SegmentId, bytes: Vec<u8>) -> Option<Segment> {
-    let head = bytes.first_chunk::<HEAD>()?;
-    let (magic, rest) = head.split_first_chunk::<8>()?;
-    let (offset, sum) = rest.split_first_chunk::<8>()?;
-    let behind = bytes.get(HEAD..)?;
-    if magic != MAGIC || blake3::hash(behind).as_bytes() != sum {
-        return None;
-    }
-    let at = usize::try_from(u64::from_le_bytes(*offset)).ok()?;
+    let (mut start, at) = whole(&bytes)?;
     let directory: Directory = bincode::deserialize(bytes.get(at..)?).ok()?;
     let mut pages = Vec::with_capacity(directory.lengths.len());
-    let mut start = HEAD;
     for length in directory.lengths {
         let end = start.checked_add(usize::try_from(length).ok()?)?;
         pages.push(start..end);
@@ -240,6 +237,18 @@ fn parse(id: SegmentId, bytes: Vec<u8>) -> Option<Segment> {
     }
     let received = Timestamp::from_nanosecond(directory.received).ok()?;
     (start == at).then_some(Segment { id, received, bytes, pages })
+}
+
+/// Where the bodies of a segment start and end; `None` where its checksum does not hold.
+fn whole(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (magic, rest) = bytes.split_first_chunk()?;
+    let (offset, rest) = rest.split_first_chunk()?;
+    let behind = match magic {
+        MAGIC => rest.split_first_chunk().filter(|(sum, behind)| crc32fast::hash(behind).to_le_bytes() == **sum)?.1,
+        MAGIC_BEFORE => rest.split_first_chunk().filter(|(sum, behind)| blake3::hash(behind).as_bytes() == *sum)?.1,
+        _ => return None,
+    };
+    Some((bytes.len() - behind.len(), usize::try_from(u64::from_le_bytes(*offset)).ok()?))
 }
 
 /// A segment that is being filled, in memory.
@@ -251,6 +260,8 @@ pub struct Writer {
     /// Where a device can take the bytes from without a copy, as long as they do not move.
     start: usize,
     pages: Vec<Range<usize>>,
+    /// Of the pages that were ended: summed one by one, while the processor still has their bytes at hand.
+    sum: Hasher,
 }
 
 impl Writer {
@@ -272,7 +283,9 @@ impl Writer {
 
     /// Ends the page at hand.
     pub fn end_page(&mut self) {
-        self.pages.push(self.end()..self.bytes.len());
+        let page = self.end()..self.bytes.len();
+        self.sum.update(self.bytes.get(page.clone()).unwrap_or_default());
+        self.pages.push(page);
     }
 
     /// Pages ended so far.
@@ -302,11 +315,12 @@ impl Writer {
         let directory = Directory { received: received.as_nanosecond(), lengths };
         bincode::serialize_into(&mut self.bytes, &directory)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a segment's directory").caused_by(e))?;
-        let file = self.bytes.get_mut(self.start..).unwrap_or_default();
-        if let Some((head, behind)) = file.split_first_chunk_mut::<HEAD>() {
+        self.sum.update(self.bytes.get(end..).unwrap_or_default());
+        let sum = std::mem::take(&mut self.sum).finalize();
+        let head = self.bytes.get_mut(self.start..).and_then(|file| file.first_chunk_mut::<HEAD>());
+        if let Some(head) = head {
             let directory = (end - self.start) as u64;
-            let parts = [&MAGIC[..], &directory.to_le_bytes(), blake3::hash(behind).as_bytes()].concat();
-            head.copy_from_slice(&parts);
+            head.copy_from_slice(&[&MAGIC[..], &directory.to_le_bytes(), &sum.to_le_bytes()].concat());
         }
         Ok(())
     }
@@ -337,6 +351,12 @@ impl OpenPage<'_> {
 impl PageSink for OpenPage<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.writer.write(bytes)
+    }
+}
+
+impl FileSink for OpenPage<'_> {
+    fn take_all(&mut self, source: &mut dyn Read) -> io::Result<&[u8]> {
+        self.writer.bytes.take_all(source)
     }
 }
 
@@ -384,9 +404,28 @@ mod tests {
         let id = append(&journal, &["[]"]);
         assert_eq!(id.file_name(), "0000000000000042-1.page");
         let bytes = fs::read(journal.path(id)).unwrap();
-        assert_eq!(&bytes[..16], b"etlpage1\x32\0\0\0\0\0\0\0");
-        assert_eq!(&bytes[48..50], b"[]");
-        assert_eq!(bytes.len(), 50 + 16 + 8 + 8);
+        assert_eq!(&bytes[..16], b"etlpage2\x16\0\0\0\0\0\0\0");
+        assert_eq!(&bytes[16..20], crc32fast::hash(&bytes[20..]).to_le_bytes());
+        assert_eq!(&bytes[20..22], b"[]");
+        assert_eq!(bytes.len(), 22 + 16 + 8 + 8);
+    }
+
+    /// The segment `bytes` in the form before.
+    fn as_before(bytes: &[u8]) -> Vec<u8> {
+        let behind = &bytes[HEAD..];
+        let at = u64::from_le_bytes(bytes[8..16].try_into().unwrap()) + 28;
+        [&MAGIC_BEFORE[..], &at.to_le_bytes(), blake3::hash(behind).as_bytes(), behind].concat()
+    }
+
+    #[test]
+    fn segment_of_the_form_before_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path(), 0).unwrap();
+        let id = append(&journal, &["[1]", "", "[2,3]"]);
+        let before = as_before(&fs::read(journal.path(id)).unwrap());
+        fs::write(journal.path(id), &before).unwrap();
+        let segment = journal.read(id).unwrap();
+        assert_eq!(segment.pages().collect::<Vec<_>>(), [&b"[1]"[..], b"", b"[2,3]"]);
     }
 
     #[test]
@@ -411,13 +450,15 @@ mod tests {
         let journal = Journal::open(dir.path(), 0).unwrap();
         let id = append(&journal, &["[\"a\"]", "[]"]);
         let good = fs::read(journal.path(id)).unwrap();
-        for i in 0..good.len() {
-            let mut bad = good.clone();
-            bad[i] ^= 0x10;
-            assert!(parse(id, bad).is_none(), "byte {i}");
-            assert!(parse(id, good[..i].to_vec()).is_none(), "cut at {i}");
+        for good in [as_before(&good), good] {
+            for i in 0..good.len() {
+                let mut bad = good.clone();
+                bad[i] ^= 0x10;
+                assert!(parse(id, bad).is_none(), "byte {i}");
+                assert!(parse(id, good[..i].to_vec()).is_none(), "cut at {i}");
+            }
+            assert!(parse(id, [&good[..], b"x"].concat()).is_none());
         }
-        assert!(parse(id, [&good[..], b"x"].concat()).is_none());
     }
 
     #[test]

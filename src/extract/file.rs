@@ -5,17 +5,14 @@
 //! the caller's sink, which comes back as it is.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
 
 use super::page_check::{Coding, PageBody, Refusal};
-use super::{Fetched, PageHead, PageSink};
+use super::{Fetched, FileSink, PageHead};
 use crate::error::{Error, ErrorKind, Result};
-
-/// Bytes read at a time.
-const CHUNK: usize = 64 * 1024;
 
 /// What a glob found.
 #[derive(Debug, Default)]
@@ -60,22 +57,13 @@ pub fn list(pattern: &str) -> Result<Listing> {
 /// # Errors
 /// [`ErrorKind::Unavailable`]: it cannot be read, is no complete array, or is larger than `max_page_bytes` before or after it
 /// is uncompressed. An error of the sink comes back as it is.
-pub fn read<S: PageSink>(path: &Path, max_page_bytes: u64, sink: S) -> Result<Fetched<S>> {
+pub fn read<S: FileSink>(path: &Path, max_page_bytes: u64, sink: S) -> Result<Fetched<S>> {
     let gzip = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
     let coding = if gzip { Coding::Gzip } else { Coding::Plain };
     let mut body = PageBody::new(coding, max_page_bytes, sink);
     let refused = |refusal| no_page(path, max_page_bytes, refusal);
     let mut file = File::open(path).map_err(|cause| unreadable(path, cause))?;
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let length = match file.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
-            Err(cause) => return Err(unreadable(path, cause)),
-        };
-        body.write(chunk.get(..length).unwrap_or_default()).map_err(refused)?;
-    }
+    body.read(&mut file).map_err(refused)?.map_err(|cause| unreadable(path, cause))?;
     let (sink, bytes) = body.finish().map_err(refused)?;
     let head = PageHead { source: path.display().to_string(), etag: None, next: None, bytes };
     Ok(Fetched::Page { sink, head })

@@ -6,6 +6,7 @@
 //! dropped sink leaves: nothing. Whether the array's elements are tokens is for [`crate::page`] to say, afterwards.
 
 use std::collections::HashSet;
+use std::io::{self, Read};
 
 use crate::error::Result;
 
@@ -29,11 +30,28 @@ pub trait PageSink {
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 }
 
+/// A sink that takes a file as it is, without a copy on the way.
+pub trait FileSink: PageSink {
+    /// Takes all that `source` gives, and shows it.
+    ///
+    /// # Errors
+    /// Those of `source`; then some of it may have been taken.
+    fn take_all(&mut self, source: &mut dyn Read) -> io::Result<&[u8]>;
+}
+
 /// In memory, for one that is looked at and not kept.
 impl PageSink for Vec<u8> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.extend_from_slice(bytes);
         Ok(())
+    }
+}
+
+impl FileSink for Vec<u8> {
+    fn take_all(&mut self, source: &mut dyn Read) -> io::Result<&[u8]> {
+        let start = self.len();
+        source.read_to_end(self)?;
+        Ok(self.get(start..).unwrap_or_default())
     }
 }
 

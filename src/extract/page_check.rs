@@ -4,12 +4,15 @@
 //! Owns the caps: `limit` holds for the bytes as received and for the bytes as written, so that neither a large body nor a
 //! small one that unpacks to a large one gets past it. Invariant: nothing is written to the sink after a refusal.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use flate2::write::MultiGzDecoder;
 
-use super::PageSink;
+use super::{FileSink, PageSink};
 use crate::error::Error;
+
+/// Compressed bytes read at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ enum Stream<S: PageSink> {
 
 impl<S: PageSink> PageBody<S> {
     pub(super) fn new(coding: Coding, limit: u64, sink: S) -> Self {
-        let checked = Checked { sink, limit, bytes: 0, last: None, refusal: None, closed: false };
+        let checked = Checked { sink, look: Look { limit, bytes: 0, last: None }, refusal: None, closed: false };
         let stream = match coding {
             Coding::Plain => Stream::Plain(checked),
             Coding::Gzip => Stream::Gzip(Box::new(MultiGzDecoder::new(checked))),
@@ -54,18 +57,39 @@ impl<S: PageSink> PageBody<S> {
     /// Takes the next bytes as received.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.received = self.received.saturating_add(length(bytes));
-        if self.received > self.limit {
-            return Err(Refusal::TooLarge(if matches!(self.stream, Stream::Plain(_)) {
-                "body"
-            } else {
-                "compressed body"
-            }));
-        }
+        let form = if matches!(self.stream, Stream::Plain(_)) { "body" } else { "compressed body" };
+        within(self.limit, self.received, form)?;
         let written = match &mut self.stream {
             Stream::Plain(checked) => checked.write_all(bytes),
             Stream::Gzip(gzip) => gzip.write_all(bytes),
         };
         written.map_err(|cause| self.refusal(&cause))
+    }
+
+    /// Takes all of `source`, which may turn out to be unreadable.
+    pub(super) fn read(&mut self, source: &mut impl Read) -> Result<io::Result<()>, Refusal>
+    where
+        S: FileSink,
+    {
+        if let Stream::Plain(checked) = &mut self.stream {
+            // One more shows that it is too large.
+            let taken = match checked.sink.take_all(&mut source.take(self.limit.saturating_add(1))) {
+                Ok(taken) => taken,
+                Err(cause) => return Ok(Err(cause)),
+            };
+            self.received = self.received.saturating_add(length(taken));
+            within(self.limit, self.received, "body")?;
+            return checked.look.at(taken).map(Ok);
+        }
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match source.read(&mut chunk) {
+                Ok(0) => return Ok(Ok(())),
+                Ok(length) => self.write(chunk.get(..length).unwrap_or_default())?,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Ok(Err(cause)),
+            }
+        }
     }
 
     /// The number of bytes received so far.
@@ -83,12 +107,12 @@ impl<S: PageSink> PageBody<S> {
                 return Err(self.refusal(&cause));
             }
         }
-        self.checked().verdict()?;
+        self.checked().look.verdict()?;
         let checked = match self.stream {
             Stream::Plain(checked) => checked,
             Stream::Gzip(gzip) => gzip.finish().map_err(|cause| bad_gzip(&cause))?,
         };
-        Ok((checked.sink, checked.bytes))
+        Ok((checked.sink, checked.look.bytes))
     }
 
     fn refusal(&mut self, cause: &io::Error) -> Refusal {
@@ -113,6 +137,10 @@ fn bad_gzip(cause: &io::Error) -> Refusal {
     Refusal::NoPage(format!("the gzip stream is cut short or damaged ({cause})"))
 }
 
+fn within(limit: u64, bytes: u64, form: &'static str) -> Result<(), Refusal> {
+    if bytes > limit { Err(Refusal::TooLarge(form)) } else { Ok(()) }
+}
+
 fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
@@ -120,20 +148,31 @@ fn length(bytes: &[u8]) -> u64 {
 /// A sink that takes nothing but a JSON array, as far as the first and last byte tell.
 struct Checked<S> {
     sink: S,
-    limit: u64,
-    bytes: u64,
-    /// The last byte that is no white space.
-    last: Option<u8>,
+    look: Look,
     refusal: Option<Refusal>,
     closed: bool,
 }
 
 impl<S: PageSink> Checked<S> {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.look.at(bytes)?;
+        self.sink.write(bytes).map_err(Refusal::Sink)
+    }
+}
+
+/// What was seen of an uncompressed body so far.
+struct Look {
+    limit: u64,
+    bytes: u64,
+    /// The last byte that is no white space.
+    last: Option<u8>,
+}
+
+impl Look {
+    /// Looks at the next bytes.
+    fn at(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.bytes = self.bytes.saturating_add(length(bytes));
-        if self.bytes > self.limit {
-            return Err(Refusal::TooLarge("uncompressed body"));
-        }
+        within(self.limit, self.bytes, "uncompressed body")?;
         if self.last.is_none()
             && let Some(first) = bytes.iter().find(|byte| !is_space(**byte))
             && *first != b'['
@@ -141,7 +180,7 @@ impl<S: PageSink> Checked<S> {
             return Err(Refusal::NoPage(format!("the body {}", what_begins_with(*first))));
         }
         self.last = bytes.iter().rev().find(|byte| !is_space(**byte)).copied().or(self.last);
-        self.sink.write(bytes).map_err(Refusal::Sink)
+        Ok(())
     }
 
     fn verdict(&self) -> Result<(), Refusal> {

@@ -149,13 +149,16 @@ pub fn part(object: &[u8]) {
 pub fn journal(bytes: &[u8]) {
     let id = SegmentId { number: 1, pages: 1 };
     drop(Segment::parse(id, bytes.to_vec()));
-    let mut sealed = bytes.to_vec();
-    if sealed.len() >= 48 {
-        sealed[..8].copy_from_slice(b"etlpage1");
-        let sum = *blake3::hash(&sealed[48..]).as_bytes();
-        sealed[16..48].copy_from_slice(&sum);
-        if let Some(segment) = Segment::parse(id, sealed) {
-            assert!(segment.pages().map(<[u8]>::len).sum::<usize>() < bytes.len());
+    if let Some((head, behind)) = bytes.split_at_checked(16) {
+        let (crc, blake3) = (crc32fast::hash(behind).to_le_bytes(), *blake3::hash(behind).as_bytes());
+        let offset = u64::from_le_bytes(head[8..].try_into().unwrap());
+        for (magic, sum) in [(b"etlpage2", &crc[..]), (b"etlpage1", &blake3)] {
+            // Of the directory: counted from the head's end in the corpus, from its start in a segment.
+            let offset = offset.wrapping_add(16 + sum.len() as u64).to_le_bytes();
+            let sealed = [magic, &offset, sum, behind].concat();
+            if let Some(segment) = Segment::parse(id, sealed) {
+                assert!(segment.pages().map(<[u8]>::len).sum::<usize>() < bytes.len());
+            }
         }
     }
 }
