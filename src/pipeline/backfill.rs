@@ -1,19 +1,21 @@
-//! A backfill: files → journal → records → buckets, three stages side by side.
+//! A backfill: files → journal → records → buckets, side by side.
 //!
-//! One thread reads files and makes their segments durable, one decodes them (its pages side by side), and the run's own
-//! commits them in the order of the files. A stage hands a segment over and only then begins the next, so at most one
-//! segment is held a stage, whatever the size of the backfill; the memory of one goes back to the reader for another. The
-//! files share segments, so that one fsync serves many records. Nothing is decoded before it is durable; a crash leaves
-//! whole segments in the journal, which the next run commits.
+//! One thread reads files and makes their segments durable, as many as there are processors decode pages as they come, and the
+//! run's own commits segments in the order of the files. A segment is handed over before its pages are decoded, and only then
+//! the next is begun: so at most three are held, whatever the size of the backfill, and while one waits for its last page
+//! the pages of the next are decoded. The memory of a segment goes back to the reader for another. The files share segments, so
+//! that one fsync serves many records. Nothing is decoded before it is durable; a crash leaves whole segments in the
+//! journal, which the next run commits.
 
 use std::path::PathBuf;
 use std::slice::Iter;
 use std::sync::mpsc::{Receiver, SendError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::commit::decode;
+use super::parallel::threads;
 use super::{Job, Progress};
 use crate::decode::{Decoded, Decoder};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{self, Fetched};
 use crate::hour::Clock;
 use crate::journal::{Journal, Segment};
@@ -24,8 +26,16 @@ use crate::stop::Stop;
 const SEGMENT_BYTES: usize = 4 << 20;
 const SEGMENT_PAGES: usize = 64;
 
-type Read = Result<Segment>;
-type Ready = Result<(Segment, Vec<Result<Decoded, NotAPage>>)>;
+/// A segment that is durable, and where its decoded pages will come from, in no order.
+type Ready = Result<(Arc<Segment>, Receiver<DecodedPage>)>;
+type DecodedPage = (usize, Result<Decoded, NotAPage>);
+
+/// A page to be decoded.
+struct Task {
+    segment: Arc<Segment>,
+    page: usize,
+    done: Sender<DecodedPage>,
+}
 
 impl Job<'_> {
     /// Journals and commits all files of the glob `pattern`.
@@ -39,13 +49,16 @@ impl Job<'_> {
         let files = listing.files.iter();
         let journal = self.state.journal.clone();
         let (give_back, spare) = channel();
-        let reader = Reader { files, max_page_bytes, journal, spare, clock: setup.clock, stop: setup.stop };
+        let (decode, tasks) = channel();
+        let tasks = Mutex::new(tasks);
+        let reader = Reader { files, max_page_bytes, journal, spare, decode, clock: setup.clock, stop: setup.stop };
         std::thread::scope(|scope| {
-            let (to_decode, read) = sync_channel(1);
             let (to_commit, ready) = sync_channel(1);
-            scope.spawn(move || reader.run(&to_decode));
-            scope.spawn(move || decode_all(&setup.decoder, read, &to_commit));
-            // A stage that can hand nothing over any more ends: an error here ends them all.
+            scope.spawn(move || reader.run(&to_commit));
+            for _ in 0..threads() {
+                scope.spawn(|| decode_pages(&setup.decoder, &tasks));
+            }
+            // Who can hand nothing over any more ends: an error here ends them all.
             ready.into_iter().try_for_each(|ready| self.take(ready, &give_back))
         })
     }
@@ -56,11 +69,14 @@ impl Job<'_> {
             Ok(ready) => ready,
             Err(error) => return self.bear(error),
         };
-        self.summary.pages += segment.pages().count() as u64;
+        let decoded = in_order(decoded, segment.pages().count())?;
+        self.summary.pages += decoded.len() as u64;
         (self.setup.progress)(Progress::Fetched(self.summary.pages));
         self.commit_decoded(&segment, decoded)?;
-        // The reader may have ended: then nobody needs it.
-        let _ = give_back.send(segment.into_memory());
+        if let Some(segment) = Arc::into_inner(segment) {
+            // The reader may have ended: then nobody needs it.
+            let _ = give_back.send(segment.into_memory());
+        }
         self.state.remove_finished_pages()
     }
 }
@@ -71,13 +87,14 @@ struct Reader<'a> {
     max_page_bytes: u64,
     journal: Journal,
     spare: Receiver<Vec<u8>>,
+    decode: Sender<Task>,
     clock: &'a dyn Clock,
     stop: &'a Stop,
 }
 
 impl Reader<'_> {
     /// Ends at the last file, at a stop, at a journal that fails, or when nobody takes segments any more.
-    fn run(mut self, out: &SyncSender<Read>) {
+    fn run(mut self, out: &SyncSender<Ready>) {
         while self.files.len() > 0 && !self.stop.is_requested() {
             match self.segment(out) {
                 Ok(true) => {}
@@ -87,7 +104,7 @@ impl Reader<'_> {
     }
 
     /// Journals one segment and hands it over. `false`: the journal fails.
-    fn segment(&mut self, out: &SyncSender<Read>) -> std::result::Result<bool, SendError<Read>> {
+    fn segment(&mut self, out: &SyncSender<Ready>) -> std::result::Result<bool, SendError<Ready>> {
         // What a huge page made huge is not kept.
         let spare = self.spare.try_iter().find(|memory| memory.capacity() <= 4 * SEGMENT_BYTES);
         let mut writer = self.journal.begin_in(spare.unwrap_or_default());
@@ -102,21 +119,40 @@ impl Reader<'_> {
         if writer.pages() == 0 {
             return Ok(true);
         }
-        let segment = self.journal.publish(writer, self.clock.now());
-        let goes_on = segment.is_ok();
-        out.send(segment).map(|()| goes_on)
+        let (done, decoded) = channel();
+        let segment = match self.journal.publish(writer, self.clock.now()) {
+            Ok(segment) => Arc::new(segment),
+            Err(error) => return out.send(Err(error)).map(|()| false),
+        };
+        out.send(Ok((Arc::clone(&segment), decoded)))?;
+        for page in 0..segment.pages().count() {
+            // They wait for tasks until this sender is gone.
+            let _ = self.decode.send(Task { segment: Arc::clone(&segment), page, done: done.clone() });
+        }
+        Ok(true)
     }
 }
 
-/// The stage that decodes.
-fn decode_all(decoder: &Decoder, read: Receiver<Read>, out: &SyncSender<Ready>) {
-    for segment in read {
-        let ready = segment.map(|segment| {
-            let decoded = decode(decoder, &segment);
-            (segment, decoded)
-        });
-        if out.send(ready).is_err() {
-            return;
-        }
+/// Decodes pages until no more can come.
+fn decode_pages(decoder: &Decoder, tasks: &Mutex<Receiver<Task>>) {
+    loop {
+        let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Task { segment, page, done }) = task else { return };
+        let Some(body) = segment.pages().nth(page) else { continue };
+        let decoded = decoder.page(body, segment.received);
+        // Before its last page is done, so that whoever waits for that has the segment to himself.
+        drop(segment);
+        // Nobody waits for it where the commit of another failed.
+        let _ = done.send((page, decoded));
     }
+}
+
+/// The pages of a segment of `pages` as they are decoded, in their order.
+fn in_order(decoded: Receiver<DecodedPage>, pages: usize) -> Result<Vec<Result<Decoded, NotAPage>>> {
+    let mut ordered: Vec<DecodedPage> = decoded.into_iter().collect();
+    if ordered.len() != pages {
+        return Err(Error::new(ErrorKind::Bug, format!("{} of {pages} pages were decoded", ordered.len())));
+    }
+    ordered.sort_unstable_by_key(|(page, _)| *page);
+    Ok(ordered.into_iter().map(|(_, decoded)| decoded).collect())
 }
