@@ -15,7 +15,7 @@ const MAPPED: i32 = 1 << 20;
 const IDLE: i32 = 2 << 20;
 /// Heaps that the threads share.
 #[cfg(target_env = "gnu")]
-const HEAPS: i32 = 4;
+const HEAPS: i32 = 8;
 
 /// Has large buffers given back to the system when they are freed. To be called before there are threads.
 pub fn give_back_large_buffers() {
