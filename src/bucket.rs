@@ -75,11 +75,11 @@ fn not_ready(hour: Hour) -> Error {
     Error::new(ErrorKind::Bug, format!("hour {hour} was not made ready before its records were looked up"))
 }
 
-/// What a segment brings, hour by hour.
+/// What a segment brings, hour by hour; its lines are those of its decoded pages.
 #[derive(Debug, Default)]
-pub struct News {
+pub struct News<'p> {
     /// Its new records.
-    pub records: BTreeMap<Hour, NewRecords>,
+    pub records: BTreeMap<Hour, NewRecords<'p>>,
     /// Records that were known.
     pub duplicates: u64,
     /// The ids that came, of new and known records.
@@ -88,7 +88,7 @@ pub struct News {
     pub tallies: BTreeMap<Hour, Tally>,
 }
 
-impl News {
+impl News<'_> {
     /// Counts tokens of a page that were quarantined with the hours of its new records; `before`: what there was of the
     /// hours before it.
     pub fn quarantined(&mut self, tokens: u64, before: &BTreeMap<Hour, usize>) {
@@ -173,30 +173,32 @@ impl Buckets {
     ///
     /// # Errors
     /// `State`: a hash array is damaged.
-    pub fn sort(&mut self, page: &Decoded, received: Timestamp, news: &mut News) -> Result<()> {
-        let mut rest = page.lines.as_slice();
+    pub fn sort<'p>(&mut self, page: &'p Decoded, received: Timestamp, news: &mut News<'p>) -> Result<()> {
+        let mut at: usize = 0;
         // Records of one hour mostly come together, so that their hour is looked up once.
         for run in page.records.chunk_by(|a, b| a.hour == b.hour) {
             let Some(hour) = run.first().map(|record| record.hour) else { continue };
             let known = self.hours.get_mut(&hour).ok_or_else(|| not_ready(hour))?;
             let tally = news.tallies.entry(hour).or_default();
             let new = news.records.entry(hour).or_default();
+            // The lines of new records without a known one between them.
+            let mut lines = at..at;
             for record in run {
-                let length = usize::try_from(record.entry.length).unwrap_or(usize::MAX);
-                let (line, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-                rest = behind;
+                at = at.saturating_add(usize::try_from(record.entry.length).unwrap_or(usize::MAX));
                 let is_new = known.learns(record.entry.hash, received)?;
                 news.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
                 if is_new {
                     self.held += 1;
                     record.id.into_iter().for_each(|id| tally.saw(id));
                     new.entries.push(record.entry);
-                    new.lines.extend_from_slice(line);
+                    lines.end = at;
                 } else {
+                    new.take(page.lines.get(std::mem::replace(&mut lines, at..at)));
                     tally.duplicates += 1;
                     news.duplicates += 1;
                 }
             }
+            new.take(page.lines.get(lines));
             if new.entries.is_empty() {
                 news.records.remove(&hour);
             }

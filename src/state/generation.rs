@@ -264,8 +264,8 @@ mod tests {
             let generation = Generation::open(&path, 1).unwrap();
             let mut batch = Batch::default();
             let joined = lines.concat();
-            batch.put_records(h, 5, &entries, &joined).unwrap();
-            batch.put_records(hour("2023-03-10T02"), 5, &entries[..1], b"").unwrap();
+            batch.put_records(h, 5, &entries, &[&joined]).unwrap();
+            batch.put_records(hour("2023-03-10T02"), 5, &entries[..1], &[]).unwrap();
             batch
                 .put_commit(5, &CommitRow { segment: 9, pages: 1, received: 3, hours: vec![(h.to_key(), 200)] })
                 .unwrap();

@@ -36,11 +36,18 @@ const TALLIES: usize = 512;
 
 /// The new records of one hour in a commit.
 #[derive(Debug, Default)]
-pub struct NewRecords {
+pub struct NewRecords<'l> {
     /// Their index entries in order of arrival.
     pub entries: Vec<Entry>,
-    /// Their lines one behind the other.
-    pub lines: Vec<u8>,
+    /// Their lines one behind the other, in pieces that lie somewhere.
+    pub lines: Vec<&'l [u8]>,
+}
+
+impl<'l> NewRecords<'l> {
+    /// Adds a piece of lines, if there is one.
+    pub fn take(&mut self, lines: Option<&'l [u8]>) {
+        self.lines.extend(lines.filter(|lines| !lines.is_empty()));
+    }
 }
 
 /// What is pending of an hour.
@@ -270,7 +277,7 @@ impl Wal {
         &mut self,
         segment: SegmentId,
         received: Timestamp,
-        records: &BTreeMap<Hour, NewRecords>,
+        records: &BTreeMap<Hour, NewRecords<'_>>,
         duplicates: u64,
         seen: Seen,
         tallies: BTreeMap<Hour, Tally>,
@@ -520,8 +527,8 @@ impl Wal {
                 moved.insert(hour, read_commit(from, hour, *commit)?);
             }
             let mut batch = Batch::default();
-            for (hour, records) in &moved {
-                batch.put_records(*hour, *commit, &records.entries, &records.lines)?;
+            for (hour, (entries, lines)) in &moved {
+                batch.put_records(*hour, *commit, entries, &[lines])?;
             }
             batch.put_commit(*commit, &entry.row)?;
             into.write(batch)?;
@@ -582,16 +589,17 @@ fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
     Ok(generation)
 }
 
-fn read_commit(from: &Generation, hour: Hour, commit: u64) -> Result<NewRecords> {
-    let (mut records, mut reader) = (NewRecords::default(), from.lines(hour)?);
+/// A commit's records of one hour: their entries, and their lines one behind the other.
+fn read_commit(from: &Generation, hour: Hour, commit: u64) -> Result<(Vec<Entry>, Vec<u8>)> {
+    let (mut entries, mut lines, mut reader) = (Vec::new(), Vec::new(), from.lines(hour)?);
     from.entries(hour, commit - 1, &mut |at, entry| {
         if at.commit == commit {
-            reader.read(at, entry.length, &mut records.lines)?;
-            records.entries.push(entry);
+            reader.read(at, entry.length, &mut lines)?;
+            entries.push(entry);
         }
         Ok(())
     })?;
-    Ok(records)
+    Ok((entries, lines))
 }
 
 fn count(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRow) {

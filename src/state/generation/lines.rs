@@ -13,6 +13,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crc32fast::Hasher;
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
@@ -70,19 +71,17 @@ impl LineFile {
     /// Writes the lines of a batch, durable on return, and adds the rows that name them to it.
     pub(super) fn append(&self, path: &Path, batch: &mut Batch<'_>) -> Result<()> {
         let lines = std::mem::take(&mut batch.lines);
-        if lines.iter().all(|(_, _, lines)| lines.is_empty()) {
+        if lines.iter().flat_map(|(_, _, lines)| lines).all(|lines| lines.is_empty()) {
             return Ok(());
         }
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let mut offset = *end;
-        let written = self.write(*end, lines.iter().map(|(_, _, lines)| *lines));
+        let written = self.write(*end, lines.iter().flat_map(|(_, _, lines)| lines));
         written.map_err(|e| Error::disk("write", path, e))?;
         for (hour, commit, lines) in lines {
-            for (number, bytes) in (0..).zip(lines.chunks(PIECE)) {
-                let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                let piece = Piece { offset, length, sum: crc32fast::hash(bytes) };
+            for (number, piece) in (0..).zip(Cutter::cut(&lines, offset)) {
                 batch.rows.insert(record_key(b'l', hour, commit, number).as_slice(), encode(&piece)?);
-                offset += bytes.len() as u64;
+                offset += u64::from(piece.length);
             }
         }
         batch.rows.insert(END, encode(&offset)?);
@@ -90,7 +89,7 @@ impl LineFile {
         Ok(())
     }
 
-    fn write<'l>(&self, at: u64, lines: impl Iterator<Item = &'l [u8]>) -> io::Result<()> {
+    fn write<'l>(&self, at: u64, lines: impl Iterator<Item = &'l &'l [u8]>) -> io::Result<()> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(at))?;
         let mut out = BufWriter::with_capacity(BUFFER, file);
@@ -107,6 +106,47 @@ impl LineFile {
         match self.file.read_exact_at(out, piece.offset) {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             read => read.map(|()| crc32fast::hash(out) == piece.sum),
+        }
+    }
+}
+
+/// Cuts the lines of a commit's hour into pieces.
+#[derive(Default)]
+struct Cutter {
+    pieces: Vec<Piece>,
+    /// Where the piece at hand begins in the file, its bytes so far, and their sum.
+    offset: u64,
+    length: usize,
+    sum: Hasher,
+}
+
+impl Cutter {
+    /// The pieces of `lines`, which begin at `offset` in the file.
+    fn cut(lines: &[&[u8]], offset: u64) -> Vec<Piece> {
+        let mut cutter = Self { offset, ..Self::default() };
+        lines.iter().for_each(|lines| cutter.take(lines));
+        cutter.end_piece();
+        cutter.pieces
+    }
+
+    fn take(&mut self, mut lines: &[u8]) {
+        while !lines.is_empty() {
+            let (bytes, behind) = lines.split_at(lines.len().min(PIECE - self.length));
+            self.sum.update(bytes);
+            self.length += bytes.len();
+            lines = behind;
+            if self.length == PIECE {
+                self.end_piece();
+            }
+        }
+    }
+
+    fn end_piece(&mut self) {
+        let length = u32::try_from(std::mem::take(&mut self.length)).unwrap_or(u32::MAX);
+        let sum = std::mem::take(&mut self.sum).finalize();
+        if length > 0 {
+            self.pieces.push(Piece { offset: self.offset, length, sum });
+            self.offset += u64::from(length);
         }
     }
 }
@@ -188,7 +228,8 @@ mod tests {
     fn write(generation: &Generation, commit: u64, lines: &[u8]) -> Result<()> {
         let entry = Entry { hash: [7; 16], seconds: 0, nanos: 0, length: u32::try_from(lines.len()).unwrap() };
         let mut batch = Batch::default();
-        batch.put_records(hour(), commit, &[entry], lines).unwrap();
+        let (some, others) = lines.split_at(lines.len() / 3);
+        batch.put_records(hour(), commit, &[entry], &[some, b"", others]).unwrap();
         generation.write(batch)
     }
 

@@ -102,7 +102,7 @@ pub struct LineAt {
 pub struct Batch<'l> {
     pub(super) rows: sled::Batch,
     /// Lines by hour and commit, which have no rows yet.
-    pub(super) lines: Vec<(Hour, u64, &'l [u8])>,
+    pub(super) lines: Vec<(Hour, u64, Vec<&'l [u8]>)>,
 }
 
 impl<'l> Batch<'l> {
@@ -157,11 +157,12 @@ impl<'l> Batch<'l> {
         self.rows.remove(commit_key(commit).as_slice());
     }
 
-    /// Adds a commit's new records of one hour: `entries` in order of arrival, `lines` their lines one behind the other.
+    /// Adds a commit's new records of one hour: `entries` in order of arrival, `lines` their lines one behind the other,
+    /// in pieces.
     ///
     /// # Errors
     /// `Bug`: an entry cannot be encoded.
-    pub fn put_records(&mut self, hour: Hour, commit: u64, entries: &[Entry], lines: &'l [u8]) -> Result<()> {
+    pub fn put_records(&mut self, hour: Hour, commit: u64, entries: &[Entry], lines: &[&'l [u8]]) -> Result<()> {
         for (piece, entries) in (0..).zip(entries.chunks(ENTRIES)) {
             let mut value = Vec::with_capacity(entries.len() * ENTRY);
             for entry in entries {
@@ -169,7 +170,7 @@ impl<'l> Batch<'l> {
             }
             self.rows.insert(record_key(b'i', hour, commit, piece).as_slice(), value);
         }
-        self.lines.push((hour, commit, lines));
+        self.lines.push((hour, commit, lines.to_vec()));
         Ok(())
     }
 }
