@@ -2,7 +2,7 @@
 //!
 //! glibc learns from the first large buffers that are freed to keep the next ones, and gives each thread a heap of its own
 //! that keeps what was freed in it: a backfill of a million records ends with 180 MB of which it uses half, and one of five
-//! million with 270 MB. Told fixed thresholds it learns nothing; with four heaps little lies idle, and threads seldom wait
+//! million with 270 MB. Told fixed thresholds it learns nothing; with eight heaps little lies idle, and threads seldom wait
 //! for each other's. The buffers of half a megabyte that the store writes and reads its log with stay below the threshold:
 //! mapped and unmapped each time they cost half a million page faults a million records. `benches/README.md` has what was
 //! measured. Other C libraries give back by themselves what matters.

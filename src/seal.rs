@@ -1,8 +1,10 @@
 //! Sealing: an hour's unsealed records into parts. The same set of records gives the same bytes, whoever seals it.
 //!
 //! Total order (event time, then content hash), cut at [`PART_BYTES`] of lines and at `part_max_records`, one gzip member
-//! with no time in it. Memory is 56 bytes a record and one part's compressor: lines are read in order and never collected.
+//! with no time in it. Memory is 56 bytes a record and one part's compressor: lines are gathered a few megabytes at a time.
 //! Writes only spool files; a crash leaves files that no intent names, which the next run deletes.
+
+mod gather;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -18,16 +20,14 @@ use crate::hour::Hour;
 use crate::lifecycle::{HourRow, PartRow, Step, durable_step};
 use crate::record::ContentHash;
 use crate::state::durable;
-use crate::state::{Entry, HashArray, LineAt, LineReader, State};
+use crate::state::{Entry, HashArray, LineAt, State};
+use gather::Lines;
 
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
 pub const PART_BYTES: u64 = 64 << 20;
 /// Measured on lines of the origin's kind, µs and bytes a record with zlib-rs: level 1 0.60 and 60.0, level 2 0.77 and 48.1,
 /// level 4 1.03 and 45.9, level 6 1.47 and 45.6, level 9 2.47 and 44.9. `benches/README.md` has all of them.
 pub const LEVEL: u32 = 4;
-/// Generations that stay open while the lines of an hour are read, and how often one of them is closed for another.
-const OPEN_READERS: usize = 3;
-const WORTH_CLOSING: usize = 200;
 /// From so many records on an hour fills generations of its own, which rest until their lines are read.
 pub const LARGE: usize = 100_000;
 /// gzip's "unknown operating system".
@@ -99,6 +99,11 @@ impl Located {
             commit: at.commit,
             offset: at.offset,
         }
+    }
+
+    /// Bytes of its line.
+    fn length(&self) -> usize {
+        usize::try_from(self.length).unwrap_or(usize::MAX)
     }
 
     fn time(&self) -> Timestamp {
@@ -209,14 +214,10 @@ fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<E
     let mut gzip: GzEncoder<_> =
         GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
     let mut content = Sha256::new();
-    let mut line = Vec::new();
-    for record in records {
-        line.clear();
-        lines.read(record, &mut line)?;
-        line.push(b'\n');
-        content.update(&line);
-        gzip.write_all(&line).map_err(disk)?;
-    }
+    lines.read(records, |text| {
+        content.update(text);
+        gzip.write_all(text).map_err(disk)
+    })?;
     let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
     inner.flush().map_err(disk)?;
     drop(inner);
@@ -230,45 +231,6 @@ fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<E
         first: records.first().map_or(Timestamp::MIN, Located::time),
         last: records.last().map_or(Timestamp::MIN, Located::time),
     })
-}
-
-/// The readers of an hour's lines, one a generation.
-struct Lines<'s> {
-    state: &'s State,
-    hour: Hour,
-    readers: Vec<(u32, LineReader<'s>)>,
-    closed: usize,
-}
-
-impl<'s> Lines<'s> {
-    const fn new(state: &'s State, hour: Hour) -> Self {
-        Self { state, hour, readers: Vec::new(), closed: 0 }
-    }
-
-    fn read(&mut self, record: &Located, out: &mut Vec<u8>) -> Result<()> {
-        let known = self.readers.iter().position(|(generation, _)| *generation == record.generation);
-        let index = match known {
-            Some(index) => index,
-            None => self.open(record.generation)?,
-        };
-        let at = LineAt { commit: record.commit, offset: record.offset };
-        match self.readers.get_mut(index) {
-            Some((_, reader)) => reader.read(at, record.length, out),
-            None => Ok(()),
-        }
-    }
-
-    /// Opens a generation's reader. Each holds its generation in memory: where lines come about in the order of arrival, as
-    /// they do, the one that was opened first is done with. Where they come in none, all stay open after some time.
-    fn open(&mut self, generation: u32) -> Result<usize> {
-        if self.readers.len() >= OPEN_READERS && self.closed < WORTH_CLOSING {
-            self.readers.remove(0);
-            self.closed += 1;
-            self.state.wal.rest();
-        }
-        self.readers.push((generation, self.state.wal.lines(generation, self.hour)?));
-        Ok(self.readers.len() - 1)
-    }
 }
 
 /// A file whose bytes are summed as they are written.

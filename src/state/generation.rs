@@ -12,7 +12,7 @@
 //! "c" commit                            CommitRow, bincode
 //! "h" hour                              Tally, bincode: what was counted of the hour so far
 //! "i" hour commit piece                 187 × Entry, bincode, 32 bytes each
-//! "l" hour commit number                Piece, bincode, 16 bytes: where 16 KiB of the commit's lines of that hour are
+//! "p" hour commit number                Piece, bincode, 16 bytes: where 64 KiB of the commit's lines of that hour are
 //! "e"                                   where the lines end, bincode
 //! ```
 //! The lines themselves are in a file beside the database: see [`lines`].
@@ -285,8 +285,8 @@ mod tests {
             .unwrap();
         assert_eq!(found.iter().map(|(_, e)| *e).collect::<Vec<_>>(), entries);
         for (n, (at, e)) in found.into_iter().enumerate().rev() {
-            let mut line = Vec::new();
-            reader.read(at, e.length, &mut line).unwrap();
+            let mut line = vec![0; usize::try_from(e.length).unwrap()];
+            reader.read(at, &mut line).unwrap();
             assert_eq!(line, lines[n], "line {n}");
         }
         generation.entries(h, 5, &mut |_, _| panic!("commit 5 is not after 5")).unwrap();

@@ -594,7 +594,9 @@ fn read_commit(from: &Generation, hour: Hour, commit: u64) -> Result<(Vec<Entry>
     let (mut entries, mut lines, mut reader) = (Vec::new(), Vec::new(), from.lines(hour)?);
     from.entries(hour, commit - 1, &mut |at, entry| {
         if at.commit == commit {
-            reader.read(at, entry.length, &mut lines)?;
+            let start = lines.len();
+            lines.resize(start + usize::try_from(entry.length).map_err(|_| from.condemn())?, 0);
+            reader.read(at, lines.get_mut(start..).unwrap_or_default())?;
             entries.push(entry);
         }
         Ok(())

@@ -27,9 +27,8 @@ use crate::hour::Hour;
 pub(super) const NAME: &str = "lines";
 /// The key of its end.
 pub(super) const END: &[u8] = b"e";
-/// Bytes of lines in a piece, but for the last of a commit's hour: what is read at once, so that lines in no order do not
-/// cost much more than those in the order of arrival.
-const PIECE: usize = 1 << 14;
+/// Bytes of lines in a piece, but for the last of a commit's hour: what is read at once.
+const PIECE: usize = 1 << 16;
 /// Bytes that are handed to the file at once, where hours bring less than that.
 const BUFFER: usize = 1 << 16;
 
@@ -80,7 +79,7 @@ impl LineFile {
         written.map_err(|e| Error::disk("write", path, e))?;
         for (hour, commit, lines) in lines {
             for (number, piece) in (0..).zip(Cutter::cut(&lines, offset)) {
-                batch.rows.insert(record_key(b'l', hour, commit, number).as_slice(), encode(&piece)?);
+                batch.rows.insert(record_key(b'p', hour, commit, number).as_slice(), encode(&piece)?);
                 offset += u64::from(piece.length);
             }
         }
@@ -172,22 +171,23 @@ impl<'g> LineReader<'g> {
         Ok(Self { generation, open: generation.opened()?, hour, at_hand: None, piece: Vec::new() })
     }
 
-    /// Appends the line of `length` bytes at `at` to `out`.
+    /// Reads the line at `at` into `line`, which is as long.
     ///
     /// # Errors
     /// `State`: damaged; a line that should be there is not.
-    pub fn read(&mut self, at: LineAt, length: u32, out: &mut Vec<u8>) -> Result<()> {
+    pub fn read(&mut self, at: LineAt, mut line: &mut [u8]) -> Result<()> {
         let mut offset = usize::try_from(at.offset).map_err(|_| self.generation.damaged())?;
-        let end = offset + usize::try_from(length).map_err(|_| self.generation.damaged())?;
-        while offset < end {
+        while !line.is_empty() {
             let (number, start) = (offset / PIECE, offset % PIECE);
-            let stop = PIECE.min(start + end - offset);
             let number = u32::try_from(number).map_err(|_| self.generation.damaged())?;
             if self.at_hand != Some((at.commit, number)) {
                 self.fetch(at.commit, number)?;
             }
-            out.extend_from_slice(self.piece.get(start..stop).ok_or_else(|| self.generation.damaged())?);
-            offset += stop - start;
+            let (some, rest) = line.split_at_mut(line.len().min(PIECE - start));
+            let piece = self.piece.get(start..start + some.len());
+            some.copy_from_slice(piece.ok_or_else(|| self.generation.damaged())?);
+            offset += some.len();
+            line = rest;
         }
         Ok(())
     }
@@ -196,7 +196,7 @@ impl<'g> LineReader<'g> {
     fn fetch(&mut self, commit: u64, number: u32) -> Result<()> {
         self.at_hand = None;
         let generation = self.generation;
-        let key = record_key(b'l', self.hour, commit, number);
+        let key = record_key(b'p', self.hour, commit, number);
         let row = guarded(&generation.dir, || self.open.db.store()?.get(key))?;
         let piece = decode(&generation.dir, &row.ok_or_else(|| generation.damaged())?)?;
         match self.open.lines.read(piece, &mut self.piece) {
@@ -234,9 +234,8 @@ mod tests {
     }
 
     fn read(generation: &Generation, commit: u64, length: usize) -> Result<Vec<u8>> {
-        let mut found = Vec::new();
-        let at = LineAt { commit, offset: 0 };
-        generation.lines(hour())?.read(at, u32::try_from(length).unwrap(), &mut found)?;
+        let mut found = vec![0; length];
+        generation.lines(hour())?.read(LineAt { commit, offset: 0 }, &mut found)?;
         Ok(found)
     }
 
@@ -251,13 +250,12 @@ mod tests {
             write(&generation, commit, &noise(commit, length)).unwrap();
             let mut reader = generation.lines(hour()).unwrap();
             for offset in (0..length).step_by(997).rev() {
-                let mut rest = Vec::new();
-                let (at, left) = (LineAt { commit, offset: offset as u64 }, length - offset);
-                reader.read(at, u32::try_from(left).unwrap(), &mut rest).unwrap();
+                let mut rest = vec![0; length - offset];
+                reader.read(LineAt { commit, offset: offset as u64 }, &mut rest).unwrap();
                 assert!(rest == noise(commit, length)[offset..], "commit {commit} from {offset} on");
             }
             let behind = LineAt { commit, offset: length as u64 };
-            assert!(reader.read(behind, 1, &mut Vec::new()).is_err(), "there is no byte behind the last");
+            assert!(reader.read(behind, &mut [0]).is_err(), "there is no byte behind the last");
         }
         let generation = Generation::open(&path, 1).unwrap();
         for (commit, length) in (1..).zip(lengths) {
