@@ -262,3 +262,17 @@ fn order_of_arrival_and_number_of_threads_change_no_byte_of_a_part() {
     sched_setaffinity(this, &all).unwrap();
     assert!(on_one_thread == expected, "scattered over the pages, on one thread");
 }
+
+#[test]
+fn hour_of_which_not_all_lines_are_read_at_once_is_the_same_in_any_order() {
+    // Parts of 6 MB of lines, which are gathered 4 MiB at a time.
+    let long = |n: u64| {
+        let record = record(n, &format!("2023-03-10T01:{:02}:{:02}.000Z", n / 60, n % 60));
+        record.replacen('{', &format!("{{'long': '{}', ", n.to_string().repeat(30_000 / n.to_string().len())), 1)
+    };
+    let records: Vec<String> = (0..600).map(long).collect();
+    let expected = objects(&records);
+    assert_eq!(expected.len(), 3, "parts of 200 records");
+    let scattered: Vec<String> = (0..600).map(|n| records[n * 371 % 600].clone()).collect();
+    assert!(objects(&scattered) == expected, "scattered over the pages");
+}
