@@ -74,17 +74,16 @@ impl LineFile {
             return Ok(());
         }
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut offset = *end;
+        let mut cutter = Cutter { offset: *end, ..Cutter::default() };
         let written = self.write(*end, lines.iter().flat_map(|(_, _, lines)| lines));
         written.map_err(|e| Error::disk("write", path, e))?;
         for (hour, commit, lines) in lines {
-            for (number, piece) in (0..).zip(Cutter::cut(&lines, offset)) {
+            for (number, piece) in (0..).zip(cutter.cut(&lines)) {
                 batch.rows.insert(record_key(b'p', hour, commit, number).as_slice(), encode(&piece)?);
-                offset += u64::from(piece.length);
             }
         }
-        batch.rows.insert(END, encode(&offset)?);
-        *end = offset;
+        batch.rows.insert(END, encode(&cutter.offset)?);
+        *end = cutter.offset;
         Ok(())
     }
 
@@ -109,7 +108,7 @@ impl LineFile {
     }
 }
 
-/// Cuts the lines of a commit's hour into pieces.
+/// Cuts lines into pieces, one commit's hour after the other.
 #[derive(Default)]
 struct Cutter {
     pieces: Vec<Piece>,
@@ -120,12 +119,11 @@ struct Cutter {
 }
 
 impl Cutter {
-    /// The pieces of `lines`, which begin at `offset` in the file.
-    fn cut(lines: &[&[u8]], offset: u64) -> Vec<Piece> {
-        let mut cutter = Self { offset, ..Self::default() };
-        lines.iter().for_each(|lines| cutter.take(lines));
-        cutter.end_piece();
-        cutter.pieces
+    /// The pieces of `lines`, which begin where the lines before them ended.
+    fn cut(&mut self, lines: &[&[u8]]) -> Vec<Piece> {
+        lines.iter().for_each(|lines| self.take(lines));
+        self.end_piece();
+        std::mem::take(&mut self.pieces)
     }
 
     fn take(&mut self, mut lines: &[u8]) {
