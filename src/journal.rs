@@ -15,6 +15,10 @@
 //! ```
 //! The checksum finds what a disk does to a file; the tokens in it are signed, each by itself. Segments of the form before,
 //! "etlpage1", with 32 bytes of BLAKE3 as their checksum, are read as well.
+//!
+//! A number is never used again, or a new page would pass for a committed one. So the newest segment does not just go: it is
+//! renamed, in one step, to `<number>.floor`, an empty file above which numbers go on. That makes the journal know its numbers by
+//! itself, and a run can append to it before it opens anything else.
 
 use std::fs;
 use std::io::{self, Read};
@@ -102,29 +106,79 @@ pub struct Journal {
     dir: PathBuf,
     rejected: PathBuf,
     next: Arc<AtomicU64>,
+    /// One more than the number of the floor that is there; 0: there is none.
+    floor: Arc<AtomicU64>,
 }
 
 impl Journal {
-    /// Opens the journal below the state directory `state`; numbers go on above `floor` and above all that is there.
+    /// Opens the journal below the state directory `state`; numbers go on above all that is there.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn open(state: &Path, floor: u64) -> Result<Self> {
+    pub fn open(state: &Path) -> Result<Self> {
         let journal = Self::at(state);
         for each in [&journal.dir, &journal.rejected] {
             durable::make_dir(each)?;
             durable::remove_leftovers(each)?;
         }
+        let floor = journal.take_floor()?;
         let newest = journal.list()?.last().map_or(0, |id| id.number);
         let newest_rejected = list(&journal.rejected)?.last().map_or(0, |id| id.number);
         journal.next.store(newest.max(newest_rejected).max(floor) + 1, Ordering::Relaxed);
         Ok(journal)
     }
 
+    /// The highest floor that is there; lower ones are deleted.
+    fn take_floor(&self) -> Result<u64> {
+        let names = durable::names(&self.dir)?;
+        let mut floors: Vec<u64> = names.iter().filter_map(|name| parse_floor(name)).collect();
+        floors.sort_unstable();
+        let Some(highest) = floors.pop() else { return Ok(0) };
+        floors.into_iter().try_for_each(|lower| durable::remove(&self.floor_path(lower)))?;
+        self.floor.store(highest + 1, Ordering::Relaxed);
+        Ok(highest)
+    }
+
+    /// Whether the journal tells by itself which numbers were used. One made by etl 0.1.0 does not, before [`Journal::raise`].
+    #[must_use]
+    pub fn knows_its_numbers(&self) -> bool {
+        self.floor.load(Ordering::Relaxed) > 0
+    }
+
+    /// Makes numbers go on above `used`, now and after any crash.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn raise(&self, used: u64) -> Result<()> {
+        let newest = self.next.fetch_max(used + 1, Ordering::Relaxed).saturating_sub(1);
+        if self.knows_its_numbers() && used <= newest {
+            return Ok(());
+        }
+        durable_step(Step::FloorRaised, || durable::replace(&self.floor_path(used), b""))?;
+        self.replace_floor(used)
+    }
+
+    /// Makes `floor`, which is durable, the one that counts.
+    fn replace_floor(&self, floor: u64) -> Result<()> {
+        match self.floor.swap(floor + 1, Ordering::Relaxed).checked_sub(1) {
+            Some(old) if old != floor => durable::remove(&self.floor_path(old)),
+            _ => Ok(()),
+        }
+    }
+
+    fn floor_path(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number:016}.floor"))
+    }
+
     /// The journal below `state`, for reading only: it need not be there.
     #[must_use]
     pub fn at(state: &Path) -> Self {
-        Self { dir: state.join("journal"), rejected: state.join("rejected"), next: Arc::default() }
+        Self {
+            dir: state.join("journal"),
+            rejected: state.join("rejected"),
+            next: Arc::default(),
+            floor: Arc::default(),
+        }
     }
 
     /// The segments that are there, oldest first.
@@ -133,6 +187,14 @@ impl Journal {
     /// `State`, naming the path.
     pub fn list(&self) -> Result<Vec<SegmentId>> {
         list(&self.dir)
+    }
+
+    /// Whether a segment was set aside as no page.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn is_rejected(&self, number: u64) -> Result<bool> {
+        Ok(list(&self.rejected)?.iter().any(|id| id.number == number))
     }
 
     /// The size of a segment's file in bytes.
@@ -187,20 +249,41 @@ impl Journal {
     }
 
     /// Takes segments out whose records all have receipts; gives the files that are left to delete, under names that the next open
-    /// deletes.
+    /// deletes. `newest` is the newest segment that is there: it becomes the floor.
     ///
     /// # Errors
     /// `State`, naming the path; what was not removed is looked at again by the next run.
-    pub fn remove(&self, ids: &[SegmentId]) -> Result<Vec<PathBuf>> {
+    pub fn remove(&self, ids: &[SegmentId], newest: u64) -> Result<Vec<PathBuf>> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
+        // A floor only rises: of what is below it the name tells nothing more.
+        let is_floor = |id: &SegmentId| id.number == newest && newest >= self.floor.load(Ordering::Relaxed);
+        let raises = ids.iter().any(is_floor);
         durable_step(Step::PagesRemoved, || {
-            let paths = ids.iter().map(|id| self.path(*id));
-            let left = paths.map(|path| durable::set_unfinished(&path, &path)).collect::<Result<_>>()?;
+            let mut left = Vec::with_capacity(ids.len());
+            for id in ids {
+                let path = self.path(*id);
+                if is_floor(id) {
+                    durable::rename_soon(&path, &self.floor_path(newest))?;
+                } else {
+                    left.push(durable::set_unfinished(&path, &path)?);
+                }
+            }
             durable::sync_dir(&self.dir)?;
+            if raises {
+                self.empty_floor(newest)?;
+            }
             Ok(left)
         })
+    }
+
+    /// The newest segment has become the floor: its bytes go, and the floor before it.
+    fn empty_floor(&self, number: u64) -> Result<()> {
+        let path = self.floor_path(number);
+        let emptied = fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(0));
+        emptied.map_err(|e| Error::disk("cut", &path, e))?;
+        self.replace_floor(number)
     }
 
     /// Sets a body that is no page aside, keeping the newest few of them.
@@ -220,6 +303,10 @@ impl Journal {
         }
         Ok(aside)
     }
+}
+
+fn parse_floor(name: &str) -> Option<u64> {
+    name.strip_suffix(".floor")?.parse().ok()
 }
 
 fn list(dir: &Path) -> Result<Vec<SegmentId>> {
@@ -389,7 +476,7 @@ mod tests {
     #[test]
     fn pages_come_back_as_they_were_received() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path(), 0).unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
         let id = append(&journal, &["[1]", "", "[2,3]"]);
         assert_eq!(journal.list().unwrap(), [id]);
         let segment = journal.read(id).unwrap();
@@ -400,7 +487,8 @@ mod tests {
     #[test]
     fn layout_of_a_segment_is_pinned() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path(), 41).unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        journal.raise(41).unwrap();
         let id = append(&journal, &["[]"]);
         assert_eq!(id.file_name(), "0000000000000042-1.page");
         let bytes = fs::read(journal.path(id)).unwrap();
@@ -420,7 +508,7 @@ mod tests {
     #[test]
     fn segment_of_the_form_before_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path(), 0).unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
         let id = append(&journal, &["[1]", "", "[2,3]"]);
         let before = as_before(&fs::read(journal.path(id)).unwrap());
         fs::write(journal.path(id), &before).unwrap();
@@ -431,7 +519,7 @@ mod tests {
     #[test]
     fn page_that_is_dropped_leaves_nothing_in_its_segment() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path(), 0).unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
         let mut writer = journal.begin();
         for (body, good) in [("[1]", true), ("<html>", false), ("[2]", true)] {
             let mut page = writer.page();
@@ -447,7 +535,7 @@ mod tests {
     #[test]
     fn any_changed_byte_and_any_cut_is_damage() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path(), 0).unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
         let id = append(&journal, &["[\"a\"]", "[]"]);
         let good = fs::read(journal.path(id)).unwrap();
         for good in [as_before(&good), good] {
@@ -464,12 +552,31 @@ mod tests {
     #[test]
     fn number_is_not_used_again_after_removal_or_rejection() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path(), 0).unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
         let first = append(&journal, &["{}"]);
         journal.reject(first).unwrap();
-        let second = append(&journal, &["[]"]);
-        journal.remove(&[second]).unwrap();
-        let again = Journal::open(dir.path(), second.number).unwrap();
-        assert!(append(&again, &["[]"]).number > second.number);
+        let (second, third) = (append(&journal, &["[]"]), append(&journal, &["[]"]));
+        journal.remove(&[second, third], third.number).unwrap();
+        let again = Journal::open(dir.path()).unwrap();
+        assert!(again.knows_its_numbers() && again.list().unwrap().is_empty());
+        let (fourth, fifth) = (append(&again, &["[]"]), append(&again, &["[]"]));
+        assert!(fourth.number > third.number);
+        again.remove(&[fifth], fifth.number).unwrap();
+        again.remove(&[fourth], fourth.number).unwrap();
+        let floors: Vec<String> = durable::names(&dir.path().join("journal")).unwrap();
+        assert_eq!(floors, [format!("{:016}.floor", fifth.number)], "one floor, and empty");
+        assert_eq!(fs::metadata(dir.path().join("journal").join(&floors[0])).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn journal_that_did_not_know_its_numbers_learns_them_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        assert!(!journal.knows_its_numbers());
+        journal.raise(0).unwrap();
+        journal.raise(7).unwrap();
+        journal.raise(3).unwrap();
+        drop(journal);
+        assert_eq!(append(&Journal::open(dir.path()).unwrap(), &["[]"]).number, 8);
     }
 }

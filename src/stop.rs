@@ -49,6 +49,7 @@ pub struct Grace {
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     shared: Arc<Shared>,
+    deadline: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +59,6 @@ struct Shared {
     woken: Condvar,
     /// Wakes asynchronous waiters.
     notify: Notify,
-    deadline: Option<Instant>,
 }
 
 impl Stop {
@@ -71,7 +71,15 @@ impl Stop {
     /// A flag that is also set from `deadline` on.
     #[must_use]
     pub fn with_deadline(deadline: Option<Instant>) -> Self {
-        Self { shared: Arc::new(Shared { deadline, ..Shared::default() }) }
+        Self { deadline, ..Self::default() }
+    }
+
+    /// The same flag for work that may take half of the time that is left, so that the other half is there for what comes
+    /// after it.
+    #[must_use]
+    pub fn at_half_time(&self) -> Self {
+        let half = self.time_left().and_then(|left| Instant::now().checked_add(left / 2));
+        Self { deadline: half, ..self.clone() }
     }
 
     /// Asks for a stop. The first signal is the one that [`Stop::signal`] tells of.
@@ -102,7 +110,7 @@ impl Stop {
     /// The time until the deadline, zero once it has passed; `None` where there is none.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
-        self.shared.deadline.map(|at| at.saturating_duration_since(Instant::now()))
+        self.deadline.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Blocks for `duration`, or until a stop. Returns whether it is time to stop.
@@ -128,7 +136,7 @@ impl Stop {
         if self.is_requested() {
             return;
         }
-        match self.shared.deadline {
+        match self.deadline {
             // Either end means stop, so which of the two it was is of no interest.
             Some(at) => drop(tokio::time::timeout_at(at.into(), woken).await),
             None => woken.await,

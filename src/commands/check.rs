@@ -94,7 +94,7 @@ fn page(config: &Config) -> Result<Option<Vec<u8>>> {
     let stop = Stop::new();
     let mut client = setup::client(&config, &stop)?;
     let fetched = match setup::source(&config, client.as_mut())? {
-        Source::Http { client, url } => client.fetch(&url, None, || Ok(Vec::new()))?,
+        Source::Http { client, url, .. } => client.fetch(&url, None, || Ok(Vec::new()))?,
         Source::Files { pattern, max_page_bytes } => {
             let listing = extract::file::list(&pattern)?;
             let Some(first) = listing.files.first() else {

@@ -47,7 +47,8 @@ pub fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> 
 
 /// One run.
 fn tick(config: &Config, wish: Wish, stop: &Stop) -> Result<Outcome> {
-    let mut client = setup::client(config, stop)?;
+    // The source may take half of the time: the other half is for what is here already.
+    let mut client = setup::client(config, &stop.at_half_time())?;
     let display = RunDisplay::new();
     let progress = |progress| display.show(progress);
     let setup = setup::setup(config, &SystemClock, stop, &progress)?;

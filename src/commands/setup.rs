@@ -210,7 +210,9 @@ pub fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>> {
 /// `Config`: there is no source, or its address is none.
 pub fn source<'a>(config: &Config, client: Option<&'a mut HttpSource>) -> Result<Source<'a>> {
     Ok(match (config.source.location()?, client) {
-        (SourceLocation::Http(url), Some(client)) => Source::Http { client, url: PageUrl::parse(url.expose())? },
+        (SourceLocation::Http(url), Some(client)) => {
+            Source::Http { client, url: PageUrl::parse(url.expose())?, follow_links: config.source.follow_links }
+        }
         (SourceLocation::Http(_), None) => {
             return Err(crate::error::Error::new(crate::error::ErrorKind::Bug, "an HTTP source without a client"));
         }

@@ -22,7 +22,7 @@ const fn above(table: &'static str, key: &'static str, environment: &'static [&'
 }
 
 /// Every key there is.
-pub(super) const SETTINGS: [Setting; 28] = [
+pub(super) const SETTINGS: [Setting; 29] = [
     above("source", "url", &["API_URL"]),
     setting("source", "keys_env"),
     setting("source", "keys_file"),
@@ -31,6 +31,7 @@ pub(super) const SETTINGS: [Setting; 28] = [
     setting("source", "timeout"),
     setting("source", "retries"),
     setting("source", "max_page_bytes"),
+    setting("source", "paging"),
     setting("source", "sequence"),
     setting("hours", "timezone"),
     setting("hours", "grace"),
@@ -63,6 +64,7 @@ keys_env = "FERNET_KEY"
 timeout = "30s"
 retries = 5
 max_page_bytes = "64MiB"
+paging = { style = "link" }
 sequence = "record_id"
 [hours]
 timezone = "UTC"

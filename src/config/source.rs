@@ -31,6 +31,8 @@ pub struct SourceConfig {
     pub retries: u32,
     /// The largest body that is taken for a page, in bytes.
     pub max_page_bytes: u64,
+    /// Whether `Link: rel="next"` leads to more pages.
+    pub follow_links: bool,
     /// The field with the source's rising number, by which gaps are found. Empty: none.
     pub sequence: String,
 }
@@ -73,6 +75,7 @@ impl SourceConfig {
             // At most 100, so it fits.
             retries: u32::try_from(lookup.get("source", "retries")?.count(100)?).unwrap_or(100),
             max_page_bytes: max_page_bytes.size()?,
+            follow_links: load_paging(lookup)?,
             sequence: lookup.get("source", "sequence")?.text()?.to_owned(),
         })
     }
@@ -164,6 +167,28 @@ pub(super) fn local_path(location: &str) -> std::result::Result<&str, &'static s
         None if location.is_empty() => Err("\"file:\" names no path"),
         None => Ok(location),
     }
+}
+
+/// `[source.paging]`: whether links are followed.
+fn load_paging(lookup: &Lookup<'_>) -> Result<bool> {
+    let table = lookup.get("source", "paging")?;
+    let mut follows = true;
+    for (name, line, value) in table.entries()? {
+        follows = match (name.as_str(), value) {
+            ("style", Datum::Text(style)) if style == "link" => true,
+            ("style", Datum::Text(style)) if style == "none" => false,
+            ("style", _) => {
+                return Err(table
+                    .error_at(*line, "style: not a style of paging")
+                    .hint("\"link\" follows Link headers with rel=\"next\", \"none\" takes one page"));
+            }
+            _ => {
+                let what = format!("unknown key {name:?} in [source.paging]; the nearest known one is \"style\"");
+                return Err(table.error_at(*line, what));
+            }
+        };
+    }
+    Ok(follows)
 }
 
 fn load_headers(lookup: &Lookup<'_>) -> Result<Vec<Header>> {

@@ -109,6 +109,12 @@ impl HttpSource {
         Self { settings, stop, engine: None }
     }
 
+    /// What ends the waiting for the source.
+    #[must_use]
+    pub const fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
     /// Fetches the page at `url` into a sink that `new_sink` makes, a fresh one for each try. With `etag`, the tag of
     /// an earlier page, the source may answer that there is nothing new.
     ///

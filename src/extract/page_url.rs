@@ -59,6 +59,24 @@ impl PageUrl {
         &self.0
     }
 
+    /// A name for the whole address, its query included, that gives nothing of it away: 32 hex digits.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.digest().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The address itself, secrets and all: for the state directory, which is private.
+    #[must_use]
+    pub fn secret_text(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The address `text`, if it is on this one's scheme, host and port.
+    #[must_use]
+    pub fn on_same_host(&self, text: &str) -> Option<Self> {
+        Url::parse(text).ok().filter(|url| url.origin() == self.0.origin()).map(Self)
+    }
+
     /// A digest that tells addresses apart.
     pub(super) fn digest(&self) -> [u8; 16] {
         let mut digest = [0; 16];

@@ -27,14 +27,20 @@ pub enum Step {
     PageJournaled,
     /// A body that is no page was set aside.
     PageRejected,
+    /// The journal knows which numbers were used.
+    FloorRaised,
     /// It is known which files must be there at the next start.
     RollCalled,
     /// Tokens that are no records are in the quarantine.
     TokensQuarantined,
+    /// Records of an hour that cannot be read back are parked.
+    RecordsParked,
     /// A segment's new records are in the write-ahead log.
     SegmentCommitted,
     /// Quarantined tokens that became records have left the quarantine.
     QuarantineReleased,
+    /// Records that were parked are no longer: their hour was read back.
+    ParkedReleased,
     /// The quarantine knows which key ring tried its tokens last.
     RingRecorded,
     /// The bytes of a part are in the spool.
@@ -80,17 +86,20 @@ pub struct AfterACrash {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::SettingsRecorded,
         Self::GenerationStarted,
         Self::GenerationSetAside,
         Self::FileSetAside,
         Self::PageJournaled,
         Self::PageRejected,
+        Self::FloorRaised,
         Self::RollCalled,
         Self::TokensQuarantined,
+        Self::RecordsParked,
         Self::SegmentCommitted,
         Self::QuarantineReleased,
+        Self::ParkedReleased,
         Self::RingRecorded,
         Self::PartSpooled,
         Self::HashesWritten,
@@ -124,6 +133,7 @@ impl Step {
             }
             Self::PageJournaled => ("a page that nobody looked at", "–", "decrypts and commits it"),
             Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
+            Self::FloorRaised => ("the number above which pages are numbered on", "–", "numbers on above it"),
             Self::RollCalled => {
                 ("the names of pages or quarantined tokens that wait", "–", "misses them if they are gone")
             }
@@ -132,6 +142,11 @@ impl Step {
                 "–",
                 "commits the page; the same tokens are quarantined once",
             ),
+            Self::RecordsParked => (
+                "the page, and its records of an hour that cannot be read back in parked/",
+                "–",
+                "commits the rest of the page; the same records are parked once",
+            ),
             Self::SegmentCommitted => (
                 "records in the write-ahead log, the page still in the journal",
                 "–",
@@ -139,6 +154,9 @@ impl Step {
             ),
             Self::QuarantineReleased => {
                 ("the recovered tokens' page in the journal", "–", "sees that the page is committed")
+            }
+            Self::ParkedReleased => {
+                ("the records' page in the journal, committed", "–", "sees that the page is committed")
             }
             Self::RingRecorded => ("the quarantine, and which keys tried it", "–", "tries again only other keys"),
             Self::PartSpooled => ("bytes that no ledger row names", "–", "deletes the stray bytes, seals again"),

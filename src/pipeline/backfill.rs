@@ -77,7 +77,8 @@ impl Job<'_> {
             // The reader may have ended: then nobody needs it.
             let _ = give_back.send(segment.into_memory());
         }
-        self.state.remove_finished_pages()
+        self.state.remove_finished_pages()?;
+        if self.is_short_of_space(0)? { self.make_space() } else { Ok(()) }
     }
 }
 

@@ -26,10 +26,16 @@ const WORTH_A_THREAD: usize = 4;
 impl Job<'_> {
     /// Commits all that the journal holds.
     pub(super) fn commit_journal(&mut self) -> Result<()> {
-        for id in self.state.uncommitted()? {
+        let segments = self.state.uncommitted()?;
+        let mut waiting: u64 = segments.iter().map(|id| self.state.journal.size(*id)).sum();
+        for id in segments {
             if self.stopped() {
                 break;
             }
+            if self.is_short_of_space(waiting)? {
+                self.make_space()?;
+            }
+            waiting = waiting.saturating_sub(self.state.journal.size(id));
             self.commit_segment(id)?;
         }
         self.state.remove_finished_pages()?;
@@ -43,6 +49,7 @@ impl Job<'_> {
             Err(damaged) => {
                 // It costs only itself: the others go on, and it is named in each run until someone acts.
                 self.state.release_damaged(id.number)?;
+                super::fetch::forget_seen(self.state.dir())?;
                 self.problems.push(damaged);
                 return Ok(());
             }

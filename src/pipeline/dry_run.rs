@@ -51,12 +51,12 @@ pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
                 }
             }
         }
-        Source::Http { client, url } => {
+        Source::Http { client, url, follow_links } => {
             let (mut trail, mut next) = (Trail::new(super::fetch::MAX_LINKED), Some(url.clone()));
             while let Some(url) = next.take().filter(|url| trail.enter(url) == extract::Step::New) {
                 if let Fetched::Page { sink, head } = client.fetch(&url, None, || Ok(Vec::new()))? {
                     take(sink)?;
-                    next = head.next.transpose()?;
+                    next = head.next.filter(|_| *follow_links).transpose()?;
                 }
             }
         }

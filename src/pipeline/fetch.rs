@@ -1,20 +1,30 @@
 //! Source → journal: what is received is durable before anyone looks at it.
 //!
-//! A page of the API is a segment of its own, durable before the link to the next one is followed; files are a backfill
-//! (see [`super::backfill`]). A crash leaves whole segments, or nothing of the one that was being written.
+//! A page of an API is a segment of its own, durable before the link to the next one is followed; files are a backfill
+//! (see [`super::backfill`]). The source forgets, so it is asked before anything else of the state is opened, and a trail of linked
+//! pages pauses where the disk gets short or much waits to be committed. A crash leaves whole segments, or nothing of the one that
+//! was being written, and a note of where the trail was: it saves asking again for what is there, and nothing depends on it.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Job, Progress};
+use super::{Job, Progress, Setup, Summary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::extract::{self, Fetched, HttpSource, PageUrl, Trail};
-use crate::journal::Writer;
-use crate::state::durable;
+use crate::extract::{self, Fetched, HttpSource, PageHead, PageUrl, Trail};
+use crate::journal::{Journal, Writer};
+use crate::state::{Front, Reserve, durable};
 
 /// More linked pages than these in one fetch are a loop that the URLs do not show.
 pub const MAX_LINKED: usize = 100_000;
+/// A trail pauses when it has received so much: what waits is committed before more comes.
+const PAUSE_BYTES: u64 = 64 << 20;
+/// A trail that was interrupted longer ago than this is asked from its start: its next page may no longer be what it was.
+const RESUMED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+/// A source that sent a page so short a time ago is at work, though the run's time ends while it makes the next.
+const AT_WORK: Duration = Duration::from_secs(10);
 
 /// Where pages come from.
 pub enum Source<'a> {
@@ -24,6 +34,8 @@ pub enum Source<'a> {
         client: &'a mut HttpSource,
         /// The first page.
         url: PageUrl,
+        /// Whether `Link: rel="next"` leads to more pages.
+        follow_links: bool,
     },
     /// Files.
     Files {
@@ -34,101 +46,304 @@ pub enum Source<'a> {
     },
 }
 
-/// The entity tag of the newest page that is durable.
+/// The entity tag of a page that is durable. Only where a source has one page: a 304 for the first of several says nothing of
+/// those behind it.
 #[derive(Debug, Serialize, Deserialize)]
-struct SeenPage {
+struct Validator {
+    /// Of the whole address, its query included.
     url: String,
     etag: String,
+    /// The segment that holds the page.
+    segment: u64,
 }
 
-impl Job<'_> {
-    /// Fetches and commits.
-    pub(super) fn fetch(&mut self, source: &mut Source<'_>) -> Result<()> {
-        let free = self.state.reserve.free_bytes()?;
-        if free < self.setup.min_free {
-            let dir = self.state.dir().display();
-            let what = format!("only {free} bytes are free at {dir}: less than state.min_free, so nothing is fetched");
-            let error =
-                Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile");
+/// Where a trail was interrupted.
+#[derive(Debug, Serialize, Deserialize)]
+struct Interrupted {
+    /// Of the address of its first page.
+    first: String,
+    next: String,
+    at: Timestamp,
+}
+
+/// Why a trail does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// Nothing more comes in this run.
+    Ended,
+    /// Much was received: it is committed first.
+    Full,
+    /// The disk is short of space.
+    NoSpace,
+}
+
+/// The pages of an API, from the first one along its links.
+pub(super) struct PageTrail {
+    first: PageUrl,
+    follow_links: bool,
+    next: Option<PageUrl>,
+    passed: Trail,
+    validator: Option<String>,
+    /// It began where an earlier run was interrupted, and nothing came yet.
+    resuming: bool,
+    is_noted: bool,
+    last_page: Option<Instant>,
+    /// Bytes received since what was received is committed.
+    unsettled: u64,
+    /// What went wrong, and costs only what it is about.
+    pub(super) problems: Vec<Error>,
+}
+
+impl PageTrail {
+    /// The trail from `first` on, or from where it was interrupted a short time ago.
+    pub(super) fn start(first: &PageUrl, follow_links: bool, front: &Front, now: Timestamp) -> Result<Self> {
+        let dir = front.dir();
+        let interrupted = if follow_links { interrupted(dir, first, now)? } else { None };
+        let is_noted = trail_path(dir).exists();
+        Ok(Self {
+            first: first.clone(),
+            follow_links,
+            resuming: interrupted.is_some(),
+            next: Some(interrupted.unwrap_or_else(|| first.clone())),
+            passed: Trail::new(MAX_LINKED),
+            validator: if follow_links { None } else { validator(front, first)? },
+            is_noted,
+            last_page: None,
+            unsettled: 0,
+            problems: Vec::new(),
+        })
+    }
+
+    /// Whether nothing more comes in this run.
+    pub(super) const fn is_over(&self) -> bool {
+        self.next.is_none()
+    }
+
+    /// Notes that what was received so far is committed, or waits for its key.
+    pub(super) const fn settled(&mut self) {
+        self.unsettled = 0;
+    }
+
+    /// Receives pages until the trail ends or has to pause. `waiting`: bytes of pages that are not committed, of before.
+    ///
+    /// # Errors
+    /// `State`: the journal cannot be written.
+    pub(super) fn advance(
+        &mut self,
+        client: &mut HttpSource,
+        setup: &Setup<'_>,
+        journal: &Journal,
+        waiting: u64,
+        summary: &mut Summary,
+    ) -> Result<Halt> {
+        while let Some(url) = self.next.clone() {
+            if client.stop().is_requested() {
+                break;
+            }
+            if self.unsettled >= PAUSE_BYTES {
+                return Ok(Halt::Full);
+            }
+            if !has_room(setup, waiting.saturating_add(self.unsettled))? {
+                return Ok(Halt::NoSpace);
+            }
+            if !self.enter(&url, setup)? {
+                break;
+            }
+            match client.fetch(&url, self.validator.take().as_deref(), || Ok(journal.begin())) {
+                Ok(Fetched::Page { sink, head }) => self.receive(sink, head, setup, journal, summary)?,
+                Ok(Fetched::NotModified | Fetched::Stopped) => break,
+                Err(error) => self.fail(error, client.stop().is_requested(), setup)?,
+            }
+        }
+        self.next = None;
+        Ok(Halt::Ended)
+    }
+
+    /// Whether the page at `url` is one that the trail has not had.
+    fn enter(&mut self, url: &PageUrl, setup: &Setup<'_>) -> Result<bool> {
+        match self.passed.enter(url) {
+            extract::Step::New => return Ok(true),
+            extract::Step::Seen => {}
+            extract::Step::TooMany => {
+                let what = format!("{url}: more than {MAX_LINKED} pages are linked one to the next");
+                let error = Error::new(ErrorKind::Unavailable, what).hint("look at the source's Link headers");
+                self.problems.push(error);
+            }
+        }
+        self.forget_place(setup).map(|()| false)
+    }
+
+    fn receive(
+        &mut self,
+        mut page: Writer,
+        head: PageHead,
+        setup: &Setup<'_>,
+        journal: &Journal,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        page.end_page();
+        let segment = journal.publish(page, setup.clock.now())?;
+        self.unsettled = self.unsettled.saturating_add(head.bytes);
+        (self.resuming, self.last_page) = (false, Some(Instant::now()));
+        summary.pages += 1;
+        (setup.progress)(Progress::Fetched(summary.pages));
+        if !self.follow_links {
+            self.next = None;
+            return head.etag.map_or(Ok(()), |etag| note_validator(setup, &self.first, etag, segment.id.number));
+        }
+        self.next = match head.next.transpose() {
+            Ok(next) => next,
+            Err(error) => {
+                self.problems.push(error);
+                None
+            }
+        };
+        match &self.next {
+            Some(next) => note_place(setup, &self.first, next).map(|()| self.is_noted = true),
+            None => self.forget_place(setup),
+        }
+    }
+
+    /// A page that did not come. One that an earlier trail led to may be gone: then the source is asked from the start.
+    fn fail(&mut self, error: Error, is_out_of_time: bool, setup: &Setup<'_>) -> Result<()> {
+        if matches!(error.kind(), ErrorKind::State | ErrorKind::Bug) {
+            return Err(error);
+        }
+        self.next = None;
+        let is_at_work = self.last_page.is_some_and(|at| at.elapsed() < AT_WORK);
+        if is_out_of_time && is_at_work {
+            tracing::info!("{}: the next run goes on there", error.chain());
+        } else if std::mem::take(&mut self.resuming) && !is_out_of_time && error.kind() == ErrorKind::Unavailable {
+            tracing::info!("{}: beginning with the first page", error.chain());
+            self.forget_place(setup)?;
+            self.next = Some(self.first.clone());
+        } else {
             self.problems.push(error);
-            return Ok(());
-        }
-        match source {
-            Source::Http { client, url } => self.fetch_http(client, url)?,
-            // Files stay where they are: taking them once more under a key that is wrong would only fill the journal.
-            Source::Files { .. } if self.key_was_wrong() => {}
-            Source::Files { pattern, max_page_bytes } => self.fetch_files(pattern, *max_page_bytes)?,
-        }
-        self.commit_journal()
-    }
-
-    fn key_was_wrong(&self) -> bool {
-        self.problems.iter().any(|problem| problem.kind() == ErrorKind::Credentials)
-    }
-
-    fn fetch_http(&mut self, client: &mut HttpSource, first: &PageUrl) -> Result<()> {
-        let mut trail = Trail::new(MAX_LINKED);
-        let mut next = Some(first.clone());
-        let mut seen = self.seen_page(first)?;
-        while let Some(url) = next.take() {
-            match trail.enter(&url) {
-                extract::Step::New => {}
-                extract::Step::Seen => break,
-                extract::Step::TooMany => {
-                    let what = format!("{url}: more than {MAX_LINKED} pages are linked one to the next");
-                    return self
-                        .bear(Error::new(ErrorKind::Unavailable, what).hint("look at the source's Link headers"));
-                }
-            }
-            let journal = &self.state.journal;
-            match client.fetch(&url, seen.take().as_deref(), || Ok(journal.begin())) {
-                Ok(Fetched::Page { sink, head }) => {
-                    self.receive(sink)?;
-                    if let Some(etag) = head.etag.filter(|_| self.summary.pages == 1) {
-                        self.note_seen(first, etag)?;
-                    }
-                    match head.next.transpose() {
-                        Ok(link) => next = link,
-                        Err(error) => return self.bear(error),
-                    }
-                }
-                Ok(Fetched::NotModified | Fetched::Stopped) => return Ok(()),
-                Err(error) => return self.bear(error),
-            }
         }
         Ok(())
     }
 
-    fn receive(&mut self, mut page: Writer) -> Result<()> {
-        page.end_page();
-        self.state.journal.publish(page, self.now())?;
-        self.summary.pages += 1;
-        (self.setup.progress)(Progress::Fetched(self.summary.pages));
-        self.note_status(false)
-    }
-
-    /// The entity tag that the source gave the newest durable page of `url`.
-    fn seen_page(&self, url: &PageUrl) -> Result<Option<String>> {
-        let text = durable::read(&seen_path(self.state.dir()))?;
-        // A damaged note costs one page that is known already.
-        let seen = text.and_then(|text| serde_json::from_slice::<SeenPage>(&text).ok());
-        Ok(seen.filter(|seen| seen.url == url.to_string()).map(|seen| seen.etag))
-    }
-
-    /// Notes the entity tag of a page that is durable.
-    fn note_seen(&self, url: &PageUrl, etag: String) -> Result<()> {
-        let seen = SeenPage { url: url.to_string(), etag };
-        let text =
-            serde_json::to_vec(&seen).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a tag").caused_by(e))?;
-        durable::replace_soon(&seen_path(self.state.dir()), &text)
+    fn forget_place(&mut self, setup: &Setup<'_>) -> Result<()> {
+        match std::mem::take(&mut self.is_noted) {
+            true => durable::remove(&trail_path(&setup.state_dir)),
+            false => Ok(()),
+        }
     }
 }
 
-/// Forgets the entity tag: the page that it was of turned out to be none, so the source has to send it again.
+/// Whether a page may be fetched while `uncommitted` bytes of pages wait: they will take room once more when they are committed.
+fn has_room(setup: &Setup<'_>, uncommitted: u64) -> Result<bool> {
+    Ok(Reserve::new(&setup.state_dir).free_bytes()? >= setup.min_free.saturating_add(uncommitted))
+}
+
+fn no_space(setup: &Setup<'_>) -> Result<Error> {
+    let (free, dir) = (Reserve::new(&setup.state_dir).free_bytes()?, setup.state_dir.display());
+    let what = format!("only {free} bytes are free at {dir}: less than state.min_free, so nothing is fetched");
+    Ok(Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile"))
+}
+
+impl Job<'_> {
+    /// Settles what came of a trail; while it pauses, lets it go on.
+    pub(super) fn settle_trail(&mut self, client: &mut HttpSource, trail: &mut PageTrail) -> Result<()> {
+        loop {
+            self.drain = self.wish.drain && trail.is_over();
+            self.settle(!self.wish.drain || trail.is_over())?;
+            if trail.is_over() || self.stopped() {
+                return Ok(());
+            }
+            trail.settled();
+            let received = self.summary.pages;
+            let waiting = self.state.uncommitted_bytes()?;
+            if self.is_short_of_space(waiting)? {
+                self.make_space()?;
+            }
+            let halt = trail.advance(client, self.setup, &self.state.journal, waiting, self.summary)?;
+            if halt == Halt::NoSpace && self.summary.pages == received {
+                self.problems.push(no_space(self.setup)?);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the disk is too short of space for pages of `uncommitted` bytes to be committed as usual.
+    pub(super) fn is_short_of_space(&self, uncommitted: u64) -> Result<bool> {
+        Ok(!has_room(self.setup, uncommitted)?)
+    }
+
+    /// Seals, uploads and prunes all that is committed, closed or not: what makes space where there is little.
+    pub(super) fn make_space(&mut self) -> Result<()> {
+        let drain = std::mem::replace(&mut self.drain, true);
+        let made = self.upload_left().and_then(|()| self.seal_and_upload());
+        self.drain = drain;
+        made
+    }
+
+    /// Journals and commits the files of a backfill.
+    pub(super) fn fetch_files_where_there_is_room(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
+        // Files stay where they are: taking them once more under a key that is wrong would only fill the journal.
+        if self.problems.iter().any(|problem| problem.kind() == ErrorKind::Credentials) {
+            return Ok(());
+        }
+        let waiting = self.state.uncommitted_bytes()?;
+        if self.is_short_of_space(waiting)? {
+            self.make_space()?;
+            if self.is_short_of_space(waiting)? {
+                self.problems.push(no_space(self.setup)?);
+                return Ok(());
+            }
+        }
+        self.fetch_files(pattern, max_page_bytes)?;
+        self.commit_journal()
+    }
+}
+
+/// Where the trail from `first` was interrupted, if that is not long ago. A damaged note is none.
+fn interrupted(dir: &Path, first: &PageUrl, now: Timestamp) -> Result<Option<PageUrl>> {
+    let text = durable::read(&trail_path(dir))?;
+    let Some(note) = text.and_then(|text| serde_json::from_slice::<Interrupted>(&text).ok()) else { return Ok(None) };
+    let age = now.duration_since(note.at);
+    let is_ours = note.first == first.fingerprint() && (SignedDuration::ZERO..RESUMED_WITHIN).contains(&age);
+    Ok(if is_ours { first.on_same_host(&note.next) } else { None })
+}
+
+/// Notes where the trail goes on. Not fsynced: after a power cut it goes on earlier, or from its start.
+fn note_place(setup: &Setup<'_>, first: &PageUrl, next: &PageUrl) -> Result<()> {
+    let note = Interrupted { first: first.fingerprint(), next: next.secret_text().to_owned(), at: setup.clock.now() };
+    write_note(&trail_path(&setup.state_dir), &note)
+}
+
+/// The entity tag of the newest page of `url`, where that page is known to be safe: still whole in the journal, or gone from there
+/// in the usual way. Where in doubt there is none: a page that is known already costs little.
+fn validator(front: &Front, url: &PageUrl) -> Result<Option<String>> {
+    let text = durable::read(&validator_path(front.dir()))?;
+    let seen = text.and_then(|text| serde_json::from_slice::<Validator>(&text).ok());
+    let Some(seen) = seen.filter(|seen| seen.url == url.fingerprint()) else { return Ok(None) };
+    let id = front.journal.list()?.into_iter().find(|id| id.number == seen.segment);
+    let is_safe = match id {
+        Some(id) => front.journal.read(id).is_ok(),
+        None => !front.after_a_crash() && !front.is_missed(seen.segment)?,
+    };
+    Ok(is_safe.then_some(seen.etag))
+}
+
+fn note_validator(setup: &Setup<'_>, url: &PageUrl, etag: String, segment: u64) -> Result<()> {
+    write_note(&validator_path(&setup.state_dir), &Validator { url: url.fingerprint(), etag, segment })
+}
+
+fn write_note(path: &Path, note: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(note).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a note").caused_by(e))?;
+    durable::replace_soon(path, &text)
+}
+
+/// Forgets the entity tag: its page turned out to be none, or is damaged or lost, so the source has to send it again.
 pub(super) fn forget_seen(state: &Path) -> Result<()> {
-    durable::remove(&seen_path(state))
+    durable::remove(&validator_path(state))
 }
 
-fn seen_path(state: &Path) -> PathBuf {
-    state.join("seen.json")
+fn validator_path(state: &Path) -> PathBuf {
+    state.join("validator.json")
+}
+
+fn trail_path(state: &Path) -> PathBuf {
+    state.join("trail.json")
 }

@@ -1,9 +1,11 @@
 //! `run` and `replay`: the order of the stages. The only place that sees all of them.
 //!
 //! ```text
-//! settle: commit what the journal holds → retry the quarantine → seal what is due → upload → prune
-//! run:    settle, fetch, settle            replay: settle
+//! settle: commit what the journal holds → retry the quarantine → upload what is left → seal what is due → upload → prune
+//! run:    fetch, settle                    replay: settle
 //! ```
+//! The source forgets and the store does not: a run asks the source and journals what comes before it opens anything else. Files do
+//! not forget: they are read after the journal is settled.
 //! A crash anywhere leaves what the step's row in the crash table says ([`crate::lifecycle::Step`]), and `settle` is what
 //! the next run begins with: there is no recovery beside the normal path. A failure that concerns one page, one hour or one end
 //! (source, store) is kept for the outcome and costs only that; only a failing disk or state ends a run early.
@@ -28,6 +30,7 @@ use std::time::{Instant, SystemTime};
 use jiff::{SignedDuration, Timestamp};
 
 pub use dry_run::{DryRun, dry_run};
+use fetch::PageTrail;
 pub use fetch::Source;
 pub use summary::{Summary, UploadedPart};
 
@@ -43,7 +46,7 @@ use crate::load::ObjectStore;
 use crate::report::status;
 use crate::seal::CutRules;
 use crate::state::damage::{self, is_damage};
-use crate::state::{Settings, State};
+use crate::state::{Front, Settings, State};
 use crate::stop::Stop;
 
 /// Repairs in one run, before damage counts as a failure.
@@ -139,12 +142,14 @@ impl Outcome {
 pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Outcome {
     let started = Instant::now();
     let mut summary = Summary::default();
-    let first = attempt_and_repair(setup, source.as_mut(), wish, &mut summary);
+    let mut trail = None;
+    let first = attempt_and_repair(setup, source.as_mut(), &mut trail, wish, &mut summary);
     let mut problems = match first {
         Err(full) if full.is_disk_full() => make_room(setup, wish, full, &mut summary),
         Err(error) => vec![error],
         Ok(problems) => problems,
     };
+    problems.extend(trail.into_iter().flat_map(|trail| trail.problems));
     if summary.quarantined > 0 {
         problems.push(quarantined(summary.quarantined));
     }
@@ -170,7 +175,7 @@ fn quarantined(count: u64) -> Error {
 fn make_room(setup: &Setup<'_>, wish: Wish, full: Error, summary: &mut Summary) -> Vec<Error> {
     let given = crate::state::Reserve::new(&setup.state_dir).give_up();
     let mut problems = match given {
-        Ok(true) => attempt(setup, None, wish, summary).unwrap_or_else(|error| vec![error]),
+        Ok(true) => attempt(setup, None, &mut None, wish, summary).unwrap_or_else(|error| vec![error]),
         Ok(false) => Vec::new(),
         Err(error) => vec![error],
     };
@@ -178,38 +183,51 @@ fn make_room(setup: &Setup<'_>, wish: Wish, full: Error, summary: &mut Summary) 
     problems
 }
 
-/// What can be made again is not worth a failed run: the next open repairs it, so the run begins anew.
+/// What can be made again is not worth a failed run: the next open repairs it, so the run begins anew. What was fetched is in
+/// the journal.
 fn attempt_and_repair(
     setup: &Setup<'_>,
     mut source: Option<&mut Source<'_>>,
+    trail: &mut Option<PageTrail>,
     wish: Wish,
     summary: &mut Summary,
 ) -> Result<Vec<Error>> {
     for _ in 0..REPAIRS {
-        match attempt(setup, source.as_deref_mut(), wish, summary) {
+        match attempt(setup, source.as_deref_mut(), trail, wish, summary) {
             Err(damage) if is_damage(&damage) => tracing::warn!("{}: beginning anew", damage.chain()),
             done => return done,
         }
         summary.begin_anew();
     }
-    attempt(setup, source, wish, summary)
+    attempt(setup, source, trail, wish, summary)
 }
 
 fn attempt(
     setup: &Setup<'_>,
-    source: Option<&mut Source<'_>>,
+    mut source: Option<&mut Source<'_>>,
+    trail: &mut Option<PageTrail>,
     wish: Wish,
     summary: &mut Summary,
 ) -> Result<Vec<Error>> {
     status::prepare(&setup.state_dir, setup.clock.now())?;
+    let front = Front::open(&setup.state_dir)?;
+    if let Some(Source::Http { client, url, follow_links }) = source.as_deref_mut()
+        && trail.is_none()
+    {
+        let trail = trail.insert(PageTrail::start(url, *follow_links, &front, setup.clock.now())?);
+        if front.can_receive(&setup.settings) {
+            summary.began = true;
+            status::note_start(&setup.state_dir, setup.clock.now());
+            trail.advance(client, setup, &front.journal, front.waiting_bytes()?, summary)?;
+        }
+    }
     let state = match wish.from_store {
-        true => State::open_without_ledger(&setup.state_dir, &setup.settings)?,
-        false => State::open(&setup.state_dir, &setup.settings)?,
+        true => State::open_without_ledger(front, &setup.settings)?,
+        false => State::open_behind(front, &setup.settings)?,
     };
     summary.began = true;
     let mut job = Job::new(setup, state, wish, summary);
-    job.say_repairs();
-    let worked = job.work(source);
+    let worked = job.say_repairs().and_then(|()| job.work(source, trail.as_mut()));
     // The last word of status.json is true whatever happened.
     let noted = job.note_status(true).and_then(|()| job.state.call_waiting());
     if let Err(error) = &worked {
@@ -271,14 +289,18 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn say_repairs(&mut self) {
+    fn say_repairs(&mut self) -> Result<()> {
         for repair in &self.state.repairs {
             tracing::warn!("{repair}");
         }
+        if !self.state.losses.is_empty() {
+            fetch::forget_seen(self.state.dir())?;
+        }
         self.problems.append(&mut self.state.losses);
+        Ok(())
     }
 
-    fn work(&mut self, source: Option<&mut Source<'_>>) -> Result<()> {
+    fn work(&mut self, source: Option<&mut Source<'_>>, trail: Option<&mut PageTrail>) -> Result<()> {
         self.note_status(true)?;
         self.is_backfill = matches!(source, Some(Source::Files { .. }));
         if self.wish.from_store {
@@ -289,22 +311,33 @@ impl<'a> Job<'a> {
             self.upload_left()?;
         }
         self.watch = if self.is_backfill { None } else { Watch::start(self.state.wal.seen()) };
-        self.commit_journal()?;
-        self.say_what_is_owed();
-        self.retry_quarantine()?;
-        self.upload_left()?;
-        // Where everything is sealed at the end, what an interrupted run left waits for the rest: one part, not two.
-        if source.is_none() || !(self.is_backfill || self.drain) {
-            self.seal_and_upload()?;
-        }
-        if let Some(source) = source {
-            self.fetch(source)?;
-            self.drain |= self.is_backfill;
-            if !self.stopped() {
-                self.seal_and_upload()?;
-            }
+        match (source, trail) {
+            (Some(Source::Http { client, .. }), Some(trail)) => self.settle_trail(client, trail)?,
+            (Some(Source::Files { pattern, max_page_bytes }), _) => self.backfill(pattern, *max_page_bytes)?,
+            _ => self.settle(true)?,
         }
         self.keep_house()
+    }
+
+    /// Files: what an interrupted run left waits for the rest, so that an hour is one part and not two.
+    fn backfill(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
+        self.settle(false)?;
+        self.fetch_files_where_there_is_room(pattern, max_page_bytes)?;
+        self.drain = true;
+        if self.stopped() { Ok(()) } else { self.seal_and_upload() }
+    }
+
+    /// Commits what the journal holds, tries again what was put off, uploads what is left; seals and uploads what is due.
+    fn settle(&mut self, seal: bool) -> Result<()> {
+        self.commit_journal()?;
+        self.retry_quarantine()?;
+        self.upload_left()?;
+        if !self.owed.is_empty() {
+            // Hours were thawed: their pages, which waited, bring their records back.
+            self.commit_journal()?;
+            self.say_what_is_owed();
+        }
+        if seal && !self.stopped() { self.seal_and_upload() } else { Ok(()) }
     }
 
     fn stopped(&self) -> bool {

@@ -124,7 +124,7 @@ impl Job<'_> {
     /// Unseals the records of the parts that have no receipt: the log has them, or the journal brings them back.
     fn thaw(&mut self, row: &HourRow, what: &str) -> Result<()> {
         let gone = self.state.gone_from_log(row);
-        if gone > 0 && self.state.uncommitted()?.is_empty() && !self.wish.from_store {
+        if gone > 0 && !self.state.journal_may_hold_frozen()? && !self.wish.from_store {
             self.blocked.insert(row.hour);
             let what = format!("{what}, and neither the write-ahead log nor the journal holds its records");
             let hint = "restore the file from a backup, or give the records up with `etl replay --from-s3`";

@@ -322,6 +322,18 @@ fn replace(path: &Path, status: &Status) -> Result<()> {
     durable::replace_soon(path, &text)
 }
 
+/// Notes that a run has started and asks its source; all else is as the last one left it. A view: where that is not possible, the
+/// next step says so.
+pub fn note_start(dir: &Path, now: Timestamp) {
+    let Ok(mut status) = read(dir, now) else { return };
+    (status.running, status.step) = (true, 0);
+    let so_far = RunSoFar::default();
+    status.last_run = Some(LastRun { started: now, ended: None, exit: None, so_far, problems: Vec::new() });
+    if let Err(error) = replace(&path(dir), &status) {
+        tracing::debug!("cannot note the start of the run: {}", error.chain());
+    }
+}
+
 /// Notes how a run ended. Gives the error where that was not possible: the run itself is over and stands.
 #[must_use]
 pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems: &[Error]) -> Option<Error> {

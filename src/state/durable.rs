@@ -108,8 +108,15 @@ impl Drop for Unfinished {
 /// `State`, naming the path.
 pub fn set_unfinished(old: &Path, target: &Path) -> Result<PathBuf> {
     let path = target.with_added_extension(UNFINISHED);
-    fs::rename(old, &path).map_err(|e| Error::disk("rename to", &path, e))?;
-    Ok(path)
+    rename_soon(old, &path).map(|()| path)
+}
+
+/// Renames a file; that the new name survives a power cut takes a [`sync_dir`] yet.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn rename_soon(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|e| Error::disk("rename to", to, e))
 }
 
 /// Replaces `target` with `bytes`, durably and as a whole.

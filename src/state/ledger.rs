@@ -125,12 +125,7 @@ impl Ledger {
         };
         let head: Head = serde_json::from_slice(body(&path, &text)?).map_err(|e| unreadable(&path, e))?;
         if head.format > FORMAT {
-            let found = head.format;
-            return Err(Error::new(
-                ErrorKind::State,
-                format!("{} has format {found}, newer than this etl", path.display()),
-            )
-            .hint("use the newer etl that wrote it"));
+            return Err(super::front::newer_format(&path, head.format.into()));
         }
         Ok(Some(Self { dir, head, days: BTreeMap::new() }))
     }

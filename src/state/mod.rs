@@ -7,6 +7,7 @@
 //! wal/        records without a receipt (sled)      quarantine/  tokens that are no record
 //! reserve     room for a full disk                  status.json  what `etl status` shows
 //! waiting     pages that must not vanish            quarantined  the same for the quarantine's files
+//! format      the form of all this, and the settings
 //! ```
 //! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves
 //! decoding them again, so a damaged one is set aside and filled anew. The order of writing makes that so: a page is in
@@ -16,6 +17,7 @@
 pub mod damage;
 pub mod direct;
 pub mod durable;
+mod front;
 mod generation;
 mod hashes;
 mod ledger;
@@ -34,6 +36,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use front::Front;
 pub use generation::{Entry, LineAt, LineReader, Meta};
 pub use hashes::{HashArray, HashDir};
 pub use ledger::{Ledger, SHOWN, Settings};
@@ -80,7 +83,7 @@ pub struct State {
     waiting: Roll,
     /// Damaged pages that were named: someone was told to move them away.
     named: BTreeSet<u64>,
-    lock: Lock,
+    front: Front,
 }
 
 impl State {
@@ -93,7 +96,7 @@ impl State {
     /// Whether the last run did not come to its end, as far as one can tell: there may be strays.
     #[must_use]
     pub const fn after_a_crash(&self) -> bool {
-        self.lock.after_a_crash()
+        self.front.after_a_crash()
     }
 
     /// The segments that were received and not committed yet, oldest first.
@@ -104,6 +107,23 @@ impl State {
         let mut segments = self.journal.list()?;
         segments.retain(|id| !self.wal.is_committed(id.number));
         Ok(segments)
+    }
+
+    /// Whether pages wait in the journal that may hold records of parts in the making: they were there at the ledger's last step.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn journal_may_hold_frozen(&self) -> Result<bool> {
+        let (_, newest) = self.ledger.newest();
+        Ok(self.uncommitted()?.iter().any(|id| id.number <= newest))
+    }
+
+    /// Bytes of the segments that were received and not committed yet.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn uncommitted_bytes(&self) -> Result<u64> {
+        Ok(self.uncommitted()?.into_iter().map(|id| self.journal.size(id)).sum())
     }
 
     /// Puts the pages that are not committed on the roll, so that the next start misses one that vanishes.
@@ -216,8 +236,9 @@ impl State {
     /// `State`, naming the path.
     pub fn remove_finished_pages(&mut self) -> Result<()> {
         let mut segments = self.journal.list()?;
+        let newest = segments.last().map_or(0, |id| id.number);
         segments.retain(|id| self.wal.is_finished(id.number));
-        let left = self.journal.remove(&segments)?;
+        let left = self.journal.remove(&segments, newest)?;
         self.wal.note_removed(&segments);
         self.delete(left)
     }
@@ -260,7 +281,7 @@ impl State {
     pub fn forget_hashes(&mut self, now: Timestamp, window: SignedDuration) -> Result<()> {
         let before = now.checked_sub(window).unwrap_or(Timestamp::MIN);
         let is_soon = |last: Timestamp| (SignedDuration::ZERO..window / 30).contains(&before.duration_since(last));
-        if self.ledger.forgotten_before().is_some_and(is_soon) && !self.lock.after_a_crash() {
+        if self.ledger.forgotten_before().is_some_and(is_soon) && !self.front.after_a_crash() {
             return Ok(());
         }
         self.hashes.remove_leftovers()?;

@@ -11,14 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use super::durable;
 use super::ledger::{Ledger, Settings};
-use super::lock::Lock;
-use super::private;
 use super::space::Reserve;
 use super::wal::Wal;
-use super::{HashDir, Roll, Spool, State};
+use super::{Front, HashDir, Roll, Spool, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::journal::{Journal, SegmentId};
+use crate::journal::SegmentId;
 use crate::lifecycle::HourRow;
 use crate::quarantine::Quarantine;
 
@@ -29,43 +27,39 @@ impl State {
     /// Opens the state directory `dir`, or makes it, for a run under `settings`. Takes the lock.
     ///
     /// # Errors
-    /// `Busy`: another run is at work. `State`: damaged, of a newer format, or not private. `Config`: it was made under
-    /// other settings.
+    /// See [`Front::open`] and [`State::open_behind`].
     pub fn open(dir: &Path, settings: &Settings) -> Result<Self> {
-        durable::make_dir(dir)?;
-        private::check(dir)?;
-        let lock = Lock::take(dir)?;
-        let ledger = open_ledger(dir, settings)?;
-        Self::open_with(dir, settings, lock, ledger, Vec::new())
+        Self::open_behind(Front::open(dir)?, settings)
     }
 
-    /// Opens the state directory `dir` although its ledger may be damaged or missing: what is damaged is set aside, and the
-    /// caller reads the parts back from the store.
+    /// Opens the rest of a state directory, for a run under `settings`.
     ///
     /// # Errors
-    /// See [`State::open`].
-    pub fn open_without_ledger(dir: &Path, settings: &Settings) -> Result<Self> {
-        durable::make_dir(dir)?;
-        private::check(dir)?;
-        let lock = Lock::take(dir)?;
-        let mut repairs = Vec::new();
-        Ledger::set_aside_damage(dir, &mut repairs)?;
-        let ledger = match Ledger::open(dir)? {
-            Some(ledger) => ledger,
-            None => Ledger::create(dir, settings.clone())?,
-        };
-        Self::open_with(dir, settings, lock, ledger, repairs)
+    /// `State`: damaged, or of a newer format. `Config`: it was made under other settings.
+    pub fn open_behind(front: Front, settings: &Settings) -> Result<Self> {
+        let ledger = open_ledger(&front.dir, settings)?;
+        Self::open_with(front, settings, ledger, Vec::new())
     }
 
-    fn open_with(
-        dir: &Path,
-        settings: &Settings,
-        lock: Lock,
-        ledger: Ledger,
-        mut repairs: Vec<String>,
-    ) -> Result<Self> {
+    /// Opens the rest of a state directory although its ledger may be damaged or missing: what is damaged is set aside, and
+    /// the caller reads the parts back from the store.
+    ///
+    /// # Errors
+    /// See [`State::open_behind`].
+    pub fn open_without_ledger(front: Front, settings: &Settings) -> Result<Self> {
+        let mut repairs = Vec::new();
+        Ledger::set_aside_damage(&front.dir, &mut repairs)?;
+        let ledger = match Ledger::open(&front.dir)? {
+            Some(ledger) => ledger,
+            None => Ledger::create(&front.dir, settings.clone())?,
+        };
+        Self::open_with(front, settings, ledger, repairs)
+    }
+
+    fn open_with(front: Front, settings: &Settings, ledger: Ledger, mut repairs: Vec<String>) -> Result<Self> {
+        let dir = front.dir.as_path();
         let hashes = HashDir::open(dir)?;
-        if lock.after_a_crash() {
+        if front.after_a_crash() {
             // They grow with the state; in all that follow there is little.
             ledger.remove_leftovers()?;
             hashes.remove_leftovers()?;
@@ -79,8 +73,8 @@ impl State {
             remove_old_damage(&dir.join("ledger"))?;
         }
         wal.recall(ledger.seen());
-        let journal = Journal::open(dir, wal.newest_segment().max(quarantine.newest_segment()))?;
-        let listed = journal.list()?;
+        front.journal.raise(wal.newest_segment().max(quarantine.newest_segment()))?;
+        let listed = front.journal.list()?;
         wal.note_missing(&listed);
         let waiting = Roll::open(dir, "waiting")?;
         let mut losses = Vec::new();
@@ -89,7 +83,7 @@ impl State {
         let short = short_hours(&ledger, &wal);
         let mut state = Self {
             dir: dir.to_owned(),
-            journal,
+            journal: front.journal.clone(),
             quarantine,
             reserve: Reserve::new(dir),
             ledger,
@@ -102,9 +96,10 @@ impl State {
             doomed: Vec::new(),
             waiting,
             named: BTreeSet::new(),
-            lock,
+            front,
         };
         state.settle_settings(settings)?;
+        state.front.record(settings)?;
         state.clear_spool()?;
         Ok(state)
     }

@@ -34,22 +34,24 @@ fn hour_closes_exactly_at_its_end_and_grace() {
 }
 
 #[test]
-fn records_that_come_with_the_closing_are_late_and_wait_an_hour_from_the_first_ones_receipt() {
+fn records_that_come_with_the_closing_go_out_with_it_and_later_ones_wait_an_hour_from_the_first_ones_receipt() {
     let desk = Desk::new("UTC");
     desk.run_at("2023-03-10T01:30:00Z", &[record(1, "2023-03-10T01:00:00.000Z")]);
+    // The source is asked before anything is sealed.
     desk.run_at("2023-03-10T02:10:00Z", &[record(2, "2023-03-10T01:20:00.000Z")]);
-    lake_is(&desk, &[("2023-03-10T01/0", 1)]);
+    lake_is(&desk, &[("2023-03-10T01/0", 2)]);
     desk.run_at("2023-03-10T02:40:00Z", &[record(3, "2023-03-10T01:21:00.000Z")]);
-    desk.run_at("2023-03-10T03:09:59Z", &[record(4, "2023-03-10T01:22:00.000Z")]);
-    lake_is(&desk, &[("2023-03-10T01/0", 1)]);
-    assert_eq!(desk.status().hours[0].closes_at.to_string(), "2023-03-10T03:10:00Z");
-    desk.run_at("2023-03-10T03:10:00Z", &[record(5, "2023-03-10T01:23:00.000Z")]);
-    lake_is(&desk, &[("2023-03-10T01/0", 1), ("2023-03-10T01/1", 3)]);
-    // The one that came with the sealing waits from its own receipt.
-    desk.run_at("2023-03-10T04:09:59Z", &[]);
-    lake_is(&desk, &[("2023-03-10T01/0", 1), ("2023-03-10T01/1", 3)]);
-    desk.run_at("2023-03-10T04:10:00Z", &[]);
-    lake_is(&desk, &[("2023-03-10T01/0", 1), ("2023-03-10T01/1", 3), ("2023-03-10T01/2", 1)]);
+    desk.run_at("2023-03-10T03:39:59Z", &[record(4, "2023-03-10T01:22:00.000Z")]);
+    lake_is(&desk, &[("2023-03-10T01/0", 2)]);
+    assert_eq!(desk.status().hours[0].closes_at.to_string(), "2023-03-10T03:40:00Z");
+    desk.run_at("2023-03-10T03:40:00Z", &[record(5, "2023-03-10T01:23:00.000Z")]);
+    lake_is(&desk, &[("2023-03-10T01/0", 2), ("2023-03-10T01/1", 3)]);
+    // One that comes after that waits from its own receipt.
+    desk.run_at("2023-03-10T04:00:00Z", &[record(6, "2023-03-10T01:24:00.000Z")]);
+    desk.run_at("2023-03-10T04:59:59Z", &[]);
+    lake_is(&desk, &[("2023-03-10T01/0", 2), ("2023-03-10T01/1", 3)]);
+    desk.run_at("2023-03-10T05:00:00Z", &[]);
+    lake_is(&desk, &[("2023-03-10T01/0", 2), ("2023-03-10T01/1", 3), ("2023-03-10T01/2", 1)]);
 }
 
 #[test]

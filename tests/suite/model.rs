@@ -188,7 +188,8 @@ impl World {
         let mut client = HttpSource::new(http(), stop.clone());
         let url = PageUrl::parse(&self.origin.url).unwrap();
         let outcome = run_alone(|| {
-            let source = run.page.as_ref().map(|_| Source::Http { client: &mut client, url: url.clone() });
+            let source =
+                run.page.as_ref().map(|_| Source::Http { client: &mut client, url: url.clone(), follow_links: true });
             pipeline::run(&setup, source, run.wish)
         });
         drop(setup);

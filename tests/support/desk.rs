@@ -82,7 +82,7 @@ impl Desk {
         let mut client = HttpSource::new(settings, stop.clone());
         let url = PageUrl::parse(&self.origin.url).unwrap();
         run_alone(|| {
-            let source = Source::Http { client: &mut client, url: url.clone() };
+            let source = Source::Http { client: &mut client, url: url.clone(), follow_links: true };
             pipeline::run(&self.setup(&stop), Some(source), Wish::default())
         })
     }

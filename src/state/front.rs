@@ -1,0 +1,133 @@
+//! The front of a state directory: what a fetch needs, opened before anything else.
+//!
+//! A source forgets, so it is asked before the log, the ledger or the store are looked at: a damaged part, a backlog or a store
+//! that hangs must not cost what the source has now. Owns the lock, the journal, and `format`, a copy of the ledger's format and
+//! settings in a file of its own. Invariant: nothing is appended under settings that the state may not go on under, and no
+//! number is given to a page that an earlier page had. A crash leaves pages in the journal, which the next run commits.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::durable;
+use super::ledger::{FORMAT, Settings};
+use super::lock::Lock;
+use super::{Roll, private};
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::{Journal, SegmentId};
+use crate::lifecycle::{Step, durable_step};
+
+/// The front of a state directory. Holding one is holding the lock.
+#[derive(Debug)]
+pub struct Front {
+    pub(super) dir: PathBuf,
+    pub(super) lock: Lock,
+    /// Pages as received.
+    pub journal: Journal,
+    format: Option<Format>,
+}
+
+/// What stands in the file `format`: JSON behind a line with its checksum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Format {
+    format: u32,
+    settings: Settings,
+}
+
+impl Front {
+    /// Opens the front of the state directory `dir`, or makes the directory. Takes the lock.
+    ///
+    /// # Errors
+    /// `Busy`: another run is at work. `State`: of a newer format, or not private.
+    pub fn open(dir: &Path) -> Result<Self> {
+        durable::make_dir(dir)?;
+        private::check(dir)?;
+        let lock = Lock::take(dir)?;
+        let format = read(dir)?;
+        Ok(Self { journal: Journal::open(dir)?, dir: dir.to_owned(), lock, format })
+    }
+
+    /// Whether pages may be appended under `settings` before the rest of the state is opened. Not in a new state, in one that
+    /// etl 0.1.0 made, and where what is recorded is damaged or does not allow the settings: then the whole is opened first,
+    /// which settles it or says what is wrong.
+    #[must_use]
+    pub fn can_receive(&self, settings: &Settings) -> bool {
+        let allows = |format: &Format| format.settings == *settings || format.settings.allow(settings).is_ok();
+        self.journal.knows_its_numbers() && self.format.as_ref().is_some_and(allows)
+    }
+
+    /// Whether the last run did not come to its end, as far as one can tell.
+    #[must_use]
+    pub const fn after_a_crash(&self) -> bool {
+        self.lock.after_a_crash()
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether a segment that is not in the journal was not committed either: it waited when the last run ended, or was rejected.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn is_missed(&self, segment: u64) -> Result<bool> {
+        let waiting = Roll::open(&self.dir, "waiting")?;
+        Ok(waiting.names().contains_key(&segment) || self.journal.is_rejected(segment)?)
+    }
+
+    /// Bytes of the segments that are not known to be committed: after a crash, of all.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn waiting_bytes(&self) -> Result<u64> {
+        Ok(self.waiting()?.into_iter().map(|id| self.journal.size(id)).sum())
+    }
+
+    ///
+    fn waiting(&self) -> Result<Vec<SegmentId>> {
+        let mut segments = self.journal.list()?;
+        if !self.after_a_crash() {
+            let waiting = Roll::open(&self.dir, "waiting")?;
+            segments.retain(|id| waiting.names().contains_key(&id.number));
+        }
+        Ok(segments)
+    }
+
+    /// Makes the copy say what the ledger says.
+    pub(super) fn record(&self, settings: &Settings) -> Result<()> {
+        let now = Format { format: FORMAT, settings: settings.clone() };
+        if self.format.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        let json = serde_json::to_vec(&now)
+            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the format").caused_by(e))?;
+        durable_step(Step::SettingsRecorded, || durable::replace(&path(&self.dir), &durable::seal_text(&json)))?;
+        // The tag that etl 0.1.0 kept spoke for pages that it had not seen.
+        durable::remove(&self.dir.join("seen.json"))
+    }
+}
+
+/// A damaged copy counts as none: it is made again.
+fn read(dir: &Path) -> Result<Option<Format>> {
+    let path = path(dir);
+    let Some(text) = durable::read(&path)? else { return Ok(None) };
+    let Some(body) = durable::open_text(&path, &text).ok() else { return Ok(None) };
+    // The number comes first: what else a newer etl writes there, this one need not understand.
+    let number = serde_json::from_slice::<serde_json::Value>(body).ok().and_then(|value| value.get("format")?.as_u64());
+    if let Some(newer) = number.filter(|number| *number > u64::from(FORMAT)) {
+        return Err(newer_format(&path, newer));
+    }
+    Ok(serde_json::from_slice(body).ok())
+}
+
+/// The refusal of a state of a newer format.
+pub(super) fn newer_format(path: &Path, found: u64) -> Error {
+    Error::new(ErrorKind::State, format!("{} has format {found}, newer than this etl", path.display()))
+        .hint("use the newer etl that wrote it")
+}
+
+fn path(dir: &Path) -> PathBuf {
+    dir.join("format")
+}
