@@ -297,7 +297,7 @@ impl Job<'_> {
 
 /// Whether a failure is one that every other call would meet as well.
 fn concerns_the_store(error: &Error) -> bool {
-    error.kind() != ErrorKind::Mismatch
+    !error.concerns_one_object()
 }
 
 fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {

@@ -5,6 +5,10 @@
 
 use crate::error::{Error, ErrorKind};
 
+/// What helps where a body is larger than something on the way takes.
+const TOO_LARGE: &str = "waiting does not help: raise the limit of what is in between (nginx: client_max_body_size) or, for \
+                         parts to come, set load.part_max_records";
+
 /// What was asked of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
@@ -71,7 +75,31 @@ impl Refusal {
     pub(super) fn into_error(self, verb: Verb, target: &str) -> Error {
         let (kind, hint) = self.meaning(verb);
         let code = if self.code.is_empty() { String::new() } else { format!(" {}", self.code) };
-        Error::new(kind, format!("cannot {} {target}: HTTP {}{code}", verb.phrase(), self.status)).hint(hint)
+        let error =
+            Error::new(kind, format!("cannot {} {target}: HTTP {}{code}", verb.phrase(), self.status)).hint(hint);
+        if verb != Verb::List && self.is_about_the_object() { error.about_one_object() } else { error }
+    }
+
+    /// Whether another object may well be treated otherwise: what is refused is neither the sender nor the place.
+    fn is_about_the_object(&self) -> bool {
+        let sender_or_place = matches!(
+            self.code.as_str(),
+            "RequestTimeTooSkewed"
+                | "NoSuchBucket"
+                | "InvalidBucketName"
+                | "AuthorizationHeaderMalformed"
+                | "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "InvalidToken"
+                | "InvalidSecurity"
+                | "NotSignedUp"
+                | "AccountProblem"
+                | "AllAccessDisabled"
+                | "QuotaExceeded"
+        );
+        let by_status =
+            matches!(self.status, 400 | 403 | 410..=499) || (self.status == 404 && self.code == "NoSuchKey");
+        by_status && !sender_or_place && !self.is_passing() && !self.is_expiry()
     }
 
     fn meaning(&self, verb: Verb) -> (ErrorKind, String) {
@@ -86,6 +114,15 @@ impl Refusal {
             }
             ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _)
             | (_, 301 | 302 | 307 | 308) => (ErrorKind::Config, self.region_hint()),
+            ("InvalidObjectState", _) => (
+                ErrorKind::Unavailable,
+                "the object is archived: restore it in S3 (Glacier), then run again".to_owned(),
+            ),
+            ("EntityTooLarge", _) | (_, 413) => (ErrorKind::Unavailable, TOO_LARGE.to_owned()),
+            ("QuotaExceeded", _) => (
+                ErrorKind::Unavailable,
+                "raise the store's quota, or make room there: waiting does not help".to_owned(),
+            ),
             ("InvalidAccessKeyId", _) => {
                 (ErrorKind::Credentials, "check the access key id: the store does not know it".to_owned())
             }
@@ -151,6 +188,53 @@ mod tests {
             let error = error(status, &xml(code, ""), Verb::Put);
             assert_eq!(error.kind(), kind, "{code}");
             assert_eq!(error.to_string(), format!("cannot put s3://b/k: HTTP {status} {code}"));
+            assert!(error.next_step().unwrap().contains(word), "{code}: {:?}", error.next_step());
+        }
+    }
+
+    #[test]
+    fn refusal_is_about_one_object_unless_the_sender_or_the_place_is_refused() {
+        for (status, code, one) in [
+            (403, "AccessDenied", true),
+            (403, "", true),
+            (403, "InvalidObjectState", true),
+            (400, "EntityTooLarge", true),
+            (400, "SomethingNew", true),
+            (413, "", true),
+            (422, "", true),
+            (404, "NoSuchKey", true),
+            (401, "", false),
+            (404, "", false),
+            (404, "NoSuchBucket", false),
+            (403, "InvalidAccessKeyId", false),
+            (403, "SignatureDoesNotMatch", false),
+            (403, "RequestTimeTooSkewed", false),
+            (400, "ExpiredToken", false),
+            (400, "AuthorizationHeaderMalformed", false),
+            (400, "RequestTimeout", false),
+            (403, "QuotaExceeded", false),
+            (301, "PermanentRedirect", false),
+            (429, "", false),
+            (500, "AccessDenied", false),
+            (501, "NotImplemented", false),
+        ] {
+            for verb in [Verb::Put, Verb::Get, Verb::Head] {
+                assert_eq!(error(status, &xml(code, ""), verb).concerns_one_object(), one, "{status} {code} {verb:?}");
+            }
+            assert!(!error(status, &xml(code, ""), Verb::List).concerns_one_object(), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_pass_by_waiting_says_so() {
+        for (status, code, word) in [
+            (413, "", "client_max_body_size"),
+            (400, "EntityTooLarge", "part_max_records"),
+            (403, "InvalidObjectState", "Glacier"),
+            (403, "QuotaExceeded", "quota"),
+        ] {
+            let error = error(status, &xml(code, ""), Verb::Get);
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{code}");
             assert!(error.next_step().unwrap().contains(word), "{code}: {:?}", error.next_step());
         }
     }
