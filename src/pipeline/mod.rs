@@ -16,6 +16,7 @@ mod import;
 mod manifest;
 mod parallel;
 mod rebuild;
+mod refused;
 mod retry;
 mod sealing;
 mod summary;
@@ -238,6 +239,8 @@ struct Job<'a> {
     store_is_down: bool,
     /// Hours with something foreign in their way: left alone in this run.
     blocked: BTreeSet<Hour>,
+    /// Hours that the store refuses a part of.
+    refused: refused::Refused,
     /// Hours that an import thawed: due at once.
     thawed: BTreeSet<Hour>,
     /// Whether the poll overlaps with the one before. `None`: nothing to compare with.
@@ -263,6 +266,7 @@ impl<'a> Job<'a> {
             problems: Vec::new(),
             store_is_down: false,
             blocked: BTreeSet::new(),
+            refused: refused::Refused::new(&setup.state_dir),
             thawed: BTreeSet::new(),
             watch: None,
             owed: BTreeMap::new(),
@@ -304,6 +308,7 @@ impl<'a> Job<'a> {
                 self.seal_and_upload()?;
             }
         }
+        self.upload_refused()?;
         self.keep_house()
     }
 
