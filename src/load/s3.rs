@@ -226,9 +226,7 @@ impl ObjectStore for S3Store {
         let mismatch = |what: &str| Error::new(ErrorKind::Mismatch, format!("{address} {what}"));
         match self.download(key) {
             Ok(bytes) => bytes.ok_or_else(|| mismatch("is larger than any part")),
-            Err(Failure::Refused(Refusal { status: 404, code, .. })) if code == "NoSuchKey" => {
-                Err(mismatch("is not there"))
-            }
+            Err(Failure::Refused(refusal)) if refusal.is_absence() => Err(mismatch("is not there")),
             Err(failure) => Err(failure.into_error(Verb::Get, &address)),
         }
     }

@@ -145,7 +145,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Tries the hours that earlier runs left refused, until one is refused again; says what this run met.
+    /// Tries the hours that earlier runs left refused, until one is refused again, and seals what had to wait behind their parts;
+    /// says what this run met.
     pub(super) fn upload_refused(&mut self) -> Result<()> {
         let sealing =
             |job: &Self| job.state.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour).collect();
@@ -153,6 +154,7 @@ impl Job<'_> {
         if left.is_empty() && self.refused.waiting.is_none() {
             return Ok(());
         }
+        let mut any_gone = false;
         while !self.store_is_down && !self.stopped() {
             let Some(hour) = self.refused.turn(&left) else { break };
             self.upload(vec![hour], SpooledBy::AnEarlierRun)?;
@@ -160,6 +162,10 @@ impl Job<'_> {
                 break;
             }
             left = sealing(self);
+            any_gone |= !left.contains(&hour);
+        }
+        if any_gone && !self.stopped() {
+            self.seal_and_upload()?;
         }
         self.refused.waiting().retain(|hour, _| left.contains(hour));
         self.refused.save()?;

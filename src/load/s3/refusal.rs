@@ -100,7 +100,12 @@ impl Refusal {
 
     /// Whether the store knows who asks, and does not allow this.
     pub(super) fn is_about_rights(&self) -> bool {
-        self.status == 403 && self.is_about_the_object()
+        self.status == 403 && self.is_about_the_object(Verb::Get)
+    }
+
+    /// Whether the object that was asked for is not there, as an answer with a body says it.
+    pub(super) fn is_absence(&self) -> bool {
+        self.status == 404 && self.code == "NoSuchKey"
     }
 
     /// Whether fresh credentials may help.
@@ -117,11 +122,14 @@ impl Refusal {
         let to = to.map(|host| format!(", a redirect to {host}, which is not followed")).unwrap_or_default();
         let what = format!("cannot {} {target}: HTTP {}{code}{message}{to}", verb.phrase(), self.status);
         let error = Error::new(kind, what).hint(hint);
-        if verb != Verb::List && self.is_about_the_object() { error.about_one_object() } else { error }
+        if self.is_about_the_object(verb) { error.about_one_object() } else { error }
     }
 
     /// Whether another object may well be treated otherwise: what is refused is neither the sender nor the place.
-    fn is_about_the_object(&self) -> bool {
+    fn is_about_the_object(&self, verb: Verb) -> bool {
+        if verb == Verb::List {
+            return false;
+        }
         let sender_or_place = matches!(
             self.code.as_str(),
             "RequestTimeTooSkewed"
@@ -137,8 +145,7 @@ impl Refusal {
                 | "AllAccessDisabled"
                 | "QuotaExceeded"
         );
-        let by_status =
-            matches!(self.status, 400 | 403 | 410..=499) || (self.status == 404 && self.code == "NoSuchKey");
+        let by_status = matches!(self.status, 400 | 403 | 410..=499) || (verb == Verb::Get && self.is_absence());
         by_status && !sender_or_place && !self.is_passing() && !self.is_expiry()
     }
 
@@ -298,7 +305,6 @@ mod tests {
             (400, "SomethingNew", true),
             (413, "", true),
             (422, "", true),
-            (404, "NoSuchKey", true),
             (401, "", false),
             (404, "", false),
             (404, "NoSuchBucket", false),
@@ -318,6 +324,9 @@ mod tests {
                 assert_eq!(error(status, &xml(code, ""), verb).concerns_one_object(), one, "{status} {code} {verb:?}");
             }
             assert!(!error(status, &xml(code, ""), Verb::List).concerns_one_object(), "{status} {code}");
+        }
+        for (verb, one) in [(Verb::Get, true), (Verb::Put, false), (Verb::List, false)] {
+            assert_eq!(error(404, &xml("NoSuchKey", ""), verb).concerns_one_object(), one, "{verb:?}");
         }
     }
 
