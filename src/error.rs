@@ -58,6 +58,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    one_object: bool,
     #[source]
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -65,7 +66,7 @@ pub struct Error {
 impl Error {
     /// A failure of `kind` about what `message` names.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, cause: None }
+        Self { kind, message: message.into(), hint: None, one_object: false, cause: None }
     }
 
     /// A failure of the local disk at `path`, while doing `what` ("write", "rename", …).
@@ -85,6 +86,20 @@ impl Error {
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// Says that the store may well take, or give, every other object.
+    #[must_use]
+    pub const fn about_one_object(mut self) -> Self {
+        self.one_object = true;
+        self
+    }
+
+    /// Whether a failure of the store is about the one object that was asked for, so that the others are worth asking for:
+    /// it is refused, not there, or not what it should be. Else (no answer, a wrong address, key or time) each would fail.
+    #[must_use]
+    pub fn concerns_one_object(&self) -> bool {
+        self.one_object || self.kind == ErrorKind::Mismatch
     }
 
     /// What the operator does about it.

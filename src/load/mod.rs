@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 mod backoff;
 pub mod file;
@@ -44,26 +44,34 @@ pub struct ObjectInfo {
     pub meta: Option<PartMeta>,
 }
 
-/// The answer to a create-only PUT.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The answer to a PUT.
+#[derive(Debug)]
 pub enum PutAnswer {
-    /// Stored now.
+    /// Stored now, and these very bytes: the store's entity tag is their MD5, or it is a directory that did it.
     Created {
-        /// The store's entity tag, without quotes. A store that gives one has stored something; what answers 2xx without
-        /// may be a machine in between that knows nothing of stores.
+        /// The store's entity tag, without quotes. A directory has none.
+        etag: Option<String>,
+    },
+    /// A good answer that proves nothing: a store that encrypts gives a tag of its own, and so may a machine in between that knows
+    /// nothing of stores. Look before you believe it.
+    Unproven {
+        /// The tag that it gave, without quotes.
         etag: Option<String>,
     },
     /// 412: something is there already. Look before you believe anything about it.
     Exists,
     /// 409: a conflicting operation ran. Look, then try again; never "exists".
     Conflict,
+    /// Nothing was stored, and it may be the condition that was refused: 501, or 400 with a code that says so. What it is as a failure
+    /// if it was something else.
+    Refused(Error),
 }
 
 /// A store of objects that are created once and never changed.
 ///
 /// Errors are of kind `Unavailable` (no answer, 5xx, 429: unknown whether it happened), `Credentials` (401, 403),
 /// `Config` (no such S3 bucket, bad endpoint or region) or `State` (a local file or directory); each names the key or
-/// path. Calls block; HEAD, GET and LIST are tried a few times before they fail, a PUT is sent once: whether it may be
+/// path, and says whether it [concerns one object](Error::concerns_one_object). Calls block; HEAD, GET and LIST are tried a few times before they fail, a PUT is sent once: whether it may be
 /// sent again is for [`protocol`] to say.
 pub trait ObjectStore: Send + Sync {
     /// Where it is, for people and for the recorded settings: `s3://bucket/prefix/` or the lake's path.
@@ -75,6 +83,16 @@ pub trait ObjectStore: Send + Sync {
     /// # Errors
     /// See the trait. After an error the object may or may not be there.
     fn put_new(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer>;
+
+    /// Creates the object `key` without a condition: it would replace what is there. For a store that does not honour or take the
+    /// condition, right after a look that found nothing there, and never where [`protocol::CreateOnly::Proven`]. A store that always
+    /// honours it has nothing else to offer than [`ObjectStore::put_new`].
+    ///
+    /// # Errors
+    /// See the trait. After an error the object may or may not be there.
+    fn put_free(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
+        self.put_new(key, body, meta)
+    }
 
     /// Looks at the object `key`. `Ok(None)`: the store says that there is none.
     ///

@@ -7,10 +7,11 @@ use std::io::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::protocol::{CreateOnly, Sealed, probe_create_only};
+use super::protocol::{self, CreateOnly, Outcome, Sealed, probe_create_only};
 use super::{ObjectStore, PartMeta};
 use crate::error::{Error, Result};
 use crate::seal::hex;
+use crate::stop::Stop;
 
 const BODY: &[u8] = b"{\"etl\":\"check: does this store honour If-None-Match?\"}\n";
 
@@ -40,10 +41,13 @@ pub fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
         dict: "check".to_owned(),
     };
     let body = body()?;
-    if store.head(&key)?.is_none() {
-        store.put_new(&key, body.path(), &meta)?;
+    let probe = Sealed { key: &key, body: body.path(), meta: &meta, size: BODY.len() as u64 };
+    // As the first part of a run would be, by a store of which nothing is known.
+    match protocol::upload(store, &probe, CreateOnly::Unknown, &Stop::new())? {
+        Outcome::Foreign { .. } => Ok(CreateOnly::Unknown),
+        // Asked for the moment, and recorded nowhere: what is there was put by some check before.
+        Outcome::Uploaded { .. } => probe_create_only(store, &probe, true),
     }
-    probe_create_only(store, &Sealed { key: &key, body: body.path(), meta: &meta, size: BODY.len() as u64 })
 }
 
 fn body() -> Result<tempfile::NamedTempFile> {

@@ -8,11 +8,16 @@
 //!
 //! | the PUT is answered | what it means | what follows |
 //! |---|---|---|
-//! | created, with an entity tag | stored now | uploaded |
-//! | created, without one | perhaps by no store at all (a login page says 200 too) | look |
+//! | created, and the tag is the MD5 of what was sent | stored now | uploaded |
+//! | created, with another tag or none | perhaps by no store at all (a login page says 200 too) | look: ours = uploaded, none = PUT again |
 //! | 412 | something is there | look: equal = our earlier success, different = foreign, none = PUT again |
 //! | 409 | a conflicting operation ran | the same |
-//! | nothing, 5xx | stored or not | PUT again; if it was stored, that meets 412 |
+//! | nothing, 5xx, a redirect | stored or not | PUT again; if it was stored, that meets 412 |
+//! | a refusal of this object | it is not stored | a failure that is about this object |
+//! | 501, or 400 as if the condition were wrong; not known whether it is honoured | refused for the condition, or for something else | look; where the key is free, PUT without the condition: that is answered by this table |
+//! | the same, and it is known to be honoured | refused for something else | a failure |
+//!
+//! Where the condition is known not to be honoured, it is left out, and the look before the PUT is all there is.
 
 use std::path::Path;
 use std::time::Duration;
@@ -41,7 +46,7 @@ pub enum CreateOnly {
     Proven,
     /// It has not been asked yet.
     Unknown,
-    /// It took one: `If-None-Match` is ignored there.
+    /// It took one, or refuses the condition itself: `If-None-Match` does nothing there.
     NotHonoured,
 }
 
@@ -56,14 +61,25 @@ pub enum Outcome {
         sha256: String,
         /// The stored object's size in bytes.
         size: u64,
-        /// Whether an earlier try, the answer to which was lost, had put it there.
-        by_us_earlier: bool,
+        /// How it got there.
+        how: How,
     },
     /// Something else has that key. It was left alone.
     Foreign {
         /// What is there.
         found: ObjectInfo,
     },
+}
+
+/// How a part got into the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// By a PUT that was answered.
+    Now,
+    /// The same, without the condition, after the store had refused one with it.
+    WithoutCondition,
+    /// By an earlier try, the answer to which was lost.
+    Earlier,
 }
 
 /// Puts a part into the store, create-only. Calling it again after any error or crash is safe. After a stop nothing is tried
@@ -79,23 +95,38 @@ pub fn upload(store: &dyn ObjectStore, part: &Sealed<'_>, create_only: CreateOnl
 ///
 /// For the time after the first receipt at a destination. [`CreateOnly::Unknown`] where this part cannot tell: the
 /// stored bytes are not exactly ours, so that a store that ignores the condition would be left with others. A store that
-/// does ignore it is left with the same bytes and metadata as before.
+/// does ignore it is left with the same bytes and metadata as before. One that refuses the condition is believed where it has
+/// done so `before`, and took the same bytes without it.
 ///
 /// # Errors
 /// Those of [`ObjectStore`]; nothing is known then.
-pub fn probe_create_only(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<CreateOnly> {
+pub fn probe_create_only(store: &dyn ObjectStore, part: &Sealed<'_>, before: bool) -> Result<CreateOnly> {
     if store.create_only_is_certain() {
         return Ok(CreateOnly::Proven);
     }
-    let there = store.head(part.key)?;
-    if !there.is_some_and(|found| found.size == part.size && found.meta.as_ref() == Some(part.meta)) {
+    let is_ours = |found: &ObjectInfo| found.size == part.size && found.meta.as_ref() == Some(part.meta);
+    if !store.head(part.key)?.is_some_and(|found| is_ours(&found)) {
         return Ok(CreateOnly::Unknown);
     }
-    Ok(match store.put_new(part.key, part.body, part.meta)? {
-        PutAnswer::Exists => CreateOnly::Proven,
-        PutAnswer::Created { etag: Some(_) } => CreateOnly::NotHonoured,
-        PutAnswer::Created { etag: None } | PutAnswer::Conflict => CreateOnly::Unknown,
-    })
+    let was_taken = match store.put_new(part.key, part.body, part.meta)? {
+        PutAnswer::Exists => return Ok(CreateOnly::Proven),
+        PutAnswer::Created { .. } => true,
+        // It was the store that said so if it says the same when it is asked.
+        PutAnswer::Unproven { etag: Some(etag) } => {
+            store.head(part.key)?.is_some_and(|found| is_ours(&found) && found.etag == Some(etag))
+        }
+        PutAnswer::Refused(_) => before,
+        PutAnswer::Unproven { etag: None } | PutAnswer::Conflict => false,
+    };
+    Ok(if was_taken { CreateOnly::NotHonoured } else { CreateOnly::Unknown })
+}
+
+/// What a try came to.
+enum Try {
+    Done(Outcome),
+    /// The key is free, whatever was answered.
+    Nothing,
+    Unanswered(Error),
 }
 
 fn upload_pausing(
@@ -104,30 +135,56 @@ fn upload_pausing(
     create_only: CreateOnly,
     sleep: &dyn Fn(Duration) -> bool,
 ) -> Result<Outcome> {
-    let look_first = create_only != CreateOnly::Proven && !store.create_only_is_certain();
+    let create_only = if store.create_only_is_certain() { CreateOnly::Proven } else { create_only };
     let mut unanswered = None;
     for tried in 0..backoff::TRIES {
         if tried > 0 && sleep(backoff::pause(tried)) {
             break;
         }
-        if look_first && let Some(outcome) = look(store, part)? {
-            return Ok(outcome);
-        }
-        match store.put_new(part.key, part.body, part.meta) {
-            Ok(PutAnswer::Created { etag }) if etag.is_some() || store.create_only_is_certain() => {
-                return Ok(stored_now(part, etag));
-            }
-            Ok(PutAnswer::Created { .. } | PutAnswer::Exists | PutAnswer::Conflict) => {
-                if let Some(outcome) = look(store, part)? {
-                    return Ok(outcome);
-                }
-                unanswered = None;
-            }
-            Err(error) if error.kind() == ErrorKind::Unavailable => unanswered = Some(error),
-            Err(error) => return Err(error),
+        match try_once(store, part, create_only)? {
+            Try::Done(outcome) => return Ok(outcome),
+            Try::Nothing => unanswered = None,
+            Try::Unanswered(error) => unanswered = Some(error),
         }
     }
     Err(unanswered.unwrap_or_else(|| contradiction(store, part)))
+}
+
+fn try_once(store: &dyn ObjectStore, part: &Sealed<'_>, create_only: CreateOnly) -> Result<Try> {
+    if create_only == CreateOnly::Proven {
+        return judge(store, part, store.put_new(part.key, part.body, part.meta), How::Now);
+    }
+    if let Some(outcome) = look(store, part)? {
+        return Ok(Try::Done(outcome));
+    }
+    if create_only == CreateOnly::Unknown {
+        match store.put_new(part.key, part.body, part.meta) {
+            Ok(PutAnswer::Refused(_)) => {}
+            answer => return judge(store, part, answer, How::Now),
+        }
+        // The first look is as old as that PUT took.
+        if let Some(outcome) = look(store, part)? {
+            return Ok(Try::Done(outcome));
+        }
+    }
+    judge(store, part, store.put_free(part.key, part.body, part.meta), How::WithoutCondition)
+}
+
+fn judge(store: &dyn ObjectStore, part: &Sealed<'_>, answer: Result<PutAnswer>, how: How) -> Result<Try> {
+    match answer {
+        Ok(PutAnswer::Created { etag }) => Ok(Try::Done(stored(part, etag, how))),
+        Ok(PutAnswer::Unproven { .. }) => Ok(match look(store, part)? {
+            Some(Outcome::Uploaded { etag, sha256, size, .. }) => {
+                Try::Done(Outcome::Uploaded { etag, sha256, size, how })
+            }
+            other => other.map_or(Try::Nothing, Try::Done),
+        }),
+        Ok(PutAnswer::Exists | PutAnswer::Conflict) => Ok(look(store, part)?.map_or(Try::Nothing, Try::Done)),
+        Err(error) if error.kind() == ErrorKind::Unavailable && !error.concerns_one_object() => {
+            Ok(Try::Unanswered(error))
+        }
+        Ok(PutAnswer::Refused(error)) | Err(error) => Err(error),
+    }
 }
 
 /// What is there under the part's key: `None` for nothing.
@@ -140,7 +197,7 @@ pub fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome
             etag: found.etag.clone(),
             sha256: meta.sha256.clone(),
             size: found.size,
-            by_us_earlier: true,
+            how: How::Earlier,
         },
         _ => Outcome::Foreign { found },
     }))
@@ -152,8 +209,8 @@ fn is_this_part(part: &Sealed<'_>, meta: &PartMeta, size: u64) -> bool {
     same_content && (meta.sha256 != part.meta.sha256 || size == part.size)
 }
 
-fn stored_now(part: &Sealed<'_>, etag: Option<String>) -> Outcome {
-    Outcome::Uploaded { etag, sha256: part.meta.sha256.clone(), size: part.size, by_us_earlier: false }
+fn stored(part: &Sealed<'_>, etag: Option<String>, how: How) -> Outcome {
+    Outcome::Uploaded { etag, sha256: part.meta.sha256.clone(), size: part.size, how }
 }
 
 fn contradiction(store: &dyn ObjectStore, part: &Sealed<'_>) -> Error {
@@ -191,6 +248,18 @@ mod tests {
         Forbidden,
         /// 200 from a machine in between that stores nothing.
         LoginPage,
+        /// Stores if it can, and answers with a tag of its own, as a store that encrypts does.
+        OwnTag,
+        /// Takes what is there already, and answers with a tag of its own.
+        OverwriteWithOwnTag,
+        /// 501, or 400 as if the condition were wrong: where there is one. Without it the PUT is taken.
+        ConditionRefused,
+        /// The same, while somebody else puts the same key.
+        ConditionRefusedStored,
+        /// 400 with and without the condition.
+        BothRefused,
+        /// 413: this object.
+        TooLarge,
     }
 
     /// A store of one key in memory. PUTs follow the script, then are honest.
@@ -223,30 +292,13 @@ mod tests {
 
         fn put_new(&self, _: &str, _: &Path, meta: &PartMeta) -> Result<PutAnswer> {
             self.log.lock().unwrap().push('P');
-            let unanswered = || Error::new(ErrorKind::Unavailable, "no answer");
-            let mut object = self.object.lock().unwrap();
-            let sent = ObjectInfo { size: SIZE, etag: Some("e".into()), meta: Some(meta.clone()) };
-            let created = Ok(PutAnswer::Created { etag: Some("e".into()) });
-            match self.script.lock().unwrap().pop_front().unwrap_or(Put::Honest) {
-                Put::Honest if object.is_some() => Ok(PutAnswer::Exists),
-                Put::Honest | Put::Overwrite => {
-                    *object = Some(sent);
-                    created
-                }
-                Put::StoredUnanswered => {
-                    object.get_or_insert(sent);
-                    Err(unanswered())
-                }
-                Put::LostUnanswered => Err(unanswered()),
-                Put::Conflict => Ok(PutAnswer::Conflict),
-                Put::ConflictStored => {
-                    object.get_or_insert(sent);
-                    Ok(PutAnswer::Conflict)
-                }
-                Put::ExistsButGone => Ok(PutAnswer::Exists),
-                Put::LoginPage => Ok(PutAnswer::Created { etag: None }),
-                Put::Forbidden => Err(Error::new(ErrorKind::Credentials, "403")),
-            }
+            self.put(meta, true)
+        }
+
+        fn put_free(&self, _: &str, _: &Path, meta: &PartMeta) -> Result<PutAnswer> {
+            let taken = if self.object.lock().unwrap().is_some() { '!' } else { 'F' };
+            self.log.lock().unwrap().push(taken);
+            self.put(meta, false)
         }
 
         fn head(&self, _: &str) -> Result<Option<ObjectInfo>> {
@@ -267,6 +319,56 @@ mod tests {
 
         fn create_only_is_certain(&self) -> bool {
             false
+        }
+    }
+
+    impl Fake {
+        fn put(&self, meta: &PartMeta, condition: bool) -> Result<PutAnswer> {
+            let unanswered = || Error::new(ErrorKind::Unavailable, "no answer");
+            let mut object = self.object.lock().unwrap();
+            let sent = ObjectInfo { size: SIZE, etag: Some("e".into()), meta: Some(meta.clone()) };
+            let created = Ok(PutAnswer::Created { etag: Some("e".into()) });
+            let next = self.script.lock().unwrap().pop_front().unwrap_or(Put::Honest);
+            match next {
+                Put::Honest if object.is_some() => Ok(PutAnswer::Exists),
+                Put::Honest | Put::Overwrite => {
+                    *object = Some(sent);
+                    created
+                }
+                Put::StoredUnanswered => {
+                    object.get_or_insert(sent);
+                    Err(unanswered())
+                }
+                Put::LostUnanswered => Err(unanswered()),
+                Put::Conflict => Ok(PutAnswer::Conflict),
+                Put::ConflictStored => {
+                    object.get_or_insert(sent);
+                    Ok(PutAnswer::Conflict)
+                }
+                Put::ExistsButGone => Ok(PutAnswer::Exists),
+                Put::LoginPage => Ok(PutAnswer::Unproven { etag: Some("64f0c9a1-1c".into()) }),
+                Put::OwnTag if object.is_some() => Ok(PutAnswer::Exists),
+                Put::OwnTag | Put::OverwriteWithOwnTag => {
+                    *object = Some(sent);
+                    Ok(PutAnswer::Unproven { etag: Some("e".into()) })
+                }
+                Put::ConditionRefused | Put::ConditionRefusedStored if condition => {
+                    if matches!(next, Put::ConditionRefusedStored) {
+                        object.get_or_insert(sent);
+                    }
+                    Ok(PutAnswer::Refused(Error::new(ErrorKind::Config, "501")))
+                }
+                Put::ConditionRefused | Put::ConditionRefusedStored => {
+                    *object = Some(sent);
+                    created
+                }
+                Put::BothRefused if condition => {
+                    Ok(PutAnswer::Refused(Error::new(ErrorKind::Unavailable, "400").about_one_object()))
+                }
+                Put::BothRefused => Err(Error::new(ErrorKind::Unavailable, "400 again").about_one_object()),
+                Put::TooLarge => Err(Error::new(ErrorKind::Unavailable, "413").about_one_object()),
+                Put::Forbidden => Err(Error::new(ErrorKind::Credentials, "403").about_one_object()),
+            }
         }
     }
 
@@ -292,14 +394,14 @@ mod tests {
         (outcome, pauses.into_inner())
     }
 
-    fn probe(store: &Fake) -> Result<CreateOnly> {
+    fn probe(store: &Fake, before: bool) -> Result<CreateOnly> {
         let meta = meta("ours", "content", 3);
-        probe_create_only(store, &Sealed { key: "k", body: Path::new("unused"), meta: &meta, size: SIZE })
+        probe_create_only(store, &Sealed { key: "k", body: Path::new("unused"), meta: &meta, size: SIZE }, before)
     }
 
-    fn uploaded(outcome: Result<Outcome>) -> (String, u64, bool) {
+    fn uploaded(outcome: Result<Outcome>) -> (String, u64, How) {
         match outcome.unwrap() {
-            Outcome::Uploaded { sha256, size, by_us_earlier, .. } => (sha256, size, by_us_earlier),
+            Outcome::Uploaded { sha256, size, how, .. } => (sha256, size, how),
             foreign @ Outcome::Foreign { .. } => panic!("{foreign:?}"),
         }
     }
@@ -309,19 +411,18 @@ mod tests {
         let store = Fake::new(None, &[]);
         let (outcome, pauses) = run(&store, CreateOnly::Proven);
         let etag = Some("e".to_owned());
-        assert_eq!(
-            outcome.unwrap(),
-            Outcome::Uploaded { etag, sha256: "ours".into(), size: SIZE, by_us_earlier: false }
-        );
+        assert_eq!(outcome.unwrap(), Outcome::Uploaded { etag, sha256: "ours".into(), size: SIZE, how: How::Now });
         assert_eq!((store.log().as_str(), pauses), ("P", 0));
     }
 
     #[test]
     fn look_comes_before_each_put_where_create_only_is_not_proven() {
-        for create_only in [CreateOnly::Unknown, CreateOnly::NotHonoured] {
+        for (create_only, log, how) in
+            [(CreateOnly::Unknown, "HPHP", How::Now), (CreateOnly::NotHonoured, "HFHF", How::WithoutCondition)]
+        {
             let store = Fake::new(None, &[Put::LostUnanswered]);
-            assert_eq!(uploaded(run(&store, create_only).0), ("ours".into(), SIZE, false));
-            assert_eq!(store.log(), "HPHP");
+            assert_eq!(uploaded(run(&store, create_only).0), ("ours".into(), SIZE, how));
+            assert_eq!(store.log(), log);
         }
     }
 
@@ -336,14 +437,14 @@ mod tests {
     fn lost_answer_meets_its_own_success() {
         let store = Fake::new(None, &[Put::StoredUnanswered]);
         let (outcome, pauses) = run(&store, CreateOnly::Proven);
-        assert_eq!(uploaded(outcome), ("ours".into(), SIZE, true));
+        assert_eq!(uploaded(outcome), ("ours".into(), SIZE, How::Earlier));
         assert_eq!((store.log().as_str(), pauses), ("PPH", 1));
     }
 
     #[test]
     fn same_content_compressed_by_another_build_is_ours_with_the_stores_digest() {
         let store = Fake::new(Some(object("theirs", "content", 3, 12)), &[]);
-        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("theirs".into(), 12, true));
+        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("theirs".into(), 12, How::Earlier));
     }
 
     #[test]
@@ -368,11 +469,11 @@ mod tests {
     #[test]
     fn conflict_is_looked_at_and_then_tried_again() {
         let store = Fake::new(None, &[Put::Conflict, Put::Conflict]);
-        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, false));
+        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, How::Now));
         assert_eq!(store.log(), "PHPHP");
 
         let store = Fake::new(None, &[Put::ConflictStored]);
-        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, true));
+        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, How::Earlier));
         assert_eq!(store.log(), "PH");
 
         let store = Fake::new(Some(object("x", "other", 3, 5)), &[Put::Conflict]);
@@ -390,14 +491,72 @@ mod tests {
     }
 
     #[test]
-    fn success_without_an_entity_tag_is_believed_after_a_look_only() {
+    fn success_without_our_md5_is_believed_after_a_look_only() {
         let store = Fake::new(None, &[Put::LoginPage]);
-        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, false));
+        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, How::Now));
         assert_eq!(store.log(), "PHP");
         let store = Fake::new(None, &[Put::LoginPage; 9]);
         assert_eq!(run(&store, CreateOnly::Proven).0.unwrap_err().kind(), ErrorKind::Unavailable);
-        let store = Fake::new(Some(object("ours", "content", 3, SIZE)), &[Put::LoginPage]);
-        assert_eq!(probe(&store).unwrap(), CreateOnly::Unknown, "it would be noted for ever");
+        assert_eq!(store.log(), "PHPHPHPH");
+        let store = Fake::new(None, &[Put::OwnTag]);
+        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, How::Now));
+        assert_eq!(store.log(), "PH");
+        let mut store = Fake::new(None, &[Put::OwnTag]);
+        store.looks_fail = true;
+        assert_eq!(run(&store, CreateOnly::Proven).0.unwrap_err().to_string(), "no answer to the look");
+    }
+
+    #[test]
+    fn refused_condition_is_left_out_once_a_look_finds_the_key_free() {
+        let store = Fake::new(None, &[Put::ConditionRefused; 9]);
+        assert_eq!(uploaded(run(&store, CreateOnly::Unknown).0), ("ours".into(), SIZE, How::WithoutCondition));
+        assert_eq!(store.log(), "HPHF");
+        assert_eq!(probe(&store, true).unwrap(), CreateOnly::NotHonoured);
+        assert_eq!(store.log(), "HPHFHP");
+        // What does not show that the store took it without, and only without, is no proof.
+        assert_eq!(probe(&store, false).unwrap(), CreateOnly::Unknown);
+    }
+
+    #[test]
+    fn store_that_refused_one_condition_and_honours_the_next_is_proven() {
+        let store = Fake::new(None, &[Put::ConditionRefused, Put::Honest]);
+        assert_eq!(uploaded(run(&store, CreateOnly::Unknown).0).2, How::WithoutCondition);
+        assert_eq!(probe(&store, true).unwrap(), CreateOnly::Proven);
+    }
+
+    #[test]
+    fn condition_is_never_left_out_where_it_is_proven() {
+        let store = Fake::new(None, &[Put::ConditionRefused; 9]);
+        assert_eq!(run(&store, CreateOnly::Proven).0.unwrap_err().to_string(), "501");
+        assert_eq!(store.log(), "P");
+    }
+
+    #[test]
+    fn refused_condition_does_not_replace_what_came_meanwhile() {
+        let store = Fake::new(None, &[Put::ConditionRefusedStored]);
+        assert_eq!(uploaded(run(&store, CreateOnly::Unknown).0), ("ours".into(), SIZE, How::Earlier));
+        assert_eq!(store.log(), "HPH");
+        let store = Fake::new(Some(object("x", "other", 3, 5)), &[Put::ConditionRefused]);
+        assert!(matches!(run(&store, CreateOnly::Unknown).0.unwrap(), Outcome::Foreign { .. }));
+        assert_eq!(store.log(), "H");
+    }
+
+    #[test]
+    fn what_is_refused_with_and_without_the_condition_is_about_the_object() {
+        let store = Fake::new(None, &[Put::BothRefused; 9]);
+        let error = run(&store, CreateOnly::Unknown).0.unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.concerns_one_object()), ("400 again", true));
+        assert_eq!(store.log(), "HPHF");
+    }
+
+    #[test]
+    fn refusal_of_one_object_is_not_tried_again() {
+        for create_only in [CreateOnly::Proven, CreateOnly::Unknown, CreateOnly::NotHonoured] {
+            let store = Fake::new(None, &[Put::TooLarge; 9]);
+            let (outcome, pauses) = run(&store, create_only);
+            assert!(outcome.unwrap_err().concerns_one_object());
+            assert_eq!(pauses, 0);
+        }
     }
 
     #[test]
@@ -412,7 +571,7 @@ mod tests {
     #[test]
     fn object_that_went_away_after_412_is_put_again() {
         let store = Fake::new(None, &[Put::ExistsButGone]);
-        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, false));
+        assert_eq!(uploaded(run(&store, CreateOnly::Proven).0), ("ours".into(), SIZE, How::Now));
     }
 
     #[test]
@@ -448,17 +607,20 @@ mod tests {
             (Put::Honest, CreateOnly::Proven),
             (Put::Overwrite, CreateOnly::NotHonoured),
             (Put::Conflict, CreateOnly::Unknown),
+            (Put::LoginPage, CreateOnly::Unknown),
+            (Put::OwnTag, CreateOnly::Proven),
+            (Put::OverwriteWithOwnTag, CreateOnly::NotHonoured),
         ] {
-            assert_eq!(probe(&Fake::new(ours(), &[script])).unwrap(), expected);
+            assert_eq!(probe(&Fake::new(ours(), &[script]), false).unwrap(), expected);
         }
-        assert!(probe(&Fake::new(ours(), &[Put::LostUnanswered])).is_err());
+        assert!(probe(&Fake::new(ours(), &[Put::LostUnanswered]), false).is_err());
     }
 
     #[test]
     fn probe_sends_nothing_where_the_stored_bytes_are_not_ours() {
         for there in [None, Some(object("theirs", "content", 3, SIZE)), Some(object("x", "other", 3, SIZE))] {
             let store = Fake::new(there, &[Put::Overwrite]);
-            assert_eq!(probe(&store).unwrap(), CreateOnly::Unknown);
+            assert_eq!(probe(&store, true).unwrap(), CreateOnly::Unknown);
             assert_eq!(store.log(), "H");
         }
     }

@@ -1,31 +1,35 @@
 //! The S3 destination: the object store over HTTP.
 //!
-//! This file and those below `s3/` are the only ones that know rust-s3. It keeps nothing on disk; a crash in the middle
-//! of a PUT leaves the object there or not there, which [`super::protocol`] finds out. Invariants: one part is one PUT
-//! (never multipart) with `If-None-Match: *`; nothing overwrites or deletes; nothing (TLS, runtime, credentials) is set
-//! up before the first call; no message holds a credential, a header or a query.
+//! It keeps nothing on disk; a crash in the middle of a PUT leaves the object there or not there, which [`super::protocol`] finds
+//! out. Invariants: one part is one PUT (never multipart); it carries `If-None-Match: *` but for [`ObjectStore::put_free`]; nothing
+//! overwrites or deletes; nothing goes to a host that the configuration does not name, so no redirect is followed; of no answer
+//! more is read than it may have; nothing (TLS, runtime, credentials) is set up before the first call; no message holds a
+//! credential, a header or a query.
 //!
 //! Calls block. Several threads may call at once; none of them from within an asynchronous runtime.
 
-use std::cell::Cell;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::s3::error::S3Error;
-use ::s3::request::ResponseDataStream;
-use ::s3::serde_types::{HeadObjectResult, ListBucketResult};
-use tokio::io::AsyncReadExt;
+use base64::Engine as _;
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use self::client::{Client, Failure};
+use self::listing::{Page, Progress};
 use self::refusal::{Refusal, Verb};
+use self::wire::{Answer, Ask};
 use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stop::Stop;
 
 mod client;
+mod listing;
 mod refusal;
+mod signing;
+mod wire;
 
 /// How long a request without a body worth mentioning may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SLOWEST: u64 = 64 * 1024;
 /// How long a download may take in all; it is given up after [`PATIENCE`] without a byte.
 const DOWNLOAD: Duration = Duration::from_secs(3600);
+/// Nothing longer can be a page of a listing: 1000 keys of 1024 bytes, each of which may need five more.
+const LONGEST_PAGE: usize = 8 << 20;
+/// The SHA-256 of nothing.
+const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// Where the objects go.
 #[derive(Debug, Clone)]
@@ -81,7 +89,7 @@ impl S3Store {
     /// # Errors
     /// `Config` where the endpoint is no plain `http://` or `https://` address.
     pub fn new(settings: S3Settings) -> Result<Self> {
-        Self::with_lookup(settings, client::find)
+        Self::with_lookup(settings, signing::find)
     }
 
     /// Gives up waiting at a stop: soon after it for an answer, at once between two tries.
@@ -97,35 +105,40 @@ impl S3Store {
         Ok(Self { client: Client::new(settings, lookup), place, bucket_exists: AtomicBool::new(false) })
     }
 
-    fn list_page(&self, prefix: &str, most: Option<usize>, from: Option<&str>) -> Result<ListBucketResult, Failure> {
-        let page = self.client.send_patiently(PATIENCE, async |bucket| {
-            let from = from.map(str::to_owned);
-            Ok(bucket.list_page(prefix.to_owned(), None, from, None, most).await?.0)
+    fn list_page(&self, prefix: &str, most: Option<usize>, from: Option<&str>) -> Result<Page, Failure> {
+        let mut query = vec![("list-type", "2".to_owned()), ("prefix", prefix.to_owned())];
+        query.extend(from.map(|token| ("continuation-token", token.to_owned())));
+        query.extend(most.map(|most| ("max-keys", most.to_string())));
+        let ask = Ask { query, most: LONGEST_PAGE, ..asking(Verb::List, "") };
+        let page = self.client.patiently(|| {
+            let answer = self.client.send(&ask)?;
+            Page::read(&answer.body).filter(|_| !answer.cut).ok_or_else(|| Failure::gibberish("no listing"))
         })?;
         self.bucket_exists.store(true, Ordering::Relaxed);
         Ok(page)
     }
 
     /// `Ok(None)`: 404, which for HEAD is also the answer about an absent S3 bucket.
-    fn look(&self, key: &str) -> Result<Option<HeadObjectResult>, Failure> {
-        let answer = self.client.send_patiently(PATIENCE, async |bucket| Ok(bucket.head_object(key).await?.0));
+    fn look(&self, key: &str) -> Result<Option<Answer>, Failure> {
+        let answer = self.client.patiently(|| match self.client.send(&asking(Verb::Head, key))? {
+            found @ Answer { status: 200, .. } => Ok(found),
+            Answer { status, .. } => Err(Failure::gibberish(&format!("HTTP {status} to HEAD"))),
+        });
         match answer {
-            Ok(found) => {
-                self.bucket_exists.store(true, Ordering::Relaxed);
-                Ok(Some(found))
-            }
+            Ok(found) => Ok(Some(found)),
             Err(Failure::Refused(Refusal { status: 404, .. })) => Ok(None),
             Err(failure) => Err(failure),
         }
     }
 
     /// A look that knows why it is refused: the answer to HEAD has no body that could say so, the one to LIST has.
-    fn look_well(&self, key: &str) -> Result<Option<HeadObjectResult>, Failure> {
+    fn look_well(&self, key: &str) -> Result<Option<Answer>, Failure> {
         match self.look(key) {
             Ok(None) if !self.bucket_exists.load(Ordering::Relaxed) => {
                 self.list_page(key, Some(1), None)?;
                 Ok(None)
             }
+            Ok(Some(found)) if part_meta(&found).is_none() => self.confirm(key).map(|()| Some(found)),
             Err(Failure::Refused(refusal)) if !refusal.is_passing() => {
                 self.list_page(key, Some(1), None)?;
                 // Listing works, perhaps with fresh credentials by now. If not, it is this object they may not read.
@@ -133,6 +146,55 @@ impl S3Store {
             }
             answer => answer,
         }
+    }
+
+    /// Something answered for the store, and not with a part of ours: a page that wants a login says 200 to everything, but is no
+    /// listing. Who may not list is not kept from reading.
+    fn confirm(&self, key: &str) -> Result<(), Failure> {
+        match self.list_page(key, Some(1), None) {
+            Ok(_) => Ok(()),
+            Err(Failure::Refused(refusal)) if refusal.is_about_rights() => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn put(&self, key: &str, body: &Path, meta: &PartMeta, condition: bool) -> Result<PutAnswer> {
+        let bytes = Bytes::from(std::fs::read(body).map_err(|error| Error::disk("read", body, error))?);
+        let patience = PATIENCE + Duration::from_secs(u64::try_from(bytes.len()).unwrap_or(u64::MAX) / SLOWEST);
+        let md5 = md5::compute(&bytes);
+        let headers = put_headers(meta, &md5.0, condition).map_err(|cause| {
+            Error::new(ErrorKind::Bug, format!("cannot describe {key} in a header")).caused_by(cause)
+        })?;
+        let sending =
+            Ask { headers, body: bytes, sha256: &meta.sha256, patience, whole: patience, ..asking(Verb::Put, key) };
+        // What is stored twice in a row under a condition is stored once.
+        match self.client.send(&Ask { repeatable: condition, ..sending }) {
+            Ok(answer) => {
+                let etag = answer.header("etag").and_then(plain_etag);
+                let is_ours = etag.as_ref().is_some_and(|etag| etag.eq_ignore_ascii_case(&format!("{md5:x}")));
+                Ok(if is_ours { PutAnswer::Created { etag } } else { PutAnswer::Unproven { etag } })
+            }
+            Err(Failure::Refused(Refusal { status: 412, .. })) => Ok(PutAnswer::Exists),
+            Err(Failure::Refused(Refusal { status: 409, .. })) => Ok(PutAnswer::Conflict),
+            Err(Failure::Refused(refusal)) if condition && refusal.may_be_the_condition() => {
+                Ok(PutAnswer::Refused(refusal.into_error(Verb::Put, &self.client.address(key))))
+            }
+            Err(failure) => Err(failure.into_error(Verb::Put, &self.client.address(key))),
+        }
+    }
+
+    /// The object, if it is no longer than a part may be.
+    fn download(&self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let most = usize::try_from(LARGEST).unwrap_or(usize::MAX);
+        let ask = Ask { whole: DOWNLOAD, most, ..asking(Verb::Get, key) };
+        let answer = self.client.patiently(|| match self.client.send(&ask)? {
+            found @ Answer { status: 200, .. } => Ok(found),
+            Answer { status, .. } => Err(Failure::gibberish(&format!("HTTP {status} to GET"))),
+        })?;
+        if part_meta(&answer).is_none() {
+            self.confirm(key)?;
+        }
+        Ok((!answer.cut).then_some(answer.body))
     }
 }
 
@@ -142,73 +204,53 @@ impl ObjectStore for S3Store {
     }
 
     fn put_new(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
-        let bytes = std::fs::read(body).map_err(|error| Error::disk("read", body, error))?;
-        let patience = PATIENCE + Duration::from_secs(u64::try_from(bytes.len()).unwrap_or(u64::MAX) / SLOWEST);
-        let bytes = Cell::new(Some(bytes));
-        let answer = self.client.send(patience, async |bucket| {
-            // Read again for a second try, and dropped before the request: rust-s3 makes two copies of its own.
-            let bytes = bytes.take().map_or_else(|| std::fs::read(body), Ok)?;
-            let request = bucket.put_object_builder(key, &bytes).with_content_type("application/x-ndjson");
-            drop(bytes);
-            let request = request
-                .with_header("if-none-match", "*")?
-                .with_metadata("etl-sha256", &meta.sha256)?
-                .with_metadata("etl-content-sha256", &meta.content_sha256)?
-                .with_metadata("etl-rows", meta.rows.to_string())?
-                .with_metadata("etl-hour", &meta.hour)?
-                .with_metadata("etl-dict", &meta.dict)?;
-            Ok(request.execute().await?.as_str().map(plain_etag).unwrap_or_default())
-        });
-        match answer {
-            Ok(etag) => Ok(PutAnswer::Created { etag }),
-            Err(Failure::Refused(Refusal { status: 412, .. })) => Ok(PutAnswer::Exists),
-            Err(Failure::Refused(Refusal { status: 409, .. })) => Ok(PutAnswer::Conflict),
-            Err(failure) => Err(failure.into_error(Verb::Put, &self.client.address(key))),
-        }
+        self.put(key, body, meta, true)
+    }
+
+    fn put_free(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
+        self.put(key, body, meta, false)
     }
 
     fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
         let found = self.look_well(key).map_err(|failure| failure.into_error(Verb::Head, &self.client.address(key)))?;
         let Some(found) = found else { return Ok(None) };
-        let Some(size) = found.content_length.and_then(|size| u64::try_from(size).ok()) else {
+        let Some(size) = found.header("content-length").and_then(|size| size.parse().ok()) else {
             let what = format!("cannot look at {}: the answer names no size", self.client.address(key));
             return Err(Error::new(ErrorKind::Unavailable, what));
         };
-        Ok(Some(ObjectInfo { size, etag: found.e_tag.as_deref().and_then(plain_etag), meta: part_meta(&found) }))
+        Ok(Some(ObjectInfo { size, etag: found.header("etag").and_then(plain_etag), meta: part_meta(&found) }))
     }
 
     fn get(&self, key: &str) -> Result<Vec<u8>> {
         let address = self.client.address(key);
         let mismatch = |what: &str| Error::new(ErrorKind::Mismatch, format!("{address} {what}"));
-        let answer = self.client.send_patiently(DOWNLOAD, async |bucket| {
-            let mut stream = waited(bucket.get_object_stream(key)).await??;
-            download(&mut stream).await
-        });
-        match answer {
+        match self.download(key) {
             Ok(bytes) => bytes.ok_or_else(|| mismatch("is larger than any part")),
-            Err(Failure::Refused(Refusal { status: 404, code, .. })) if code == "NoSuchKey" => {
-                Err(mismatch("is not there"))
-            }
+            Err(Failure::Refused(refusal)) if refusal.is_absence() => Err(mismatch("is not there")),
             Err(failure) => Err(failure.into_error(Verb::Get, &address)),
         }
     }
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
-        let mut from = None;
+        let cannot = |why: &str| {
+            let what = format!("cannot list {}: {why}", self.client.address(prefix));
+            Error::new(ErrorKind::Unavailable, what).hint("run again later: nothing is lost")
+        };
+        let (mut progress, mut from) = (Progress::new(), None);
         loop {
             let page = self.list_page(prefix, None, from.as_deref());
             let page = page.map_err(|failure| failure.into_error(Verb::List, &self.client.address(prefix)))?;
             for object in &page.contents {
+                progress.saw(&object.key).map_err(cannot)?;
                 each(&object.key, object.size)?;
             }
-            if !page.is_truncated {
+            from = progress.next(&page).map_err(cannot)?;
+            if from.is_none() {
                 return Ok(());
             }
-            if page.next_continuation_token.is_none() || page.next_continuation_token == from {
-                let what = format!("cannot list {}: the answer stops half way", self.client.address(prefix));
-                return Err(Error::new(ErrorKind::Unavailable, what));
+            if self.client.stop.is_requested() {
+                return Err(cannot("the run was to stop"));
             }
-            from = page.next_continuation_token;
         }
     }
 
@@ -275,20 +317,40 @@ impl fmt::Debug for S3Store {
     }
 }
 
-async fn waited<F: Future>(answer: F) -> Result<F::Output, S3Error> {
-    let stalled = |_| S3Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the transfer stalled"));
-    tokio::time::timeout(PATIENCE, answer).await.map_err(stalled)
+/// A request that changes nothing, with an answer of no length.
+fn asking(verb: Verb, key: &str) -> Ask<'_> {
+    Ask {
+        verb,
+        key,
+        query: Vec::new(),
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        sha256: OF_NOTHING,
+        patience: PATIENCE,
+        whole: PATIENCE,
+        most: 0,
+        repeatable: true,
+    }
 }
 
-/// The whole body; `None` where it is longer than [`LARGEST`].
-async fn download(stream: &mut ResponseDataStream) -> Result<Option<Vec<u8>>, S3Error> {
-    let mut bytes = Vec::new();
-    while waited(stream.read_buf(&mut bytes)).await?? > 0 {
-        if bytes.len() as u64 > LARGEST {
-            return Ok(None);
-        }
+fn put_headers(meta: &PartMeta, md5: &[u8], condition: bool) -> Result<HeaderMap, reqwest::header::InvalidHeaderValue> {
+    let mut headers = HeaderMap::new();
+    headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    let md5 = base64::engine::general_purpose::STANDARD.encode(md5);
+    headers.insert(HeaderName::from_static("content-md5"), HeaderValue::from_str(&md5)?);
+    if condition {
+        headers.insert(reqwest::header::IF_NONE_MATCH, HeaderValue::from_static("*"));
     }
-    Ok(Some(bytes))
+    for (name, value) in [
+        ("x-amz-meta-etl-sha256", &meta.sha256),
+        ("x-amz-meta-etl-content-sha256", &meta.content_sha256),
+        ("x-amz-meta-etl-rows", &meta.rows.to_string()),
+        ("x-amz-meta-etl-hour", &meta.hour),
+        ("x-amz-meta-etl-dict", &meta.dict),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+    }
+    Ok(headers)
 }
 
 fn plain_etag(quoted: &str) -> Option<String> {
@@ -296,15 +358,14 @@ fn plain_etag(quoted: &str) -> Option<String> {
     (!plain.is_empty()).then(|| plain.to_owned())
 }
 
-fn part_meta(found: &HeadObjectResult) -> Option<PartMeta> {
-    let values = found.metadata.as_ref()?;
-    let text = |name: &str| values.get(name).cloned();
+fn part_meta(found: &Answer) -> Option<PartMeta> {
+    let text = |name: &str| found.header(name).map(str::to_owned);
     Some(PartMeta {
-        sha256: text("etl-sha256")?,
-        content_sha256: text("etl-content-sha256")?,
-        rows: text("etl-rows")?.parse().ok()?,
-        hour: text("etl-hour")?,
-        dict: text("etl-dict")?,
+        sha256: text("x-amz-meta-etl-sha256")?,
+        content_sha256: text("x-amz-meta-etl-content-sha256")?,
+        rows: text("x-amz-meta-etl-rows")?.parse().ok()?,
+        hour: text("x-amz-meta-etl-hour")?,
+        dict: text("x-amz-meta-etl-dict")?,
     })
 }
 
@@ -314,8 +375,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::sync::atomic::AtomicU32;
 
-    use ::s3::creds::Credentials;
-
+    use super::signing::Identity;
     use super::*;
 
     /// Answers requests on loopback, each with the next of a script; returns the heads of the requests.
@@ -342,6 +402,13 @@ mod tests {
     fn answer(status: &str, headers: &str, body: &str) -> String {
         let length = body.len();
         format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
+    }
+
+    /// Of the bytes that [`put`] sends.
+    const MD5: &str = "4b3a6218bb3e3a7303e8a171a60fcf92";
+
+    fn stored() -> String {
+        answer("200 OK", &format!("etag: \"{MD5}\"\r\n"), "")
     }
 
     fn refused(status: &str, code: &str) -> String {
@@ -380,14 +447,16 @@ mod tests {
 
     #[test]
     fn put_is_conditional_and_carries_the_identity() {
-        let (store, requests) = store(vec![answer("200 OK", "etag: \"e1\"\r\n", "")]);
-        assert_eq!(put(&store).unwrap(), PutAnswer::Created { etag: Some("e1".into()) });
+        let (store, requests) = store(vec![stored()]);
+        assert!(matches!(put(&store).unwrap(), PutAnswer::Created { etag: Some(etag) } if etag == MD5));
         let head = requests.join().unwrap().remove(0).to_lowercase();
         for line in [
             "put /b/p/k http/1.1",
             "if-none-match: *",
             "content-type: application/x-ndjson",
             "content-length: 5",
+            "content-md5: szpigls+onmd6kfxpg/pkg==",
+            "x-amz-security-token: token",
             "x-amz-meta-etl-sha256: 5a",
             "x-amz-meta-etl-content-sha256: c5",
             "x-amz-meta-etl-rows: 3",
@@ -402,11 +471,17 @@ mod tests {
 
     #[test]
     fn put_is_sent_once_whatever_is_answered() {
-        for (status, expected) in
-            [("412 X", Ok(PutAnswer::Exists)), ("409 X", Ok(PutAnswer::Conflict)), ("500 X", Err(()))]
-        {
+        for (status, expected) in [
+            ("412 X", "Exists"),
+            ("409 X", "Conflict"),
+            ("501 X", "Refused"),
+            ("500 X", "failed"),
+            ("403 X", "failed"),
+            ("302 X", "failed"),
+        ] {
             let (store, requests) = store(vec![refused(status, "Any")]);
-            assert_eq!(put(&store).map_err(|error| assert_eq!(error.kind(), ErrorKind::Unavailable)), expected);
+            let answered = put(&store).map_or_else(|_| "failed".to_owned(), |answer| format!("{answer:?}"));
+            assert!(answered.starts_with(expected), "{status}: {answered}");
             assert_eq!(requests.join().unwrap().len(), 1);
         }
     }
@@ -416,10 +491,11 @@ mod tests {
         let found = "etag: \"e\"\r\nx-amz-meta-etl-sha256: 5a\r\n";
         let script =
             vec![refused("503 Slow Down", "SlowDown"), "gibberish\r\n\r\n".into(), answer("200 OK", found, "")];
+        let script = [script, vec![listed(&["p/k"], None)]].concat();
         let (store, requests) = store(script);
         let info = store.head("p/k").unwrap().unwrap();
         assert_eq!(info, ObjectInfo { size: 0, etag: Some("e".into()), meta: None });
-        assert_eq!(requests.join().unwrap().len(), 3);
+        assert_eq!(requests.join().unwrap().len(), 4, "what is no part of ours is looked for in a listing too");
     }
 
     #[test]
@@ -457,17 +533,16 @@ mod tests {
     #[test]
     fn expired_credentials_are_looked_up_again_once() {
         static LOOKUPS: AtomicU32 = AtomicU32::new(0);
-        fn lookup(_: &S3Credentials) -> Result<Credentials> {
-            let key = format!("KEY{}", LOOKUPS.fetch_add(1, Ordering::Relaxed));
-            Ok(Credentials::new(Some(&key), Some("s"), None, None, None).unwrap())
+        fn lookup(_: &S3Credentials) -> Result<Identity> {
+            Ok(Identity::new(&format!("KEY{}", LOOKUPS.fetch_add(1, Ordering::Relaxed)), "s"))
         }
         let expired = || refused("400 Bad Request", "ExpiredToken");
-        let (endpoint, requests) = serve(vec![expired(), answer("200 OK", "", ""), expired(), expired()]);
+        let (endpoint, requests) = serve(vec![expired(), stored(), expired(), expired()]);
         let profile = S3Credentials::Profile("x".into());
         let settings = S3Settings { credentials: profile, ..settings(Some(&endpoint)) };
         let store = S3Store::with_lookup(settings, lookup).unwrap();
         assert_eq!(LOOKUPS.load(Ordering::Relaxed), 0, "nothing is looked up before the first request");
-        assert_eq!(put(&store).unwrap(), PutAnswer::Created { etag: None });
+        assert!(matches!(put(&store).unwrap(), PutAnswer::Created { .. }));
         assert_eq!(put(&store).unwrap_err().kind(), ErrorKind::Credentials);
         let keys: Vec<_> = requests
             .join()
@@ -487,21 +562,133 @@ mod tests {
     }
 
     #[test]
-    fn signature_follows_no_redirect_to_another_host() {
-        let (elsewhere, heard) = serve(vec![answer("200 OK", "", "")]);
-        let moved = format!("location: {}/b/p/k\r\n", elsewhere.replace("127.0.0.1", "localhost"));
-        let (store, _requests) = store(vec![answer("307 Temporary Redirect", &moved, "")]);
-        assert_eq!(put(&store).unwrap(), PutAnswer::Created { etag: None }, "which is not believed without a look");
-        let head = heard.join().unwrap().remove(0).to_lowercase();
-        assert!(head.starts_with("put ") && !head.contains("authorization") && !head.contains("secret"), "{head}");
+    fn no_request_follows_a_redirect() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        elsewhere.set_nonblocking(true).unwrap();
+        let moved = format!("location: http://localhost:{}/b/p/k\r\n", elsewhere.local_addr().unwrap().port());
+        for status in ["301 X", "302 X", "303 X", "307 X", "308 X"] {
+            let here = || answer(status, &moved, "");
+            let (store, _requests) = store(vec![here(), here(), here(), here(), here()]);
+            let free = store.put_free("p/k", tempfile::NamedTempFile::new().unwrap().path(), &meta()).map(drop);
+            let asked = [put(&store).map(drop), free, store.get("p/k").map(drop), store.list("p/", &mut |_, _| Ok(()))];
+            for error in asked.map(Result::unwrap_err) {
+                let named = error.to_string().contains("redirect to localhost, which is not followed");
+                assert!(named && error.kind() == ErrorKind::Unavailable, "{status}: {error:?}");
+            }
+            let error = elsewhere.accept().unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{status}: somebody connected");
+        }
+    }
+
+    #[test]
+    fn only_the_md5_of_what_was_sent_is_a_proof() {
+        for (tag, proven) in [
+            (format!("etag: \"{MD5}\"\r\n"), true),
+            (format!("etag: {}\r\n", MD5.to_uppercase()), true),
+            ("etag: \"64f0c9a1-1c\"\r\n".to_owned(), false),
+            ("etag: \"\"\r\n".to_owned(), false),
+            (String::new(), false),
+            (format!("etag: W/\"{MD5}\"\r\n"), false),
+            (format!("etag: \"{MD5}-2\"\r\n"), false),
+        ] {
+            let (store, _requests) = store(vec![answer("200 OK", &tag, "<html/>")]);
+            let answered = put(&store).unwrap();
+            assert_eq!(matches!(answered, PutAnswer::Created { .. }), proven, "{tag}: {answered:?}");
+            assert!(proven || matches!(answered, PutAnswer::Unproven { .. }), "{tag}: {answered:?}");
+        }
+    }
+
+    #[test]
+    fn put_without_the_condition_is_the_same_but_for_the_header() {
+        let (store, requests) = store(vec![stored(), refused("501 X", "NotImplemented")]);
+        let body = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(body.path(), b"bytes").unwrap();
+        let answered = store.put_free("p/k", body.path(), &meta());
+        assert!(matches!(answered.unwrap(), PutAnswer::Created { .. }));
+        assert_eq!(store.put_free("p/k", body.path(), &meta()).unwrap_err().kind(), ErrorKind::Config);
+        let head = requests.join().unwrap().remove(0).to_lowercase();
+        assert!(!head.contains("if-none-match") && head.contains("x-amz-meta-etl-rows: 3"), "{head}");
+    }
+
+    /// Bodies without end, each in chunks, until the client has had enough.
+    fn serve_without_end(status: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = BufReader::new(stream.try_clone().unwrap());
+                let mut line = String::new();
+                while head.read_line(&mut line).unwrap_or(0) > 2 {
+                    line.clear();
+                }
+                let chunk = format!("10000\r\n{}\r\n", "A".repeat(0x10000));
+                let start = format!("HTTP/1.1 {status}\r\ntransfer-encoding: chunked\r\n\r\n");
+                let mut sent = stream.write_all(start.as_bytes());
+                while sent.is_ok() {
+                    sent = stream.write_all(chunk.as_bytes());
+                }
+            }
+        });
+        endpoint
+    }
+
+    #[test]
+    fn bodies_without_end_end() {
+        let began = std::time::Instant::now();
+        for (status, kind) in [("200 OK", ErrorKind::Unavailable), ("403 X", ErrorKind::Credentials)] {
+            let store = S3Store::new(settings(Some(&serve_without_end(status)))).unwrap();
+            let asked = [store.list("p/", &mut |_, _| Ok(())), store.head("p/k").map(drop)];
+            for answered in asked {
+                assert_eq!(answered.unwrap_err().kind(), kind, "{status}");
+            }
+            match put(&store) {
+                Ok(answered) => assert!(matches!(answered, PutAnswer::Unproven { .. }) && status == "200 OK"),
+                Err(error) => assert_eq!(error.kind(), kind),
+            }
+        }
+        let store = S3Store::new(settings(Some(&serve_without_end("500 X")))).unwrap();
+        assert_eq!(store.get("p/k").unwrap_err().kind(), ErrorKind::Unavailable);
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn login_page_that_says_200_to_everything_is_no_store() {
+        let page = || answer("200 OK", "content-type: text/html\r\netag: \"x\"\r\n", "<html>please log in</html>");
+        let (store, _requests) = store(vec![page(); 20]);
+        for error in [store.head("p/k").unwrap_err(), store.get("p/k").unwrap_err()] {
+            let text = error.to_string();
+            assert!(error.kind() == ErrorKind::Unavailable && text.contains("does not speak S3"), "{text}");
+        }
+        // Who may read and not list is believed.
+        let (store, _requests) = self::store(vec![answer("200 OK", "", "x"), refused("403 X", "AccessDenied")]);
+        assert_eq!(store.get("p/k").unwrap(), b"x");
+    }
+
+    #[test]
+    fn connection_that_the_store_closed_costs_no_try() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        // Keeps each open, as far as it says, and closes it after the first answer.
+        let serving = std::thread::spawn(move || {
+            for _ in 0..6 {
+                let stream = listener.accept().unwrap().0;
+                answer_one(&stream, &stored().replace("connection: close\r\n", ""));
+            }
+        });
+        let store = S3Store::new(settings(Some(&endpoint))).unwrap();
+        for n in 0..6 {
+            assert!(matches!(put(&store), Ok(PutAnswer::Created { .. })), "{n}");
+        }
+        serving.join().unwrap();
     }
 
     #[test]
     fn download_cut_short_is_no_object() {
         let cut = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 9\r\n\r\nshort".to_owned();
-        let (store, requests) = store(vec![cut, answer("200 OK", "", "all of it")]);
+        let (store, requests) = store(vec![cut, answer("200 OK", "", "all of it"), listed(&["p/k"], None)]);
         assert_eq!(store.get("p/k").unwrap(), b"all of it");
-        assert_eq!(requests.join().unwrap().len(), 2);
+        assert_eq!(requests.join().unwrap().len(), 3);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod import;
 mod manifest;
 mod parallel;
 mod rebuild;
+mod refused;
 mod retry;
 mod sealing;
 mod summary;
@@ -256,6 +257,8 @@ struct Job<'a> {
     store_is_down: bool,
     /// Hours with something foreign in their way: left alone in this run.
     blocked: BTreeSet<Hour>,
+    /// Hours that the store refuses a part of.
+    refused: refused::Refused,
     /// Hours that an import thawed: due at once.
     thawed: BTreeSet<Hour>,
     /// Whether the poll overlaps with the one before. `None`: nothing to compare with.
@@ -281,6 +284,7 @@ impl<'a> Job<'a> {
             problems: Vec::new(),
             store_is_down: false,
             blocked: BTreeSet::new(),
+            refused: refused::Refused::new(&setup.state_dir),
             thawed: BTreeSet::new(),
             watch: None,
             owed: BTreeMap::new(),
@@ -316,6 +320,7 @@ impl<'a> Job<'a> {
             (Some(Source::Files { pattern, max_page_bytes }), _) => self.backfill(pattern, *max_page_bytes)?,
             _ => self.settle(true)?,
         }
+        self.upload_refused()?;
         self.keep_house()
     }
 

@@ -5,14 +5,15 @@
 //! prefix converge.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::parallel::side_by_side;
+use super::refused::MOST_IN_A_ROW;
 use super::{Job, Progress, Setup, UploadedPart};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::lifecycle::{Event, HourRow, PartRow, PartStage, Step, durable_step};
-use crate::load::protocol::{self, CreateOnly, Outcome, Sealed};
+use crate::load::protocol::{self, CreateOnly, How, Outcome, Sealed};
 use crate::load::{ObjectStore, PartMeta};
 use crate::seal;
 use crate::state::durable;
@@ -68,7 +69,7 @@ impl Job<'_> {
     pub(super) fn upload(&mut self, mut hours: Vec<Hour>, by: SpooledBy) -> Result<()> {
         while !self.store_is_down && !self.stopped() {
             let mut round = Vec::new();
-            hours.retain(|hour| !self.blocked.contains(hour));
+            hours.retain(|hour| !self.blocked.contains(hour) && !self.refused.waits(*hour));
             for hour in &hours {
                 round.extend(self.next_upload(*hour, by)?);
             }
@@ -107,7 +108,7 @@ impl Job<'_> {
             Ok(found) => found,
             Err(error) => {
                 self.blocked.insert(row.hour);
-                return self.store_failed(error);
+                return self.store_or_hour_failed(row.hour, error);
             }
         };
         match found {
@@ -160,23 +161,26 @@ impl Job<'_> {
         if create_only == CreateOnly::Unknown {
             // The first part goes alone: with its receipt the store is asked whether it honours create-only.
             let (first, rest) = round.split_at(1.min(round.len()));
-            self.put_and_receipt(first, create_only)?;
-            self.probe(first)?;
+            let condition_is_refused = self.put_and_receipt(first, create_only)?;
+            self.probe(first, condition_is_refused)?;
             (round, create_only) = (rest, self.create_only());
         }
-        self.put_and_receipt(round, create_only)
+        self.put_and_receipt(round, create_only).map(drop)
     }
 
-    fn put_and_receipt(&mut self, round: &[Upload], create_only: CreateOnly) -> Result<()> {
+    /// Whether the store refused the condition, and took a part without it.
+    fn put_and_receipt(&mut self, round: &[Upload], create_only: CreateOnly) -> Result<bool> {
         if self.store_is_down {
-            return Ok(());
+            return Ok(false);
         }
         let (round, answers) = self.put(round, create_only);
         let answers = self.publish_manifests(&round, answers, create_only)?;
-        let (mut receipts, mut in_the_way) = (Vec::new(), Vec::new());
+        let (mut receipts, mut in_the_way, mut condition_is_refused) = (Vec::new(), Vec::new(), false);
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
-                Ok(Outcome::Uploaded { etag, sha256, size, .. }) => {
+                Ok(Outcome::Uploaded { etag, sha256, size, how }) => {
+                    condition_is_refused |= how == How::WithoutCondition;
+                    self.refused.taken();
                     self.archive(upload);
                     let at = self.now();
                     let receipt = Event::Receipted { part: upload.row.part, sha256, bytes: size, etag, at };
@@ -184,23 +188,29 @@ impl Job<'_> {
                     self.summary.uploaded(uploaded(upload, size));
                 }
                 Ok(Outcome::Foreign { .. }) => in_the_way.push(upload.clone()),
-                Err(error) => self.store_failed(error)?,
+                Err(error) => self.store_or_hour_failed(upload.hour, error)?,
             }
         }
         self.state.apply(Step::PartsReceipted, receipts)?;
         (self.setup.progress)(Progress::Uploaded(self.summary.uploaded_parts, self.summary.uploaded_bytes));
         self.note_status(false)?;
-        in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))
+        in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))?;
+        Ok(condition_is_refused)
     }
 
     /// Puts parts side by side, and gives those that were sent with what became of them. The first failure of the store leaves
-    /// out the rest: each of them would wait as long for its answer, and the source with it. Beside it the next hours are
+    /// out the rest, as many refusals in a row do: each of them would wait as long for its answer, and the source with it. Beside it the next hours are
     /// encoded, and what has served is deleted.
     fn put(&mut self, round: &[Upload], create_only: CreateOnly) -> (Vec<Upload>, Vec<Result<Outcome>>) {
-        let (setup, down) = (self.setup, AtomicBool::new(false));
+        let (setup, down, refused) = (self.setup, AtomicBool::new(false), AtomicUsize::new(0));
         let put = |upload: &Upload| {
             let answer = (!down.load(Ordering::Relaxed)).then(|| upload.put(setup, create_only))?;
-            if answer.as_ref().is_err_and(concerns_the_store) {
+            let is_refusal = answer.as_ref().is_err_and(Error::concerns_one_object);
+            let in_a_row = if is_refusal { refused.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
+            if !is_refusal {
+                refused.store(0, Ordering::Relaxed);
+            }
+            if in_a_row >= MOST_IN_A_ROW || (answer.is_err() && !is_refusal) {
                 down.store(true, Ordering::Relaxed);
             }
             Some(answer)
@@ -246,7 +256,7 @@ impl Job<'_> {
             }
             Err(error) => {
                 self.blocked.insert(upload.hour);
-                self.store_failed(error)
+                self.store_or_hour_failed(upload.hour, error)
             }
         }
     }
@@ -260,7 +270,7 @@ impl Job<'_> {
         }
     }
 
-    fn probe(&mut self, first: &[Upload]) -> Result<()> {
+    fn probe(&mut self, first: &[Upload], condition_is_refused: bool) -> Result<()> {
         let Some(upload) = first.first().filter(|_| !self.store_is_down) else { return Ok(()) };
         let has_receipt = |part: &PartRow| part.part == upload.row.part && part.stage == PartStage::Uploaded;
         if !self.state.ledger.row(upload.hour)?.parts.iter().any(has_receipt) {
@@ -268,7 +278,7 @@ impl Job<'_> {
         }
         let meta = upload.meta();
         let sealed = Sealed { key: &upload.row.key, body: &upload.body, meta: &meta, size: upload.row.bytes };
-        match protocol::probe_create_only(&*self.setup.store, &sealed) {
+        match protocol::probe_create_only(&*self.setup.store, &sealed, condition_is_refused) {
             Ok(CreateOnly::Unknown) => Ok(()),
             Ok(answer) => {
                 if answer == CreateOnly::NotHonoured {
@@ -283,9 +293,14 @@ impl Job<'_> {
         }
     }
 
+    /// Keeps a failure of the store, met for an hour: one that is about this hour's object costs the hour alone.
+    fn store_or_hour_failed(&mut self, hour: Hour, error: Error) -> Result<()> {
+        if error.concerns_one_object() { self.refuse(hour, error) } else { self.store_failed(error) }
+    }
+
     /// Keeps a failure of the store. One that every other call would meet as well ends the talk with it for this run.
     pub(super) fn store_failed(&mut self, error: Error) -> Result<()> {
-        self.store_is_down |= concerns_the_store(&error);
+        self.store_is_down |= !error.concerns_one_object();
         // A lake on a disk that fails is a store that fails; only a full disk concerns the state directory too.
         if error.kind() == ErrorKind::State && !error.is_disk_full() {
             self.problems.push(error);
@@ -293,11 +308,6 @@ impl Job<'_> {
         }
         self.bear(error)
     }
-}
-
-/// Whether a failure is one that every other call would meet as well.
-fn concerns_the_store(error: &Error) -> bool {
-    error.kind() != ErrorKind::Mismatch
 }
 
 fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {

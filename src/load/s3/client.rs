@@ -1,18 +1,17 @@
-//! The connection to the store: a runtime, a pool, and the credentials of the moment.
+//! The talk with the store: the credentials of the moment, what is sent again, and what no answer means.
 //!
 //! Owns the session. Invariant: nothing is set up before the first request, and credentials are looked up again only
-//! after the store said that they have expired, once; and no request outlives a stop by more than [`LAST_WORD`]. Keeps
+//! after their end has passed, or the store said that it has, once; and no request outlives a stop by more than [`LAST_WORD`]. Keeps
 //! nothing on disk.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ::s3::creds::Credentials;
-use ::s3::error::S3Error;
-use ::s3::{Bucket, Region};
-use tokio::runtime::Runtime;
+use reqwest::Url;
 
-use super::refusal::{Refusal, Verb};
+use super::refusal::{self, Refusal, Verb};
+use super::signing::Identity;
+use super::wire::{Answer, Ask, Engine, Silence};
 use super::{S3Credentials, S3Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::load::backoff;
@@ -22,7 +21,7 @@ use crate::stop::{Grace, Stop};
 const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(20), after_the_deadline: Duration::from_secs(3) };
 
 /// Where credentials are looked up; another in tests.
-pub(super) type Lookup = fn(&S3Credentials) -> Result<Credentials>;
+pub(super) type Lookup = fn(&S3Credentials) -> Result<Identity>;
 
 /// Sends requests to one S3 bucket.
 pub(super) struct Client {
@@ -35,9 +34,10 @@ pub(super) struct Client {
 
 struct Session {
     stop: Stop,
-    /// Driven by whichever caller waits: the threads that have a request under way drive it together.
-    runtime: Arc<Runtime>,
-    bucket: Box<Bucket>,
+    engine: Arc<Engine>,
+    identity: Identity,
+    base: Url,
+    region: String,
 }
 
 /// Why there is no answer to use.
@@ -46,8 +46,6 @@ pub(super) enum Failure {
     Refused(Refusal),
     /// No answer, or not a whole one, and why.
     Silent(String),
-    /// The credentials have expired, and no fresh ones came.
-    Expired,
     /// It failed on this side.
     Local(Error),
 }
@@ -62,31 +60,23 @@ impl Client {
         format!("s3://{}/{key}", self.settings.bucket)
     }
 
-    /// Sends one request; once more with fresh credentials where the store says that these have expired, which is a
-    /// refusal: nothing happened.
-    pub(super) fn send<T>(
-        &self,
-        patience: Duration,
-        request: impl AsyncFn(&Bucket) -> Result<T, S3Error>,
-    ) -> Result<T, Failure> {
+    /// Sends one request and gives a good answer; once more with fresh credentials where the store says that these have expired,
+    /// which is a refusal: nothing happened.
+    pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let session = self.session()?;
-        match session.ask(patience, &request) {
+        match session.ask(ask) {
             Err(failure) if failure.is_expiry() && self.settings.credentials.can_be_renewed() => {
-                self.renewed(&session)?.ask(patience, &request)
+                self.renewed(&session)?.ask(ask)
             }
             answer => answer,
         }
     }
 
-    /// [`Client::send`], again after a while where the failure is one that passes. For requests that change nothing.
-    pub(super) fn send_patiently<T>(
-        &self,
-        patience: Duration,
-        request: impl AsyncFn(&Bucket) -> Result<T, S3Error>,
-    ) -> Result<T, Failure> {
+    /// Does `work`, again after a while where the failure is one that passes. For what changes nothing.
+    pub(super) fn patiently<T>(&self, work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
         let mut tried = 1;
         loop {
-            match self.send(patience, &request) {
+            match work() {
                 Err(failure) if failure.is_passing() && tried < backoff::TRIES => {
                     if self.stop.sleep(backoff::pause(tried)) {
                         return Err(failure);
@@ -102,20 +92,19 @@ impl Client {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session, opened by the first who asks.
+    /// The session, opened by the first who asks, and anew once its credentials have had their time.
     fn session(&self) -> Result<Arc<Session>, Failure> {
         let mut slot = self.slot();
         if let Some(session) = slot.as_ref() {
-            return Ok(Arc::clone(session));
+            let session = Arc::clone(session);
+            let is_over = session.identity.has_expired() && self.settings.credentials.can_be_renewed();
+            drop(slot);
+            return if is_over { self.renewed(&session) } else { Ok(session) };
         }
-        // Credential providers that need HTTPS panic without one; a second call changes nothing.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        ::s3::set_retries(0);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| {
-            Failure::Local(Error::new(ErrorKind::State, "cannot start the S3 client").caused_by(error))
-        })?;
-        Ok(Arc::clone(slot.insert(self.open(Arc::new(runtime))?)))
+        let base = self.settings.base().map_err(Failure::Local)?;
+        let identity = (self.lookup)(&self.settings.credentials).map_err(Failure::Local)?;
+        let engine = Arc::new(Engine::new(&base).map_err(Failure::Local)?);
+        Ok(Arc::clone(slot.insert(self.open(engine, base, identity))))
     }
 
     /// A session with credentials looked up again, unless another thread just did that.
@@ -123,64 +112,93 @@ impl Client {
         let mut slot = self.slot();
         match slot.as_ref() {
             Some(session) if !Arc::ptr_eq(session, stale) => Ok(Arc::clone(session)),
-            _ => Ok(Arc::clone(slot.insert(self.open(Arc::clone(&stale.runtime))?))),
-        }
-    }
-
-    fn open(&self, runtime: Arc<Runtime>) -> Result<Arc<Session>, Failure> {
-        let settings = &self.settings;
-        let region = Region::Custom { region: settings.region.clone(), endpoint: settings.endpoint_or_aws() };
-        let credentials = (self.lookup)(&settings.credentials).map_err(Failure::Local)?;
-        let bucket = Bucket::new(&settings.bucket, region, credentials).map_err(Failure::of)?;
-        let bucket = if settings.by_path() { bucket.with_path_style() } else { bucket };
-        Ok(Arc::new(Session { stop: self.stop.clone(), runtime, bucket }))
-    }
-}
-
-impl Session {
-    fn ask<T>(&self, patience: Duration, request: &impl AsyncFn(&Bucket) -> Result<T, S3Error>) -> Result<T, Failure> {
-        let mut bucket = self.bucket.clone();
-        bucket.set_request_timeout(Some(patience));
-        // Made within the runtime, whose timer it needs.
-        let work = async { self.stop.or_stopped_soon(LAST_WORD, request(&bucket)).await };
-        match self.runtime.block_on(work) {
-            Some(answer) => answer.map_err(Failure::of),
-            None => Err(Failure::Silent("the run was to stop before one came".to_owned())),
-        }
-    }
-}
-
-impl Failure {
-    fn of(error: S3Error) -> Self {
-        match error {
-            S3Error::HttpFailWithBody(status, body) => Self::Refused(Refusal::new(status, &body)),
-            // Its text could quote what a credentials provider answered.
-            S3Error::Credentials(_) => Self::Expired,
-            S3Error::Reqwest(error) if !error.is_builder() => Self::Silent(chain(&error.without_url())),
-            // Whatever answers there does not speak S3, this time.
-            error @ (S3Error::Io(_)
-            | S3Error::SerdeXml(_)
-            | S3Error::Utf8(_)
-            | S3Error::FromUtf8(_)
-            | S3Error::ReqwestHeaderToStr(_)) => Self::Silent(error.to_string()),
-            error => {
-                let error = Error::new(ErrorKind::Config, "cannot make a request to S3").caused_by(error.to_string());
-                Self::Local(error.hint("check load.to, load.endpoint and load.region"))
+            _ => {
+                let identity = (self.lookup)(&self.settings.credentials).map_err(Failure::Local)?;
+                let (engine, base) = (Arc::clone(&stale.engine), stale.base.clone());
+                Ok(Arc::clone(slot.insert(self.open(engine, base, identity))))
             }
         }
     }
 
-    fn is_expiry(&self) -> bool {
-        matches!(self, Self::Expired) || matches!(self, Self::Refused(refusal) if refusal.is_expiry())
+    fn open(&self, engine: Arc<Engine>, base: Url, identity: Identity) -> Arc<Session> {
+        let (stop, region) = (self.stop.clone(), self.settings.region.clone());
+        Arc::new(Session { stop, engine, identity, base, region })
+    }
+}
+
+impl Session {
+    fn ask(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        let began = Instant::now();
+        let url = ask.url(&self.base).map_err(Failure::Local)?;
+        let request = || {
+            let (mut headers, method) = (ask.headers.clone(), ask.verb.method());
+            self.identity.sign((&method, &url), &mut headers, ask.sha256, &self.region)?;
+            Ok(ask.request(url.clone(), headers))
+        };
+        let work = async { self.stop.or_stopped_soon(LAST_WORD, self.engine.send(ask, request)).await };
+        let answered = match self.engine.drive(work).flatten() {
+            Some(answered) => answered.map_err(Failure::Local)?,
+            None => return Err(Failure::Silent("the run was to stop before one came".to_owned())),
+        };
+        self.say(ask, began, &answered);
+        match answered {
+            Ok(answer) if answer.is_good() => Ok(answer),
+            Ok(answer) => Err(Failure::Refused(Refusal::read(&answer, &self.identity.secrets()))),
+            Err(Silence { why, .. }) => Err(Failure::Silent(why)),
+        }
     }
 
-    fn is_passing(&self) -> bool {
+    fn say(&self, ask: &Ask<'_>, began: Instant, answered: &Result<Answer, Silence>) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let (method, millis) = (ask.verb.method(), began.elapsed().as_millis());
+        let what = if ask.verb == Verb::List { "a listing" } else { ask.key };
+        match answered {
+            Ok(answer) if answer.is_good() => tracing::debug!("{method} {what}: HTTP {} in {millis} ms", answer.status),
+            Ok(answer) => {
+                let said = refusal::excerpt(&answer.body, &self.identity.secrets());
+                tracing::debug!("{method} {what}: HTTP {} in {millis} ms: {said}", answer.status);
+            }
+            Err(silence) => tracing::debug!("{method} {what}: no answer in {millis} ms: {}", silence.why),
+        }
+    }
+}
+
+impl S3Settings {
+    /// What the addresses of all requests begin with.
+    fn base(&self) -> Result<Url> {
+        let endpoint = self.endpoint_or_aws();
+        let endpoint = endpoint.trim_end_matches('/');
+        let (scheme, host) = endpoint.split_once("://").unwrap_or(("https", endpoint));
+        let base = match self.by_path() {
+            true => format!("{scheme}://{host}/{}", self.bucket),
+            false => format!("{scheme}://{}.{host}", self.bucket),
+        };
+        Url::parse(&base).map_err(|cause| {
+            Error::new(ErrorKind::Config, "cannot make a request to S3")
+                .caused_by(cause)
+                .hint("check load.to, load.endpoint and load.region")
+        })
+    }
+}
+
+impl Failure {
+    fn is_expiry(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is_expiry())
+    }
+
+    pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::Silent(_)) || matches!(self, Self::Refused(refusal) if refusal.is_passing())
+    }
+
+    /// What answers there does not speak S3, this time.
+    pub(super) fn gibberish(what: &str) -> Self {
+        Self::Silent(format!("{what}: what answers there does not speak S3"))
     }
 
     /// What the operator does about it. `address` is what was asked for.
     pub(super) fn into_error(self, verb: Verb, address: &str) -> Error {
-        let cannot = format!("cannot {} {address}", verb.phrase());
         match self {
             Self::Refused(refusal) => refusal.into_error(verb, address),
             Self::Silent(why) => {
@@ -189,35 +207,10 @@ impl Failure {
                 } else {
                     "run again later: nothing is lost"
                 };
-                Error::new(ErrorKind::Unavailable, format!("{cannot}: no answer: {why}")).hint(hint)
+                let what = format!("cannot {} {address}: no answer: {why}", verb.phrase());
+                Error::new(ErrorKind::Unavailable, what).hint(hint)
             }
-            Self::Expired => Error::new(ErrorKind::Credentials, format!("{cannot}: the credentials have expired"))
-                .hint("renew them: no fresh ones were found"),
             Self::Local(error) => error,
         }
     }
-}
-
-/// The texts of an error and its causes, joined.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Looks the credentials up: in the settings, the profile file, or wherever AWS's tools would.
-pub(super) fn find(from: &S3Credentials) -> Result<Credentials> {
-    let (found, hint) = match from {
-        S3Credentials::Keys { id, secret, token } => {
-            (Credentials::new(Some(id), Some(secret), None, token.as_deref(), None), "check the configured keys")
-        }
-        S3Credentials::Profile(name) => {
-            (Credentials::from_profile(Some(name)), "check the profile's name and the shared credentials file")
-        }
-        S3Credentials::Default => (
-            Credentials::default(),
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role",
-        ),
-    };
-    // The cause stays out: it could quote what a provider answered.
-    found.map_err(|_| Error::new(ErrorKind::Credentials, format!("no S3 credentials in {from}")).hint(hint))
 }

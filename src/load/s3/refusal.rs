@@ -1,9 +1,21 @@
 //! What an S3 store means by a refusal: its status and XML body, and what the operator does about it.
 //!
-//! Pure. Invariant: of a body only the error code and the region or host it names get into a message, cut short and
-//! stripped to harmless characters; a body may quote keys and signatures back.
+//! Pure. Invariant: of a body only the error code, the message and the region or host it names get into a text of ours, cut short
+//! and stripped to harmless characters, and none that holds a part of the credentials: a body may quote keys and signatures back.
 
+use super::wire::Answer;
 use crate::error::{Error, ErrorKind};
+
+/// How many characters of a store's message are shown.
+const LONGEST_MESSAGE: usize = 200;
+
+/// What helps where a body is larger than something on the way takes.
+const TOO_LARGE: &str = "waiting does not help: raise the limit of what is in between (nginx: client_max_body_size) or, for \
+                         parts to come, set load.part_max_records";
+
+/// What helps where something answers as no store does.
+const NO_STORE: &str = "a store does not redirect like that: if something in between wants a login, run again when it is gone; else \
+                        check load.endpoint";
 
 /// What was asked of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,21 +48,45 @@ impl Verb {
 }
 
 /// An answer other than 2xx.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Refusal {
     /// The HTTP status.
     pub(super) status: u16,
     /// The S3 error code; empty where the body has none (always so for HEAD).
     pub(super) code: String,
+    /// What the store says about it.
+    message: Option<String>,
     /// The region or host that the store names as the right one.
     elsewhere: Option<String>,
+    /// The host that it redirects to, where nobody follows.
+    moved_to: Option<String>,
 }
 
 impl Refusal {
-    /// Reads the answer's status and body.
-    pub(super) fn new(status: u16, body: &str) -> Self {
-        let elsewhere = element(body, "Region").or_else(|| element(body, "Endpoint"));
-        Self { status, code: element(body, "Code").unwrap_or_default(), elsewhere }
+    /// Reads an answer. Nothing that holds one of the `secrets` is kept of it.
+    pub(super) fn read(answer: &Answer, secrets: &[&str]) -> Self {
+        let region = answer.header("x-amz-bucket-region").map(harmless).filter(|region| !region.is_empty());
+        let moved_to = answer.header("location").and_then(|to| reqwest::Url::parse(to).ok());
+        let refusal = Self::of(answer.status, &String::from_utf8_lossy(&answer.body), secrets);
+        Self {
+            elsewhere: refusal.elsewhere.or(region),
+            moved_to: moved_to.and_then(|to| to.host_str().map(harmless)),
+            ..refusal
+        }
+    }
+
+    fn of(status: u16, body: &str, secrets: &[&str]) -> Self {
+        let safe = |text: &String| !holds_any(text, secrets);
+        let plain = |name| element(body, name).filter(safe).map(|text| harmless(&text)).filter(|text| !text.is_empty());
+        let elsewhere = plain("Region").or_else(|| plain("Endpoint"));
+        let message = element(body, "Message").filter(safe).map(|text| shown(&text)).filter(|text| !text.is_empty());
+        Self { status, code: plain("Code").unwrap_or_default(), message, elsewhere, moved_to: None }
+    }
+
+    /// Whether it may be `If-None-Match` that is refused, and nothing else.
+    pub(super) fn may_be_the_condition(&self) -> bool {
+        let by_code = matches!(self.code.as_str(), "NotImplemented" | "InvalidArgument" | "InvalidRequest");
+        self.status == 501 || (self.status == 400 && by_code)
     }
 
     /// Whether the same request may well succeed a little later.
@@ -62,6 +98,16 @@ impl Refusal {
         by_code || matches!(self.status, 408 | 429) || (self.status >= 500 && self.status != 501)
     }
 
+    /// Whether the store knows who asks, and does not allow this.
+    pub(super) fn is_about_rights(&self) -> bool {
+        self.status == 403 && self.is_about_the_object(Verb::Get)
+    }
+
+    /// Whether the object that was asked for is not there, as an answer with a body says it.
+    pub(super) fn is_absence(&self) -> bool {
+        self.status == 404 && self.code == "NoSuchKey"
+    }
+
     /// Whether fresh credentials may help.
     pub(super) fn is_expiry(&self) -> bool {
         matches!(self.code.as_str(), "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired")
@@ -71,7 +117,36 @@ impl Refusal {
     pub(super) fn into_error(self, verb: Verb, target: &str) -> Error {
         let (kind, hint) = self.meaning(verb);
         let code = if self.code.is_empty() { String::new() } else { format!(" {}", self.code) };
-        Error::new(kind, format!("cannot {} {target}: HTTP {}{code}", verb.phrase(), self.status)).hint(hint)
+        let message = self.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
+        let to = self.moved_to.as_ref().filter(|_| self.is_redirect());
+        let to = to.map(|host| format!(", a redirect to {host}, which is not followed")).unwrap_or_default();
+        let what = format!("cannot {} {target}: HTTP {}{code}{message}{to}", verb.phrase(), self.status);
+        let error = Error::new(kind, what).hint(hint);
+        if self.is_about_the_object(verb) { error.about_one_object() } else { error }
+    }
+
+    /// Whether another object may well be treated otherwise: what is refused is neither the sender nor the place.
+    fn is_about_the_object(&self, verb: Verb) -> bool {
+        if verb == Verb::List {
+            return false;
+        }
+        let sender_or_place = matches!(
+            self.code.as_str(),
+            "RequestTimeTooSkewed"
+                | "NoSuchBucket"
+                | "InvalidBucketName"
+                | "AuthorizationHeaderMalformed"
+                | "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "InvalidToken"
+                | "InvalidSecurity"
+                | "NotSignedUp"
+                | "AccountProblem"
+                | "AllAccessDisabled"
+                | "QuotaExceeded"
+        );
+        let by_status = matches!(self.status, 400 | 403 | 410..=499) || (verb == Verb::Get && self.is_absence());
+        by_status && !sender_or_place && !self.is_passing() && !self.is_expiry()
     }
 
     fn meaning(&self, verb: Verb) -> (ErrorKind, String) {
@@ -84,8 +159,20 @@ impl Refusal {
             ("NoSuchBucket" | "InvalidBucketName", _) => {
                 (ErrorKind::Config, "check the S3 bucket in load.to, and create it first".to_owned())
             }
-            ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _)
-            | (_, 301 | 302 | 307 | 308) => (ErrorKind::Config, self.region_hint()),
+            ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _) => {
+                (ErrorKind::Config, self.region_hint())
+            }
+            _ if self.is_redirect() && self.elsewhere.is_some() => (ErrorKind::Config, self.region_hint()),
+            _ if self.is_redirect() => (ErrorKind::Unavailable, NO_STORE.to_owned()),
+            ("InvalidObjectState", _) => (
+                ErrorKind::Unavailable,
+                "the object is archived: restore it in S3 (Glacier), then run again".to_owned(),
+            ),
+            ("EntityTooLarge", _) | (_, 413) => (ErrorKind::Unavailable, TOO_LARGE.to_owned()),
+            ("QuotaExceeded", _) => (
+                ErrorKind::Unavailable,
+                "raise the store's quota, or make room there: waiting does not help".to_owned(),
+            ),
             ("InvalidAccessKeyId", _) => {
                 (ErrorKind::Credentials, "check the access key id: the store does not know it".to_owned())
             }
@@ -97,6 +184,10 @@ impl Refusal {
             _ => return later(),
         };
         (kind, hint)
+    }
+
+    fn is_redirect(&self) -> bool {
+        matches!(self.status, 301..=303 | 307 | 308)
     }
 
     fn region_hint(&self) -> String {
@@ -111,13 +202,58 @@ fn later() -> (ErrorKind, String) {
     (ErrorKind::Unavailable, "run again later: nothing is lost".to_owned())
 }
 
-/// The text of the first element `name` in an S3 error body.
+/// Whether a refusal's body says why, as far as it came.
+pub(super) fn names_its_code(body: &[u8]) -> bool {
+    element(&String::from_utf8_lossy(body), "Code").is_some()
+}
+
+/// The first bytes of a refusal's body, for the log: of one that S3 wrote its code and message, which alone are sure to quote no
+/// signature.
+pub(super) fn excerpt(body: &[u8], secrets: &[&str]) -> String {
+    let body = String::from_utf8_lossy(body);
+    let refusal = Refusal::of(0, &body, secrets);
+    match refusal.message {
+        Some(message) => format!("{} {message}", refusal.code),
+        None if !refusal.code.is_empty() => refusal.code,
+        None if body.contains("<Error") || body.contains("Signature") || holds_any(&body, secrets) => "…".to_owned(),
+        None => shown(&body),
+    }
+}
+
+/// The text of the first element `name` in an S3 error body, its entities resolved.
 fn element(body: &str, name: &str) -> Option<String> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
-    let harmless = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    let text: String = text.chars().filter(harmless).take(100).collect();
+    let text = quick_xml::escape::unescape(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned);
     (!text.is_empty()).then_some(text)
+}
+
+/// At most 100 characters that a name of S3 may have.
+fn harmless(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')).take(100).collect()
+}
+
+/// A text of others on one line of ours.
+fn shown(text: &str) -> String {
+    // What turns the direction of a line, or shows nothing, can make it say something else.
+    let odd = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+    };
+    let plain: String = text.chars().map(|c| if odd(c) { ' ' } else { c }).take(16 << 10).collect();
+    let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    match plain.char_indices().nth(LONGEST_MESSAGE) {
+        Some((at, _)) => format!("{}…", plain.get(..at).unwrap_or_default()),
+        None => plain,
+    }
+}
+
+/// Whether a text holds one of them. One so short that any text has it by chance has to stand alone.
+fn holds_any(text: &str, secrets: &[&str]) -> bool {
+    secrets.iter().any(|secret| match secret.len() {
+        0 => false,
+        1..8 => text.split(|c: char| !c.is_alphanumeric()).any(|word| word == *secret),
+        _ => text.contains(secret),
+    })
 }
 
 #[cfg(test)]
@@ -128,8 +264,12 @@ mod tests {
         format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>m</Message>{more}</Error>")
     }
 
+    fn refusal(status: u16, body: &str) -> Refusal {
+        Refusal::of(status, body, &["AKIASECRET", "very/secret+key", "x"])
+    }
+
     fn error(status: u16, body: &str, verb: Verb) -> Error {
-        Refusal::new(status, body).into_error(verb, "s3://b/k")
+        refusal(status, body).into_error(verb, "s3://b/k")
     }
 
     #[test]
@@ -150,7 +290,56 @@ mod tests {
         for (status, code, kind, word) in table {
             let error = error(status, &xml(code, ""), Verb::Put);
             assert_eq!(error.kind(), kind, "{code}");
-            assert_eq!(error.to_string(), format!("cannot put s3://b/k: HTTP {status} {code}"));
+            assert_eq!(error.to_string(), format!("cannot put s3://b/k: HTTP {status} {code}: m"));
+            assert!(error.next_step().unwrap().contains(word), "{code}: {:?}", error.next_step());
+        }
+    }
+
+    #[test]
+    fn refusal_is_about_one_object_unless_the_sender_or_the_place_is_refused() {
+        for (status, code, one) in [
+            (403, "AccessDenied", true),
+            (403, "", true),
+            (403, "InvalidObjectState", true),
+            (400, "EntityTooLarge", true),
+            (400, "SomethingNew", true),
+            (413, "", true),
+            (422, "", true),
+            (401, "", false),
+            (404, "", false),
+            (404, "NoSuchBucket", false),
+            (403, "InvalidAccessKeyId", false),
+            (403, "SignatureDoesNotMatch", false),
+            (403, "RequestTimeTooSkewed", false),
+            (400, "ExpiredToken", false),
+            (400, "AuthorizationHeaderMalformed", false),
+            (400, "RequestTimeout", false),
+            (403, "QuotaExceeded", false),
+            (301, "PermanentRedirect", false),
+            (429, "", false),
+            (500, "AccessDenied", false),
+            (501, "NotImplemented", false),
+        ] {
+            for verb in [Verb::Put, Verb::Get, Verb::Head] {
+                assert_eq!(error(status, &xml(code, ""), verb).concerns_one_object(), one, "{status} {code} {verb:?}");
+            }
+            assert!(!error(status, &xml(code, ""), Verb::List).concerns_one_object(), "{status} {code}");
+        }
+        for (verb, one) in [(Verb::Get, true), (Verb::Put, false), (Verb::List, false)] {
+            assert_eq!(error(404, &xml("NoSuchKey", ""), verb).concerns_one_object(), one, "{verb:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_pass_by_waiting_says_so() {
+        for (status, code, word) in [
+            (413, "", "client_max_body_size"),
+            (400, "EntityTooLarge", "part_max_records"),
+            (403, "InvalidObjectState", "Glacier"),
+            (403, "QuotaExceeded", "quota"),
+        ] {
+            let error = error(status, &xml(code, ""), Verb::Get);
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{code}");
             assert!(error.next_step().unwrap().contains(word), "{code}: {:?}", error.next_step());
         }
     }
@@ -160,6 +349,7 @@ mod tests {
         for (status, code, more) in [
             (400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"),
             (301, "PermanentRedirect", "<Endpoint>eu-west-1</Endpoint>"),
+            (307, "TemporaryRedirect", "<Endpoint>eu-west-1</Endpoint>"),
         ] {
             let error = error(status, &xml(code, more), Verb::List);
             assert_eq!(error.kind(), ErrorKind::Config);
@@ -178,19 +368,85 @@ mod tests {
     fn bodies_cannot_smuggle_text_into_a_message() {
         let body = xml("Access Denied\u{1b}[31m\n", "<AWSAccessKeyId>AKIASECRET</AWSAccessKeyId>");
         let error = error(403, &body, Verb::Get);
-        assert_eq!(error.to_string(), "cannot read s3://b/k: HTTP 403 AccessDenied31m");
+        assert_eq!(error.to_string(), "cannot read s3://b/k: HTTP 403 AccessDenied31m: m");
         assert!(!error.chain().contains("AKIASECRET"));
         assert_eq!(super::element("<Code></Code>", "Code"), None);
         assert_eq!(super::element("<Code>half", "Code"), None);
     }
 
     #[test]
+    fn message_of_the_store_is_shown_clean_short_and_without_credentials() {
+        let said = |message: &str| {
+            let body = format!("<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>");
+            let text = error(403, &body, Verb::Put).to_string();
+            text.strip_prefix("cannot put s3://b/k: HTTP 403 AccessDenied").unwrap().to_owned()
+        };
+        assert_eq!(said("with an explicit deny\n\tin a &quot;policy&quot;"), ": with an explicit deny in a \"policy\"");
+        assert_eq!(said("red \u{1b}[31m \u{202e}turned"), ": red [31m turned");
+        assert_eq!(said(&"y".repeat(500)), format!(": {}…", "y".repeat(200)));
+        assert_eq!(said("an exit"), ": an exit", "of a secret that is an x");
+        for quoted in ["it is x!", "AKIASECRET is unknown", "you said very/secret+key", "very/secret&#43;key", ""] {
+            assert_eq!(said(quoted), "", "{quoted}");
+        }
+    }
+
+    #[test]
+    fn log_never_quotes_what_was_signed() {
+        let signed =
+            "<Error><Code>SignatureDoesNotMatch</Code><Message>m</Message><StringToSign>AWS4</StringToSign></Error>";
+        for (body, shown) in [
+            (signed, "SignatureDoesNotMatch m"),
+            ("<html>\n<h1>413</h1>\u{7}</html>", "<html> <h1>413</h1> </html>"),
+            ("<Error><StringToSign>AWS4", "…"),
+            ("who is AKIASECRET", "…"),
+        ] {
+            assert_eq!(excerpt(body.as_bytes(), &["AKIASECRET"]), shown);
+        }
+    }
+
+    #[test]
+    fn redirect_is_not_followed_and_named() {
+        for status in [301, 302, 303, 307, 308] {
+            let mut headers = reqwest::header::HeaderMap::new();
+            headers.insert("location", "https://user:pw@login.example/in?x=1".parse().unwrap());
+            let answer = Answer { status, headers: headers.clone(), body: Vec::new(), cut: false };
+            let error = Refusal::read(&answer, &[]).into_error(Verb::Put, "s3://b/k");
+            assert_eq!((error.kind(), error.concerns_one_object()), (ErrorKind::Unavailable, false));
+            let what =
+                format!("cannot put s3://b/k: HTTP {status}, a redirect to login.example, which is not followed");
+            assert_eq!(error.to_string(), what);
+            headers.insert("x-amz-bucket-region", "eu-west-1".parse().unwrap());
+            let answer = Answer { status, headers, body: Vec::new(), cut: false };
+            let error = Refusal::read(&answer, &[]).into_error(Verb::Head, "s3://b/k");
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert_eq!(error.next_step(), Some("set load.region: the store names eu-west-1"));
+        }
+    }
+
+    #[test]
+    fn condition_may_be_what_is_refused() {
+        for (status, code, may) in [
+            (501, "NotImplemented", true),
+            (501, "", true),
+            (400, "NotImplemented", true),
+            (400, "InvalidArgument", true),
+            (400, "InvalidRequest", true),
+            (400, "EntityTooLarge", false),
+            (400, "", false),
+            (403, "InvalidRequest", false),
+            (412, "PreconditionFailed", false),
+        ] {
+            assert_eq!(refusal(status, &xml(code, "")).may_be_the_condition(), may, "{status} {code}");
+        }
+    }
+
+    #[test]
     fn only_passing_refusals_are_worth_another_try() {
         for (status, code) in [(500, ""), (503, "SlowDown"), (429, ""), (408, ""), (400, "RequestTimeout"), (504, "")] {
-            assert!(Refusal::new(status, &xml(code, "")).is_passing(), "{status} {code}");
+            assert!(refusal(status, &xml(code, "")).is_passing(), "{status} {code}");
         }
         for (status, code) in [(403, "AccessDenied"), (404, ""), (412, ""), (409, ""), (501, ""), (400, "BadDigest")] {
-            assert!(!Refusal::new(status, &xml(code, "")).is_passing(), "{status} {code}");
+            assert!(!refusal(status, &xml(code, "")).is_passing(), "{status} {code}");
         }
     }
 }
