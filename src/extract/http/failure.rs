@@ -13,7 +13,8 @@ use super::MAX_REDIRECTS;
 use crate::error::{Error, ErrorKind};
 use crate::extract::PageUrl;
 use crate::extract::page_check::{Coding, Refusal};
-use crate::extract::retry::{http_date, retry_after};
+use crate::extract::retry::retry_after;
+use crate::net::{self, http_date};
 
 /// Why a try failed.
 pub(super) enum Failure {
@@ -52,13 +53,9 @@ impl Trouble {
         let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries, at the last") };
         let error = Error::new(ErrorKind::Unavailable, format!("{url} gave no page in {times}: {}", self.what));
         let Some(cause) = self.cause else { return error.hint("run again later: nothing that was received is lost") };
-        let error = error.caused_by(cause);
-        let hint = if error.chain().contains("certificate") {
-            "if the service's certificate is signed by a private authority, name its file in SSL_CERT_FILE"
-        } else {
-            "run again later; if it stays so, check source.url, source.timeout and the network"
-        };
-        error.hint(hint)
+        let usual = || "run again later; if it stays so, check source.url, source.timeout and the network".to_owned();
+        let hint = net::hint(&cause, "source.url").unwrap_or_else(usual);
+        error.hint(hint).caused_by(cause)
     }
 }
 
