@@ -20,6 +20,8 @@ mod certificate;
 mod check;
 #[path = "suite/clock.rs"]
 mod clock;
+#[path = "suite/connection.rs"]
+mod connection;
 #[path = "suite/crash.rs"]
 mod crash;
 #[path = "suite/damage.rs"]

@@ -10,6 +10,7 @@ use reqwest::header::{self, HeaderName};
 use reqwest::{Response, StatusCode};
 
 use super::MAX_REDIRECTS;
+use super::waiting::Waiting;
 use crate::error::{Error, ErrorKind};
 use crate::extract::PageUrl;
 use crate::extract::page_check::{Coding, Refusal};
@@ -57,6 +58,14 @@ impl Trouble {
         let hint = net::hint(&cause, "source.url").unwrap_or_else(usual);
         error.hint(hint).caused_by(cause)
     }
+}
+
+/// The run's time was over while the source was waited for; `before` is what the last whole try came to.
+pub(super) fn out_of_time(url: &PageUrl, waiting: &Waiting, before: Option<Trouble>) -> Error {
+    let before = before.map_or_else(String::new, |trouble| format!(" (the try before: {})", trouble.what));
+    let text = format!("{url} gave no page before the run's time (--max-runtime) was over: {waiting}{before}");
+    Error::new(ErrorKind::Unavailable, text)
+        .hint("run again later; if it stays so, give the run more time, or look why the source is slow")
 }
 
 /// How the answer's body is packed.
