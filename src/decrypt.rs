@@ -17,7 +17,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::config::Secret;
-use crate::config::keys::fernet_key_bytes;
+use crate::config::keys::{bare, fernet_key_bytes};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Why a token did not open.
@@ -150,7 +150,7 @@ impl Key {
 /// line breaks and whatever else base64 does not have (Python's decoder passes over it), and what the `repr` of Python's bytes, or
 /// one more pair of quotes, puts around a token.
 fn plain_spelling(token: &str) -> Cow<'_, str> {
-    let inner = unquoted(token);
+    let inner = bare(token);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
     if inner.len() == token.len() && token.bytes().all(is_plain) {
         return Cow::Borrowed(token);
@@ -168,24 +168,6 @@ fn plain_spelling(token: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(plain)
-}
-
-/// What stands in the quotes of `'…'`, `"…"`, `b'…'` or `b"…"`, one in the other too.
-fn unquoted(token: &str) -> &str {
-    let mut inner = token.trim_matches(is_around);
-    loop {
-        let quoted = inner.strip_prefix(['b', 'B']).unwrap_or(inner);
-        let within = ['\'', '"'].into_iter().find_map(|quote| quoted.strip_prefix(quote)?.strip_suffix(quote));
-        match within {
-            Some(within) => inner = within.trim_matches(is_around),
-            None => return inner,
-        }
-    }
-}
-
-/// White space, and a byte-order mark.
-fn is_around(character: char) -> bool {
-    character.is_whitespace() || character == '\u{feff}'
 }
 
 /// The bytes of `token` if it has the form of a Fernet token: urlsafe base64, version 0x80, whole blocks, at least one.
