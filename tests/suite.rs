@@ -37,6 +37,8 @@ mod fuzz;
 mod gaps;
 #[path = "suite/init.rs"]
 mod init;
+#[path = "suite/lenient.rs"]
+mod lenient;
 #[path = "suite/manual.rs"]
 mod manual;
 #[path = "suite/many.rs"]
