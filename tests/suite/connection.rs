@@ -89,6 +89,7 @@ fn endless() -> Vec<(&'static str, String, &'static str)> {
     let deaf = format!("http://{}/l", listener.local_addr().unwrap());
     vec![
         ("silent", silent.0, "no answer"),
+        ("deaf to TLS", deaf.replace("http:", "https:"), "no answer"),
         ("deaf", deaf, "no answer"),
         ("a head that drips", drip("HTTP/1.1 200 OK\r\nX: ", "x"), "no answer"),
         ("interim answers", drip("", "HTTP/1.1 102 Processing\r\n\r\n"), "no answer"),
@@ -356,12 +357,14 @@ fn each_cause_of_a_failed_connection_has_its_own_hint() {
     for (what, url, says) in [
         ("no such name", "http://me:SECRET@no-such-host.invalid/l?key=SECRET".to_owned(), "no-such-host.invalid"),
         ("no such name, hint", "http://me:SECRET@no-such-host.invalid/l?key=SECRET".to_owned(), "resolver"),
-        ("no TLS", tls_greeter(), "no TLS"),
+        ("no TLS", greeter("https", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"), "no TLS"),
         (
             "TLS that was not expected",
             tls::serve(&["localhost"], Vec::new(), |_| {}).0.replace("https", "http"),
-            "source.url",
+            "no HTTP/1.1",
         ),
+        ("HTTP/2 from the start", greeter("http", b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64"), "no HTTP/1.1"),
+        ("SSH", greeter("http", b"SSH-2.0-OpenSSH_9.6\r\n"), "no HTTP/1.1"),
         ("nobody there", "http://127.0.0.1:1/l".to_owned(), "source.url"),
     ] {
         let heard = hint_of(&mut place, &url, &[]);
@@ -369,14 +372,14 @@ fn each_cause_of_a_failed_connection_has_its_own_hint() {
     }
 }
 
-/// The `https:` address of a server that speaks plain HTTP, and answers whatever comes.
-fn tls_greeter() -> String {
+/// A server that says this, and no more, to whoever connects.
+fn greeter(scheme: &str, greeting: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://localhost:{}/l", listener.local_addr().unwrap().port());
+    let url = format!("{scheme}://localhost:{}/l", listener.local_addr().unwrap().port());
     let kept = Mutex::new(Vec::new());
     std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            write(&stream, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        for mut stream in listener.incoming().flatten() {
+            drop(stream.write_all(greeting));
             kept.lock().unwrap().push(stream);
         }
     });

@@ -1,6 +1,6 @@
 //! What is spelled oddly and means one thing alone is taken; what is not is quarantined with the word that it failed at.
 //!
-//! Planted bug that turns one red: a token's spelling as part of its record's identity (`…_spelled…`).
+//! Planted bugs that turn one red each: only the usual spelling opened, `+0900` refused, a reason with an offset alone, quotes kept.
 
 use std::os::unix::fs::PermissionsExt;
 
