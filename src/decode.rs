@@ -131,7 +131,7 @@ impl Decoder {
                     decoded.odd.push(odd("future", detail, Some(due)));
                 }
             },
-            Err(reason) => decoded.odd.push(odd(reason.kind(), reason.to_string(), None)),
+            Err(reason) => decoded.odd.push(odd(reason.kind(), record::explain(plaintext, &reason), None)),
         }
     }
 

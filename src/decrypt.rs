@@ -3,8 +3,10 @@
 //! Owns the use of the `fernet` crate. Invariant: a token opens if any key of the ring made it, whatever time it
 //! carries. Fernet's own clock check is switched off (hence the crate's feature `fernet_danger_timestamps`): a token from
 //! a server whose clock is a minute ahead is no token of a wrong key, and the time that counts here is the record's.
-//! Pure; nothing here touches disk.
+//! A token is read as leniently as Python's own Fernet reads it (see [`plain_spelling`]): what it says is vouched for by its HMAC,
+//! not by how it was written down. Pure; nothing here touches disk.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +17,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::config::Secret;
-use crate::config::keys::fernet_key_bytes;
+use crate::config::keys::{bare, fernet_key_bytes};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Why a token did not open.
@@ -72,17 +74,27 @@ impl KeyRing {
     /// [`DecryptError`]: whether another key could help.
     pub fn decrypt(&self, token: &str) -> std::result::Result<Vec<u8>, DecryptError> {
         let token = token.trim_ascii();
-        let last = self.last.load(Ordering::Relaxed);
-        if let Some(plain) = self.keys.get(last).and_then(|key| key.open(token)) {
+        if let Some(plain) = self.open(token) {
             return Ok(plain);
         }
-        for (at, key) in self.keys.iter().enumerate().filter(|(at, _)| *at != last) {
-            if let Some(plain) = key.open(token) {
-                self.last.store(at, Ordering::Relaxed);
-                return Ok(plain);
-            }
+        let spelling = plain_spelling(token);
+        match spelling {
+            Cow::Owned(ref other) => self.open(other).ok_or_else(|| self.reason(other)),
+            Cow::Borrowed(same) => Err(self.reason(same)),
         }
-        Err(self.reason(token))
+    }
+
+    /// The plaintext of a token in its usual spelling.
+    fn open(&self, token: &str) -> Option<Vec<u8>> {
+        let last = self.last.load(Ordering::Relaxed);
+        if let Some(plain) = self.keys.get(last).and_then(|key| key.open(token)) {
+            return Some(plain);
+        }
+        self.keys.iter().enumerate().filter(|(at, _)| *at != last).find_map(|(at, key)| {
+            let plain = key.open(token)?;
+            self.last.store(at, Ordering::Relaxed);
+            Some(plain)
+        })
     }
 
     /// Why `token` did not open. One that a key vouches for and that did not open is sealed broken (bad padding).
@@ -134,6 +146,30 @@ impl Key {
     }
 }
 
+/// `token` as most spell it: urlsafe base64 with nothing in between. Other spellings of the same bytes are the standard alphabet,
+/// line breaks and whatever else base64 does not have (Python's decoder passes over it), and what the `repr` of Python's bytes, or
+/// one more pair of quotes, puts around a token.
+fn plain_spelling(token: &str) -> Cow<'_, str> {
+    let inner = bare(token);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+    if inner.len() == token.len() && token.bytes().all(is_plain) {
+        return Cow::Borrowed(token);
+    }
+    let mut plain = String::with_capacity(inner.len());
+    let mut characters = inner.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '+' => plain.push('-'),
+            '/' => plain.push('_'),
+            // White space that the `repr` spelled out: its letter is none of the token's.
+            '\\' => drop(characters.next_if(|letter| matches!(letter, 'n' | 'r' | 't'))),
+            other if other.is_ascii() && is_plain(other as u8) => plain.push(other),
+            _ => {}
+        }
+    }
+    Cow::Owned(plain)
+}
+
 /// The bytes of `token` if it has the form of a Fernet token: urlsafe base64, version 0x80, whole blocks, at least one.
 fn well_formed(token: &str) -> Option<Vec<u8>> {
     let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok()?;
@@ -180,6 +216,67 @@ mod tests {
         assert_eq!(ring.decrypt(&format!(" {}\n", token_of(&old))).unwrap(), PLAIN);
         let empty = Fernet::new(&new).unwrap().encrypt(b"");
         assert_eq!(ring.decrypt(&empty).unwrap(), b"");
+    }
+
+    /// Other spellings of `token`, with what they are.
+    fn spellings(token: &str) -> Vec<(&'static str, String)> {
+        let wrapped = |end: &str| {
+            let lines: Vec<_> = token.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            lines.join(end)
+        };
+        let standard = token.replace('-', "+").replace('_', "/");
+        vec![
+            ("lines", wrapped("\n") + "\n"),
+            ("lines of DOS", wrapped("\r\n")),
+            ("spaces", wrapped(" ")),
+            ("standard", standard.clone()),
+            (
+                "standard in lines",
+                standard.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>().join("\n"),
+            ),
+            ("standard without padding", standard.trim_end_matches('=').to_owned()),
+            ("bytes", format!("b'{token}'")),
+            ("bytes, double", format!("b\"{token}\"")),
+            ("bytes with line ends", format!("b'{}\\n'", wrapped("\\n"))),
+            ("quotes", format!("\"{token}\"")),
+            ("quotes of Python", format!(" '{token}' ")),
+            ("bytes in quotes", format!("\"b'{token}'\"")),
+            ("escaped slashes", format!("b'{}'", standard.replace('/', "\\/"))),
+            ("a mark", format!("\u{feff}{token}")),
+            ("more padding", format!("{token}==")),
+            ("a tab", token.replacen('A', "A\t", 1)),
+            ("what is not base64", token.replacen('A', "A.é", 1)),
+        ]
+    }
+
+    #[test]
+    fn token_opens_however_it_is_spelled() {
+        let (new, old) = (Fernet::generate_key(), Fernet::generate_key());
+        let ring = ring(&[&new, &old]);
+        // Tokens of all lengths: of 0 to 2 padding characters.
+        for length in 0..50 {
+            let plain = vec![b'x'; length];
+            for (what, spelled) in spellings(&Fernet::new(&old).unwrap().encrypt(&plain)) {
+                assert_eq!(ring.decrypt(&spelled).as_ref(), Ok(&plain), "{what}: {spelled}");
+            }
+        }
+    }
+
+    #[test]
+    fn token_of_another_key_is_that_however_it_is_spelled() {
+        let ring = ring(&[&Fernet::generate_key()]);
+        for (what, spelled) in spellings(&token_of(&Fernet::generate_key())) {
+            assert_eq!(ring.decrypt(&spelled), Err(DecryptError::WrongKey), "{what}: {spelled}");
+        }
+        for bad in ["b''", "'", "b'", "\"\"", "\\", "'b'b'", "b'gAAAAA'", "\u{feff}"] {
+            assert_eq!(ring.decrypt(bad), Err(DecryptError::Malformed), "{bad}");
+        }
+    }
+
+    #[test]
+    fn usual_spelling_is_not_copied() {
+        assert!(matches!(plain_spelling("gAAA-_=="), Cow::Borrowed("gAAA-_==")));
+        assert_eq!(plain_spelling("b'gA+/\\n=='"), "gA-_==");
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub mod report;
 
 pub mod ddl;
 
+pub mod net;
 pub mod web;
 
 pub mod simulate;

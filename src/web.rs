@@ -10,6 +10,7 @@ use reqwest::{Client, Response, header};
 
 use crate::config::SourceUrl;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::http_date;
 
 /// The longest that a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,7 +27,7 @@ pub fn clock_of(url: &SourceUrl) -> Result<Option<Timestamp>> {
     let _ = (root.set_username(""), root.set_password(None));
     let answer = send(|client| client.head(root))?;
     let text = answer.headers().get(header::DATE).and_then(|date| date.to_str().ok());
-    Ok(text.and_then(read_date))
+    Ok(text.and_then(http_date))
 }
 
 /// POSTs `body` to `url`.
@@ -41,11 +42,6 @@ pub fn post(url: &SourceUrl, body: String) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Unavailable, format!("HTTP {}", status.as_u16())))
-}
-
-/// An HTTP date.
-fn read_date(text: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp())
 }
 
 fn parsed(url: &SourceUrl) -> Result<reqwest::Url> {
@@ -71,13 +67,6 @@ fn send(request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Resp
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_of_servers_are_read() {
-        let expected = "2026-11-24T22:42:29Z".parse().ok();
-        assert_eq!(read_date("Tue, 24 Nov 2026 22:42:29 GMT"), expected);
-        assert_eq!(read_date("yesterday"), None);
-    }
 
     #[test]
     fn address_is_in_no_error() {

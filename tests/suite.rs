@@ -20,6 +20,8 @@ mod certificate;
 mod check;
 #[path = "suite/clock.rs"]
 mod clock;
+#[path = "suite/connection.rs"]
+mod connection;
 #[path = "suite/crash.rs"]
 mod crash;
 #[path = "suite/damage.rs"]
@@ -35,6 +37,8 @@ mod fuzz;
 mod gaps;
 #[path = "suite/init.rs"]
 mod init;
+#[path = "suite/lenient.rs"]
+mod lenient;
 #[path = "suite/manual.rs"]
 mod manual;
 #[path = "suite/many.rs"]

@@ -61,7 +61,8 @@ impl<'a> Environment<'a> {
                 None => return Ok(None),
             },
         };
-        let value = value.trim();
+        // A file that a service manager reads may begin with a byte-order mark, or have the line ends of DOS.
+        let value = value.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
         Ok((!value.is_empty()).then(|| Variable { value: Secret::new(value), origin }))
     }
 
@@ -149,6 +150,17 @@ mod tests {
         assert_eq!(get("C"), None, "set but empty keeps .env out");
         assert_eq!(get("D"), None);
         assert!(std::env::var_os("B").is_none(), "nothing is set");
+    }
+
+    #[test]
+    fn marks_and_line_ends_of_other_systems_are_none_of_a_value() {
+        let folder = folder_with("\u{feff}A='one'\r\nB=\"two\"\r\nC=three\r\n");
+        let ask = |name: &str| (name == "D").then(|| "\u{feff}four\r\n".into());
+        let environment = Environment::load(&ask, folder.path()).unwrap();
+        let get = |name| shown(environment.get(name).unwrap()).map(|(value, _)| value);
+        for (name, expected) in [("A", "one"), ("B", "two"), ("C", "three"), ("D", "four")] {
+            assert_eq!(get(name).as_deref(), Some(expected), "{name}");
+        }
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl KeySource {
                 (place.clone(), format!("correct {place}"), split(&read_private(path)?, '\n'))
             }
             Self::Inline { keys, place } => {
-                let keys = (1..).zip(keys.iter().cloned()).collect();
+                let keys = (1..).zip(keys.iter().map(|key| Secret::new(bare(key.expose())))).collect();
                 (place.clone(), "correct source.keys".to_owned(), keys)
             }
         };
@@ -88,9 +88,10 @@ impl KeySource {
     }
 }
 
-/// The entries of a list, numbered from 1, without the empty ones and without comments.
+/// The entries of a list, numbered from 1, without the empty ones and without comments. Quotes that a shell or an editor
+/// would have taken away (`docker --env-file` does not), and those of Python's bytes, are none of a key's.
 fn split(text: &str, separator: char) -> Vec<(usize, Secret)> {
-    let entries = (1..).zip(text.split(separator).map(str::trim));
+    let entries = (1..).zip(text.split(separator).map(bare));
     entries
         .filter(|(_, key)| !key.is_empty() && !key.starts_with('#'))
         .map(|(at, key)| (at, Secret::new(key)))
@@ -114,6 +115,18 @@ pub(crate) fn fernet_key_bytes(key: &Secret) -> Option<[u8; 32]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
+/// A key or a token without what is none of it: white space, a byte-order mark, and the quotes of `'…'`, `"…"`, `b'…'` or
+/// `b"…"`. Base64 has neither, so that there is nothing to guess.
+pub(crate) fn bare(text: &str) -> &str {
+    let quote = |c: char| matches!(c, '\'' | '"');
+    let around = |c: char| c.is_whitespace() || c == '\u{feff}' || quote(c);
+    let inner = text.trim_matches(around);
+    match inner.strip_prefix(['b', 'B']) {
+        Some(behind) if behind.starts_with(quote) => behind.trim_start_matches(around),
+        _ => inner,
+    }
+}
+
 /// `name` if it can be a variable's name. Not repeated in the error: people put the key itself there.
 pub(super) fn variable_name<'a>(setting: &Found, name: &'a str) -> Result<&'a str> {
     let first = |c: char| c.is_ascii_alphabetic() || c == '_';
@@ -135,7 +148,11 @@ fn read_private(path: &Path) -> Result<String> {
         let text = format!("the key file {} can be read by others (mode {:04o})", path.display(), mode & 0o7777);
         return Err(Error::new(ErrorKind::Config, text).hint(format!("chmod 600 {}", path.display())));
     }
-    std::fs::read_to_string(path).map_err(unreadable)
+    std::fs::read_to_string(path).map_err(|cause| {
+        let other_text = cause.kind() == std::io::ErrorKind::InvalidData;
+        let error = unreadable(cause);
+        if other_text { error.hint("save it as UTF-8 text: one key a line") } else { error }
+    })
 }
 
 #[cfg(test)]
@@ -198,6 +215,38 @@ mod tests {
         assert!(KeySource::File(path).keys().unwrap_err().chain().contains("entry 2 is not"));
         let (_folder, path) = key_file("\n", 0o600);
         assert!(KeySource::File(path).keys().unwrap_err().chain().contains("no decryption key in"));
+    }
+
+    #[test]
+    fn what_stands_around_a_key_is_none_of_it() {
+        let other = KEY.replace("cw_", "dw_");
+        let expected = [Secret::new(other.as_str()), Secret::new(KEY)];
+        for text in [
+            format!("\u{feff}{other},{KEY}"),
+            format!("\"{other},{KEY}\""),
+            format!("'{other}', '{KEY}'\r\n"),
+            format!("b'{other}',b\"{KEY}\"\n"),
+            format!("\u{feff} \"b'{other}'\" ,\t'{KEY}'"),
+        ] {
+            assert_eq!(variable(&text).keys().unwrap(), expected, "{text}");
+            let (_folder, path) = key_file(&text.replace(',', "\r\n"), 0o600);
+            assert_eq!(KeySource::File(path).keys().unwrap(), expected, "{text}");
+        }
+        let inline =
+            KeySource::Inline { keys: vec![Secret::new(format!("b'{KEY}'"))], place: "etl.toml, line 2".into() };
+        assert_eq!(inline.keys().unwrap(), [Secret::new(KEY)]);
+        for bad in ["'", "\"\"", "b''", "b", &format!("b{KEY}"), &format!("x'{KEY}'")] {
+            assert!(variable(bad).keys().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn key_file_in_utf_16_gets_a_hint() {
+        let (_folder, path) = key_file("", 0o600);
+        let text: Vec<u8> = [0xfeff].into_iter().chain(KEY.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+        std::fs::write(&path, text).unwrap();
+        let error = KeySource::File(path).keys().unwrap_err();
+        assert!(error.next_step().is_some_and(|hint| hint.contains("UTF-8")), "{error:?}");
     }
 
     #[test]

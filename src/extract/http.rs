@@ -3,35 +3,55 @@
 //! Owns the client and what an answer means. Invariant: every try has a sink of its own, and only a try that brought a
 //! complete array within the caps hands it back. No message holds a header's value, nor an address's userinfo or query.
 //!
+//! Each request has a connection of its own. A server may close one that it keeps, or still have bytes for it, without our
+//! seeing that in time: then the next request would die with it, or a left-over answer be taken for that of the next page,
+//! which would be lost. Within a trail TLS sessions are resumed: a page costs two round trips more, and little work.
+//!
 //! Time-outs, all from the one `timeout`: connecting takes at most 10 s of it; the answer's head, and then each
 //! next piece of the body, comes within it; a whole try takes at most ten times as long. A proxy named by the
 //! environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) is used, as with curl.
+//!
+//! A run whose deadline ends a wait for the source ends as unavailable: a source that hangs is no quiet one.
+//!
+//! 204 is an empty page: many services say so that there is nothing new. Any other answer without a page is none: 205 tells a
+//! form to be cleared, so it comes from another place than the one that was meant.
 //!
 //! Tried again: no connection, no answer in time, a connection that broke, 408, 429, 5xx, and a 200 that brought no
 //! page (HTML, cut short, empty, damaged gzip). Final: other answers, and a body over the caps, which would come again.
 //! The first byte decides what a body is, not its content type: small frameworks send JSON as `text/html`.
 
 mod failure;
+mod skew;
+mod waiting;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
 
-use self::failure::{Failure, text_of};
+use self::failure::{Failure, Trouble, text_of};
+use self::skew::Skew;
+use self::waiting::Waiting;
 
 use super::page_check::PageBody;
 use super::retry::Backoff;
 use super::{Fetched, PageHead, PageSink, PageUrl, link};
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::Names;
 use crate::stop::Stop;
 
 /// The longest wait for a connection, where `timeout` is longer.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
 /// How many times `timeout` a whole try may take.
 const WHOLE_TRY: u32 = 10;
+/// How long a page may take of a trail that the deadline ends, without the source being one that hangs.
+const LIVELY: Duration = Duration::from_secs(2);
+/// An empty page, where the source says so without a body.
+const NO_ELEMENTS: &[u8] = b"[]";
 /// How many redirects one try follows.
 const MAX_REDIRECTS: usize = 5;
 
@@ -84,6 +104,9 @@ pub struct HttpSource {
     stop: Stop,
     /// Made at the first fetch: a run that fetches nothing needs none.
     engine: Option<Engine>,
+    /// When the newest page came.
+    newest: Option<Instant>,
+    skew: Skew,
 }
 
 #[derive(Debug)]
@@ -91,6 +114,7 @@ struct Engine {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     client: Client,
+    waiting: Waiting,
 }
 
 impl Drop for Engine {
@@ -105,8 +129,8 @@ impl Drop for Engine {
 impl HttpSource {
     /// A source that gives up waiting at a stop.
     #[must_use]
-    pub const fn new(settings: HttpSettings, stop: Stop) -> Self {
-        Self { settings, stop, engine: None }
+    pub fn new(settings: HttpSettings, stop: Stop) -> Self {
+        Self { settings, stop, engine: None, newest: None, skew: Skew::default() }
     }
 
     /// What ends the waiting for the source.
@@ -119,7 +143,8 @@ impl HttpSource {
     /// an earlier page, the source may answer that there is nothing new.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`]: no page in all the tries, or an answer that another try would not change.
+    /// [`ErrorKind::Unavailable`]: no page in all the tries or until the deadline, or an answer that another try would not
+    /// change.
     /// [`ErrorKind::Credentials`]: 401 or 403. [`ErrorKind::Config`]: no usable root certificates.
     /// An error of `new_sink` or of a sink comes back as it is.
     pub fn fetch<S: PageSink>(
@@ -128,11 +153,12 @@ impl HttpSource {
         etag: Option<&str>,
         mut new_sink: impl FnMut() -> Result<S>,
     ) -> Result<Fetched<S>> {
-        let mut tries = 0;
+        let (mut tries, mut before) = (0, None::<Trouble>);
         while !self.stop.is_requested() {
             tries += 1;
             let trouble = match self.try_once(url, etag, &mut new_sink) {
-                Ok(fetched) => return Ok(fetched),
+                Ok(Some(fetched)) => return Ok(fetched),
+                Ok(None) => return self.cut_short(url, before),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Again(trouble)) => trouble,
             };
@@ -142,32 +168,56 @@ impl HttpSource {
                 return Err(trouble.into_error(url, tries));
             }
             tracing::info!(%url, tries, ?wait, "no page: {}", trouble.what);
-            if self.stop.sleep(wait) {
-                break;
-            }
+            let _ = self.stop.sleep(wait);
+            before = Some(trouble);
         }
-        Ok(Fetched::Stopped)
+        match before {
+            Some(trouble) if self.stop.signal().is_none() => Err(trouble.into_error(url, tries)),
+            _ => Ok(Fetched::Stopped),
+        }
     }
 
+    /// One try; `None` where a stop came first.
     fn try_once<S: PageSink>(
         &mut self,
         url: &PageUrl,
         etag: Option<&str>,
         new_sink: &mut impl FnMut() -> Result<S>,
-    ) -> Result<Fetched<S>, Failure> {
+    ) -> Result<Option<Fetched<S>>, Failure> {
         let engine = match self.engine.take() {
             Some(engine) => engine,
             None => Engine::new(&self.settings, needs_roots(url.reveal())).map_err(Failure::Final)?,
         };
         let engine = self.engine.insert(engine);
-        let Some(runtime) = &engine.runtime else { return Ok(Fetched::Stopped) };
+        let Some(runtime) = &engine.runtime else { return Ok(None) };
         let longest = self.settings.timeout.saturating_mul(WHOLE_TRY);
-        let attempt = TryOf { settings: &self.settings, url };
-        let work = async { tokio::time::timeout(longest, attempt.run(&engine.client, etag, new_sink)).await };
+        let attempt = TryOf { settings: &self.settings, url, waiting: &engine.waiting, skew: &self.skew };
+        let work = async {
+            let tried = tokio::time::timeout(longest, attempt.run(&engine.client, etag, new_sink)).await;
+            // Lets the connection close, of which no more is wanted: some servers wait for that before they accept the next.
+            tokio::task::yield_now().await;
+            tried
+        };
         match runtime.block_on(self.stop.or_stopped(work)) {
-            None => Ok(Fetched::Stopped),
-            Some(Ok(fetched)) => fetched,
+            None => Ok(None),
+            Some(Ok(Ok(fetched))) => {
+                self.newest = Some(Instant::now());
+                Ok(Some(fetched))
+            }
+            Some(Ok(Err(failure))) => Err(failure),
             Some(Err(_)) => Err(Failure::again(format!("the body was not complete after {longest:?}"))),
+        }
+    }
+
+    /// What a fetch came to that a stop ended while it waited for the source. The deadline may end a trail of pages that come
+    /// one after the other; anything else that it ends is a source that gives nothing.
+    fn cut_short<S>(&self, url: &PageUrl, before: Option<Trouble>) -> Result<Fetched<S>> {
+        let lively = before.is_none() && self.newest.is_some_and(|newest| newest.elapsed() < LIVELY);
+        match &self.engine {
+            Some(engine) if self.stop.signal().is_none() && !lively => {
+                Err(failure::out_of_time(url, &engine.waiting, before))
+            }
+            _ => Ok(Fetched::Stopped),
         }
     }
 }
@@ -178,7 +228,12 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|cause| Error::new(ErrorKind::State, "cannot start the network runtime").caused_by(cause))?;
+        let waiting = Waiting::default();
+        let watch = waiting.clone();
         let client = Client::builder()
+            .dns_resolver(Arc::new(Names(move |host: Option<&str>| watch.for_name(host))))
+            // See the module: no connection is used twice.
+            .pool_max_idle_per_host(0)
             .default_headers(default_headers(settings))
             .connect_timeout(settings.timeout.min(MAX_CONNECT))
             .redirect(Policy::custom(redirect))
@@ -192,7 +247,7 @@ impl Engine {
                     .hint("install the system's root certificates, or name a file of them in SSL_CERT_FILE")
                     .caused_by(cause.without_url())
             })?;
-        Ok(Self { runtime: Some(runtime), client })
+        Ok(Self { runtime: Some(runtime), client, waiting })
     }
 }
 
@@ -228,6 +283,8 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 struct TryOf<'a> {
     settings: &'a HttpSettings,
     url: &'a PageUrl,
+    waiting: &'a Waiting,
+    skew: &'a Skew,
 }
 
 impl TryOf<'_> {
@@ -244,9 +301,13 @@ impl TryOf<'_> {
         if let Some(etag) = etag {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
+        self.waiting.for_answer();
+        let asked = Timestamp::now();
         let response = self.send(request).await?;
+        self.skew.look_at(&response, asked);
         match response.status() {
             StatusCode::OK => self.receive(response, new_sink).await,
+            StatusCode::NO_CONTENT => self.nothing_new(&response, new_sink),
             StatusCode::NOT_MODIFIED if conditional => Ok(Fetched::NotModified),
             _ => Err(failure::refused(self.url, &response)),
         }
@@ -256,10 +317,26 @@ impl TryOf<'_> {
         let limit = self.settings.timeout;
         match tokio::time::timeout(limit, request.send()).await {
             Ok(Ok(response)) => Ok(response),
+            // The time-out of the connection, which the look-up is a part of.
+            Ok(Err(cause)) if cause.is_timeout() && self.waiting.is_for_name() => {
+                Err(Failure::again(self.waiting.to_string()))
+            }
             Ok(Err(cause)) if cause.is_connect() => Err(Failure::broken("no connection", cause)),
             Ok(Err(cause)) => Err(Failure::broken("no answer", cause)),
+            Err(_) if self.waiting.is_for_name() => Err(Failure::again(self.waiting.to_string())),
             Err(_) => Err(Failure::again(format!("no answer within {limit:?}"))),
         }
+    }
+
+    /// Writes an empty page into a new sink.
+    fn nothing_new<S: PageSink>(
+        &self,
+        response: &Response,
+        new_sink: &mut impl FnMut() -> Result<S>,
+    ) -> Result<Fetched<S>, Failure> {
+        let mut sink = new_sink().map_err(Failure::Final)?;
+        sink.write(NO_ELEMENTS).map_err(Failure::Final)?;
+        Ok(Fetched::Page { sink, head: self.head(response, NO_ELEMENTS.len() as u64) })
     }
 
     /// Streams the body of a 200 into a new sink.
@@ -277,6 +354,7 @@ impl TryOf<'_> {
         let mut body = PageBody::new(coding, limit, sink);
         loop {
             let received = body.received();
+            self.waiting.for_body(received);
             let next = tokio::time::timeout(self.settings.timeout, response.chunk()).await;
             match next {
                 Ok(Ok(Some(bytes))) => {
@@ -302,6 +380,7 @@ impl TryOf<'_> {
             source: self.url.to_string(),
             etag: text_of(response, &header::ETAG).map(str::to_owned),
             next: link::next_reference(links).map(|reference| self.url.follow(response.url(), &reference)),
+            date: skew::date_of(response),
             bytes,
         }
     }

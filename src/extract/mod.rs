@@ -8,6 +8,8 @@
 use std::collections::HashSet;
 use std::io::{self, Read};
 
+use jiff::Timestamp;
+
 use crate::error::Result;
 
 pub mod file;
@@ -65,6 +67,8 @@ pub struct PageHead {
     /// The page after this one (`Link: rel="next"`). An error where the link leads to another host: the page itself is
     /// good, but what comes after it cannot be had.
     pub next: Option<Result<PageUrl>>,
+    /// When the source says that it answered, by its own clock.
+    pub date: Option<Timestamp>,
     /// The body's length in bytes, uncompressed.
     pub bytes: u64,
 }
@@ -81,7 +85,7 @@ pub enum Fetched<S> {
     },
     /// 304: nothing new since the entity tag that was sent.
     NotModified,
-    /// A stop came first.
+    /// A stop came first: a signal, or the deadline where the source is not to blame.
     Stopped,
 }
 

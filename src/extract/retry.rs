@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::net::http_date;
+
 /// The longest wait that a source's `Retry-After` can ask for within one run. What takes longer is for the next run.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -44,11 +46,6 @@ pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     }
     let at = http_date(value)?;
     Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
-}
-
-/// An HTTP date as servers write it today (`Wed, 21 Oct 2015 07:28:00 GMT`).
-pub(super) fn http_date(value: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()
 }
 
 #[cfg(test)]

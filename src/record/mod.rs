@@ -6,6 +6,7 @@
 //! nothing panics, and time is linear in the text, whatever it is.
 
 mod canonical;
+mod explain;
 #[cfg(test)]
 pub(crate) mod generated;
 pub mod json;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 pub use canonical::{ContentHash, Scratch, content_hash};
+pub use explain::explain;
 pub use reason::Reason;
 pub(crate) use reason::ReasonKind;
 pub use value::{Fields, MAX_DEPTH, Value};
@@ -151,7 +153,7 @@ mod tests {
         let reason = read(br#"{"a": null, "b": "#, &TimeZone::UTC).unwrap_err();
         assert_eq!(reason.to_string(), "not-a-record: the JSON text ends early at byte 16");
         let reason = read(b"{'a': None, 'b': x}", &TimeZone::UTC).unwrap_err();
-        assert_eq!(reason.to_string(), "not-a-record: a name, not a literal at byte 17");
+        assert_eq!(reason.to_string(), "not-a-record: unexpected word at byte 17");
     }
 
     proptest! {

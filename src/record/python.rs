@@ -133,7 +133,7 @@ impl<'a> Parser<'a> {
             Some(b"False") => Value::Bool(false),
             Some(b"None") => Value::Null,
             Some(b"") | None => return Err(self.syntax("no literal starts like this")),
-            Some(_) => return Err(self.syntax("a name, not a literal")),
+            Some(_) => return Err(self.syntax("unexpected word")),
         };
         self.at += length;
         Ok(value)
@@ -359,6 +359,6 @@ mod tests {
     #[test]
     fn reason_says_where_and_never_what_stood_there() {
         let reason = parse("{'secret': hunter2}").unwrap_err();
-        assert_eq!(reason.to_string(), "not-a-record: a name, not a literal at byte 11");
+        assert_eq!(reason.to_string(), "not-a-record: unexpected word at byte 11");
     }
 }

@@ -1,7 +1,7 @@
 //! Why a text is no record: what quarantine stores and what the operator reads.
 //!
-//! Invariant: nothing here holds a part of the record. A reason is a fixed phrase and a byte offset, so that it may be
-//! logged where the logs themselves may not.
+//! Invariant: nothing here holds a part of the record. A reason is a fixed phrase and a byte offset, small enough to be the
+//! error of every step of a parser; [`super::explain`] makes a sentence of it that names the word.
 
 use std::fmt;
 
@@ -50,6 +50,21 @@ impl Reason {
             ReasonKind::BadInDate => "bad-indate",
             ReasonKind::BadRow => "bad-row",
         }
+    }
+
+    /// The kind itself.
+    pub(super) const fn code(&self) -> ReasonKind {
+        self.kind
+    }
+
+    /// Where in the text, in bytes.
+    pub(super) const fn offset(&self) -> Option<usize> {
+        self.at
+    }
+
+    /// The machine code and the fixed phrase.
+    pub(super) fn phrase(&self) -> String {
+        format!("{}: {}", self.kind(), self.what)
     }
 
     /// Of the two reasons why a text is neither a Python literal nor JSON, the one that says more: a value that cannot

@@ -1,6 +1,7 @@
-//! `inDate` as an instant: RFC 3339, or the same with a space, or without an offset.
+//! `inDate` as an instant: RFC 3339, or the same with a space, without an offset, with one as Python's `%z` and `date` write
+//! it (`+0900`, `+09`), or with a comma before the fraction, as ISO 8601 allows and Python's logging does it.
 //!
-//! Strict on purpose: what is no such time goes to quarantine, so nothing here guesses. Pure.
+//! Only spellings that say one thing alone: what is no such time goes to quarantine, so nothing here guesses. Pure.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -16,9 +17,10 @@ pub(super) fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     match *rest {
         [] => zone.to_ambiguous_timestamp(local).compatible().ok(),
         [b'Z' | b'z'] => Offset::UTC.to_timestamp(local).ok(),
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] | [sign @ (b'+' | b'-'), h1, h2, m1, m2] => {
             offset(sign, two(h1, h2)?, two(m1, m2)?)?.to_timestamp(local).ok()
         }
+        [sign @ (b'+' | b'-'), h1, h2] => offset(sign, two(h1, h2)?, 0)?.to_timestamp(local).ok(),
         _ => None,
     }
 }
@@ -37,9 +39,9 @@ fn civil(head: [u8; 19], nanos: i32) -> Option<DateTime> {
     DateTime::new(year, two(m1, m2)?, two(d1, d2)?, two(h1, h2)?, two(n1, n2)?, second, nanos).ok()
 }
 
-/// Splits `.818…` off the front: its nanoseconds, and what follows.
+/// Splits `.818…` or `,818…` off the front: its nanoseconds, and what follows.
 fn fraction(text: &[u8]) -> Option<(i32, &[u8])> {
-    let Some((b'.', digits)) = text.split_first() else {
+    let Some((b'.' | b',', digits)) = text.split_first() else {
         return Some((0, text));
     };
     let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -87,6 +89,13 @@ mod tests {
             ("2023-03-10T01:48:11+09:00", "2023-03-09T16:48:11Z"),
             ("2023-03-10T01:48:11.5-23:59", "2023-03-11T01:47:11.5Z"),
             ("2023-03-10T01:48:11-00:00", "2023-03-10T01:48:11Z"),
+            ("2023-03-10T01:48:11+0900", "2023-03-09T16:48:11Z"),
+            ("2023-03-10T01:48:11.818-0530", "2023-03-10T07:18:11.818Z"),
+            ("2023-03-10 01:48:11+09", "2023-03-09T16:48:11Z"),
+            ("2023-03-10t01:48:11,5-03", "2023-03-10T04:48:11.5Z"),
+            ("2023-03-10 01:48:11,818", "2023-03-10T01:48:11.818Z"),
+            ("2023-03-10T01:48:11,818Z", "2023-03-10T01:48:11.818Z"),
+            ("2023-03-10T01:48:11,818+00", "2023-03-10T01:48:11.818Z"),
             ("2023-03-10T01:48:11.1234567891234567890Z", "2023-03-10T01:48:11.123456789Z"),
             ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999999Z"),
             ("2016-12-31T23:59:60.25Z", "2016-12-31T23:59:59.999999999Z"),
@@ -108,13 +117,21 @@ mod tests {
             "20230310T014811818Z",
             "20230310T014811Z",
             "2023-03-10T01:48:11.Z",
-            "2023-03-10T01:48:11,818Z",
             "2023-03-10T01:48:11.818ZZ",
             "2023-03-10T01:48:11.818 Z",
             " 2023-03-10T01:48:11.818Z",
             "2023-03-10T01:48:11.818Z\n",
-            "2023-03-10T01:48:11+0900",
-            "2023-03-10T01:48:11+09",
+            "2023-03-10T01:48:11,Z",
+            "2023-03-10T01:48:11,818,1Z",
+            "2023-03-10T01:48:11.818,1Z",
+            "2023-03-10T01:48:11+9",
+            "2023-03-10T01:48:11+900",
+            "2023-03-10T01:48:11+09:",
+            "2023-03-10T01:48:11+09000",
+            "2023-03-10T01:48:11+0960",
+            "2023-03-10T01:48:11+24",
+            "2023-03-10T01:48:11 +0900",
+            "2023-03-10T01:48:11Z+09",
             "2023-03-10T01:48:11+24:00",
             "2023-03-10T01:48:11+09:60",
             "2023-03-10T01:48:61Z",

@@ -18,6 +18,34 @@ pub fn serve(names: &[&str], answer: Vec<u8>, change: impl FnOnce(&mut rcgen::Ce
     let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let config = builder.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+    (listen(config, answer), certificate.der().to_vec())
+}
+
+/// The address of a server that wants this of its clients, and its certificate, which it also wants theirs to be signed with.
+pub fn serve_picky(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    wants_certificate: bool,
+    protocols: &[&str],
+) -> (String, Vec<u8>) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        rustls::ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+    let builder =
+        if wants_certificate { builder.with_client_cert_verifier(verifier) } else { builder.with_no_client_auth() };
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let mut config = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    (listen(config, Vec::new()), certificate.der().to_vec())
+}
+
+/// Answers each connection with `answer`.
+fn listen(config: rustls::ServerConfig, answer: Vec<u8>) -> String {
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}/api/data/log", listener.local_addr().unwrap().port());
@@ -33,7 +61,7 @@ pub fn serve(names: &[&str], answer: Vec<u8>, change: impl FnOnce(&mut rcgen::Ce
             }
         }
     });
-    (url, certificate.der().to_vec())
+    url
 }
 
 /// A certificate as the text of a file.

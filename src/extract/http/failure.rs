@@ -10,10 +10,12 @@ use reqwest::header::{self, HeaderName};
 use reqwest::{Response, StatusCode};
 
 use super::MAX_REDIRECTS;
+use super::waiting::Waiting;
 use crate::error::{Error, ErrorKind};
 use crate::extract::PageUrl;
 use crate::extract::page_check::{Coding, Refusal};
-use crate::extract::retry::{http_date, retry_after};
+use crate::extract::retry::retry_after;
+use crate::net::{self, http_date};
 
 /// Why a try failed.
 pub(super) enum Failure {
@@ -52,14 +54,18 @@ impl Trouble {
         let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries, at the last") };
         let error = Error::new(ErrorKind::Unavailable, format!("{url} gave no page in {times}: {}", self.what));
         let Some(cause) = self.cause else { return error.hint("run again later: nothing that was received is lost") };
-        let error = error.caused_by(cause);
-        let hint = if error.chain().contains("certificate") {
-            "if the service's certificate is signed by a private authority, name its file in SSL_CERT_FILE"
-        } else {
-            "run again later; if it stays so, check source.url, source.timeout and the network"
-        };
-        error.hint(hint)
+        let usual = || "run again later; if it stays so, check source.url, source.timeout and the network".to_owned();
+        let hint = net::hint(&cause, "source.url").unwrap_or_else(usual);
+        error.hint(hint).caused_by(cause)
     }
+}
+
+/// The run's time was over while the source was waited for; `before` is what the last whole try came to.
+pub(super) fn out_of_time(url: &PageUrl, waiting: &Waiting, before: Option<Trouble>) -> Error {
+    let before = before.map_or_else(String::new, |trouble| format!(" (the try before: {})", trouble.what));
+    let text = format!("{url} gave no page before the run's time (--max-runtime) was over: {waiting}{before}");
+    Error::new(ErrorKind::Unavailable, text)
+        .hint("run again later; if it stays so, give the run more time, or look why the source is slow")
 }
 
 /// How the answer's body is packed.

@@ -233,12 +233,36 @@ fn error_after_the_last_try_says_what_happened_and_no_secret() {
 }
 
 #[test]
+fn answer_204_is_an_empty_page_with_its_tag_date_and_link() {
+    for (headers, sent) in [
+        ("ETag: \"v2\"\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nLink: <?page=2>; rel=next\r\n", ""),
+        ("Content-Length: 0\r\n", ""),
+        ("Content-Length: 5\r\n", "x[1]y"),
+        ("Content-Encoding: gzip\r\n", ""),
+    ] {
+        let server = Server::start(vec![raw(format!("HTTP/1.1 204 No Content\r\n{headers}\r\n{sent}"))]);
+        let (body, head) = body_and_head(fetch(&server.url("/logs")));
+        assert_eq!((body.as_str(), head.bytes), ("[]", 2), "{headers}");
+        if headers.contains("ETag") {
+            let expected = ("1994-11-06T08:49:37Z".parse().ok(), Some("\"v2\""), true);
+            assert_eq!((head.date, head.etag.as_deref(), head.next.is_some()), expected);
+        }
+    }
+}
+
+#[test]
+fn date_of_an_answer_from_a_cache_is_that_of_the_moment() {
+    let server = Server::start(vec![reply("200 OK", "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nAge: 120\r\n", PAGE)]);
+    assert_eq!(body_and_head(fetch(&server.url("/"))).1.date, "1994-11-06T08:51:37Z".parse().ok());
+}
+
+#[test]
 fn refused_credentials_and_wrong_addresses_are_final() {
     for (status, kind, hint) in [
         ("401 Unauthorized", ErrorKind::Credentials, "source.headers"),
         ("403 Forbidden", ErrorKind::Credentials, "source.headers"),
         ("404 Not Found", ErrorKind::Unavailable, "source.url"),
-        ("204 No Content", ErrorKind::Unavailable, "source.url"),
+        ("205 Reset Content", ErrorKind::Unavailable, "source.url"),
     ] {
         let error = failure(vec![raw(format!("HTTP/1.1 {status}\r\nConnection: close\r\n\r\n"))], "/l?key=s3cret");
         assert_eq!(error.kind(), kind, "{status}");
@@ -263,6 +287,92 @@ fn wait_past_the_deadline_is_not_begun() {
     let error = source(settings(), &stop).fetch(&server.url("/"), None, || Ok(Vec::new())).unwrap_err();
     assert!(error.to_string().contains("in 1 try: answered 503"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn deadline_ends_a_wait_as_unavailable_and_says_what_for() {
+    let start = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[";
+    let busy = || reply("503 Service Unavailable", "", "");
+    let slow = |sent: &str| Reply(sent.into(), Duration::from_secs(2));
+    for (script, what) in [
+        (vec![slow("")], "was over: there was no answer yet"),
+        (vec![slow("HTTP/1.1 200 OK\r\nX: ")], "there was no answer yet"),
+        (vec![slow(start)], "the body was not complete after 1 bytes"),
+        (vec![busy(), slow(start)], "after 1 bytes (the try before: answered 503 Service Unavailable)"),
+    ] {
+        let server = Server::start(script);
+        let stop = Stop::with_deadline(Some(Instant::now() + Duration::from_millis(500)));
+        let started = Instant::now();
+        let url = server.url("/logs?key=s3cret");
+        let error = source(settings(), &stop).fetch(&url, None, || Ok(Vec::new())).unwrap_err();
+        assert!(error.to_string().contains(what) && error.to_string().contains("/logs gave no page"), "{error}");
+        assert!(!error.chain().contains("s3cret") && error.kind() == ErrorKind::Unavailable, "{error}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    }
+}
+
+/// A resolver that is silent for ever.
+struct Silent(Waiting);
+
+impl reqwest::dns::Resolve for Silent {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        self.0.for_name(Some(name.as_str()));
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn resolver_that_never_answers_is_named_with_the_host() {
+    let url = PageUrl::parse("http://me:s3cret@api.example/l?key=s3cret").unwrap();
+    for (deadline, timeout) in [(Some(Duration::from_millis(300)), 5000), (None, 300)] {
+        let settings = HttpSettings { timeout: Duration::from_millis(timeout), retries: 0, ..settings() };
+        let mut engine = Engine::new(&settings, false).unwrap();
+        let resolver = Arc::new(Silent(engine.waiting.clone()));
+        let builder = Client::builder().dns_resolver(resolver).tls_built_in_root_certs(false).no_proxy();
+        engine.client = builder.connect_timeout(settings.timeout).build().unwrap();
+        let mut source = source(settings, &Stop::with_deadline(deadline.map(|left| Instant::now() + left)));
+        source.engine = Some(engine);
+        let error = source.fetch(&url, None, || Ok(Vec::new())).unwrap_err();
+        assert!(error.to_string().ends_with("the resolver had given no address of api.example yet"), "{error}");
+        assert!(!error.chain().contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn deadline_in_a_trail_that_goes_on_is_no_failure_and_one_that_hangs_is() {
+    for (hung_for, stopped) in [(Duration::ZERO, true), (LIVELY, false)] {
+        let server = Server::start(vec![page(), Reply(Vec::new(), Duration::from_secs(1))]);
+        let stop = Stop::with_deadline(Some(Instant::now() + Duration::from_millis(400)));
+        let mut source = source(settings(), &stop);
+        source.fetch(&server.url("/?page=1"), None, || Ok(Vec::new())).unwrap();
+        source.newest = source.newest.map(|newest| newest - hung_for);
+        let second = source.fetch(&server.url("/?page=2"), None, || Ok(Vec::new()));
+        assert_eq!(matches!(second, Ok(Fetched::Stopped)), stopped, "{second:?}");
+    }
+}
+
+#[test]
+fn no_request_waits_for_a_connection_that_was_used() {
+    // One at a time, and each is served until its client closes it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().unwrap();
+            read_request(&mut stream);
+            stream
+                .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{PAGE}", PAGE.len()).as_bytes())
+                .unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0, "asked on a connection that was used");
+        }
+    });
+    let mut source = source(settings(), &Stop::new());
+    for n in 0..3 {
+        let url = PageUrl::parse(&format!("{url}?page={n}")).unwrap();
+        assert_eq!(body_and_head(source.fetch(&url, None, || Ok(Vec::new()))).0, PAGE);
+    }
+    // The last one is closed although the source lives on.
+    serving.join().unwrap();
 }
 
 #[test]

@@ -1,0 +1,69 @@
+//! The source's clock beside this one: records are late or of the future by the clock here.
+//!
+//! Keeps nothing but whether it was said: once is enough for a run.
+
+use std::cell::Cell;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::Response;
+use reqwest::header::{self, HeaderName};
+
+use super::failure::text_of;
+use crate::net::http_date;
+
+/// What is further apart is said.
+const TOLERATED: SignedDuration = SignedDuration::from_mins(2);
+
+/// Looks at each answer's `Date`, and says once that it is far off.
+#[derive(Debug, Default)]
+pub(super) struct Skew {
+    said: Cell<bool>,
+}
+
+/// When the source says that it made `response`.
+pub(super) fn date_of(response: &Response) -> Option<Timestamp> {
+    let date = text_of(response, &header::DATE).and_then(http_date)?;
+    // A cache hands on the date of the answer that it keeps, and says for how long it has.
+    let kept = text_of(response, &HeaderName::from_static("age")).and_then(|age| age.trim().parse::<u32>().ok());
+    date.checked_add(SignedDuration::from_secs(kept.unwrap_or(0).into())).ok()
+}
+
+impl Skew {
+    /// Compares with the `Date` of an answer to a request that was sent at `asked`.
+    pub(super) fn look_at(&self, response: &Response, asked: Timestamp) {
+        let Some(theirs) = date_of(response) else { return };
+        if let Some(off) = apart(theirs, asked, Timestamp::now())
+            && !self.said.replace(true)
+        {
+            let way = if off.is_negative() { "ahead of" } else { "behind" };
+            let off = SignedDuration::from_secs(off.abs().as_secs());
+            tracing::warn!("this machine's clock is {off:#} {way} the source's ({theirs}): set it, by NTP");
+        }
+    }
+}
+
+/// How far `theirs` is outside the time from `asked` to `answered`, where that is too far: the source may have told the time
+/// at any moment of it.
+fn apart(theirs: Timestamp, asked: Timestamp, answered: Timestamp) -> Option<SignedDuration> {
+    let off = if theirs < asked { theirs.duration_since(asked) } else { theirs.duration_since(answered) };
+    let within = theirs >= asked && theirs <= answered;
+    (!within && off.abs() > TOLERATED).then_some(off)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_apart_beyond_two_minutes_either_way() {
+        let asked: Timestamp = "2026-11-24T22:00:00Z".parse().unwrap();
+        let at = |seconds| asked + SignedDuration::from_secs(seconds);
+        // A slow answer: the source may have told the time at its start or at its end.
+        let answered = at(300);
+        for seconds in [-120, 0, 150, 300, 420] {
+            assert_eq!(apart(at(seconds), asked, answered), None, "{seconds}");
+        }
+        assert_eq!(apart(at(-121), asked, answered), Some(SignedDuration::from_secs(-121)));
+        assert_eq!(apart(at(421), asked, answered), Some(SignedDuration::from_secs(121)));
+    }
+}
