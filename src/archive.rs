@@ -17,6 +17,7 @@ use flate2::{Compression, GzBuilder};
 use crate::compact::Compactor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::output::{self, Form};
 use crate::parts;
 use crate::record::json;
 use crate::state::durable;
@@ -41,7 +42,7 @@ impl Archive {
         let object = fs::read(body).map_err(|e| Error::disk("read", body, e))?;
         let originals = gzipped_originals(&object, compactor)
             .map_err(|why| Error::new(ErrorKind::State, format!("cannot archive {}: {why}", body.display())))?;
-        durable::replace(&path, &originals)
+        output::replace(&path, &originals, Form::PRIVATE)
     }
 
     /// The archived parts, oldest hour first, and where they are.
@@ -69,7 +70,8 @@ impl Archive {
         if !self.dir.is_dir() {
             return Ok(());
         }
-        for name in durable::names(&self.dir)?.iter().filter(|name| parse_name(name).is_some()) {
+        let is_ours = |name: &&String| parse_name(name).is_some() || output::is_draft(name.as_ref());
+        for name in durable::names(&self.dir)?.iter().filter(is_ours) {
             let path = self.dir.join(name);
             let written =
                 fs::metadata(&path).and_then(|meta| meta.modified()).map_err(|e| Error::disk("look at", &path, e))?;

@@ -63,6 +63,7 @@ pub mod state;
 
 pub mod pipeline;
 
+pub mod output;
 pub mod report;
 
 pub mod ddl;

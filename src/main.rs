@@ -7,6 +7,7 @@ use clap::Parser;
 use etl::cli::{Cli, Command, LogFormat};
 use etl::config::Config;
 use etl::error::{Error, Result};
+use etl::output::flow::Stderr;
 use etl::{commands, config, memory, panics};
 use tracing::Level;
 
@@ -64,7 +65,7 @@ fn logging(cli: &Cli) -> impl Fn(&Error) + use<> {
         (_, 1) => Level::INFO,
         _ => Level::DEBUG,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Stderr);
     if json {
         log.json().flatten_event(true).with_target(false).init();
     } else {
@@ -78,9 +79,7 @@ fn say(error: &Error, json: bool) {
     if json {
         tracing::error!(%kind, exit = kind.exit_code(), hint, "{message}");
     } else {
-        eprintln!("error: {message}");
-        if let Some(hint) = hint {
-            eprintln!("  hint: {hint}");
-        }
+        let hint = hint.map(|hint| format!("  hint: {hint}\n")).unwrap_or_default();
+        Stderr.say(&format!("error: {message}\n{hint}"));
     }
 }

@@ -7,7 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
+
+/// The flag that signals set in this process.
+static INSTALLED: OnceLock<Stop> = OnceLock::new();
 
 /// What asked the run to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +177,12 @@ async fn first<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) 
     .await
 }
 
+/// The flag that signals set, for those who wait and were not handed one. `None`: a signal ends the process where it is.
+#[must_use]
+pub fn installed() -> Option<Stop> {
+    INSTALLED.get().cloned()
+}
+
 /// From now on SIGINT, SIGTERM and SIGHUP set `stop`, for the rest of the process. A SIGHUP that the process was started
 /// to ignore (`nohup`) stays ignored.
 ///
@@ -181,7 +190,7 @@ async fn first<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) 
 /// [`ErrorKind::Bug`] at a second call; [`ErrorKind::State`] where the system refuses the handlers.
 pub fn install(stop: &Stop) -> Result<()> {
     let (arrived, hangup_ignored) = (Arrived::default(), is_ignored(SIGHUP));
-    let (flags, stop) = (arrived.clone(), stop.clone());
+    let (flags, flag, stop) = (arrived.clone(), stop.clone(), stop.clone());
     ctrlc::set_handler(move || {
         if let Some(signal) = flags.take(hangup_ignored) {
             stop.request(signal);
@@ -191,6 +200,7 @@ pub fn install(stop: &Stop) -> Result<()> {
         let kind = if matches!(cause, ctrlc::Error::MultipleHandlers) { ErrorKind::Bug } else { ErrorKind::State };
         Error::new(kind, "cannot install the signal handlers").caused_by(cause)
     })?;
+    let _ = INSTALLED.set(flag);
     arrived.register()
 }
 

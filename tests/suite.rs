@@ -48,6 +48,8 @@ mod model;
 #[cfg(target_os = "linux")]
 #[path = "suite/nth_call.rs"]
 mod nth_call;
+#[path = "suite/output.rs"]
+mod output;
 #[path = "suite/page.rs"]
 mod page;
 #[cfg(target_os = "linux")]

@@ -2,12 +2,12 @@
 //!
 //! A crash leaves no file, or a whole one.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::cli::init::InitArgs;
 use crate::config::{SourceUrl, Starter, template};
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::{self, Form};
 
 /// Writes the configuration, and prints what comes next.
 ///
@@ -15,9 +15,6 @@ use crate::error::{Error, ErrorKind, Result};
 /// `Usage`: the file is there already, or the flags make no configuration. `State`: it cannot be written.
 pub fn init(args: &InitArgs) -> Result<u8> {
     let (folder, file) = place(&args.file)?;
-    if file.exists() {
-        return Err(there_already(&file));
-    }
     for (flag, url) in [("--url", &args.url), ("--endpoint", &args.endpoint)] {
         refuse_secrets(flag, url.as_deref())?;
     }
@@ -28,7 +25,10 @@ pub fn init(args: &InitArgs) -> Result<u8> {
         region: args.region.as_deref(),
     };
     let text = template(starter, &folder)?;
-    write(&folder, &file, &text)?;
+    output::replace(&args.file, text.as_bytes(), Form::PUBLIC.refusing(ErrorKind::Usage))?;
+    if args.file == Path::new("-") {
+        return Ok(0);
+    }
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("etl"));
     super::print(&next_steps(&folder, &file, &binary, args.to.as_deref().is_some_and(|to| to.starts_with("s3:"))))?;
     Ok(0)
@@ -45,11 +45,6 @@ fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((folder, file))
 }
 
-fn there_already(file: &Path) -> Error {
-    Error::new(ErrorKind::Usage, format!("{} is there already", file.display()))
-        .hint("nothing is overwritten: name another file, or move this one away")
-}
-
 /// What stands on a command line can be read by everybody on the machine.
 fn refuse_secrets(flag: &str, url: Option<&str>) -> Result<()> {
     match url.and_then(SourceUrl::parse) {
@@ -58,17 +53,6 @@ fn refuse_secrets(flag: &str, url: Option<&str>) -> Result<()> {
                 .hint("leave the flag out, and set API_URL in the environment or in .env"))
         }
         _ => Ok(()),
-    }
-}
-
-fn write(folder: &Path, file: &Path, text: &str) -> Result<()> {
-    let mut unfinished = tempfile::NamedTempFile::new_in(folder).map_err(|e| Error::disk("write into", folder, e))?;
-    let written = unfinished.write_all(text.as_bytes()).and_then(|()| unfinished.as_file().sync_all());
-    written.map_err(|e| Error::disk("write", file, e))?;
-    match unfinished.persist_noclobber(file) {
-        Ok(_) => Ok(()),
-        Err(e) if e.error.kind() == std::io::ErrorKind::AlreadyExists => Err(there_already(file)),
-        Err(e) => Err(Error::disk("write", file, e.error)),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `etl completions` and `etl man`: made from the command line's own description, so that they cannot differ from it.
 
-use std::fs;
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
@@ -9,6 +8,7 @@ use clap_mangen::Man;
 use crate::cli::Cli;
 use crate::cli::manual::{CompletionsArgs, ManArgs};
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::{self, Form};
 
 /// Prints the completions for a shell.
 ///
@@ -31,7 +31,7 @@ pub fn man(args: &ManArgs) -> Result<u8> {
     match &args.out {
         None => super::print(&String::from_utf8_lossy(&page(&command)?))?,
         Some(dir) => {
-            fs::create_dir_all(dir).map_err(|e| Error::disk("create", dir, e))?;
+            output::make_folder(dir)?;
             write_pages(&command, dir)?;
         }
     }
@@ -51,6 +51,6 @@ fn write_pages(command: &Command, dir: &Path) -> Result<()> {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).replace(' ', "-");
     let path = dir.join(format!("{name}.1"));
     let named = command.clone().display_name(name);
-    fs::write(&path, page(&named)?).map_err(|e| Error::disk("write", &path, e))?;
+    output::replace(&path, &page(&named)?, Form::PUBLIC)?;
     command.get_subcommands().try_for_each(|below| write_pages(below, dir))
 }

@@ -28,12 +28,11 @@ pub use simulate::simulate;
 pub use status::status;
 pub use verify::verify;
 
-use std::io::Write;
-
 use serde::Serialize;
 
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
+use crate::output;
 
 /// The place that is named, else the configured destination.
 fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
@@ -47,17 +46,7 @@ fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
 
 /// Prints a result. A reader that has gone away (`etl status | head`) is no failure.
 fn print(text: &str) -> Result<()> {
-    print_bytes(text.as_bytes())
-}
-
-fn print_bytes(bytes: &[u8]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(ErrorKind::State, "cannot write to stdout").caused_by(e))
-        }
-        _ => Ok(()),
-    }
+    output::print(text.as_bytes())
 }
 
 /// A styled text as stdout wants it: with its styles on a terminal, or where `CLICOLOR_FORCE` says so; `NO_COLOR` is heeded.

@@ -4,9 +4,7 @@
 //! files: those with the tokens that were let go, and those that still hold theirs. Dropping again goes on from there.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -16,6 +14,7 @@ use crate::cli::quarantine::{QuarantineAction, QuarantineArgs};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
+use crate::output::{Form, Output};
 use crate::quarantine::{self, OddToken, Quarantine};
 use crate::report::status;
 use crate::report::table::{Align, Table, count, plural};
@@ -128,13 +127,16 @@ fn export(state: &Path, reason: Option<&str>, out: Option<&Path>) -> Result<()> 
             .map(|_| ())
             .map_err(|cause| cause.named("stdout".as_ref()));
     };
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| {
-        Error::disk("create", path, e).hint("name a file that is not there yet: nothing is overwritten")
-    })?;
-    let mut file = BufWriter::new(file);
-    let written = write_tokens(state, reason, &mut file).map_err(|cause| cause.named(path))?;
-    let file = file.into_inner().map_err(|e| Error::disk("write", path, e.into_error()))?;
-    file.sync_all().map_err(|e| Error::disk("fsync", path, e))?;
+    // A token may be worth hiding.
+    let output = Output::open(path, Form::PRIVATE.refusing(ErrorKind::State))?;
+    let is_printed = matches!(output, Output::Flow(_));
+    let mut output = BufWriter::new(output);
+    let written = write_tokens(state, reason, &mut output).map_err(|cause| cause.named(path))?;
+    output.into_inner().map_err(|e| Error::disk("write", path, e.into_error()))?.finish()?;
+    // It may have gone where this would go.
+    if is_printed {
+        return Ok(());
+    }
     super::print(&format!("{} written to {}\n", plural(written, "token", "tokens"), path.display()))
 }
 

@@ -1,16 +1,16 @@
 //! `etl restore`: parts → the original logs. Needs read access to the store, and no state.
 //!
-//! A file of an hour gets its name when it is whole: a crash leaves a hidden one, which the next restore replaces.
+//! A file of an hour gets its name when it is whole: a crash leaves a hidden one, which nothing reads.
 
-use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{progress, setup};
 use crate::cli::RestoreArgs;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::output::{self, Form};
 use crate::restore::{Known, Range, Restorer};
 use crate::state::Ledger;
 
@@ -62,32 +62,32 @@ fn known(config: &Config, range: Range) -> Known {
 }
 
 /// Where the originals of an hour go.
-enum Output {
+enum Output<'a> {
     Stdout,
-    File { file: File, hidden: PathBuf, dir: PathBuf, hour: Hour },
+    File { output: output::Output, dir: &'a Path, hour: Hour },
 }
 
-impl Output {
-    fn open(dir: Option<&Path>, hour: Hour) -> Result<Self> {
+impl<'a> Output<'a> {
+    fn open(dir: Option<&'a Path>, hour: Hour) -> Result<Self> {
         let Some(dir) = dir else { return Ok(Self::Stdout) };
-        fs::create_dir_all(dir).map_err(|e| Error::disk("create", dir, e))?;
-        let hidden = dir.join(format!(".{hour}.tmp"));
-        let file = File::create(&hidden).map_err(|e| Error::disk("create", &hidden, e))?;
-        Ok(Self::File { file, hidden, dir: dir.to_owned(), hour })
+        output::make_folder(dir)?;
+        let output = output::Output::open(&dir.join(format!("{hour}.ndjson")), Form::PUBLIC)?;
+        Ok(Self::File { output, dir, hour })
     }
 
     fn write(&mut self, originals: &[u8]) -> Result<()> {
         match self {
-            Self::Stdout => super::print_bytes(originals),
-            Self::File { file, hidden, .. } => file.write_all(originals).map_err(|e| Error::disk("write", hidden, e)),
+            Self::Stdout => output::print(originals),
+            Self::File { output, dir, .. } => output.write_all(originals).map_err(|e| Error::disk("write", dir, e)),
         }
     }
 
     /// Gives the file its name, which says where parts are missing from it.
     fn close(self, is_whole: bool) -> Result<()> {
-        let Self::File { file, hidden, dir, hour } = self else { return Ok(()) };
-        file.sync_all().map_err(|e| Error::disk("write", &hidden, e))?;
-        let path = dir.join(format!("{hour}.{}ndjson", if is_whole { "" } else { "incomplete." }));
-        fs::rename(&hidden, &path).map_err(|e| Error::disk("name", &path, e))
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File { output, .. } if is_whole => output.finish(),
+            Self::File { output, dir, hour } => output.finish_as(&dir.join(format!("{hour}.incomplete.ndjson"))),
+        }
     }
 }

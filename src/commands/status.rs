@@ -11,12 +11,13 @@ use crate::cli::{LimitArgs, StatusArgs};
 use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
+use crate::output::{self, Form};
 use crate::report::days::KEPT;
 use crate::report::heat::Heat;
+use crate::report::html;
 use crate::report::monitor::{self, Answer, Level, Limits, Thresholds};
 use crate::report::screen::{self, Screen};
 use crate::report::status::{self, Status};
-use crate::report::{html, publish};
 use crate::stop::Stop;
 
 /// Days in the heat map of a terminal.
@@ -93,7 +94,7 @@ fn screen(args: &StatusArgs) -> Screen {
 
 fn write_page(config: &Config, args: &StatusArgs, status: &Status, file: &Path, now: Timestamp) -> Result<()> {
     let heat = heat(config, args, status, now, KEPT);
-    publish::replace(file, html::page(status, &heat, now).as_bytes())
+    output::replace(file, html::page(status, &heat, now).as_bytes(), Form::PUBLIC)
 }
 
 /// Shows the status again and again, on the terminal's other screen, until a signal comes.

@@ -1,18 +1,15 @@
 //! The metrics file of a run, in Prometheus' text format, for node_exporter's textfile collector.
 //!
-//! Replaced by rename, so that a reader sees a whole one; a crash leaves the old one, and perhaps a `.etl-metrics*` beside
-//! it that no collector reads. The time of the last success is carried over from the file before.
+//! Replaced as a whole ([`crate::output`]). The time of the last success is carried over from the file before.
 
 use std::fmt::Write as _;
-use std::fs::Permissions;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::status::Status;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::output::{self, Form};
 use crate::pipeline::Summary;
 
 /// A run that ended.
@@ -37,20 +34,8 @@ const LAST_SUCCESS: &str = "etl_last_success_timestamp_seconds";
 /// # Errors
 /// `State`, naming the path.
 pub fn write(path: &Path, run: &Ended<'_>) -> Result<()> {
-    let before = std::fs::read_to_string(path).unwrap_or_default();
-    let last_success = if run.exit == 0 { Some(run.ended.as_second()) } else { last_success(&before) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |e| Error::disk("write the metrics into", path, e);
-    // The collector is another user, as a rule.
-    let mut file = tempfile::Builder::new()
-        .prefix(".etl-metrics")
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    file.write_all(text(run, last_success).as_bytes()).map_err(failed)?;
-    file.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    Ok(())
+    let last_success = if run.exit == 0 { Some(run.ended.as_second()) } else { last_success(&output::before(path)) };
+    output::replace(path, text(run, last_success).as_bytes(), Form::PUBLIC)
 }
 
 fn last_success(before: &str) -> Option<i64> {
@@ -123,6 +108,8 @@ const fn totals(status: &Status) -> [Metric; 4] {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

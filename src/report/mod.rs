@@ -10,7 +10,6 @@ pub mod heat;
 pub mod html;
 pub mod metrics;
 pub mod monitor;
-pub mod publish;
 pub mod screen;
 pub mod status;
 pub mod table;

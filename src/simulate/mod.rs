@@ -21,7 +21,6 @@ mod shape;
 mod token;
 mod truth;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,6 +32,7 @@ pub use self::token::Key;
 use self::truth::Truth;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
+use crate::output::{self, Form};
 
 /// 2023-03-10T00:00:00Z, when the origin's logs begin.
 const START: i64 = 1_678_406_400;
@@ -192,7 +192,7 @@ pub struct Summary {
 /// [`ErrorKind::Usage`] for an option out of its range, [`ErrorKind::State`] for the disk. Files written until then stay.
 pub fn write_pages(options: &Options, dir: &Path, pages: u64) -> Result<Summary> {
     let generator = Generator::new(options)?;
-    fs::create_dir_all(dir).map_err(|cause| Error::disk("create", dir, cause))?;
+    output::make_folder(dir)?;
     let mut truth = Truth::begin(options.truth.as_deref())?;
     let (limit, digits) = (options.limit(&generator), pages.to_string().len().max(4));
     let mut end = options.first_end(&generator, limit);
@@ -202,7 +202,7 @@ pub fn write_pages(options: &Options, dir: &Path, pages: u64) -> Result<Summary>
     let mut bytes = 0;
     for page in 1..=pages {
         let (path, body) = (dir.join(format!("page-{page:0digits$}.json")), generator.page(end, page));
-        fs::write(&path, &body).map_err(|cause| Error::disk("write", &path, cause))?;
+        output::replace(&path, &body, Form::PUBLIC)?;
         truth.add(&generator, generator.window(end))?;
         bytes += u64::try_from(body.len()).unwrap_or(0);
         end = end.saturating_add(options.advance).min(limit.unwrap_or(u64::MAX));
@@ -212,6 +212,8 @@ pub fn write_pages(options: &Options, dir: &Path, pages: u64) -> Result<Summary>
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn lines(path: &Path) -> Vec<String> {

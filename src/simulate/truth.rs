@@ -3,13 +3,13 @@
 //! Owns the truth file: NDJSON, each good record of a response that was sent whole, once, in the order of their sending.
 //! Flushed after each response, not synced: a crash of the simulator may leave its last line torn.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::generate::Generator;
 use crate::error::{Error, Result};
+use crate::output::{self, Begun, Form};
 
 /// The places handed out so far, as ranges without overlap. Windows move forward, so there are few.
 #[derive(Default)]
@@ -50,16 +50,13 @@ impl HandedOut {
 pub(super) struct Truth {
     handed_out: HandedOut,
     records: u64,
-    file: Option<(PathBuf, BufWriter<File>)>,
+    file: Option<(PathBuf, BufWriter<Begun>)>,
 }
 
 impl Truth {
     /// Begins anew: a file at `path` is emptied.
     pub(super) fn begin(path: Option<&Path>) -> Result<Self> {
-        let open = |path: &Path| match File::create(path) {
-            Ok(file) => Ok((path.to_owned(), BufWriter::new(file))),
-            Err(cause) => Err(Error::disk("create", path, cause)),
-        };
+        let open = |path: &Path| Ok((path.to_owned(), BufWriter::new(output::begin(path, Form::PUBLIC)?)));
         Ok(Self { handed_out: HandedOut::default(), records: 0, file: path.map(open).transpose()? })
     }
 
