@@ -26,6 +26,8 @@ mod crash;
 mod damage;
 #[path = "suite/ddl.rs"]
 mod ddl;
+#[path = "suite/dictionaries.rs"]
+mod dictionaries;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
