@@ -12,6 +12,8 @@ mod airflow;
 mod archive;
 #[path = "suite/backfill.rs"]
 mod backfill;
+#[path = "suite/beside.rs"]
+mod beside;
 #[path = "suite/bounded.rs"]
 mod bounded;
 #[path = "suite/certificate.rs"]

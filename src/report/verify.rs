@@ -140,6 +140,7 @@ impl Verifier<'_> {
             Ok(())
         })?;
         self.settle(doubts, &mut found)?;
+        found.findings.sort_by_key(|finding| finding.hour);
         self.strangers(objects, &mut found)?;
         for (id, parts) in dictionaries {
             found.findings.extend(self.dictionaries(&ledger, &id, parts)?);
