@@ -83,6 +83,7 @@ impl Codes {
 /// Turns records into rows and back, with one set of dictionaries.
 #[derive(Debug)]
 pub struct Compactor {
+    dictionaries: Dictionaries,
     method: Codes,
     url: Codes,
 }
@@ -91,7 +92,14 @@ impl Compactor {
     /// A compactor with these dictionaries.
     #[must_use]
     pub fn new(dictionaries: &Dictionaries) -> Self {
-        Self { method: Codes::new(dictionaries.method()), url: Codes::new(dictionaries.url()) }
+        let (method, url) = (Codes::new(dictionaries.method()), Codes::new(dictionaries.url()));
+        Self { dictionaries: dictionaries.clone(), method, url }
+    }
+
+    /// Its dictionaries.
+    #[must_use]
+    pub const fn dictionaries(&self) -> &Dictionaries {
+        &self.dictionaries
     }
 
     /// Appends the row of the record with these `fields` to `out`: one JSON object, no line end.

@@ -197,6 +197,31 @@ pub fn data_prefix(prefix: &str) -> String {
     format!("{prefix}data/")
 }
 
+/// What the key of every object with dictionaries begins with.
+#[must_use]
+pub fn dictionaries_prefix(prefix: &str) -> String {
+    format!("{prefix}dict/")
+}
+
+/// The key of the dictionaries with this id.
+#[must_use]
+pub fn dictionaries_key(prefix: &str, id: &str) -> String {
+    format!("{}{id}.json", dictionaries_prefix(prefix))
+}
+
+/// The inverse of [`dictionaries_key`]. `None` for every string that it never makes of an id.
+#[must_use]
+pub fn parse_dictionaries_key<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
+    let id = key.strip_prefix(prefix)?.strip_prefix("dict/")?.strip_suffix(".json")?;
+    is_dictionaries_id(id).then_some(id)
+}
+
+/// Whether `id` can be that of dictionaries: 16 lower-case hexadecimal digits.
+#[must_use]
+pub fn is_dictionaries_id(id: &str) -> bool {
+    id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
 fn part_number(part: u32) -> String {
     let digits = format!("{part:05}");
     match digits.len().checked_sub(6).and_then(|beyond| LENGTH_LETTERS.get(beyond)) {
@@ -300,6 +325,23 @@ mod tests {
         ] {
             let error = Layout::parse(template).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{template}");
+        }
+    }
+
+    #[test]
+    fn key_of_dictionaries_has_an_inverse_and_nothing_else_passes_for_one() {
+        let key = dictionaries_key("p/", "6e548bf8a74a589c");
+        assert_eq!(key, "p/dict/6e548bf8a74a589c.json");
+        assert_eq!(parse_dictionaries_key("p/", &key), Some("6e548bf8a74a589c"));
+        for stranger in [
+            "dict/6e548bf8a74a589c.json",
+            "p/dict/6E548BF8A74A589C.json",
+            "p/dict/6e548bf8a74a589.json",
+            "p/dict/6e548bf8a74a589c.json.tmp",
+            "p/dict/../data/6e548bf8a74.json",
+            "p/data/6e548bf8a74a589c.json",
+        ] {
+            assert_eq!(parse_dictionaries_key("p/", stranger), None, "{stranger}");
         }
     }
 

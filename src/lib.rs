@@ -54,6 +54,8 @@ pub mod parts;
 
 pub mod restore;
 
+pub mod shelf;
+
 pub mod archive;
 
 pub mod key;

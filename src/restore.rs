@@ -2,7 +2,7 @@
 //!
 //! Needs read access to the store and nothing else. A part is checked against what the store says about it (the digests in its
 //! metadata), against itself (every line a record of its hour, in the order in which parts are sealed, none of them in an
-//! earlier part) and, where one is at hand, against the ledger. A `file:` lake has no metadata: there the ledger is what
+//! earlier part) and, where one is at hand, against the ledger. It is read with its own dictionaries ([`crate::shelf`]). A `file:` lake has no metadata: there the ledger is what
 //! tells a part that was replaced by another sound one. Reads only; a failed look ends the work, it refuses nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-use crate::compact::Compactor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::key::{Layout, data_prefix};
@@ -18,6 +17,7 @@ use crate::lifecycle::PartRow;
 use crate::load::ObjectStore;
 use crate::parts;
 use crate::record::ContentHash;
+use crate::shelf::Shelf;
 use crate::state::Ledger;
 
 /// Missing parts of an hour that are named, of a number that cannot be that of a part.
@@ -48,8 +48,8 @@ pub struct Restorer<'a> {
     pub prefix: &'a str,
     /// How they are spelled.
     pub layout: &'a Layout,
-    /// The compaction's inverse.
-    pub compactor: &'a Compactor,
+    /// The dictionaries that parts are read with.
+    pub shelf: &'a Shelf<'a>,
     /// The time zone of the hours.
     pub zone: &'a TimeZone,
     /// What a ledger says of each part, where there is one of this store.
@@ -149,8 +149,16 @@ impl Restorer<'_> {
         if !meta.hour.is_empty() && meta.hour != hour.to_string() {
             return refuse(&format!("it was made as a part of hour {}", meta.hour));
         }
+        let compactor = match self.shelf.for_part(Some(&meta)) {
+            Ok(compactor) => compactor,
+            Err(error) if error.kind() == ErrorKind::Mismatch => {
+                let hint = error.next_step().unwrap_or_default().to_owned();
+                return refuse(&error.to_string()).map_err(|refused| refused.hint(hint));
+            }
+            Err(error) => return Err(error),
+        };
         let mut originals = Vec::new();
-        let read = parts::read_each(&self.store.get(&key)?, self.compactor, self.zone, hour, &mut |fields| {
+        let read = parts::read_each(&self.store.get(&key)?, &compactor, self.zone, hour, &mut |fields| {
             crate::record::json::write_fields(fields, &mut originals);
             originals.push(b'\n');
         });

@@ -12,6 +12,8 @@ mod airflow;
 mod archive;
 #[path = "suite/backfill.rs"]
 mod backfill;
+#[path = "suite/beside.rs"]
+mod beside;
 #[path = "suite/bounded.rs"]
 mod bounded;
 #[path = "suite/certificate.rs"]
@@ -28,6 +30,8 @@ mod crash;
 mod damage;
 #[path = "suite/ddl.rs"]
 mod ddl;
+#[path = "suite/dictionaries.rs"]
+mod dictionaries;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::output::{self, Form};
 use crate::restore::{Known, Range, Restorer};
+use crate::shelf::Shelf;
 use crate::state::Ledger;
 
 /// Writes the originals of the chosen hours to stdout, or one file an hour to a directory. A part that does not verify is
@@ -22,11 +23,13 @@ use crate::state::Ledger;
 pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let place = setup::place_at(config, &super::place_named(config, args.from.as_deref())?)?;
     let range = Range { since: args.hour.or(args.since), until: args.hour.or(args.until) };
+    let compactor = setup::compactor(config)?;
+    let shelf = Shelf::new(&*place.store, &place.prefix, &compactor);
     let restorer = Restorer {
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
-        compactor: &setup::compactor(config)?,
+        shelf: &shelf,
         zone: &config.hours.timezone,
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };

@@ -3,14 +3,14 @@
 use super::setup::{self, Place};
 use crate::archive::Archive;
 use crate::cli::VerifyArgs;
-use crate::compact::Compactor;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::archive::{self, Comparison};
 use crate::report::text;
 use crate::report::verify::{Verification, Verifier};
 use crate::restore::{Known, Range, Restorer};
-use crate::state::{HashDir, Ledger};
+use crate::shelf::Shelf;
+use crate::state::Ledger;
 
 /// Looks at every part in the store, prints what differs from the ledger, and from the archive where that is asked for.
 ///
@@ -25,12 +25,14 @@ pub fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
         return Err(Error::new(ErrorKind::State, what).hint(hint));
     }
     let (place, compactor) = (setup::place(config)?, setup::compactor(config)?);
+    let former = ledger.as_ref().map(Ledger::former_dictionaries).unwrap_or_default();
+    let shelf = Shelf::new(&*place.store, &place.prefix, &compactor).with_former(former);
     let mut found = match &ledger {
-        Some(ledger) => by_ledger(config, args, ledger, &place, &compactor)?,
+        Some(_) => by_ledger(config, args, &place, &shelf)?,
         None => Verification::new(args.deep),
     };
     if args.archive {
-        found.archive = Some(by_archive(config, ledger.as_ref(), &place, &compactor)?);
+        found.archive = Some(by_archive(config, ledger.as_ref(), &place, &shelf)?);
     }
     if args.json {
         super::print_json(&found)?
@@ -42,20 +44,13 @@ pub fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     Ok(if found.is_well() { 0 } else { ErrorKind::Mismatch.exit_code() })
 }
 
-fn by_ledger(
-    config: &Config,
-    args: &VerifyArgs,
-    ledger: &Ledger,
-    place: &Place,
-    compactor: &Compactor,
-) -> Result<Verification> {
+fn by_ledger(config: &Config, args: &VerifyArgs, place: &Place, shelf: &Shelf<'_>) -> Result<Verification> {
     let verifier = Verifier {
-        ledger,
-        hashes: &HashDir::at(&config.state.dir),
+        state: &config.state.dir,
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
-        compactor,
+        shelf,
         zone: &config.hours.timezone,
         deep: args.deep,
     };
@@ -65,7 +60,7 @@ fn by_ledger(
     found
 }
 
-fn by_archive(config: &Config, ledger: Option<&Ledger>, place: &Place, compactor: &Compactor) -> Result<Comparison> {
+fn by_archive(config: &Config, ledger: Option<&Ledger>, place: &Place, shelf: &Shelf<'_>) -> Result<Comparison> {
     let configured = config.archive.as_ref().ok_or_else(|| {
         Error::new(ErrorKind::Config, "archive.dir is not set: there is no archive to compare with")
             .hint("set archive.dir; what is uploaded from then on is kept there")
@@ -74,7 +69,7 @@ fn by_archive(config: &Config, ledger: Option<&Ledger>, place: &Place, compactor
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
-        compactor,
+        shelf,
         zone: &config.hours.timezone,
         known: ledger.map(|ledger| Known::of(ledger, Range::default())).transpose()?.unwrap_or_default(),
     };

@@ -9,7 +9,8 @@ use crate::error::Result;
 ///
 /// No steps, because a crash around them leaves nothing that the next run would have to understand: `status.json` (a view) and
 /// `seen.json` (a tag that saves a download), both made again; the reserve and empty directories, which mean nothing; the
-/// archive's copies; a part's manifest, which is created again with its part until there is a receipt; the mark on a
+/// archive's copies; a part's manifest and the object with its dictionaries, which are created again with their part until
+/// there is a receipt; the mark on a
 /// condemned generation, which only repeats what the next open finds; and the deleting of what nothing names any more
 /// (`*.tmp`, `*.new`, replaced hash arrays, the oldest of rejected/): what comes back is deleted again. The store's answer
 /// to the probe counts only once [`Step::CreateOnlyProbed`] has recorded it; until then it is asked again.

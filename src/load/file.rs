@@ -160,6 +160,10 @@ impl ObjectStore for FileStore {
     fn create_only_is_certain(&self) -> bool {
         true
     }
+
+    fn keeps_metadata(&self) -> bool {
+        false
+    }
 }
 
 /// Every file below `dir` whose key starts with `prefix`, in the byte order of the keys; one directory's names in memory

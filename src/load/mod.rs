@@ -115,4 +115,9 @@ pub trait ObjectStore: Send + Sync {
     /// Whether a second PUT of an existing key is known to be refused without asking the store
     /// (a local directory: yes). `None`: ask it once.
     fn create_only_is_certain(&self) -> bool;
+
+    /// Whether it keeps the metadata of an object. One that does not cannot say which dictionaries a part was made with.
+    fn keeps_metadata(&self) -> bool {
+        true
+    }
 }

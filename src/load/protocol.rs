@@ -203,8 +203,12 @@ pub fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome
     }))
 }
 
-/// Content and rows are the identity; the compressed bytes may differ, but equal ones cannot differ in size.
+/// Content and rows are the identity, under the same dictionaries: under others the same rows are other records. The compressed
+/// bytes may differ, but equal ones cannot differ in size.
 fn is_this_part(part: &Sealed<'_>, meta: &PartMeta, size: u64) -> bool {
+    if !meta.dict.is_empty() && meta.dict != part.meta.dict {
+        return false;
+    }
     let same_content = meta.content_sha256 == part.meta.content_sha256 && meta.rows == part.meta.rows;
     same_content && (meta.sha256 != part.meta.sha256 || size == part.size)
 }

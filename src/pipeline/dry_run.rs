@@ -1,9 +1,12 @@
 //! `etl run --dry-run`: what a run would do. Fetches and decodes in memory; reads the state without its lock, writes nothing.
 //!
 //! What is known is the hash arrays of hours with parts and the pages in the journal: every record without a receipt is on
-//! one of them, so the write-ahead log (which cannot be opened without writing to it) is not needed.
+//! one of them, so the write-ahead log (which cannot be opened without writing to it) is not needed. A run may go on beside it:
+//! the journal is read first, because a page leaves it only when the ledger has its records, and an array that was replaced
+//! meanwhile is looked up again.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{self, Fetched, Trail};
 use crate::hour::Hour;
 use crate::journal::Journal;
+use crate::lifecycle::HashesRef;
 use crate::record::ContentHash;
 use crate::state::{HashArray, HashDir, Ledger};
 
@@ -64,22 +68,21 @@ pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
     Ok(found)
 }
 
+/// How often an array is looked up that a run replaces meanwhile.
+const LOOKS: usize = 5;
+
 /// What is known without the write-ahead log.
 struct Known {
+    state: PathBuf,
     unsealed: HashSet<[u8; 16]>,
     ledger: Option<Ledger>,
-    hashes: HashDir,
     arrays: BTreeMap<Hour, Option<HashArray>>,
 }
 
 impl Known {
     fn read(setup: &Setup<'_>) -> Result<Self> {
-        let mut known = Self {
-            unsealed: HashSet::new(),
-            ledger: Ledger::open(&setup.state_dir)?,
-            hashes: HashDir::at(&setup.state_dir),
-            arrays: BTreeMap::new(),
-        };
+        let mut known =
+            Self { state: setup.state_dir.clone(), unsealed: HashSet::new(), ledger: None, arrays: BTreeMap::new() };
         let journal = Journal::at(&setup.state_dir);
         for id in journal.list().unwrap_or_default() {
             let Ok(segment) = journal.read(id) else { continue };
@@ -88,6 +91,7 @@ impl Known {
                 known.unsealed.extend(decoded.records.iter().map(|record| record.entry.hash));
             }
         }
+        known.ledger = Ledger::open(&known.state)?;
         Ok(known)
     }
 
@@ -120,15 +124,33 @@ impl Known {
 
     fn is_sealed(&mut self, hour: Hour, hash: [u8; 16]) -> Result<bool> {
         if !self.arrays.contains_key(&hour) {
-            let row = self.ledger.as_mut().map(|ledger| ledger.row(hour)).transpose()?;
-            let named = row.and_then(|row| row.hashes);
-            let array = named.map(|named| self.hashes.array(hour, named)).transpose()?;
+            let array = self.array(hour)?;
             self.arrays.insert(hour, array);
         }
         match self.arrays.get(&hour) {
             Some(Some(array)) => array.contains(ContentHash(hash)),
             _ => Ok(false),
         }
+    }
+
+    /// The hashes of an hour's parts, by the ledger of now.
+    fn array(&mut self, hour: Hour) -> Result<Option<HashArray>> {
+        for look in 0.. {
+            let Some(ledger) = &mut self.ledger else { break };
+            let Some(named) = ledger.row(hour)?.hashes else { break };
+            match HashDir::at(&self.state).array(hour, named) {
+                Err(_) if look < LOOKS && self.has_changed(hour, named)? => {}
+                array => return array.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the ledger again. Whether it names other hashes of the hour than `before`.
+    fn has_changed(&mut self, hour: Hour, before: HashesRef) -> Result<bool> {
+        self.ledger = Ledger::open(&self.state)?;
+        let row = self.ledger.as_mut().map(|ledger| ledger.row(hour)).transpose()?;
+        Ok(row.and_then(|row| row.hashes) != Some(before))
     }
 }
 

@@ -63,7 +63,7 @@ impl Job<'_> {
     ) -> Result<Option<(Vec<PartRow>, Vec<ContentHash>)>> {
         let (mut parts, mut hashes) = (Vec::new(), Vec::new());
         for part in row.uploaded() {
-            let read = self.read_part(&part.key, row.hour)?;
+            let read = self.read_part(&part.key, row.hour)?.map(|(read, _)| read);
             let read = read.filter(|read| read.content_sha256 == part.content_sha256 && read.rows() == part.rows);
             let read = read.ok_or_else(|| changed(&part.key, row.hour))?;
             hashes.extend(read.hashes);
@@ -71,10 +71,10 @@ impl Job<'_> {
         }
         for number in foreign {
             let key = self.setup.layout.key(&self.setup.prefix, row.hour, *number);
-            let Some(read) = self.read_part(&key, row.hour)? else {
+            let Some((read, dict)) = self.read_part(&key, row.hour)? else {
                 return Ok(None);
             };
-            parts.push(imported(*number, key, &read, now));
+            parts.push(imported(*number, key, dict, &read, now));
             hashes.extend(read.hashes);
         }
         Ok(Some((parts, hashes)))
@@ -96,15 +96,27 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// `None`: it is no part of ours for that hour.
-    fn read_part(&self, key: &str, hour: Hour) -> Result<Option<ReadPart>> {
-        let object = self.setup.store.get(key)?;
-        let decoder = &self.setup.decoder;
-        Ok(parts::read(&object, &decoder.compactor, &decoder.zone, hour).ok())
+    /// The part, and the id of its dictionaries where the store says it. `None`: it is no part of ours for that hour.
+    fn read_part(&self, key: &str, hour: Hour) -> Result<Option<(ReadPart, String)>> {
+        let store = &self.setup.store;
+        // A store without metadata would read the whole object for a look that says nothing of the dictionaries.
+        let meta = if store.keeps_metadata() { store.head(key)?.and_then(|found| found.meta) } else { None };
+        let compactor = self.shelf.for_part(meta.as_ref()).map_err(|error| unreadable(key, hour, error))?;
+        let read = parts::read(&store.get(key)?, &compactor, &self.setup.decoder.zone, hour).ok();
+        Ok(read.map(|read| (read, meta.map(|meta| meta.dict).unwrap_or_default())))
     }
 }
 
-fn imported(part: u32, key: String, read: &ReadPart, at: Timestamp) -> PartRow {
+/// A part that cannot be read without its dictionaries. What the store failed at stays what it is.
+fn unreadable(key: &str, hour: Hour, error: Error) -> Error {
+    if error.kind() != ErrorKind::Mismatch {
+        return error;
+    }
+    let hint = error.next_step().unwrap_or_default().to_owned();
+    Error::new(ErrorKind::Mismatch, format!("hour {hour}: {key} is not read")).caused_by(error).hint(hint)
+}
+
+fn imported(part: u32, key: String, dict: String, read: &ReadPart, at: Timestamp) -> PartRow {
     PartRow {
         part,
         stage: PartStage::Uploaded,
@@ -113,7 +125,7 @@ fn imported(part: u32, key: String, read: &ReadPart, at: Timestamp) -> PartRow {
         bytes: read.bytes,
         sha256: read.sha256.clone(),
         content_sha256: read.content_sha256.clone(),
-        dict: String::new(),
+        dict,
         through: 0,
         first: read.first,
         last: read.last,

@@ -12,6 +12,7 @@
 
 mod backfill;
 mod commit;
+mod dictionaries;
 mod dry_run;
 mod fetch;
 mod import;
@@ -46,6 +47,7 @@ use crate::lifecycle::ClosingRules;
 use crate::load::ObjectStore;
 use crate::report::status;
 use crate::seal::CutRules;
+use crate::shelf::Shelf;
 use crate::state::damage::{self, is_damage};
 use crate::state::{Front, Settings, State};
 use crate::stop::Stop;
@@ -265,6 +267,8 @@ struct Job<'a> {
     watch: Option<Watch>,
     /// Records of thawed hours that the journal has to bring back.
     owed: BTreeMap<Hour, u64>,
+    /// The dictionaries that parts are read with.
+    shelf: Shelf<'a>,
     /// What is encoded next.
     ahead: sealing::Ahead,
     status: status::Writer,
@@ -273,6 +277,8 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     fn new(setup: &'a Setup<'a>, state: State, wish: Wish, summary: &'a mut Summary) -> Self {
         let status = status::Writer::start(&setup.state_dir, setup.clock.now());
+        let shelf = Shelf::new(&*setup.store, &setup.prefix, &setup.decoder.compactor)
+            .with_former(state.ledger.former_dictionaries());
         Self {
             setup,
             state,
@@ -288,6 +294,7 @@ impl<'a> Job<'a> {
             thawed: BTreeSet::new(),
             watch: None,
             owed: BTreeMap::new(),
+            shelf,
             ahead: sealing::Ahead::default(),
             status,
         }

@@ -19,6 +19,7 @@ const ARCHIVE_EVERY: usize = 64;
 impl Job<'_> {
     /// Takes over every part in the store that the ledger does not know.
     pub(super) fn rebuild_from_store(&mut self) -> Result<()> {
+        self.state.ledger.forget_stored_dictionaries();
         let mut stored: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
         let (layout, prefix) = (&self.setup.layout, &self.setup.prefix);
         let listed = self.setup.store.list(&data_prefix(prefix), &mut |key, _| {
@@ -40,7 +41,8 @@ impl Job<'_> {
                 self.state.ledger.archive(|hour| wal.has_pending(hour))?;
             }
         }
-        self.state.ledger.recount()
+        self.state.ledger.recount()?;
+        self.store_missing_dictionaries()
     }
 
     fn has_sound_hashes(&self, row: &HourRow) -> bool {

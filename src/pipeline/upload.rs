@@ -156,7 +156,8 @@ impl Job<'_> {
     }
 
     fn upload_round(&mut self, round: &[Upload]) -> Result<()> {
-        let mut round = round;
+        let round = self.with_dictionaries(round)?;
+        let mut round = &*round;
         let mut create_only = self.create_only();
         if create_only == CreateOnly::Unknown {
             // The first part goes alone: with its receipt the store is asked whether it honours create-only.
@@ -261,7 +262,7 @@ impl Job<'_> {
         }
     }
 
-    fn create_only(&self) -> CreateOnly {
+    pub(super) fn create_only(&self) -> CreateOnly {
         match self.state.ledger.create_only() {
             _ if self.setup.store.create_only_is_certain() => CreateOnly::Proven,
             Some(true) => CreateOnly::Proven,

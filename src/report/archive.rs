@@ -63,7 +63,11 @@ fn one(path: &Path, restorer: &Restorer<'_>, hour: Hour, part: u32) -> Result<Re
         }
         Err(error) => return Err(error),
     };
-    let file = File::open(path).map_err(|e| Error::disk("read", path, e))?;
+    let file = match File::open(path) {
+        // It was listed, and has become too old meanwhile.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Ok(0)),
+        file => file.map_err(|e| Error::disk("read", path, e))?,
+    };
     let archived = BufReader::new(GzDecoder::new(BufReader::new(file)));
     Ok(same_lines(archived, &restored).map_err(|what| (Fault::Changed, format!("{what} {}", path.display()))))
 }

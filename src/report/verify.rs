@@ -3,21 +3,29 @@
 //! Every part that has a receipt must be there, with its size and identity; nothing else may be below `data/`. Reads only.
 //! A failed look ends the verification: it is no finding. With `deep` each part is downloaded, decoded and counted, and its
 //! records are looked up in the hour's hash array while that is remembered.
+//!
+//! It takes no lock: a run may go on beside it. Objects are listed before the ledger is read, because an intent is older than
+//! its object. Whatever looks wrong is judged again for as long as the ledger's row of the hour changed meanwhile.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::archive::Comparison;
-use crate::compact::Compactor;
-use crate::error::Result;
+use super::table::plural;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::key::{Layout, data_prefix};
-use crate::lifecycle::{HourRow, PartRow, PartStage};
+use crate::key::{Layout, data_prefix, dictionaries_key};
+use crate::lifecycle::{HourRow, PartRow};
 use crate::load::{ObjectInfo, ObjectStore};
 use crate::parts::{self, ReadPart};
-use crate::state::{HashDir, Ledger};
+use crate::shelf::{Shelf, Stored};
+use crate::state::{HashArray, HashDir, Ledger};
+
+/// How often an hour is judged again that changed while it was looked at.
+const LOOKS: usize = 5;
 
 /// What is wrong with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,22 +91,26 @@ impl Verification {
 
 /// What a verification looks with.
 pub struct Verifier<'a> {
-    /// The ledger.
-    pub ledger: &'a Ledger,
-    /// The hash arrays.
-    pub hashes: &'a HashDir,
+    /// The state directory, with the ledger and the hash arrays.
+    pub state: &'a Path,
     /// The store.
     pub store: &'a dyn ObjectStore,
     /// What all keys begin with.
     pub prefix: &'a str,
     /// How they are spelled.
     pub layout: &'a Layout,
-    /// The compaction's inverse.
-    pub compactor: &'a Compactor,
+    /// The dictionaries that parts are read with.
+    pub shelf: &'a Shelf<'a>,
     /// The time zone of the hours.
     pub zone: &'a TimeZone,
     /// Whether to download and decode.
     pub deep: bool,
+}
+
+/// An hour that does not look as it should, and the row that this was judged by.
+struct Doubt {
+    row: HourRow,
+    judged: Result<Vec<Finding>>,
 }
 
 impl Verifier<'_> {
@@ -113,50 +125,112 @@ impl Verifier<'_> {
             objects.insert(key.to_owned(), size);
             Ok(())
         })?;
-        self.ledger.for_each(&mut |row| {
-            self.hour(row, &mut objects, &mut found)?;
+        let ledger = self.ledger()?;
+        let (mut doubts, mut dictionaries) = (Vec::new(), BTreeMap::new());
+        ledger.for_each(&mut |row| {
+            for part in &row.parts {
+                objects.remove(&part.key);
+            }
+            found.count(row);
+            for part in row.uploaded().filter(|part| !part.dict.is_empty()) {
+                *dictionaries.entry(part.dict.clone()).or_default() += 1;
+            }
+            doubts.extend(self.doubt(row.clone())?);
             each(found.parts);
             Ok(())
         })?;
-        // A part that was sealed meanwhile is no stranger.
-        found.findings.extend(objects.into_iter().map(|(key, size)| self.stranger(key, size)));
+        self.settle(doubts, &mut found)?;
+        found.findings.sort_by_key(|finding| finding.hour);
+        self.strangers(objects, &mut found)?;
+        for (id, parts) in dictionaries {
+            found.findings.extend(self.dictionaries(&ledger, &id, parts)?);
+        }
         Ok(found)
     }
 
-    /// An object that the ledger does not know. One with a part's name may be another machine's: it is taken over when its
-    /// hour meets it, or when asked for.
-    fn stranger(&self, key: String, size: u64) -> Finding {
-        let part = self.layout.parse_key(self.prefix, &key);
-        let whose = match part {
-            Some(_) => ", with a part's name: if another machine put it there, `etl replay --from-s3` takes it over",
-            None => "",
-        };
-        let detail = format!("{size} bytes that the ledger does not know{whose}");
-        Finding { fault: Fault::Foreign, hour: part.map(|(hour, _)| hour), key, detail }
+    /// The ledger as it is now.
+    fn ledger(&self) -> Result<Ledger> {
+        let gone = || Error::new(ErrorKind::State, format!("{} no longer holds a ledger", self.state.display()));
+        Ledger::open(self.state)?.ok_or_else(gone)
     }
 
-    fn hour(&self, row: &HourRow, objects: &mut BTreeMap<String, u64>, found: &mut Verification) -> Result<()> {
-        found.hours += u64::from(!row.parts.is_empty());
-        for part in &row.parts {
-            let listed = objects.remove(&part.key);
-            if part.stage == PartStage::Sealing {
-                continue;
+    /// `None`: the hour is as it should be. A failure of the state is a doubt too: a run may have replaced what was read.
+    fn doubt(&self, row: HourRow) -> Result<Option<Doubt>> {
+        match self.hour(&row) {
+            Ok(findings) if findings.is_empty() => Ok(None),
+            Err(error) if error.kind() != ErrorKind::State => Err(error),
+            judged => Ok(Some(Doubt { row, judged })),
+        }
+    }
+
+    /// Judges doubtful hours again until their rows stand still.
+    fn settle(&self, mut doubts: Vec<Doubt>, found: &mut Verification) -> Result<()> {
+        for look in 0..=LOOKS {
+            if doubts.is_empty() {
+                break;
             }
-            found.parts += 1;
-            found.rows += part.rows;
-            found.bytes += part.bytes;
-            if let Some((fault, detail)) = self.part(row, part, listed)? {
-                found.findings.push(Finding { fault, hour: Some(row.hour), key: part.key.clone(), detail });
+            let mut ledger = self.ledger()?;
+            let mut again = Vec::new();
+            for doubt in doubts {
+                let row = ledger.row(doubt.row.hour)?;
+                if row == doubt.row || look == LOOKS {
+                    found.findings.extend(doubt.judged?);
+                } else {
+                    again.extend(self.doubt(row)?);
+                }
             }
+            doubts = again;
         }
         Ok(())
     }
 
-    fn part(&self, row: &HourRow, part: &PartRow, listed: Option<u64>) -> Result<Option<(Fault, String)>> {
-        // A listing may lag; a look does not.
+    /// Objects that the ledger did not know: those that it knows by now are judged with their hours, others are findings if
+    /// they are still there.
+    fn strangers(&self, objects: BTreeMap<String, u64>, found: &mut Verification) -> Result<()> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let mut ledger = self.ledger()?;
+        let mut doubts = BTreeMap::new();
+        for (key, size) in objects {
+            let part = self.layout.parse_key(self.prefix, &key);
+            let row = part.map(|(hour, _)| ledger.row(hour)).transpose()?;
+            match row.filter(|row| row.parts.iter().any(|part| part.key == key)) {
+                Some(row) => {
+                    doubts.insert(row.hour, self.doubt(row)?);
+                }
+                None if self.is_there(&key)? => found.findings.push(stranger(part, key, size)),
+                None => {}
+            }
+        }
+        self.settle(doubts.into_values().flatten().collect(), found)
+    }
+
+    /// Whether a listed object is still there. A name that no key of ours has cannot be asked for in every store.
+    fn is_there(&self, key: &str) -> Result<bool> {
+        match self.store.head(key) {
+            Ok(object) => Ok(object.is_some()),
+            Err(error) if error.kind() == ErrorKind::Bug => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hour(&self, row: &HourRow) -> Result<Vec<Finding>> {
+        // Opened before the parts are looked at: an open array can be read also when a run has replaced it.
+        let named = row.hashes.filter(|_| self.deep || !self.store.keeps_metadata());
+        let hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
+        let mut findings = Vec::new();
+        for part in row.uploaded() {
+            if let Some((fault, detail)) = self.part(row, part, hashes.as_ref())? {
+                findings.push(Finding { fault, hour: Some(row.hour), key: part.key.clone(), detail });
+            }
+        }
+        Ok(findings)
+    }
+
+    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&HashArray>) -> Result<Option<(Fault, String)>> {
         let Some(object) = self.store.head(&part.key)? else {
-            let also = if listed.is_some() { "the listing still has it, but " } else { "" };
-            return Ok(Some((Fault::Missing, format!("{also}there is nothing where part {} should be", part.part))));
+            return Ok(Some((Fault::Missing, format!("there is nothing where part {} should be", part.part))));
         };
         if let Some(difference) = difference(part, &object) {
             return Ok(Some((Fault::Changed, difference)));
@@ -167,23 +241,76 @@ impl Verifier<'_> {
             return Ok(None);
         }
         // Without its metadata an object is known by its content alone.
-        let bytes = self.store.get(&part.key)?;
-        let detail = match parts::read(&bytes, self.compactor, self.zone, row.hour) {
-            Err(reason) => Some(reason.to_string()),
-            Ok(read) => content_difference(part, &read).or(self.unknown_records(row, &read)?),
-        };
+        let detail = self.content(row, part, &object, hashes)?;
         Ok(detail.map(|detail| (Fault::Changed, detail)))
     }
 
-    fn unknown_records(&self, row: &HourRow, read: &ReadPart) -> Result<Option<String>> {
-        let Some(named) = row.hashes else { return Ok(None) };
-        let array = self.hashes.array(row.hour, named)?;
-        let mut unknown = 0;
-        for hash in &read.hashes {
-            unknown += u64::from(!array.contains(*hash)?);
-        }
-        Ok((unknown > 0).then(|| format!("{unknown} records are not among the hour's hashes")))
+    /// How the content of a part differs from what is known of it.
+    fn content(
+        &self,
+        row: &HourRow,
+        part: &PartRow,
+        object: &ObjectInfo,
+        hashes: Option<&HashArray>,
+    ) -> Result<Option<String>> {
+        let compactor = match self.shelf.for_part(object.meta.as_ref()) {
+            Ok(compactor) => compactor,
+            Err(error) if error.kind() == ErrorKind::Mismatch => return Ok(Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let read = match parts::read(&self.store.get(&part.key)?, &compactor, self.zone, row.hour) {
+            Ok(read) => read,
+            Err(reason) => return Ok(Some(reason.to_string())),
+        };
+        let difference = content_difference(part, &read);
+        if difference.is_some() { Ok(difference) } else { unknown_records(&read, hashes) }
     }
+
+    /// What is wrong with the object of the dictionaries that `parts` parts were written with. One that was never stored is
+    /// no finding while the configuration gives the same dictionaries: an older version wrote the parts.
+    fn dictionaries(&self, ledger: &Ledger, id: &str, parts: u64) -> Result<Option<Finding>> {
+        let was_stored = ledger.has_stored_dictionaries(id);
+        let (fault, what) = match self.shelf.stored(id)? {
+            Stored::Sound(_) => return Ok(None),
+            Stored::Missing if !was_stored && self.shelf.known_without_the_store(id).is_some() => return Ok(None),
+            Stored::Missing => (Fault::Missing, "there is nothing where the dictionaries should be"),
+            Stored::Damaged => (Fault::Changed, "it is not the dictionaries that its name says, move it away: those"),
+        };
+        let parts = plural(parts, "part", "parts");
+        let detail = format!("{what} of {parts}; `etl replay --from-s3` stores them again if [compact] still has them");
+        Ok(Some(Finding { fault, hour: None, key: dictionaries_key(self.prefix, id), detail }))
+    }
+}
+
+impl Verification {
+    fn count(&mut self, row: &HourRow) {
+        self.hours += u64::from(!row.parts.is_empty());
+        for part in row.uploaded() {
+            self.parts += 1;
+            self.rows += part.rows;
+            self.bytes += part.bytes;
+        }
+    }
+}
+
+/// An object that the ledger does not know. One with a part's name may be another machine's: it is taken over when its hour
+/// meets it, or when asked for.
+fn stranger(part: Option<(Hour, u32)>, key: String, size: u64) -> Finding {
+    let whose = match part {
+        Some(_) => ", with a part's name: if another machine put it there, `etl replay --from-s3` takes it over",
+        None => "",
+    };
+    let detail = format!("{size} bytes that the ledger does not know{whose}");
+    Finding { fault: Fault::Foreign, hour: part.map(|(hour, _)| hour), key, detail }
+}
+
+fn unknown_records(read: &ReadPart, hashes: Option<&HashArray>) -> Result<Option<String>> {
+    let Some(array) = hashes else { return Ok(None) };
+    let mut unknown = 0;
+    for hash in &read.hashes {
+        unknown += u64::from(!array.contains(*hash)?);
+    }
+    Ok((unknown > 0).then(|| format!("{unknown} records are not among the hour's hashes")))
 }
 
 fn difference(part: &PartRow, object: &ObjectInfo) -> Option<String> {

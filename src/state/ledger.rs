@@ -9,7 +9,7 @@
 //! old the ledger is. A row that moves to its day's file is there before it leaves the head; where a crash left it in both,
 //! the head's counts. A missing head beside other state is damage, never an empty ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::durable;
+use crate::compact::Dictionaries;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gaps::Seen;
 use crate::hour::Hour;
@@ -88,6 +89,12 @@ struct Head {
     settings: Settings,
     /// Whether the store honours create-only PUTs, once that is known.
     create_only: Option<bool>,
+    /// Ids of the dictionaries that the store is known to have.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    stored_dictionaries: BTreeSet<String>,
+    /// Dictionaries that parts were written with before the configuration gained entries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former_dictionaries: Vec<Dictionaries>,
     /// Hash arrays last written before this were forgotten.
     #[serde(default)]
     forgotten_before: Option<Timestamp>,
@@ -141,6 +148,8 @@ impl Ledger {
             format: FORMAT,
             settings,
             create_only: None,
+            stored_dictionaries: BTreeSet::new(),
+            former_dictionaries: Vec::new(),
             forgotten_before: None,
             uploaded: 0,
             parts: 0,
@@ -194,8 +203,41 @@ impl Ledger {
     /// `State`, naming the path.
     pub fn record_settings(&mut self, settings: Settings) -> Result<()> {
         let keeps_store = settings.destination == self.head.settings.destination;
-        let create_only = self.head.create_only.filter(|_| keeps_store);
-        self.replace(Step::SettingsRecorded, Head { settings, create_only, ..self.head.clone() })
+        let mut head = self.head.clone();
+        if !keeps_store {
+            head.create_only = None;
+            head.stored_dictionaries.clear();
+        }
+        // Parts that wait for their upload may have been written with them.
+        let former = Dictionaries::new(head.settings.url.clone(), head.settings.method.clone())?;
+        let new = Dictionaries::new(settings.url.clone(), settings.method.clone())?;
+        if former != new && !head.former_dictionaries.contains(&former) {
+            head.former_dictionaries.push(former);
+        }
+        self.replace(Step::SettingsRecorded, Head { settings, ..head })
+    }
+
+    /// Dictionaries that parts may have been written with before the configuration gained entries.
+    #[must_use]
+    pub fn former_dictionaries(&self) -> &[Dictionaries] {
+        &self.head.former_dictionaries
+    }
+
+    /// Whether the store is known to have the dictionaries with the id `id`.
+    #[must_use]
+    pub fn has_stored_dictionaries(&self, id: &str) -> bool {
+        self.head.stored_dictionaries.contains(id)
+    }
+
+    /// Notes that the store has the dictionaries with the id `id`: durable with the next step. A crash before that asks the
+    /// store again.
+    pub fn note_stored_dictionaries(&mut self, id: &str) {
+        self.head.stored_dictionaries.insert(id.to_owned());
+    }
+
+    /// Forgets which dictionaries the store has: it is asked again.
+    pub fn forget_stored_dictionaries(&mut self) {
+        self.head.stored_dictionaries.clear();
     }
 
     /// Whether the store honours create-only PUTs; `None` while that is not known.

@@ -48,6 +48,12 @@ impl Spool {
         self.dir.join(format!("{hour}.part-{part:05}.gz"))
     }
 
+    /// Where the bytes of another small object are while it is uploaded. No intent names it: the next clearing deletes it.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     /// Starts the file that will be at `path`.
     ///
     /// # Errors
