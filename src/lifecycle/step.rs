@@ -11,7 +11,7 @@ use crate::error::Result;
 /// `seen.json` (a tag that saves a download), both made again; the reserve and empty directories, which mean nothing; the
 /// archive's copies; a part's manifest, which is created again with its part until there is a receipt; the mark on a
 /// condemned generation, which only repeats what the next open finds; and the deleting of what nothing names any more
-/// (`*.tmp`, `*.new`, replaced hash arrays, the oldest of rejected/): what comes back is deleted again. The store's answer
+/// (`*.tmp`, `*.new`, replaced hash arrays): what comes back is deleted again. The store's answer
 /// to the probe counts only once [`Step::CreateOnlyProbed`] has recorded it; until then it is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -35,6 +35,8 @@ pub enum Step {
     SegmentCommitted,
     /// Quarantined tokens that became records have left the quarantine.
     QuarantineReleased,
+    /// Many small files of the quarantine are one.
+    QuarantineMerged,
     /// The quarantine knows which key ring tried its tokens last.
     RingRecorded,
     /// The bytes of a part are in the spool.
@@ -80,7 +82,7 @@ pub struct AfterACrash {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::SettingsRecorded,
         Self::GenerationStarted,
         Self::GenerationSetAside,
@@ -91,6 +93,7 @@ impl Step {
         Self::TokensQuarantined,
         Self::SegmentCommitted,
         Self::QuarantineReleased,
+        Self::QuarantineMerged,
         Self::RingRecorded,
         Self::PartSpooled,
         Self::HashesWritten,
@@ -140,6 +143,7 @@ impl Step {
             Self::QuarantineReleased => {
                 ("the recovered tokens' page in the journal", "–", "sees that the page is committed")
             }
+            Self::QuarantineMerged => ("the tokens in one file, and no longer in the small ones", "–", "nothing to do"),
             Self::RingRecorded => ("the quarantine, and which keys tried it", "–", "tries again only other keys"),
             Self::PartSpooled => ("bytes that no ledger row names", "–", "deletes the stray bytes, seals again"),
             Self::HashesWritten => {

@@ -56,7 +56,8 @@ impl Job<'_> {
         match source {
             Source::Http { client, url } => self.fetch_http(client, url)?,
             // Files stay where they are: taking them once more under a key that is wrong would only fill the journal.
-            Source::Files { .. } if self.key_was_wrong() => {}
+            // Nor while one of their pages kills its readers.
+            Source::Files { .. } if self.key_was_wrong() || !self.state.tries.put_off().is_empty() => {}
             Source::Files { pattern, max_page_bytes } => self.fetch_files(pattern, *max_page_bytes)?,
         }
         self.commit_journal()
