@@ -78,6 +78,7 @@ const REPLAY_EXAMPLES: &str = "\
 Examples:
   etl replay                                 finish what was interrupted; fetch nothing
   etl replay --quarantine                    try quarantined tokens again, say after adding a key
+  etl replay --rejected                      read the bodies again that were no pages
   etl replay --json                          what was found and done as one JSON object";
 
 const VERIFY_EXAMPLES: &str = "\
@@ -231,6 +232,9 @@ pub struct ReplayArgs {
     /// Try all quarantined tokens again
     #[arg(long)]
     pub quarantine: bool,
+    /// Read the bodies again that were set aside as no pages
+    #[arg(long)]
+    pub rejected: bool,
     /// Rebuild the ledger and the hashes from the parts in the store first
     #[arg(long)]
     pub from_s3: bool,

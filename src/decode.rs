@@ -1,17 +1,43 @@
 //! A page into records: decrypt, parse, date, hash, compact. Pure; several pages can be decoded at once.
 //!
 //! Invariant: every element of a page is either a record or an odd token with its reason; one bad token costs only itself.
+//! Odd tokens of a page are held while they are few. Where they are many, only their number and how their identities are
+//! spread is kept, and [`Decoder::odd_again`] finds them once more, one by one: a page of nothing but tiny odd elements takes
+//! no more memory than another.
 
+mod spread;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::compact::Compactor;
 use crate::decrypt::{DecryptError, KeyRing};
+use crate::error;
 use crate::hour::Hour;
 use crate::page::{self, Element, NotAPage};
-use crate::quarantine::OddToken;
-use crate::record::{self, ContentHash, Record, Scratch, Value};
+use crate::quarantine::{Encoding, Identity, OddToken};
+use crate::record::{self, MAX_LINE, MAX_VALUES, Reason, ReasonKind, Record, Scratch, Value, json};
 use crate::state::Entry;
+
+pub use spread::Spread;
+
+/// So many odd tokens of a page are held, and so many bytes of them; of a page with more, none.
+const HELD: usize = 4096;
+const HELD_BYTES: usize = 1 << 20;
+/// After so many elements, or bytes of them, it is asked whether to stop.
+const ELEMENTS_A_LOOK: usize = 64;
+const BYTES_A_LOOK: usize = 64 << 10;
+/// A JSON text has at most so many bytes for one of a plaintext: `\u0001` for a control character.
+const GROWTH: usize = 6;
+/// What a row has beyond the record's own JSON text: the compact forms beside what does not stand alone.
+const ROW_EXTRA: usize = 1 << 10;
+/// Working memory that is worth keeping from record to record.
+const WORTH_KEEPING: usize = 1 << 20;
+
+/// Asked now and then whether to stop.
+pub type ToStop<'a> = &'a dyn Fn() -> bool;
 
 /// What decoding needs to know. Fixed for a run.
 #[derive(Debug)]
@@ -48,8 +74,14 @@ pub struct Decoded {
     pub records: Vec<DecodedRecord>,
     /// Their compact lines one behind the other, without newlines.
     pub lines: Vec<u8>,
-    /// What is no record.
+    /// What is no record, where it is little; else nothing, and `spread` says how it is spread.
     pub odd: Vec<OddToken>,
+    /// Elements that are no record.
+    pub odd_seen: u64,
+    /// How the identities of the odd tokens are spread that are not held.
+    pub spread: Option<Spread>,
+    /// Bytes of the odd tokens that are held.
+    odd_bytes: usize,
     /// Elements of the page.
     pub elements: u64,
     /// Tokens that a key opened.
@@ -66,6 +98,37 @@ impl Decoded {
     pub const fn key_is_wrong(&self) -> bool {
         self.opened == 0 && self.refused > 0
     }
+
+    /// About how many different odd tokens there are.
+    #[must_use]
+    pub fn distinct_odd(&self) -> u64 {
+        self.spread.as_ref().map_or(self.odd.len() as u64, Spread::distinct)
+    }
+
+    fn put_odd(&mut self, odd: OddToken) {
+        self.odd_seen += 1;
+        self.odd_bytes = self.odd_bytes.saturating_add(odd.token.len());
+        self.odd.push(odd);
+    }
+
+    /// Lets the odd tokens go where they are too many to be held.
+    fn spill(&mut self) -> error::Result<()> {
+        if self.spread.is_none() && self.odd.len() <= HELD && self.odd_bytes <= HELD_BYTES {
+            return Ok(());
+        }
+        let spread = self.spread.get_or_insert_default();
+        self.odd.drain(..).for_each(|odd| spread.note(odd.identity()));
+        Ok(())
+    }
+}
+
+/// Why reading a page ended early: it is none, or somebody else failed.
+#[derive(Debug)]
+pub enum Ended {
+    /// The body is no page, or the run is to stop.
+    Page(NotAPage),
+    /// Whoever takes the odd tokens.
+    Taker(error::Error),
 }
 
 impl Decoder {
@@ -74,18 +137,76 @@ impl Decoder {
     /// # Errors
     /// [`NotAPage`]: the body is no array of tokens.
     pub fn page(&self, body: &[u8], received: Timestamp) -> Result<Decoded, NotAPage> {
-        let elements = page::parse(body)?;
-        let mut decoded = Decoded { elements: elements.len() as u64, ..Decoded::default() };
-        decoded.records.reserve(elements.len());
-        for element in &elements {
-            if let Element::Token(token) = element {
-                self.token(token, received, &mut decoded);
+        self.page_until(body, received, &|| false)
+    }
+
+    /// The same, but given up where it is time to stop.
+    ///
+    /// # Errors
+    /// [`NotAPage`]: the body is no array of tokens, or [`NotAPage::Interrupted`].
+    pub fn page_until(&self, body: &[u8], received: Timestamp, stop: ToStop<'_>) -> Result<Decoded, NotAPage> {
+        let mut decoded = Decoded::default();
+        // About as many as a page of usual tokens has.
+        decoded.records.reserve(body.len() / 512);
+        match self.walk(body, received, stop, &mut decoded, &mut Decoded::spill) {
+            Ok(()) => Ok(decoded),
+            Err(Ended::Page(reason)) => Err(reason),
+            // Nobody takes anything: spilling cannot fail.
+            Err(Ended::Taker(_)) => Err(NotAPage::Interrupted),
+        }
+    }
+
+    /// Gives the odd tokens of a page that was decoded before to `each`, in the order of the page; equal ones may be left out.
+    ///
+    /// # Errors
+    /// [`Ended`]: stopped, or whatever `each` returns.
+    pub fn odd_again(
+        &self,
+        body: &[u8],
+        received: Timestamp,
+        stop: ToStop<'_>,
+        each: &mut dyn FnMut(OddToken) -> error::Result<()>,
+    ) -> Result<(), Ended> {
+        self.walk(body, received, stop, &mut Decoded::default(), &mut |decoded| {
+            decoded.records.clear();
+            decoded.lines.clear();
+            decoded.odd.drain(..).try_for_each(&mut *each)
+        })
+    }
+
+    /// Reads the elements of a page into `decoded`, and calls `after` after each.
+    fn walk(
+        &self,
+        body: &[u8],
+        received: Timestamp,
+        stop: ToStop<'_>,
+        decoded: &mut Decoded,
+        after: &mut dyn FnMut(&mut Decoded) -> error::Result<()>,
+    ) -> Result<(), Ended> {
+        let mut elements = page::elements(body).map_err(Ended::Page)?;
+        let mut pace = Pace { stop, elements: 0, bytes: 0 };
+        let mut last: &[u8] = &[];
+        while let Some(element) = elements.next() {
+            let length = match &element {
+                Element::Token(token) => token.len(),
+                Element::Odd(bytes) => bytes.len(),
+            };
+            match element {
+                Element::Token(token) => self.token(&token, received, decoded),
+                // Equal ones in a row are one, and need no second look.
+                Element::Odd(bytes) if bytes == last => decoded.odd_seen += 1,
+                Element::Odd(bytes) => {
+                    decoded.put_odd(no_token(bytes, received));
+                    last = bytes;
+                }
+            }
+            after(decoded).map_err(Ended::Taker)?;
+            if pace.is_over(length) {
+                return Err(Ended::Page(NotAPage::Interrupted));
             }
         }
-        if elements.iter().any(|element| matches!(element, Element::Odd { .. })) {
-            decoded.odd.extend(page::odd_texts(body, &elements).into_iter().map(|(_, text)| no_token(text, received)));
-        }
-        Ok(decoded)
+        decoded.elements = elements.verdict().map_err(Ended::Page)?;
+        Ok(())
     }
 
     /// Decodes one token into `decoded`: a record, or an odd token.
@@ -106,10 +227,11 @@ impl Decoder {
                     reason: reason.into(),
                     detail: e.to_string(),
                     token: token.to_owned(),
+                    encoding: None,
                     received,
                     due: None,
                 };
-                decoded.odd.push(odd);
+                decoded.put_odd(odd);
             }
         }
     }
@@ -120,18 +242,20 @@ impl Decoder {
             reason: reason.to_owned(),
             detail,
             token: token.to_owned(),
+            encoding: None,
             received,
             due,
         };
-        match record::read(plaintext, &self.zone) {
+        let read = record::read(plaintext, &self.zone).and_then(|record| within_a_line(plaintext, record));
+        match read {
             Ok(record) => match self.comes_due(&record, received) {
                 None => self.take(&record, decoded),
                 Some(due) => {
                     let detail = format!("its inDate {} is too far ahead of its receipt", record.at);
-                    decoded.odd.push(odd("future", detail, Some(due)));
+                    decoded.put_odd(odd("future", detail, Some(due)));
                 }
             },
-            Err(reason) => decoded.odd.push(odd(reason.kind(), record::explain(plaintext, &reason), None)),
+            Err(reason) => decoded.put_odd(odd(reason.kind(), record::explain(plaintext, &reason), None)),
         }
     }
 
@@ -142,11 +266,12 @@ impl Decoder {
     }
 
     fn take(&self, record: &Record<'_>, decoded: &mut Decoded) {
+        let hash = record::content_hash(&record.fields, &mut decoded.scratch);
+        decoded.scratch.shrink_to(WORTH_KEEPING);
         let start = decoded.lines.len();
         self.compactor.write_row(&record.fields, &mut decoded.lines);
-        // A line is at most a few times its token, and a token at most a page: far below 4 GB.
+        // A line has at most 64 MiB: far below 4 GB.
         let length = u32::try_from(decoded.lines.len() - start).unwrap_or(u32::MAX);
-        let hash = record::content_hash(&record.fields, &mut decoded.scratch);
         let entry = Entry::new(hash, record.at, length);
         decoded.records.push(DecodedRecord { hour: record.hour, entry, id: self.id(record) });
     }
@@ -172,13 +297,50 @@ fn whole_number(value: &Value<'_>) -> Option<i64> {
     }
 }
 
+/// The record, if what is written of it can be read back: neither its row nor its original is longer than a line may be.
+fn within_a_line<'r>(plaintext: &[u8], record: Record<'r>) -> Result<Record<'r>, Reason> {
+    if plaintext.len() > MAX_VALUES && record::count_values(&record.fields) > MAX_VALUES {
+        return Err(Reason::too_many_values());
+    }
+    let most = MAX_LINE - ROW_EXTRA;
+    if plaintext.len() <= most / GROWTH || json::length(&record.fields, most) <= most {
+        return Ok(record);
+    }
+    Err(Reason::new(ReasonKind::TooLarge, "its line would be longer than the 64 MiB that a line may have"))
+}
+
+/// Says now and then whether it is time to stop: often enough to be heard, seldom enough to cost nothing.
+struct Pace<'a> {
+    stop: ToStop<'a>,
+    elements: usize,
+    bytes: usize,
+}
+
+impl Pace<'_> {
+    /// Counts an element of `bytes`. Whether it is time to stop.
+    fn is_over(&mut self, bytes: usize) -> bool {
+        self.elements += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.elements < ELEMENTS_A_LOOK && self.bytes < BYTES_A_LOOK {
+            return false;
+        }
+        (self.elements, self.bytes) = (0, 0);
+        (self.stop)()
+    }
+}
+
 /// An element without a token.
-fn no_token(text: &str, received: Timestamp) -> OddToken {
+fn no_token(bytes: &[u8], received: Timestamp) -> OddToken {
+    let (token, encoding) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (STANDARD.encode(bytes), Some(Encoding::Base64)),
+    };
     OddToken {
-        identity: identity(text.as_bytes()),
+        identity: identity(bytes),
         reason: "no-token".to_owned(),
-        detail: "the element has no text under \"data\"".to_owned(),
-        token: text.to_owned(),
+        detail: "the element has no text under \"data\", or is no JSON".to_owned(),
+        token,
+        encoding,
         received,
         due: None,
     }
@@ -186,8 +348,7 @@ fn no_token(text: &str, received: Timestamp) -> OddToken {
 
 /// The identity of an odd token: 128 bits of BLAKE3, hex.
 fn identity(bytes: &[u8]) -> String {
-    let digest = blake3::hash(bytes);
-    digest.as_bytes().first_chunk::<16>().map_or_else(String::new, |id| ContentHash(*id).to_string())
+    Identity::of(bytes).to_string()
 }
 
 #[cfg(test)]

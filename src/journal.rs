@@ -24,8 +24,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crc32fast::Hasher;
 use jiff::Timestamp;
@@ -40,8 +40,6 @@ use crate::state::durable::{self, Unfinished};
 const MAGIC: &[u8; 8] = b"etlpage2";
 const MAGIC_BEFORE: &[u8; 8] = b"etlpage1";
 const HEAD: usize = 20;
-/// How many bodies that are no pages are kept for a look.
-const REJECTED_KEPT: usize = 20;
 
 /// What is behind the bodies of a segment. Times are nanoseconds since 1970.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -108,6 +106,17 @@ pub struct Journal {
     next: Arc<AtomicU64>,
     /// One more than the number of the floor that is there; 0: there is none.
     floor: Arc<AtomicU64>,
+    /// What is in `rejected`.
+    set_aside: Arc<Mutex<Rejected>>,
+}
+
+/// How much there is of bodies that were no pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// Bodies.
+    pub count: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
 }
 
 impl Journal {
@@ -123,7 +132,8 @@ impl Journal {
         }
         let floor = journal.take_floor()?;
         let newest = journal.list()?.last().map_or(0, |id| id.number);
-        let newest_rejected = list(&journal.rejected)?.last().map_or(0, |id| id.number);
+        let newest_rejected = journal.rejected()?.last().map_or(0, |id| id.number);
+        journal.count_rejected()?;
         journal.next.store(newest.max(newest_rejected).max(floor) + 1, Ordering::Relaxed);
         Ok(journal)
     }
@@ -178,6 +188,7 @@ impl Journal {
             rejected: state.join("rejected"),
             next: Arc::default(),
             floor: Arc::default(),
+            set_aside: Arc::default(),
         }
     }
 
@@ -239,13 +250,7 @@ impl Journal {
     /// # Errors
     /// `State`, naming the path: unreadable, or damaged.
     pub fn read(&self, id: SegmentId) -> Result<Segment> {
-        let path = self.path(id);
-        let gone = || Error::disk("read", &path, std::io::ErrorKind::NotFound.into());
-        let bytes = durable::read(&path)?.ok_or_else(gone)?;
-        parse(id, bytes).ok_or_else(|| {
-            Error::new(ErrorKind::State, format!("the journal's page {} is damaged", path.display()))
-                .hint("its logs may still be at the source: move the file away to go on without it")
-        })
+        read(&self.path(id), id)
     }
 
     /// Takes segments out whose records all have receipts; gives the files that are left to delete, under names that the next open
@@ -286,7 +291,7 @@ impl Journal {
         self.replace_floor(number)
     }
 
-    /// Sets a body that is no page aside, keeping the newest few of them.
+    /// Sets a body that is no page aside. It stays until someone acts.
     ///
     /// # Errors
     /// `State`, naming the path.
@@ -297,12 +302,74 @@ impl Journal {
             durable::sync_dir(&self.rejected)?;
             durable::sync_dir(&self.dir)
         })?;
-        let kept = list(&self.rejected)?;
-        for old in kept.iter().rev().skip(REJECTED_KEPT) {
-            durable::remove(&self.rejected.join(old.file_name()))?;
-        }
+        let bytes = fs::metadata(&aside).map_or(0, |meta| meta.len());
+        self.with_sum(|sum| {
+            sum.count = sum.count.saturating_add(u64::from(id.pages));
+            sum.bytes = sum.bytes.saturating_add(bytes);
+        });
         Ok(aside)
     }
+
+    /// The segments of bodies that were no pages, oldest first.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn rejected(&self) -> Result<Vec<SegmentId>> {
+        list(&self.rejected)
+    }
+
+    /// How much there is of them.
+    #[must_use]
+    pub fn rejected_sum(&self) -> Rejected {
+        self.with_sum(|sum| *sum)
+    }
+
+    fn with_sum<T>(&self, change: impl FnOnce(&mut Rejected) -> T) -> T {
+        change(&mut self.set_aside.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads a segment of bodies that were no pages, and checks it.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn read_rejected(&self, id: SegmentId) -> Result<Segment> {
+        read(&self.rejected.join(id.file_name()), id)
+    }
+
+    /// Removes a segment of bodies that were no pages, and are in the journal again.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn remove_rejected(&self, id: SegmentId) -> Result<()> {
+        let path = self.rejected.join(id.file_name());
+        let bytes = fs::metadata(&path).map_or(0, |meta| meta.len());
+        durable::remove(&path)?;
+        durable::sync_dir(&self.rejected)?;
+        self.with_sum(|sum| {
+            sum.count = sum.count.saturating_sub(u64::from(id.pages));
+            sum.bytes = sum.bytes.saturating_sub(bytes);
+        });
+        Ok(())
+    }
+
+    fn count_rejected(&self) -> Result<()> {
+        let mut sum = Rejected::default();
+        for id in self.rejected()? {
+            sum.count += u64::from(id.pages);
+            sum.bytes += fs::metadata(self.rejected.join(id.file_name())).map_or(0, |meta| meta.len());
+        }
+        self.with_sum(|known| *known = sum);
+        Ok(())
+    }
+}
+
+fn read(path: &Path, id: SegmentId) -> Result<Segment> {
+    let gone = || Error::disk("read", path, std::io::ErrorKind::NotFound.into());
+    let bytes = durable::read(path)?.ok_or_else(gone)?;
+    parse(id, bytes).ok_or_else(|| {
+        Error::new(ErrorKind::State, format!("the journal's page {} is damaged", path.display()))
+            .hint("its logs may still be at the source: move the file away to go on without it")
+    })
 }
 
 fn parse_floor(name: &str) -> Option<u64> {

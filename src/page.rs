@@ -1,8 +1,11 @@
-//! The page parser: a body as received → its tokens, borrowed from it.
+//! The page parser: a body as received → its tokens, borrowed from it, one after the other.
 //!
 //! Owns what counts as a page: a JSON array in which at least one element carries a token (an object with a string
-//! `data`), or an empty one. Invariant: one odd element costs itself, never its neighbours, and every element of a page is
-//! either a token or odd, in the page's order. Other members are skipped unread, in linear time at any depth. Pure.
+//! `data`), or an empty one. The array is split at its commas by brackets and strings alone, and each element is read for
+//! itself: so one that no strict reader takes (`NaN`, a raw control character, a byte that is not UTF-8) costs itself, never its
+//! neighbours. Invariant: every element of a page is either a token or odd, in the page's order; where brackets or strings do
+//! not close, the body was cut short or is none, and nothing of it counts. Linear time at any depth, and no memory an element.
+//! Pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,116 +14,174 @@ use serde::Deserializer as _;
 use serde::de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The longest text that is kept of an odd element, in bytes.
-pub const MAX_ODD_TEXT: usize = 64 * 1024;
+/// What some writers put before a text to say that it is UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One element of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element<'a> {
     /// The string in the element's last `data` member: borrowed, but where the JSON text spells it with escapes.
     Token(Cow<'a, str>),
-    /// No object, or none with a string as its last `data` member. Its text: [`odd_texts`].
-    Odd {
-        /// Its place among the page's elements, from 0.
-        index: usize,
-    },
+    /// No object, none with a string as its last `data` member, or no JSON: its bytes.
+    Odd(&'a [u8]),
 }
 
 /// Why a complete body is no page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAPage {
-    /// Bytes that no text has.
-    #[error("not UTF-8 from byte {at} on")]
-    NotUtf8 {
-        /// The offset of the first wrong byte.
-        at: usize,
-    },
-    /// Text, but not JSON. The reason names line and column and quotes nothing of the body.
-    #[error("not JSON: {reason}")]
-    NotJson {
-        /// What the JSON parser says.
-        reason: String,
-    },
-    /// It does not begin with `[`.
+    /// It does not begin with `[` and end with `]`.
     #[error("not a JSON array")]
     NotAnArray,
+    /// It ends within an element.
+    #[error("its brackets and strings do not close: it is cut short, or no JSON")]
+    NotClosed,
     /// An array, but none of its elements carries a token.
     #[error("none of its {elements} elements has a string \"data\"")]
     NoTokens {
         /// How many elements it has.
-        elements: usize,
+        elements: u64,
     },
+    /// Reading it was given up because the run is to stop: nothing is known of it.
+    #[error("the run was stopped before it was read")]
+    Interrupted,
 }
 
-impl NotAPage {
-    fn not_json(cause: &serde_json::Error) -> Self {
-        Self::NotJson { reason: cause.to_string() }
-    }
+/// The elements of the page `body`, in order. When they have all come, [`Elements::verdict`] says whether it was one.
+///
+/// # Errors
+/// [`NotAPage::NotAnArray`].
+pub fn elements(body: &[u8]) -> Result<Elements<'_>, NotAPage> {
+    let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let inner = trim(text).strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let rest = inner.ok_or(NotAPage::NotAnArray)?;
+    Ok(Elements { rest: Some(rest), elements: 0, tokens: 0, is_bare: true, is_closed: true })
 }
 
-/// The elements of the page `body`, in order.
+/// All elements of the page `body` at once.
 ///
 /// # Errors
 /// [`NotAPage`], where the body as a whole is none. An empty array is a page.
 pub fn parse(body: &[u8]) -> Result<Vec<Element<'_>>, NotAPage> {
-    let text = array_text(body)?;
-    // The fast way gives up at what JSON's grammar allows and Rust's types do not (1e999, a lone surrogate). The careful way
-    // meets such things one element at a time.
-    let elements = match parse_fast(text) {
-        Ok(elements) => elements,
-        Err(_) => parse_carefully(text)?,
-    };
-    let has_token = elements.iter().any(|element| matches!(element, Element::Token(_)));
-    if has_token || elements.is_empty() { Ok(elements) } else { Err(NotAPage::NoTokens { elements: elements.len() }) }
+    let mut elements = elements(body)?;
+    let all = elements.by_ref().collect();
+    elements.verdict().map(|_| all)
 }
 
-/// The odd ones of `elements`, as [`parse`] found them in `body`: index and JSON text, cut to [`MAX_ODD_TEXT`] bytes at a
-/// character's boundary. One pass over the body, however many there are.
-#[must_use]
-pub fn odd_texts<'a>(body: &'a [u8], elements: &[Element<'_>]) -> Vec<(usize, &'a str)> {
-    let Some(raw) = array_text(body).ok().and_then(|text| raw_elements(text).ok()) else { return Vec::new() };
-    let odd = elements.iter().zip(raw).enumerate().filter(|(_, (element, _))| matches!(element, Element::Odd { .. }));
-    odd.map(|(index, (_, raw))| (index, excerpt(raw.get()))).collect()
+/// The elements of a body: see [`elements`].
+#[derive(Debug)]
+pub struct Elements<'a> {
+    /// What was not split yet of what is between the outer brackets; `None` at the end.
+    rest: Option<&'a [u8]>,
+    elements: u64,
+    tokens: u64,
+    /// Whether there was nothing between the brackets, not even a comma.
+    is_bare: bool,
+    is_closed: bool,
 }
 
-fn excerpt(text: &str) -> &str {
-    if text.len() <= MAX_ODD_TEXT {
-        return text;
+impl<'a> Elements<'a> {
+    /// How many elements there were.
+    ///
+    /// # Errors
+    /// [`NotAPage`]: the body is none, and what came of it does not count.
+    pub const fn verdict(&self) -> Result<u64, NotAPage> {
+        match self {
+            Self { is_closed: false, .. } => Err(NotAPage::NotClosed),
+            Self { tokens: 0, is_bare: false, elements, .. } => Err(NotAPage::NoTokens { elements: *elements }),
+            Self { elements, .. } => Ok(*elements),
+        }
     }
-    // A character has four bytes at most.
-    (0..4).find_map(|less| text.get(..MAX_ODD_TEXT - less)).unwrap_or_default()
+
+    /// The bytes up to the next comma that is in no bracket and no string.
+    fn split(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest?;
+        let (end, is_closed) = end_of_element(rest);
+        self.is_closed &= is_closed;
+        let (element, behind) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+        self.rest = behind.split_first().map(|(_, rest)| rest);
+        self.is_bare &= self.rest.is_none() && trim(element).is_empty();
+        Some(trim(element))
+    }
 }
 
-/// The body as text, if it begins as an array.
-fn array_text(body: &[u8]) -> Result<&str, NotAPage> {
-    let text = std::str::from_utf8(body).map_err(|cause| NotAPage::NotUtf8 { at: cause.valid_up_to() })?;
-    if text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') { Ok(text) } else { Err(NotAPage::NotAnArray) }
+impl<'a> Iterator for Elements<'a> {
+    type Item = Element<'a>;
+
+    fn next(&mut self) -> Option<Element<'a>> {
+        loop {
+            // Nothing between two commas is nothing that could be kept.
+            let bytes = self.split()?;
+            if bytes.is_empty() {
+                continue;
+            }
+            self.elements += 1;
+            let Some(token) = token_in(bytes) else { return Some(Element::Odd(bytes)) };
+            self.tokens += 1;
+            return Some(Element::Token(token));
+        }
+    }
 }
 
-fn parse_fast(text: &str) -> Result<Vec<Element<'_>>, serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let elements = json.deserialize_seq(Elements)?;
+/// Where the element ends that `bytes` begin with, and whether its brackets and strings close. Which bracket closes which does
+/// not matter here, and one that closes nothing belongs to its element: both make it odd.
+fn end_of_element(bytes: &[u8]) -> (usize, bool) {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => match end_of_string(bytes, at + 1) {
+                Some(end) => at = end,
+                None => return (bytes.len(), false),
+            },
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => return (at, true),
+            _ => {}
+        }
+        at += 1;
+    }
+    (bytes.len(), depth == 0)
+}
+
+/// Where the quote is that ends the string whose text begins at `at`.
+fn end_of_string(bytes: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        at += memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes.get(at) == Some(&b'"') {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+/// `bytes` without JSON's white space around them.
+fn trim(bytes: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let start = bytes.iter().position(|byte| !is_space(byte)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|byte| !is_space(byte)).map_or(start, |last| last + 1);
+    bytes.get(start..end).unwrap_or_default()
+}
+
+/// The token of an element; what cannot be told counts as none.
+fn token_in(element: &[u8]) -> Option<Cow<'_, str>> {
+    if element.first() != Some(&b'{') {
+        return None;
+    }
+    let text = std::str::from_utf8(element).ok()?;
+    // The fast way gives up at what JSON's grammar allows and Rust's types do not (1e999, a lone surrogate).
+    token_fast(text).unwrap_or_else(|_| token_carefully(text))
+}
+
+fn token_fast(element: &str) -> Result<Option<Cow<'_, str>>, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_str(element);
+    let token = json.deserialize_map(Object)?;
     json.end()?;
-    Ok(elements)
+    Ok(token)
 }
 
-fn parse_carefully(text: &str) -> Result<Vec<Element<'_>>, NotAPage> {
-    let raw = raw_elements(text).map_err(|cause| NotAPage::not_json(&cause))?;
-    let elements = raw.into_iter().enumerate().map(|(index, raw)| match token_of(raw.get()) {
-        Some(token) => Element::Token(token),
-        None => Element::Odd { index },
-    });
-    Ok(elements.collect())
-}
-
-fn raw_elements(text: &str) -> Result<Vec<&RawValue>, serde_json::Error> {
-    serde_json::from_str(text)
-}
-
-/// The token of a single element; what cannot be told counts as none.
-fn token_of(element: &str) -> Option<Cow<'_, str>> {
+fn token_carefully(element: &str) -> Option<Cow<'_, str>> {
     let mut json = serde_json::Deserializer::from_str(element);
     let data = json.deserialize_map(LastData).ok().flatten()?;
+    json.end().ok()?;
     serde_json::from_str::<Text<'_>>(data.get()).ok().map(|text| text.0)
 }
 
@@ -133,26 +194,6 @@ impl<'de> Deserialize<'de> for Text<'de> {
             Some(text) => Ok(Self(text)),
             None => Err(serde::de::Error::custom("not a string")),
         }
-    }
-}
-
-/// The array: one [`Element`] after the other.
-struct Elements;
-
-impl<'de> Visitor<'de> for Elements {
-    type Value = Vec<Element<'de>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(token) = array.next_element_seed(Lenient(Object))? {
-            let index = elements.len();
-            elements.push(token.map_or(Element::Odd { index }, Element::Token));
-        }
-        Ok(elements)
     }
 }
 
@@ -202,8 +243,6 @@ impl<'de> Visitor<'de> for Object {
         }
         Ok(data)
     }
-
-    none_for!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
 }
 
 /// The value of a `data` member, if it is a string.
@@ -285,6 +324,10 @@ mod tests {
         Element::Token(text.into())
     }
 
+    fn odd(text: &str) -> Element<'_> {
+        Element::Odd(text.as_bytes())
+    }
+
     fn parsed(body: &str) -> Vec<Element<'_>> {
         parse(body.as_bytes()).unwrap()
     }
@@ -305,46 +348,88 @@ mod tests {
     #[test]
     fn last_of_several_data_members_counts() {
         let elements = parsed(r#"[{"data":"a","data":"b"},{"data":1,"data":"c"},{"data":"d","data":{"data":"e"}}]"#);
-        assert_eq!(elements, [token("b"), token("c"), Element::Odd { index: 2 }]);
+        assert_eq!(elements, [token("b"), token("c"), odd(r#"{"data":"d","data":{"data":"e"}}"#)]);
     }
 
     #[test]
     fn odd_element_costs_only_itself() {
-        for odd in ["1", "-1.5", "null", "true", "\"gAAA\"", "[]", "[[\"data\"]]", "{}", r#"{"data":null}"#] {
-            let body = format!(r#"[{odd},{{"data":"t"}}]"#);
-            assert_eq!(parsed(&body), [Element::Odd { index: 0 }, token("t")], "{odd}");
+        for text in ["1", "-1.5", "null", "true", "\"gAAA\"", "[]", "[[\"data\"]]", "{}", r#"{"data":null}"#] {
+            let body = format!(r#"[{text},{{"data":"t"}}]"#);
+            assert_eq!(parsed(&body), [odd(text), token("t")], "{text}");
         }
     }
 
     #[test]
     fn what_json_allows_and_rust_types_do_not_costs_only_itself() {
-        for odd in ["1e999", r#"{"data":-1e999}"#, r#""\ud800""#, r#"{"data":"\udc00"}"#, r#"{"\ud800":1,"data":"x"}"#]
+        for text in ["1e999", r#"{"data":-1e999}"#, r#""\ud800""#, r#"{"data":"\udc00"}"#, r#"{"\ud800":1,"data":"x"}"#]
         {
-            let body = format!(r#"[{{"data":"t","big":1e999}},{odd},{{"data":"a","data":"b\n"}}]"#);
-            assert_eq!(parsed(&body), [token("t"), Element::Odd { index: 1 }, token("b\n")], "{odd}");
+            let body = format!(r#"[{{"data":"t","big":1e999}},{text},{{"data":"a","data":"b\n"}}]"#);
+            assert_eq!(parsed(&body), [token("t"), odd(text), token("b\n")], "{text}");
         }
+    }
+
+    #[test]
+    fn what_no_json_reader_takes_costs_only_itself() {
+        let strange: [&[u8]; 14] = [
+            br#"{"x":NaN,"data":"x"}"#,
+            br#"{"x":-Infinity,"data":"x"}"#,
+            b"{\"x\":\"a\0b\",\"data\":\"x\"}",
+            b"{\"x\":\"a\nb\",\"data\":\"x\"}",
+            b"{\"x\":\"a\xffb\",\"data\":\"x\"}",
+            b"{\"data\":\"a\xffb\"}",
+            b"\xff",
+            br#"{"data":"x",}"#,
+            br#"{data:"x"}"#,
+            br#"{'data':"x"}"#,
+            br#"{"data" "x"}"#,
+            br#"{"data":"x"} {"data":"y"}"#,
+            br#"{"data":"x"]"#,
+            b"]",
+        ];
+        for bytes in strange {
+            let body = [br#"[{"data":"s"},"#, bytes, br#",{"data":"t"}]"#].concat();
+            let expected = [token("s"), Element::Odd(bytes), token("t")];
+            assert_eq!(parse(&body).as_deref(), Ok(&expected[..]), "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn comma_too_many_and_a_byte_order_mark_cost_nothing() {
+        for body in [r#"[{"data":"t"},]"#, r#"[,{"data":"t"}]"#, "\u{feff} [{\"data\":\"t\"}]"] {
+            assert_eq!(parsed(body), [token("t")], "{body}");
+        }
+        assert_eq!(parse(b"[,]"), Err(NotAPage::NoTokens { elements: 0 }));
     }
 
     #[test]
     fn empty_array_is_a_page_without_tokens() {
-        assert_eq!(parsed("[]"), []);
-        assert_eq!(parsed(" [ ]\n"), []);
+        for body in ["[]", " [ ]\n", "\u{feff}[]"] {
+            assert_eq!(parsed(body), []);
+        }
     }
 
     #[test]
     fn what_is_no_page_is_refused_without_quoting_it() {
-        let not_json =
-            ["[", "[{\"data\":\"secret\"}", "[] []", "[1,]", "[{\"data\":\"secret\"}]x", "[{\"data\" \"secret\"}]"];
-        for body in not_json {
-            let refused = parse(body.as_bytes()).unwrap_err();
-            assert!(matches!(refused, NotAPage::NotJson { .. }), "{body}: {refused:?}");
-            assert!(!refused.to_string().contains("secret"));
-        }
-        for body in ["", "  ", "{}", "\"secret\"", "<html>", "\u{feff}[]", "null"] {
+        for body in ["", "  ", "{}", "\"secret\"", "<html>", "null", "[", "[{\"data\":\"secret\"}", "[]x", "\u{c}[]"] {
             assert_eq!(parse(body.as_bytes()), Err(NotAPage::NotAnArray), "{body}");
         }
-        assert_eq!(parse(b"[\"\xff\"]"), Err(NotAPage::NotUtf8 { at: 2 }));
+        let both = r#"[{"data":"secret"}]"#;
+        for body in ["[] []", &format!("{both}\n{both}"), "[\"]", "[{]", "[[]", "[{\"data\":\"secret]"] {
+            let refused = parse(body.as_bytes()).unwrap_err();
+            assert_eq!(refused, NotAPage::NotClosed, "{body}");
+            assert!(!refused.to_string().contains("secret"));
+        }
         assert_eq!(parse(b"[1,2,3]"), Err(NotAPage::NoTokens { elements: 3 }));
+        assert_eq!(parse(br#"[{"data" "secret"}]"#), Err(NotAPage::NoTokens { elements: 1 }));
+    }
+
+    #[test]
+    fn body_cut_short_anywhere_is_no_page() {
+        let whole = r#"[{"data":"a]b","tags":["x]"," \"]"],"more":{"y":[[1],[2]]}},{"data":"t"},[["]"]],{"data":"u"}]"#;
+        assert_eq!(parsed(whole).len(), 4);
+        for cut in 0..whole.len() {
+            assert!(parse(&whole.as_bytes()[..cut]).is_err(), "{}", &whole[..cut]);
+        }
     }
 
     #[test]
@@ -352,22 +437,8 @@ mod tests {
         let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
         let body = format!(r#"[{{"x":{deep},"data":"t"}},{{"data":{deep}}},{deep},{{"data":{{"a":{deep}}}}}]"#);
         let elements = parsed(&body);
-        assert_eq!(elements.first(), Some(&token("t")));
         assert_eq!(elements.len(), 4);
-        let texts = odd_texts(body.as_bytes(), &elements);
-        assert_eq!(
-            texts.iter().map(|(index, text)| (*index, text.len())).collect::<Vec<_>>(),
-            [(1, MAX_ODD_TEXT), (2, MAX_ODD_TEXT), (3, MAX_ODD_TEXT)]
-        );
-    }
-
-    #[test]
-    fn odd_texts_are_those_of_the_body_cut_between_characters() {
-        let long = format!("\"x{}\"", "é".repeat(MAX_ODD_TEXT));
-        let body = format!(r#"[ {{ "a" : 1e999 }} ,{{"data":"t"}},{long}]"#);
-        let texts = odd_texts(body.as_bytes(), &parsed(&body));
-        assert_eq!(texts.len(), 2);
-        assert_eq!(texts[0], (0, r#"{ "a" : 1e999 }"#));
-        assert_eq!((texts[1].0, texts[1].1), (2, &long[..MAX_ODD_TEXT]));
+        assert_eq!(elements.first(), Some(&token("t")));
+        assert_eq!(elements.get(2), Some(&odd(&deep)));
     }
 }

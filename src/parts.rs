@@ -11,11 +11,12 @@ use sha2::{Digest, Sha256};
 
 use crate::compact::Compactor;
 use crate::hour::Hour;
-use crate::record::{self, ContentHash, Fields, Record, Scratch};
+use crate::record::{self, ContentHash, Fields, MAX_LINE, Record, Scratch};
 use crate::seal::hex;
 
-/// No part unpacks to more than these bytes of lines: they are cut at a quarter of it. What does is a bomb, or nobody's.
-const LARGEST: u64 = 256 << 20;
+/// No part unpacks to more than these bytes of lines: they are cut at a quarter of it, and a line has a quarter at most. What
+/// does is a bomb, or nobody's.
+const LARGEST: u64 = 4 * MAX_LINE as u64;
 
 /// What a part holds.
 #[derive(Debug)]

@@ -229,16 +229,11 @@ fn let_go(state: &Path, reason: &str) -> Result<u64> {
     let mut quarantine = Quarantine::open(state)?;
     let mut dropped = 0;
     for segment in quarantine.segments(None) {
-        let (gone, rest): (Vec<OddToken>, Vec<OddToken>) =
-            quarantine.tokens(segment)?.into_iter().partition(|token| token.reason == reason);
+        dropped += quarantine.release(segment, &mut |token| token.reason != reason)?;
         if let Some(damage) = quarantine.take_damaged().pop() {
             return Err(damage);
         }
-        if !gone.is_empty() {
-            quarantine.release(segment, &rest)?;
-            dropped += gone.len() as u64;
-        }
     }
-    status::note_quarantine(state, SystemClock.now(), quarantine.count())?;
+    status::note_quarantine(state, SystemClock.now(), &quarantine)?;
     Ok(dropped)
 }

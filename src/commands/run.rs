@@ -83,7 +83,11 @@ pub fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Resul
     let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
     // A backfill does not wait, and neither does its replay.
     let drain = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
-    let outcome = pipeline::run(&setup, None, Wish { drain, quarantine: args.quarantine, from_store: args.from_s3 });
+    let outcome = pipeline::run(
+        &setup,
+        None,
+        Wish { drain, quarantine: args.quarantine, rejected: args.rejected, from_store: args.from_s3 },
+    );
     display.end();
     tell(&outcome, args.json, say)?;
     Ok(code(&outcome, &stop))

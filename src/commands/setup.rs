@@ -116,6 +116,7 @@ pub fn setup<'a>(
         state_dir: config.state.dir.clone(),
         settings: settings(config)?,
         min_free: config.state.min_free,
+        quarantine_max_bytes: config.state.quarantine_max_bytes,
         decoder: decoder(config)?,
         closing: closing(config),
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },

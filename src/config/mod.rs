@@ -116,6 +116,8 @@ pub struct StateConfig {
     pub dir: PathBuf,
     /// Free bytes on its disk below which a run does not fetch.
     pub min_free: u64,
+    /// `quarantine.max_bytes`: the most bytes of its quarantine; 0: any number.
+    pub quarantine_max_bytes: u64,
 }
 
 impl Config {
@@ -267,12 +269,13 @@ impl ArchiveConfig {
 impl StateConfig {
     fn load(flags: &Overrides, lookup: &Lookup<'_>, cwd: &Path) -> Result<Self> {
         let min_free = lookup.get("state", "min_free")?.size()?;
+        let quarantine_max_bytes = lookup.get("quarantine", "max_bytes")?.size()?;
         if let Some(dir) = &flags.state_dir {
-            return Ok(Self { dir: cwd.join(dir).components().collect(), min_free });
+            return Ok(Self { dir: cwd.join(dir).components().collect(), min_free, quarantine_max_bytes });
         }
         let found = lookup.get("state", "dir")?;
         let dir = found.path()?.ok_or_else(|| found.error("names no folder"))?;
-        Ok(Self { dir, min_free })
+        Ok(Self { dir, min_free, quarantine_max_bytes })
     }
 }
 

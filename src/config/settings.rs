@@ -22,7 +22,7 @@ const fn above(table: &'static str, key: &'static str, environment: &'static [&'
 }
 
 /// Every key there is.
-pub(super) const SETTINGS: [Setting; 29] = [
+pub(super) const SETTINGS: [Setting; 30] = [
     above("source", "url", &["API_URL"]),
     setting("source", "keys_env"),
     setting("source", "keys_file"),
@@ -52,6 +52,7 @@ pub(super) const SETTINGS: [Setting; 29] = [
     setting("run", "ping_env"),
     above("state", "dir", &["ETL_STATE_DIR"]),
     setting("state", "min_free"),
+    setting("quarantine", "max_bytes"),
 ];
 
 /// The environment names of an S3 bucket, for [`load.to`](super::load).
@@ -90,6 +91,8 @@ ping_env = "ETL_PING_URL"
 [state]
 dir = "etl-state"
 min_free = "64MiB"
+[quarantine]
+max_bytes = 0
 "#;
 
 /// The setting `key` of `table`.

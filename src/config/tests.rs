@@ -91,7 +91,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.archive, None);
     let archived = Place::with_file("[archive]\ndir = \"originals\"\n").config().archive.unwrap();
     assert_eq!(archived.keep, minutes(30 * 24 * 60));
-    assert_eq!(config.state, StateConfig { dir: place.path("etl-state"), min_free: 64 << 20 });
+    assert_eq!(config.state, StateConfig { dir: place.path("etl-state"), min_free: 64 << 20, quarantine_max_bytes: 0 });
 }
 
 #[test]
@@ -126,6 +126,8 @@ keep = "5d"
 [state]
 dir = "state"
 min_free = "1GiB"
+[quarantine]
+max_bytes = "2GiB"
 "#;
     let place = Place::with_file(text).var("MY_KEYS", KEY).var("API_TOKEN", "Bearer x");
     let config = place.config();
@@ -140,7 +142,10 @@ min_free = "1GiB"
     assert_eq!(config.load.s3().unwrap().endpoint.as_deref(), Some("http://127.0.0.1:8333"));
     assert_eq!(config.load.layout, "year={year}/month={month}/day={day}/hour={hour}");
     assert_eq!(config.archive.unwrap().dir, place.path("originals"));
-    assert_eq!(config.state, StateConfig { dir: place.path("state"), min_free: 1 << 30 });
+    assert_eq!(
+        config.state,
+        StateConfig { dir: place.path("state"), min_free: 1 << 30, quarantine_max_bytes: 2 << 30 }
+    );
 }
 
 #[test]

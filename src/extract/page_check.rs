@@ -13,6 +13,8 @@ use crate::error::Error;
 
 /// Compressed bytes read at a time.
 const CHUNK: usize = 64 * 1024;
+/// What some writers put before a text to say that it is UTF-8. JSON has none; a reader may pass over it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,8 @@ enum Stream<S: PageSink> {
 
 impl<S: PageSink> PageBody<S> {
     pub(super) fn new(coding: Coding, limit: u64, sink: S) -> Self {
-        let checked = Checked { sink, look: Look { limit, bytes: 0, last: None }, refusal: None, closed: false };
+        let checked =
+            Checked { sink, look: Look { limit, bytes: 0, mark: 0, last: None }, refusal: None, closed: false };
         let stream = match coding {
             Coding::Plain => Stream::Plain(checked),
             Coding::Gzip => Stream::Gzip(Box::new(MultiGzDecoder::new(checked))),
@@ -164,6 +167,8 @@ impl<S: PageSink> Checked<S> {
 struct Look {
     limit: u64,
     bytes: u64,
+    /// How many bytes of a byte-order mark it began with.
+    mark: usize,
     /// The last byte that is no white space.
     last: Option<u8>,
 }
@@ -173,6 +178,7 @@ impl Look {
     fn at(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.bytes = self.bytes.saturating_add(length(bytes));
         within(self.limit, self.bytes, "uncompressed body")?;
+        let bytes = self.behind_the_mark(bytes)?;
         if self.last.is_none()
             && let Some(first) = bytes.iter().find(|byte| !is_space(**byte))
             && *first != b'['
@@ -181,6 +187,20 @@ impl Look {
         }
         self.last = bytes.iter().rev().find(|byte| !is_space(**byte)).copied().or(self.last);
         Ok(())
+    }
+
+    /// The next bytes, without what they hold of a byte-order mark at the body's start.
+    fn behind_the_mark<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
+        let taken = self.bytes.saturating_sub(length(bytes));
+        if u64::try_from(self.mark).is_ok_and(|mark| mark != taken) {
+            return Ok(bytes);
+        }
+        let left = BYTE_ORDER_MARK.get(self.mark..).unwrap_or_default();
+        let same = left.iter().zip(bytes).take_while(|(mark, byte)| mark == byte).count();
+        self.mark += same;
+        let rest = bytes.get(same..).unwrap_or_default();
+        let is_broken = !rest.is_empty() && (1..BYTE_ORDER_MARK.len()).contains(&self.mark);
+        if is_broken { Err(Refusal::NoPage("the body is no JSON array".to_owned())) } else { Ok(rest) }
     }
 
     fn verdict(&self) -> Result<(), Refusal> {
@@ -220,7 +240,6 @@ const fn what_begins_with(first: u8) -> &'static str {
     match first {
         b'<' => "is HTML or XML, not a JSON array",
         b'{' => "is a JSON object, not an array",
-        0xef => "begins with a byte-order mark, which JSON does not have",
         0x1f => "is gzip that is not said to be",
         _ => "is no JSON array",
     }
@@ -247,7 +266,7 @@ pub(super) mod tests {
 
     #[test]
     fn arrays_pass_byte_for_byte_in_pieces_of_any_size() {
-        for text in ["[]", " \r\n[{\"data\":\"x\"}]\n ", "[1]\t"] {
+        for text in ["[]", " \r\n[{\"data\":\"x\"}]\n ", "[1]\t", "\u{feff}[]", "\u{feff}\n[2]"] {
             for step in [1, 2, 7, 4096] {
                 let (written, bytes) = run(Coding::Plain, text.as_bytes(), step).unwrap();
                 assert_eq!((written.as_slice(), bytes), (text.as_bytes(), length(text.as_bytes())));
@@ -270,7 +289,13 @@ pub(super) mod tests {
             (" \n", "empty"),
             ("<html>", "HTML"),
             (" \n{}", "object"),
-            ("\u{feff}[]", "byte-order mark"),
+            ("\u{feff}", "empty"),
+            ("\u{feff}{}", "object"),
+            ("\u{feff}\u{feff}[]", "no JSON array"),
+            ("\u{fec0}[]", "no JSON array"),
+            ("\u{f000}[]", "no JSON array"),
+            (" \u{feff}[]", "no JSON array"),
+            ("\u{feff}[1", "cut short"),
             ("x[]", "no JSON array"),
             ("[{\"data\":\"x\"},\n", "cut short after 15 bytes"),
             ("[[", "cut short"),

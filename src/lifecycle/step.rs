@@ -12,7 +12,7 @@ use crate::error::Result;
 /// archive's copies; a part's manifest and the object with its dictionaries, which are created again with their part until
 /// there is a receipt; the mark on a
 /// condemned generation, which only repeats what the next open finds; and the deleting of what nothing names any more
-/// (`*.tmp`, `*.new`, replaced hash arrays, the oldest of rejected/): what comes back is deleted again. The store's answer
+/// (`*.tmp`, `*.new`, replaced hash arrays): what comes back is deleted again. The store's answer
 /// to the probe counts only once [`Step::CreateOnlyProbed`] has recorded it; until then it is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
@@ -42,6 +42,8 @@ pub enum Step {
     QuarantineReleased,
     /// Records that were parked are no longer: their hour was read back.
     ParkedReleased,
+    /// Many small files of the quarantine are one.
+    QuarantineMerged,
     /// The quarantine knows which key ring tried its tokens last.
     RingRecorded,
     /// The bytes of a part are in the spool.
@@ -87,7 +89,7 @@ pub struct AfterACrash {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::SettingsRecorded,
         Self::GenerationStarted,
         Self::GenerationSetAside,
@@ -101,6 +103,7 @@ impl Step {
         Self::SegmentCommitted,
         Self::QuarantineReleased,
         Self::ParkedReleased,
+        Self::QuarantineMerged,
         Self::RingRecorded,
         Self::PartSpooled,
         Self::HashesWritten,
@@ -159,6 +162,7 @@ impl Step {
             Self::ParkedReleased => {
                 ("the records' page in the journal, committed", "–", "sees that the page is committed")
             }
+            Self::QuarantineMerged => ("the tokens in one file, and no longer in the small ones", "–", "nothing to do"),
             Self::RingRecorded => ("the quarantine, and which keys tried it", "–", "tries again only other keys"),
             Self::PartSpooled => ("bytes that no ledger row names", "–", "deletes the stray bytes, seals again"),
             Self::HashesWritten => {

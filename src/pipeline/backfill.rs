@@ -56,7 +56,7 @@ impl Job<'_> {
             let (to_commit, ready) = sync_channel(1);
             scope.spawn(move || reader.run(&to_commit));
             for _ in 0..threads() {
-                scope.spawn(|| decode_pages(&setup.decoder, &tasks));
+                scope.spawn(|| decode_pages(&setup.decoder, setup.stop, &tasks));
             }
             // Who can hand nothing over any more ends: an error here ends them all.
             ready.into_iter().try_for_each(|ready| self.take(ready, &give_back))
@@ -135,12 +135,12 @@ impl Reader<'_> {
 }
 
 /// Decodes pages until no more can come.
-fn decode_pages(decoder: &Decoder, tasks: &Mutex<Receiver<Task>>) {
+fn decode_pages(decoder: &Decoder, stop: &Stop, tasks: &Mutex<Receiver<Task>>) {
     loop {
         let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Task { segment, page, done }) = task else { return };
         let Some(body) = segment.pages().nth(page) else { continue };
-        let decoded = decoder.page(body, segment.received);
+        let decoded = decoder.page_until(body, segment.received, &|| stop.is_requested());
         // Before its last page is done, so that whoever waits for that has the segment to himself.
         drop(segment);
         // Nobody waits for it where the commit of another failed.

@@ -12,13 +12,15 @@ use super::parallel::{side_by_side, threads};
 use super::{Job, Progress};
 use crate::bucket::News;
 use crate::certificate::Tally;
-use crate::decode::{Decoded, Decoder};
+use crate::decode::{Decoded, Decoder, Ended};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::PageSink;
 use crate::gaps::{Seen, Sighting};
 use crate::hour::Hour;
 use crate::journal::{Segment, SegmentId};
 use crate::page::NotAPage;
+use crate::quarantine::{Added, OddToken, share_bits};
+use crate::stop::Stop;
 
 /// Fewer pages than these are decoded on one thread.
 const WORTH_A_THREAD: usize = 4;
@@ -36,10 +38,34 @@ impl Job<'_> {
                 self.make_space()?;
             }
             waiting = waiting.saturating_sub(self.state.journal.size(id));
-            self.commit_segment(id)?;
+            if self.state.tries.begin(id.number)? {
+                self.commit_segment(id)?;
+            }
         }
+        self.state.tries.end()?;
+        self.quarantine_held()?;
         self.state.remove_finished_pages()?;
         self.note_status(false)
+    }
+
+    /// Commits the pages at which runs died, one by one, when everything else is done. Whether there was one.
+    pub(super) fn commit_put_off(&mut self) -> Result<bool> {
+        let put_off = self.state.tries.put_off();
+        for number in &put_off {
+            let waiting = self.state.uncommitted()?.into_iter().find(|id| id.number == *number);
+            let Some(id) = waiting.filter(|_| !self.stopped()) else { continue };
+            let path = self.state.journal.path(id);
+            tracing::warn!("page {}: two runs died while it was read: it is read last, and alone", path.display());
+            self.state.tries.begin_put_off(*number)?;
+            self.commit_segment(id)?;
+            if self.stopped() {
+                break;
+            }
+            self.state.tries.survived(*number)?;
+        }
+        self.state.tries.end()?;
+        self.state.remove_finished_pages()?;
+        Ok(!put_off.is_empty())
     }
 
     /// Commits one segment, or says why it stays in the journal.
@@ -54,16 +80,19 @@ impl Job<'_> {
                 return Ok(());
             }
         };
-        let decoded = decode(&self.setup.decoder, &segment);
+        let decoded = decode(&self.setup.decoder, &segment, self.setup.stop);
         self.commit_decoded(&segment, decoded)
     }
 
     /// Commits a segment that was decoded, or says why it stays in the journal.
     pub(super) fn commit_decoded(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<()> {
+        if decoded.iter().any(|page| matches!(page, Err(NotAPage::Interrupted))) {
+            return Ok(());
+        }
         if decoded.iter().all(Result::is_err) && !decoded.is_empty() {
             return self.reject(segment, decoded);
         }
-        let pages = self.split(segment, decoded)?;
+        let (bodies, pages) = self.split(segment, decoded)?;
         if pages.is_empty() {
             let what = "no key of the ring opens any token: the key is wrong, or the origin has a new one";
             let error = Error::new(
@@ -75,19 +104,21 @@ impl Job<'_> {
         if !self.make_ready(&pages)? {
             return Ok(());
         }
-        self.commit_pages(segment, &pages)
+        let Some(added) = self.quarantine(segment, &bodies, &pages)? else { return Ok(()) };
+        if added.is_full {
+            self.hold(segment)?;
+        }
+        self.commit_pages(segment, &pages, &added)
     }
 
-    fn commit_pages(&mut self, segment: &Segment, pages: &[Decoded]) -> Result<()> {
+    fn commit_pages(&mut self, segment: &Segment, pages: &[Decoded], added: &Added) -> Result<()> {
         let received = segment.received;
-        let odd = pages.iter().flat_map(|page| page.odd.iter().cloned()).collect();
         self.state.release_waiting(segment.id.number)?;
-        let quarantined = self.state.quarantine.add(segment.id.number, odd)?;
-        self.problems.extend(self.state.quarantine.take_damaged());
+        let quarantined = added.new();
         let mut news = News::default();
         for page in pages {
             // Which hour a token is of that cannot be read, nobody knows: each that the page is about may miss it.
-            let odd = quarantined.min(page.odd.len() as u64);
+            let odd = quarantined.min(page.odd_seen);
             let before = if odd > 0 { news.lengths() } else { BTreeMap::new() };
             self.buckets.sort(page, received, &mut news)?;
             if odd > 0 {
@@ -103,10 +134,43 @@ impl Job<'_> {
         self.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
         self.summary.new += news.count();
         self.summary.duplicates += news.duplicates;
-        self.summary.quarantined += quarantined;
+        self.summary.quarantined(added);
         self.summary.late += late;
         (self.setup.progress)(Progress::Committed(self.summary.new + self.summary.duplicates));
         self.note_status(false)
+    }
+
+    /// Keeps the odd tokens of a segment's pages. `None`: the run is to stop, and nothing was kept.
+    ///
+    /// Where they are too many to be held, they are found again in the pages, a share of them at a time: then which came before
+    /// is known in bounded memory.
+    pub(super) fn quarantine(
+        &mut self,
+        segment: &Segment,
+        bodies: &[&[u8]],
+        pages: &[Decoded],
+    ) -> Result<Option<Added>> {
+        let (decoder, stop) = (&self.setup.decoder, || self.setup.stop.is_requested());
+        let bits = share_bits(pages.iter().map(Decoded::distinct_odd).sum());
+        let mut adding = self.state.quarantine.begin(segment.id.number);
+        for share in 0..1 << bits {
+            for (body, page) in bodies.iter().zip(pages) {
+                let mut each = |odd: &OddToken| if odd_share(odd, bits) == share { adding.push(odd) } else { Ok(()) };
+                if page.spread.is_none() {
+                    page.odd.iter().try_for_each(&mut each)?;
+                    continue;
+                }
+                match decoder.odd_again(body, segment.received, &stop, &mut |odd| each(&odd)) {
+                    Ok(()) => {}
+                    Err(Ended::Page(_)) => return Ok(None),
+                    Err(Ended::Taker(error)) => return Err(error),
+                }
+            }
+            adding.forget();
+        }
+        let added = adding.finish()?;
+        self.problems.extend(self.state.quarantine.take_damaged());
+        Ok(Some(added))
     }
 
     /// What was counted of hours so far, `since` included: after what the log knows, else the ledger.
@@ -148,12 +212,19 @@ impl Job<'_> {
     }
 
     /// Puts aside what is no page, and into a segment of their own the pages that no key opens; gives the others.
-    fn split(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<Vec<Decoded>> {
-        let (mut good, mut locked) = (Vec::new(), Vec::new());
+    fn split<'s>(
+        &mut self,
+        segment: &'s Segment,
+        decoded: Vec<Result<Decoded, NotAPage>>,
+    ) -> Result<(Vec<&'s [u8]>, Vec<Decoded>)> {
+        let (mut bodies, mut good, mut locked) = (Vec::new(), Vec::new(), Vec::new());
         for (body, decoded) in segment.pages().zip(decoded) {
             match decoded {
                 Ok(page) if page.key_is_wrong() => locked.push(body),
-                Ok(page) => good.push(page),
+                Ok(page) => {
+                    bodies.push(body);
+                    good.push(page);
+                }
                 Err(reason) => self.reject_body(body, segment.received, &reason)?,
             }
         }
@@ -164,7 +235,7 @@ impl Job<'_> {
             let error = Error::new(ErrorKind::Credentials, format!("page {}: {what}", path.display()));
             self.bear(error.hint("they wait in the journal; run again with their key in the ring"))?;
         }
-        Ok(good)
+        Ok((bodies, good))
     }
 
     /// Appends bodies that were received before as a segment of their own.
@@ -205,14 +276,21 @@ impl Job<'_> {
     }
 }
 
+/// Which of 2^`bits` shares an odd token belongs to.
+fn odd_share(odd: &OddToken, bits: u32) -> u64 {
+    if bits == 0 { 0 } else { odd.identity().share(bits) }
+}
+
 fn rejected(path: &std::path::Path, reason: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("the source sent a body that is no page{reason}"))
-        .hint(format!("it was set aside as {}; the next run asks again", path.display()))
+    Error::new(ErrorKind::Unavailable, format!("the source sent a body that is no page{reason}")).hint(format!(
+        "it was set aside as {}, and the next run asks again; `etl replay --rejected` reads what was set aside again",
+        path.display()
+    ))
 }
 
 /// Decodes a segment's pages, side by side where there are several.
-pub(super) fn decode(decoder: &Decoder, segment: &Segment) -> Vec<Result<Decoded, NotAPage>> {
+pub(super) fn decode(decoder: &Decoder, segment: &Segment, stop: &Stop) -> Vec<Result<Decoded, NotAPage>> {
     let pages: Vec<&[u8]> = segment.pages().collect();
     let threads = if pages.len() < WORTH_A_THREAD { 1 } else { threads() };
-    side_by_side(&pages, threads, |body| decoder.page(body, segment.received))
+    side_by_side(&pages, threads, |body| decoder.page_until(body, segment.received, &|| stop.is_requested()))
 }

@@ -12,12 +12,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Setup, Source};
-use crate::decode::Decoded;
+use crate::decode::{Decoded, Ended};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{self, Fetched, Trail};
 use crate::hour::Hour;
 use crate::journal::Journal;
 use crate::lifecycle::HashesRef;
+use crate::quarantine::OddToken;
 use crate::record::ContentHash;
 use crate::state::{HashArray, HashDir, Ledger};
 
@@ -87,7 +88,8 @@ impl Known {
         for id in journal.list().unwrap_or_default() {
             let Ok(segment) = journal.read(id) else { continue };
             for page in segment.pages() {
-                let decoded = setup.decoder.page(page, segment.received).unwrap_or_default();
+                let stop = || setup.stop.is_requested();
+                let decoded = setup.decoder.page_until(page, segment.received, &stop).unwrap_or_default();
                 known.unsealed.extend(decoded.records.iter().map(|record| record.entry.hash));
             }
         }
@@ -96,7 +98,8 @@ impl Known {
     }
 
     fn take(&mut self, setup: &Setup<'_>, body: &[u8], found: &mut DryRun) -> Result<()> {
-        let page = setup.decoder.page(body, setup.clock.now()).map_err(|reason| {
+        let (now, stop) = (setup.clock.now(), || setup.stop.is_requested());
+        let page = setup.decoder.page_until(body, now, &stop).map_err(|reason| {
             Error::new(ErrorKind::Unavailable, format!("the source sent a body that is no page: {reason}"))
         })?;
         if page.key_is_wrong() {
@@ -105,8 +108,15 @@ impl Known {
         }
         found.pages += 1;
         found.fetched += page.elements;
-        for odd in &page.odd {
-            *found.quarantined.entry(odd.reason.clone()).or_default() += 1;
+        let mut each = |odd: &OddToken| *found.quarantined.entry(odd.reason.clone()).or_default() += 1;
+        page.odd.iter().for_each(&mut each);
+        if page.spread.is_some() {
+            let again = setup.decoder.odd_again(body, now, &stop, &mut |odd| {
+                each(&odd);
+                Ok(())
+            });
+            // Stopped: what was counted so far is said.
+            again.or_else(|ended| if let Ended::Taker(error) = ended { Err(error) } else { Ok(()) })?;
         }
         self.count(&page, found)
     }

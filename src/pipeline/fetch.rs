@@ -280,8 +280,10 @@ impl Job<'_> {
 
     /// Journals and commits the files of a backfill.
     pub(super) fn fetch_files_where_there_is_room(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
-        // Files stay where they are: taking them once more under a key that is wrong would only fill the journal.
-        if self.problems.iter().any(|problem| problem.kind() == ErrorKind::Credentials) {
+        // Files stay where they are: taking them once more under a key that is wrong would only fill the journal. Nor while one of
+        // their pages kills its readers.
+        let key_was_wrong = self.problems.iter().any(|problem| problem.kind() == ErrorKind::Credentials);
+        if key_was_wrong || !self.state.tries.put_off().is_empty() {
             return Ok(());
         }
         let waiting = self.state.uncommitted_bytes()?;

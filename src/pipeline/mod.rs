@@ -15,6 +15,7 @@ mod commit;
 mod dictionaries;
 mod dry_run;
 mod fetch;
+mod held;
 mod import;
 mod manifest;
 mod parallel;
@@ -63,6 +64,8 @@ pub struct Setup<'a> {
     pub settings: Settings,
     /// Bytes that must stay free for a run to fetch.
     pub min_free: u64,
+    /// Bytes that the quarantine may have; 0: any number.
+    pub quarantine_max_bytes: u64,
     /// Page → records.
     pub decoder: Decoder,
     /// When hours close.
@@ -111,6 +114,8 @@ pub struct Wish {
     pub drain: bool,
     /// Try all quarantined tokens again.
     pub quarantine: bool,
+    /// Read the bodies again that were no pages.
+    pub rejected: bool,
     /// Rebuild ledger and hashes from the store first.
     pub from_store: bool,
 }
@@ -154,7 +159,7 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Out
     };
     problems.extend(trail.into_iter().flat_map(|trail| trail.problems));
     if summary.quarantined > 0 {
-        problems.push(quarantined(summary.quarantined));
+        problems.push(quarantined(&summary));
     }
     problems.sort_by_key(Error::kind);
     summary.seconds = started.elapsed().as_secs_f64();
@@ -167,9 +172,12 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Out
     outcome
 }
 
-fn quarantined(count: u64) -> Error {
+fn quarantined(summary: &Summary) -> Error {
+    let count = summary.quarantined;
     let (noun, verb) = if count == 1 { ("token", "was") } else { ("tokens", "were") };
-    Error::new(ErrorKind::Quarantined, format!("{count} {noun} {verb} quarantined: not a record, or not yet"))
+    let reasons: Vec<String> =
+        summary.quarantined_reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    Error::new(ErrorKind::Quarantined, format!("{count} {noun} {verb} quarantined: {}", reasons.join(", ")))
         .hint("the others were kept as usual; `etl replay --quarantine` tries the quarantined ones again")
 }
 
@@ -275,7 +283,8 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(setup: &'a Setup<'a>, state: State, wish: Wish, summary: &'a mut Summary) -> Self {
+    fn new(setup: &'a Setup<'a>, mut state: State, wish: Wish, summary: &'a mut Summary) -> Self {
+        state.quarantine.cap(setup.quarantine_max_bytes);
         let status = status::Writer::start(&setup.state_dir, setup.clock.now());
         let shelf = Shelf::new(&*setup.store, &setup.prefix, &setup.decoder.compactor)
             .with_former(state.ledger.former_dictionaries());
@@ -322,13 +331,21 @@ impl<'a> Job<'a> {
             self.upload_left()?;
         }
         self.watch = if self.is_backfill { None } else { Watch::start(self.state.wal.seen()) };
+        if self.wish.rejected {
+            self.retry_rejected()?;
+        }
         match (source, trail) {
             (Some(Source::Http { client, .. }), Some(trail)) => self.settle_trail(client, trail)?,
             (Some(Source::Files { pattern, max_page_bytes }), _) => self.backfill(pattern, *max_page_bytes)?,
             _ => self.settle(true)?,
         }
         self.upload_refused()?;
-        self.keep_house()
+        self.keep_house()?;
+        if self.commit_put_off()? {
+            self.seal_and_upload()?;
+            self.keep_house()?;
+        }
+        Ok(())
     }
 
     /// Files: what an interrupted run left waits for the rest, so that an hour is one part and not two.

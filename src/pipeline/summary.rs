@@ -1,8 +1,11 @@
 //! What a run did: the numbers of `etl run --json`, and the parts for people.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::gaps::{Gap, PolledTooRarely};
+use crate::quarantine::Added;
 
 /// A part that got its receipt in this run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,10 +37,15 @@ pub struct Summary {
     pub duplicates: u64,
     /// Tokens that were newly quarantined.
     pub quarantined: u64,
+    /// The same by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub quarantined_reasons: BTreeMap<String, u64>,
     /// New records that came late.
     pub late: u64,
     /// Quarantined tokens that became records.
     pub recovered: u64,
+    /// Bodies that were no pages, and are now.
+    pub reread: u64,
     /// Parts that the store had and the ledger had not.
     pub imported_parts: u64,
     /// Parts that were frozen.
@@ -82,8 +90,10 @@ impl Default for Summary {
             new: 0,
             duplicates: 0,
             quarantined: 0,
+            quarantined_reasons: BTreeMap::new(),
             late: 0,
             recovered: 0,
+            reread: 0,
             imported_parts: 0,
             sealed_parts: 0,
             uploaded_parts: 0,
@@ -109,6 +119,14 @@ impl Summary {
         self.uploaded_bytes += part.bytes;
         if self.parts.len() < LISTED {
             self.parts.push(part);
+        }
+    }
+
+    /// Counts newly quarantined tokens.
+    pub(super) fn quarantined(&mut self, added: &Added) {
+        self.quarantined += added.new();
+        for (reason, count) in &added.reasons {
+            *self.quarantined_reasons.entry(reason.clone()).or_default() += count;
         }
     }
 

@@ -31,6 +31,18 @@ pub struct Scratch {
     order: Vec<json::Position>,
 }
 
+impl Scratch {
+    /// Gives back what a huge record made huge: all beyond `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        if self.text.capacity() > bytes {
+            self.text = Vec::new();
+        }
+        if self.order.capacity() > bytes / size_of::<json::Position>() {
+            self.order = Vec::new();
+        }
+    }
+}
+
 /// The content hash of the record with these `fields`.
 pub fn content_hash(fields: &[(Cow<'_, str>, Value<'_>)], scratch: &mut Scratch) -> ContentHash {
     scratch.text.clear();

@@ -13,11 +13,11 @@ use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub(super) use writer::{Position, write_sorted};
-pub use writer::{write, write_fields, write_text};
+pub use writer::{length, write, write_fields, write_text};
 
 use super::reason::{Reason, ReasonKind};
 use super::scan::literal_run;
-use super::value::{Fields, MAX_DEPTH, Value, unique, usual_fields};
+use super::value::{Fields, MAX_DEPTH, TOO_MANY, Value, unique, usual_fields};
 
 /// Below this length a text is so short that reading it level by level is no slower than counting its levels first.
 const SHORT: usize = 4096;
@@ -28,7 +28,7 @@ const SHORT: usize = 4096;
 /// `not-a-record`, `unrepresentable` (lone surrogate, number beyond the largest float) or `too-deep`.
 pub fn parse(text: &str) -> Result<Value<'_>, Reason> {
     if text.len() > SHORT {
-        refuse_deep(text)?;
+        refuse_monsters(text)?;
     }
     let reader = Reader { source: text, depth: 0 };
     let trimmed = text.trim_matches([' ', '\t', '\n', '\r']);
@@ -39,15 +39,17 @@ pub fn parse(text: &str) -> Result<Value<'_>, Reason> {
     reader.value(scalar.get())
 }
 
-/// Refuses a text that nests too deeply in one pass over it, whatever else is wrong with it.
-fn refuse_deep(text: &str) -> Result<(), Reason> {
+/// Refuses a text that nests too deeply or holds too many values in one pass over it, whatever else is wrong with it.
+fn refuse_monsters(text: &str) -> Result<(), Reason> {
     let bytes = text.as_bytes();
-    let (mut at, mut depth) = (0, 0_usize);
+    let (mut at, mut depth, mut commas) = (0, 0_usize, 0_usize);
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'[' | b'{' if depth == MAX_DEPTH => return Err(too_deep().at(at)),
             b'[' | b'{' => depth += 1,
             b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if commas == TOO_MANY => return Err(Reason::too_many_values().at(at)),
+            b',' => commas += 1,
             b'"' => at = string_end(bytes, at + 1),
             _ => {}
         }

@@ -23,9 +23,13 @@ pub use canonical::{ContentHash, Scratch, content_hash};
 pub use explain::explain;
 pub use reason::Reason;
 pub(crate) use reason::ReasonKind;
-pub use value::{Fields, MAX_DEPTH, Value};
+pub use value::{Fields, MAX_DEPTH, MAX_VALUES, Value, count_values};
 
 use crate::hour::Hour;
+
+/// The most bytes of a line, of a compact row as of an original: what is written of a record stays far below what any reader
+/// of it takes, so nothing is written that cannot be read.
+pub const MAX_LINE: usize = 64 << 20;
 
 /// The field that dates a record.
 pub const IN_DATE: &str = "inDate";

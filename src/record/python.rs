@@ -11,14 +11,14 @@ mod text;
 use std::borrow::Cow;
 
 use super::reason::{Reason, ReasonKind};
-use super::value::{Fields, MAX_DEPTH, Value, unique, usual_fields};
+use super::value::{Fields, MAX_DEPTH, TOO_MANY, Value, unique, usual_fields};
 
 /// Reads `text`, which must be one literal with nothing but white space around it.
 ///
 /// # Errors
 /// `not-a-record`, `unrepresentable` (lone surrogate, number beyond what rows hold, key that is no text) or `too-deep`.
 pub fn parse(text: &str) -> Result<Value<'_>, Reason> {
-    let mut parser = Parser { text, at: 0, depth: 0 };
+    let mut parser = Parser { text, at: 0, depth: 0, values: 0 };
     parser.skip_space();
     let value = parser.value()?;
     parser.skip_space();
@@ -30,9 +30,18 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    /// Items of containers so far.
+    values: usize,
 }
 
 impl<'a> Parser<'a> {
+    /// Counts an item of a container.
+    #[inline]
+    fn count(&mut self) -> Result<(), Reason> {
+        self.values += 1;
+        if self.values > TOO_MANY { Err(Reason::too_many_values().at(self.at)) } else { Ok(()) }
+    }
+
     fn value(&mut self) -> Result<Value<'a>, Reason> {
         match self.peek() {
             Some(b'\'' | b'"') => self.text().map(Value::Str),
@@ -60,6 +69,7 @@ impl<'a> Parser<'a> {
     fn dict(&mut self) -> Result<Value<'a>, Reason> {
         let mut fields = Vec::with_capacity(usual_fields(self.depth));
         while !self.closed_by(b'}') {
+            self.count()?;
             let key = match self.plain_text() {
                 Some(key) if self.take(b':') => Cow::Borrowed(key),
                 Some(_) => return Err(self.syntax("a set, or a dict key without a value")),
@@ -101,6 +111,7 @@ impl<'a> Parser<'a> {
     fn list(&mut self) -> Result<Value<'a>, Reason> {
         let mut items = Vec::new();
         while !self.closed_by(b']') {
+            self.count()?;
             items.push(self.value()?);
             self.comma_before(b']')?;
         }
@@ -111,6 +122,7 @@ impl<'a> Parser<'a> {
     fn parenthesised(&mut self) -> Result<Value<'a>, Reason> {
         let mut items = Vec::new();
         while !self.closed_by(b')') {
+            self.count()?;
             let item = self.value()?;
             if !self.comma_before(b')')? && items.is_empty() {
                 self.at += 1;

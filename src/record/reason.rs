@@ -12,6 +12,7 @@ pub(crate) enum ReasonKind {
     NotARecord,
     Unrepresentable,
     TooDeep,
+    TooLarge,
     NoInDate,
     BadInDate,
     BadRow,
@@ -30,6 +31,11 @@ impl Reason {
         Self { kind, what, at: None }
     }
 
+    /// More values than a record may have.
+    pub(crate) const fn too_many_values() -> Self {
+        Self::new(ReasonKind::TooLarge, "more values than a record may have")
+    }
+
     /// Adds where: bytes from the start of the text.
     pub(crate) const fn at(mut self, offset: usize) -> Self {
         self.at = Some(offset);
@@ -37,8 +43,8 @@ impl Reason {
     }
 
     /// The stable machine code: `not-utf8`, `not-a-record` (neither a Python literal nor JSON, or no dict),
-    /// `unrepresentable` (a value or key that a row cannot hold), `too-deep`, `no-indate`, `bad-indate`, or `bad-row`
-    /// (a compacted row that this program did not write).
+    /// `unrepresentable` (a value or key that a row cannot hold), `too-deep`, `too-large`, `no-indate`, `bad-indate`, or
+    /// `bad-row` (a compacted row that this program did not write).
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self.kind {
@@ -46,6 +52,7 @@ impl Reason {
             ReasonKind::NotARecord => "not-a-record",
             ReasonKind::Unrepresentable => "unrepresentable",
             ReasonKind::TooDeep => "too-deep",
+            ReasonKind::TooLarge => "too-large",
             ReasonKind::NoInDate => "no-indate",
             ReasonKind::BadInDate => "bad-indate",
             ReasonKind::BadRow => "bad-row",

@@ -10,6 +10,19 @@ use std::collections::HashMap;
 /// It bounds the recursion of everything that walks a [`Value`].
 pub const MAX_DEPTH: usize = 64;
 
+/// The most values in a record. Each takes twenty times its text in memory, so a text of nothing but tiny ones must not be a
+/// way to make a run fail.
+pub const MAX_VALUES: usize = 1 << 20;
+
+/// Where the parsers give up: far enough above [`MAX_VALUES`] that a row, which has a few values more than its record, is read.
+pub(super) const TOO_MANY: usize = 2 * MAX_VALUES;
+
+/// How many values `fields` hold, at every level.
+#[must_use]
+pub fn count_values(fields: &[(Cow<'_, str>, Value<'_>)]) -> usize {
+    fields.iter().map(|(_, value)| value.count()).sum()
+}
+
 /// The entries of a dict, in their order, with unique keys.
 pub type Fields<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
 
@@ -30,6 +43,16 @@ pub enum Value<'a> {
     List(Vec<Value<'a>>),
     /// A dict with string keys.
     Dict(Fields<'a>),
+}
+
+impl Value<'_> {
+    fn count(&self) -> usize {
+        match self {
+            Self::List(items) => 1 + items.iter().map(Value::count).sum::<usize>(),
+            Self::Dict(fields) => 1 + count_values(fields),
+            _ => 1,
+        }
+    }
 }
 
 /// For how many fields to make room in a dict at `depth`: a record has about eight, and is one dict; what nests in it may be

@@ -104,6 +104,7 @@ pub fn check(status: &Status, limits: &Thresholds, now: Timestamp) -> Answer {
     found.push((limits.age.judge(age), format!("the last run that succeeded was {} ago", seconds(age))));
     found.push(pending_found(status, &figures, limits));
     found.push((limits.quarantine.judge(figures.quarantined), held(&figures)));
+    found.extend(waits_for_someone(status));
     found.push((limits.missing.judge(figures.news), missing(&figures)));
     if !status.running {
         let pages = plural(figures.uncommitted, "page", "pages");
@@ -207,6 +208,20 @@ fn held(figures: &Figures) -> String {
     format!("{} in the quarantine", plural(figures.quarantined, "token", "tokens"))
 }
 
+/// What stays as it is until a person acts.
+fn waits_for_someone(status: &Status) -> Vec<(Level, String)> {
+    let mut found = Vec::new();
+    if status.rejected.count > 0 {
+        let bodies = plural(status.rejected.count, "body", "bodies");
+        found.push((Level::Warning, format!("{bodies} rejected: `etl replay --rejected`, or move them away")));
+    }
+    if status.quarantine.held_pages > 0 {
+        let pages = plural(status.quarantine.held_pages, "page", "pages");
+        found.push((Level::Warning, format!("the quarantine is full: {pages} held in the journal")));
+    }
+    found
+}
+
 fn missing(figures: &Figures) -> String {
     format!("{} never seen, in {}", plural(figures.missing, "id", "ids"), plural(figures.gaps, "gap", "gaps"))
 }
@@ -242,7 +257,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::status::{HourStatus, JournalStatus, LastRun, RunSoFar};
+    use crate::report::status::{HourStatus, JournalStatus, LastRun, Rejected, RunSoFar};
 
     fn at(text: &str) -> Timestamp {
         format!("2023-03-10T{text}Z").parse().unwrap()
@@ -327,8 +342,14 @@ mod tests {
         status.running = true;
         says(&status, "10:10:01", Level::Ok, "last run 10 min ago");
         status = well_run();
-        status.journal = JournalStatus { pages: 2, bytes: 9, uncommitted: 2, pinned_by: Vec::new() };
+        status.journal = JournalStatus { pages: 2, bytes: 9, uncommitted: 2, put_off: 0, pinned_by: Vec::new() };
         says(&status, "10:03:00", Level::Warning, "2 pages in the journal not committed");
+        status = well_run();
+        status.rejected = Rejected { count: 2, bytes: 9 };
+        says(&status, "10:03:00", Level::Warning, "2 bodies rejected");
+        status = well_run();
+        status.quarantine.held_pages = 1;
+        says(&status, "10:03:00", Level::Warning, "the quarantine is full: 1 page held");
         status = well_run();
         (status.gaps, status.gap_found) = (vec![Gap { from: 5, to: 9 }], Some(at("10:00:00")));
         says(&status, "10:03:00", Level::Warning, "5 ids never seen, in 1 gap");

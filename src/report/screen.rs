@@ -64,8 +64,7 @@ pub fn status(status: &Status, heat: &Heat, now: Timestamp, screen: Screen) -> S
         count(totals.duplicates)
     );
     text.push_str(&journal(status));
-    let held = if status.quarantine.count > 0 { YELLOW } else { Style::new() };
-    let _ = writeln!(text, "quarantine  {held}{}{held:#}", plural(status.quarantine.count, "token", "tokens"));
+    text.push_str(&quarantine(status));
     text.push_str(&gaps(status));
     text
 }
@@ -176,11 +175,35 @@ fn journal(status: &Status) -> String {
     if journal.uncommitted > 0 {
         let _ = write!(line, "; {YELLOW}{} not committed yet{YELLOW:#}", count(journal.uncommitted));
     }
+    if journal.put_off > 0 {
+        let _ = write!(line, "; {YELLOW}at {} runs died: read last{YELLOW:#}", count(journal.put_off));
+    }
     if let Some(hour) = journal.pinned_by.first() {
         let _ = write!(line, "; the oldest waits for hour {hour}");
     }
     line.push('\n');
     line
+}
+
+/// What is in the quarantine, what finds no room there, and what was no page.
+fn quarantine(status: &Status) -> String {
+    let (held, rejected) = (&status.quarantine, &status.rejected);
+    if held.count == 0 && held.held_pages == 0 && rejected.count == 0 {
+        return "quarantine  0 tokens\n".to_owned();
+    }
+    let style = if held.count > 0 { YELLOW } else { Style::new() };
+    let mut text =
+        format!("quarantine  {style}{}{style:#}, {}", plural(held.count, "token", "tokens"), bytes(held.bytes));
+    if held.held_pages > 0 {
+        let pages = plural(held.held_pages, "page", "pages");
+        let _ = write!(text, "; {YELLOW}it is full: {pages} held in the journal{YELLOW:#}");
+    }
+    text.push('\n');
+    if rejected.count > 0 {
+        let bodies = plural(rejected.count, "body", "bodies");
+        let _ = writeln!(text, "rejected    {YELLOW}{bodies}{YELLOW:#}, {}", bytes(rejected.bytes));
+    }
+    text
 }
 
 fn gaps(status: &Status) -> String {

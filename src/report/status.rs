@@ -14,7 +14,9 @@ use super::days::{self, Day, Days};
 use crate::error::{Error, ErrorKind, Result};
 pub use crate::gaps::Gap;
 use crate::hour::Hour;
+pub use crate::journal::Rejected;
 use crate::lifecycle::{ClosingRules, HourRow, PartStage};
+use crate::quarantine::Quarantine;
 use crate::state::{Lock, SHOWN, State, durable};
 
 /// The shape of `etl status --json`. Additions are free; what is here stays.
@@ -52,6 +54,9 @@ pub struct Status {
     pub gaps_given_up: u64,
     /// Tokens that are no record.
     pub quarantine: QuarantineStatus,
+    /// Bodies that were no pages, until someone acts.
+    #[serde(default)]
+    pub rejected: Rejected,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
@@ -98,6 +103,9 @@ pub struct JournalStatus {
     pub bytes: u64,
     /// Pages that were received and not committed: of another key, or of an interrupted run.
     pub uncommitted: u64,
+    /// Those of them at which runs died: read last, and alone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub put_off: u64,
     /// What pins the oldest page: the hours that wait for receipts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pinned_by: Vec<Hour>,
@@ -177,6 +185,12 @@ pub struct Totals {
 pub struct QuarantineStatus {
     /// Tokens in it.
     pub count: u64,
+    /// Bytes of its files.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Pages in the journal whose odd tokens found no room in it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_pages: u64,
 }
 
 impl Status {
@@ -190,7 +204,7 @@ impl Status {
             running: false,
             last_run: None,
             last_success: None,
-            journal: JournalStatus { pages: 0, bytes: 0, uncommitted: 0, pinned_by: Vec::new() },
+            journal: JournalStatus { pages: 0, bytes: 0, uncommitted: 0, put_off: 0, pinned_by: Vec::new() },
             hours: Vec::new(),
             days: Vec::new(),
             totals: Totals::default(),
@@ -198,6 +212,7 @@ impl Status {
             gap_found: None,
             gaps_given_up: 0,
             quarantine: QuarantineStatus::default(),
+            rejected: Rejected::default(),
         }
     }
 }
@@ -352,14 +367,15 @@ pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems
     note().err()
 }
 
-/// Notes that the quarantine holds so many tokens now. The caller holds the lock.
+/// Notes what the quarantine holds now. The caller holds the lock.
 ///
 /// # Errors
 /// `State`, naming the path.
-pub fn note_quarantine(dir: &Path, now: Timestamp, count: u64) -> Result<()> {
+pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &Quarantine) -> Result<()> {
+    let (count, bytes) = (quarantine.count(), quarantine.bytes());
     let mut status = read(dir, now)?;
     status.running = false;
-    (status.quarantine.count, status.totals.quarantined) = (count, count);
+    (status.quarantine.count, status.quarantine.bytes, status.totals.quarantined) = (count, bytes, count);
     replace(&path(dir), &status)
 }
 
@@ -378,7 +394,11 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     days.clear_pending();
     status.hours = hours(state, rules, days, now)?;
     status.days = days.to_vec();
-    status.quarantine.count = state.quarantine.count();
+    status.journal.put_off = state.tries.put_off().len() as u64;
+    let quarantine = &state.quarantine;
+    status.quarantine =
+        QuarantineStatus { count: quarantine.count(), bytes: quarantine.bytes(), held_pages: state.held_pages() };
+    status.rejected = state.journal.rejected_sum();
     let seen = state.wal.seen();
     status.gaps = seen.gaps();
     status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());

@@ -91,6 +91,17 @@ impl Unfinished {
         self.published = true;
         Ok(())
     }
+
+    /// Gives the file the name `target`, replacing what was there, and leaves it to the kernel when its bytes reach the disk:
+    /// for what is checked when it is read, and can be made again.
+    ///
+    /// # Errors
+    /// As [`Unfinished::publish`].
+    pub fn publish_soon(mut self, target: &Path) -> Result<()> {
+        fs::rename(&self.path, target).map_err(|e| Error::disk("rename to", target, e))?;
+        self.published = true;
+        Ok(())
+    }
 }
 
 impl Drop for Unfinished {
@@ -137,9 +148,7 @@ pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
 pub fn replace_soon(target: &Path, bytes: &[u8]) -> Result<()> {
     let mut unfinished = Unfinished::create(target)?;
     unfinished.file().write_all(bytes).map_err(|e| Error::disk("write", target, e))?;
-    fs::rename(&unfinished.path, target).map_err(|e| Error::disk("rename to", target, e))?;
-    unfinished.published = true;
-    Ok(())
+    unfinished.publish_soon(target)
 }
 
 /// Makes the names in `dir` durable.
@@ -284,15 +293,19 @@ pub fn seal_text(body: &[u8]) -> Vec<u8> {
     text
 }
 
+/// That the text at `path` is not what was written.
+#[must_use]
+pub fn damaged_text(path: &Path) -> Error {
+    Error::new(ErrorKind::State, format!("{} is damaged: its checksum does not match", path.display()))
+        .hint("restore it from a backup")
+}
+
 /// The inverse of [`seal_text`].
 ///
 /// # Errors
 /// `State`, naming `path`: the bytes are not those that were written.
 pub fn open_text<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
-    let damaged = || {
-        Error::new(ErrorKind::State, format!("{} is damaged: its checksum does not match", path.display()))
-            .hint("restore it from a backup")
-    };
+    let damaged = || damaged_text(path);
     let (sum, rest) = text.split_at_checked(64).ok_or_else(damaged)?;
     let body = rest.strip_prefix(b"\n").ok_or_else(damaged)?;
     if blake3::hash(body).to_hex().as_bytes() == sum { Ok(body) } else { Err(damaged()) }

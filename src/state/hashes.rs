@@ -69,18 +69,7 @@ impl HashDir {
     /// # Errors
     /// `State`, naming the path: missing, or not of the size that the ledger says.
     pub fn array(&self, hour: Hour, named: HashesRef) -> Result<HashArray> {
-        let path = self.path(hour, named.version);
-        let file = durable::open(&path).map_err(|e| damaged(&path, e))?;
-        let blocks = named.count.div_ceil(PER_BLOCK as u64);
-        let length = file.metadata().map_err(|e| Error::disk("look at", &path, e))?.len();
-        if length != blocks * BLOCK as u64 {
-            return Err(damaged(&path, "its length is not that of the ledger's count"));
-        }
-        let mut array = HashArray { file, path, seal: block_seal(hour, named), named, blocks, whole: Vec::new() };
-        if blocks <= WHOLE {
-            array.whole = (0..blocks).map(|n| array.read_block(n)).collect::<Result<_>>()?;
-        }
-        Ok(array)
+        HashArray::open(self.path(hour, named.version), block_seal(hour, named), named)
     }
 
     /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
@@ -93,14 +82,7 @@ impl HashDir {
         let named = HashesRef { version, count };
         let path = self.path(hour, version);
         let mut unfinished = Unfinished::create(&path)?;
-        let mut out = BlockWriter {
-            out: BufWriter::with_capacity(16 * BLOCK, unfinished.file()),
-            path: &path,
-            seal: block_seal(hour, named),
-            block: Box::new([0; BLOCK]),
-            filled: 0,
-            number: 0,
-        };
+        let mut out = BlockWriter::new(unfinished.file(), &path, block_seal(hour, named));
         merge(old, new, &mut |hash| out.push(hash))?;
         out.finish()?;
         durable_step(Step::HashesWritten, || unfinished.publish_name(&path))?;
@@ -185,7 +167,12 @@ struct BlockWriter<'a> {
     number: u64,
 }
 
-impl BlockWriter<'_> {
+impl<'a> BlockWriter<'a> {
+    fn new(file: &'a mut File, path: &'a Path, seal: [u8; 32]) -> Self {
+        let out = BufWriter::with_capacity(16 * BLOCK, file);
+        Self { out, path, seal, block: Box::new([0; BLOCK]), filled: 0, number: 0 }
+    }
+
     fn push(&mut self, hash: ContentHash) -> Result<()> {
         if let Some(slot) = self.block.get_mut(self.filled * HASH..(self.filled + 1) * HASH) {
             slot.copy_from_slice(&hash.0);
@@ -223,6 +210,41 @@ pub struct HashArray {
 }
 
 impl HashArray {
+    /// Opens an array of the form of this module at `path`, whose blocks are checked under `seal`.
+    ///
+    /// # Errors
+    /// `State`, naming the path: missing, or not of the size that the count says.
+    pub fn open(path: PathBuf, seal: [u8; 32], named: HashesRef) -> Result<Self> {
+        let file = durable::open(&path).map_err(|e| damaged(&path, e))?;
+        let blocks = named.count.div_ceil(PER_BLOCK as u64);
+        let length = file.metadata().map_err(|e| Error::disk("look at", &path, e))?.len();
+        if length != blocks * BLOCK as u64 {
+            return Err(damaged(&path, "its length is not that of the ledger's count"));
+        }
+        let mut array = Self { file, path, seal, named, blocks, whole: Vec::new() };
+        if blocks <= WHOLE {
+            array.whole = (0..blocks).map(|n| array.read_block(n)).collect::<Result<_>>()?;
+        }
+        Ok(array)
+    }
+
+    /// Writes an array that can be made again, ascending as `fill` pushes its hashes: whole under its name on return, but
+    /// durable when the kernel likes.
+    ///
+    /// # Errors
+    /// `State`, naming the path; and whatever `fill` returns.
+    pub fn write_soon(
+        path: &Path,
+        seal: [u8; 32],
+        fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>,
+    ) -> Result<()> {
+        let mut unfinished = Unfinished::create(path)?;
+        let mut out = BlockWriter::new(unfinished.file(), path, seal);
+        fill(&mut |hash| out.push(hash))?;
+        out.finish()?;
+        unfinished.publish_soon(path)
+    }
+
     /// Whether `hash` is in the array.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! reserve     room for a full disk                  status.json  what `etl status` shows
 //! waiting     pages that must not vanish            quarantined  the same for the quarantine's files
 //! format      the form of all this, and the settings
+//! held        pages whose odd tokens have no room   tried        pages at which runs died
 //! ```
 //! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves
 //! decoding them again, so a damaged one is set aside and filled anew. The order of writing makes that so: a page is in
@@ -29,6 +30,7 @@ mod roll;
 pub mod site;
 mod space;
 mod spool;
+mod tries;
 mod wal;
 
 use std::collections::BTreeSet;
@@ -44,6 +46,7 @@ pub use lock::Lock;
 pub use roll::Roll;
 pub use space::Reserve;
 pub use spool::Spool;
+pub use tries::Tries;
 pub use wal::{NewRecords, Pending, Wal};
 
 use crate::error::{Error, Result};
@@ -81,6 +84,10 @@ pub struct State {
     doomed: Vec<PathBuf>,
     /// Pages that were not committed when the last run ended.
     waiting: Roll,
+    /// Which pages are read last.
+    pub tries: Tries,
+    /// Committed pages that stay, because their odd tokens found no room in the quarantine.
+    held: Roll,
     /// Damaged pages that were named: someone was told to move them away.
     named: BTreeSet<u64>,
     front: Front,
@@ -150,6 +157,43 @@ impl State {
     /// `State`, naming the path.
     pub fn release_waiting(&mut self, segment: u64) -> Result<()> {
         self.waiting.release(segment)
+    }
+
+    /// Has a page stay in the journal when its records are committed: its odd tokens found no room. Durable on return.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn hold(&mut self, id: SegmentId) -> Result<()> {
+        let mut held = self.held.names().clone();
+        held.insert(id.number, u64::from(id.pages));
+        self.held.call(held)
+    }
+
+    /// The committed pages that stay in the journal for the sake of their odd tokens.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn held(&self) -> Result<Vec<SegmentId>> {
+        if self.held.names().is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut segments = self.journal.list()?;
+        segments.retain(|id| self.held.names().contains_key(&id.number) && self.wal.is_committed(id.number));
+        Ok(segments)
+    }
+
+    /// How many pages stay in the journal for the sake of their odd tokens.
+    #[must_use]
+    pub fn held_pages(&self) -> u64 {
+        self.held.names().values().sum()
+    }
+
+    /// The odd tokens of a page have found room: it may go.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn let_go(&mut self, id: SegmentId) -> Result<()> {
+        self.held.release(id.number)
     }
 
     /// How many records of the parts of `row` that wait for receipts the write-ahead log no longer holds.
@@ -237,7 +281,7 @@ impl State {
     pub fn remove_finished_pages(&mut self) -> Result<()> {
         let mut segments = self.journal.list()?;
         let newest = segments.last().map_or(0, |id| id.number);
-        segments.retain(|id| self.wal.is_finished(id.number));
+        segments.retain(|id| self.wal.is_finished(id.number) && !self.held.names().contains_key(&id.number));
         let left = self.journal.remove(&segments, newest)?;
         self.wal.note_removed(&segments);
         self.delete(left)

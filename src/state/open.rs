@@ -13,7 +13,7 @@ use super::durable;
 use super::ledger::{Ledger, Settings};
 use super::space::Reserve;
 use super::wal::Wal;
-use super::{Front, HashDir, Roll, Spool, State};
+use super::{Front, HashDir, Roll, Spool, State, Tries};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::journal::SegmentId;
@@ -81,6 +81,9 @@ impl State {
         losses.extend(vanished_pages(&waiting, &listed, &wal));
         losses.extend(quarantine.vanished()?);
         let short = short_hours(&ledger, &wal);
+        let uncommitted = listed.iter().map(|id| id.number).filter(|number| !wal.is_committed(*number)).collect();
+        let tries = Tries::open(dir, front.after_a_crash(), uncommitted)?;
+        let held = held_pages(dir, &listed)?;
         let mut state = Self {
             dir: dir.to_owned(),
             journal: front.journal.clone(),
@@ -95,6 +98,8 @@ impl State {
             spool,
             doomed: Vec::new(),
             waiting,
+            tries,
+            held,
             named: BTreeSet::new(),
             front,
         };
@@ -131,6 +136,14 @@ fn vanished_pages(waiting: &Roll, listed: &[SegmentId], wal: &Wal) -> Option<Err
     let hint =
         "restore journal/ from a backup if there is one; what the source still has comes by itself; this is said once";
     Some(Error::new(ErrorKind::State, what).hint(hint))
+}
+
+/// The pages that are held, as far as they are there.
+fn held_pages(dir: &Path, listed: &[SegmentId]) -> Result<Roll> {
+    let mut held = Roll::open(dir, "held")?;
+    let there = listed.iter().filter(|id| held.names().contains_key(&id.number));
+    held.call(there.map(|id| (id.number, u64::from(id.pages))).collect())?;
+    Ok(held)
 }
 
 /// Keeps the newest few of what was set aside in `dir`: all of it was made again elsewhere.

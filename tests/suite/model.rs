@@ -244,6 +244,7 @@ impl World {
                 method: BTreeMap::new(),
             },
             min_free: 0,
+            quarantine_max_bytes: 0,
             decoder: Decoder {
                 sequence: "record_id".to_owned(),
                 ring: KeyRing::new(&[Secret::new(key)]).unwrap(),

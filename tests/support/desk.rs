@@ -103,6 +103,7 @@ impl Desk {
                 method: BTreeMap::new(),
             },
             min_free: 0,
+            quarantine_max_bytes: 0,
             decoder: Decoder {
                 sequence: "record_id".to_owned(),
                 ring: KeyRing::new(&[Secret::new(&*self.key)]).unwrap(),

@@ -19,6 +19,49 @@ pub fn write_fields(fields: &[(Cow<'_, str>, Value<'_>)], out: &mut Vec<u8>) {
     Writer { out, order: None }.dict(fields);
 }
 
+/// The length of what [`write_fields`] writes; anything above `most` where it is more. Writes nothing.
+#[must_use]
+pub fn length(fields: &[(Cow<'_, str>, Value<'_>)], most: usize) -> usize {
+    let mut sum: usize = 2;
+    for (key, value) in fields {
+        if sum > most {
+            break;
+        }
+        sum = sum.saturating_add(text_length(key, most) + length_of(value, most) + 2);
+    }
+    sum
+}
+
+fn length_of(value: &Value<'_>, most: usize) -> usize {
+    match value {
+        Value::Null | Value::Bool(true) => 4,
+        Value::Bool(false) => 5,
+        Value::Int(digits) => digits.len(),
+        // The longest there is.
+        Value::Float(_) => 24,
+        Value::Str(text) => text_length(text, most),
+        Value::Dict(fields) => length(fields, most),
+        Value::List(items) => {
+            let longer = |sum: usize, item| {
+                if sum > most { Err(sum) } else { Ok(sum.saturating_add(length_of(item, most) + 1)) }
+            };
+            items.iter().try_fold(2, longer).unwrap_or_else(|sum| sum)
+        }
+    }
+}
+
+fn text_length(text: &str, most: usize) -> usize {
+    let (bytes, mut at, mut sum) = (text.as_bytes(), json_run(text.as_bytes(), 0), 2);
+    sum += at;
+    while let Some(special) = text.get(at..).and_then(|rest| rest.chars().next()).filter(|_| sum <= most) {
+        let short = matches!(special, '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}');
+        let plain = at + special.len_utf8();
+        at = json_run(bytes, plain);
+        sum += at - plain + if short { 2 } else { 6 * special.len_utf16() };
+    }
+    sum
+}
+
 /// Writes the dict of `fields` with the keys of each dict sorted by their bytes. `order` is memory to work in.
 pub(in crate::record) fn write_sorted(
     fields: &[(Cow<'_, str>, Value<'_>)],
