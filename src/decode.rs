@@ -7,6 +7,8 @@
 
 mod spread;
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::tz::TimeZone;
@@ -99,6 +101,29 @@ impl Decoded {
         self.opened == 0 && self.refused > 0
     }
 
+    /// Leaves out the records of some hours.
+    pub fn leave_out(&mut self, hours: &BTreeSet<Hour>) {
+        let lines = std::mem::take(&mut self.lines);
+        let mut rest = lines.as_slice();
+        self.records.retain(|record| {
+            let length = usize::try_from(record.entry.length).unwrap_or(usize::MAX);
+            let (line, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            rest = behind;
+            let stays = !hours.contains(&record.hour);
+            if stays {
+                self.lines.extend_from_slice(line);
+            }
+            stays
+        });
+    }
+
+    /// Forgets records, lines and odd tokens.
+    fn clear(&mut self) {
+        self.records.clear();
+        self.lines.clear();
+        self.odd.clear();
+    }
+
     /// About how many different odd tokens there are.
     #[must_use]
     pub fn distinct_odd(&self) -> u64 {
@@ -172,6 +197,34 @@ impl Decoder {
             decoded.lines.clear();
             decoded.odd.drain(..).try_for_each(&mut *each)
         })
+    }
+
+    /// Gives hour, content hash and token of the records of some hours, on a page that was decoded before, to `each`.
+    ///
+    /// # Errors
+    /// [`Ended`]: stopped, or whatever `each` returns.
+    pub fn tokens_of(
+        &self,
+        body: &[u8],
+        received: Timestamp,
+        stop: ToStop<'_>,
+        hours: &BTreeSet<Hour>,
+        each: &mut dyn FnMut(Hour, [u8; 16], &str) -> error::Result<()>,
+    ) -> Result<(), Ended> {
+        let mut pace = Pace { stop, elements: 0, bytes: 0 };
+        let mut decoded = Decoded::default();
+        for element in page::elements(body).map_err(Ended::Page)? {
+            let Element::Token(token) = element else { continue };
+            self.token(&token, received, &mut decoded);
+            if let Some(record) = decoded.records.first().filter(|record| hours.contains(&record.hour)) {
+                each(record.hour, record.entry.hash, &token).map_err(Ended::Taker)?;
+            }
+            decoded.clear();
+            if pace.is_over(token.len()) {
+                return Err(Ended::Page(NotAPage::Interrupted));
+            }
+        }
+        Ok(())
     }
 
     /// Reads the elements of a page into `decoded`, and calls `after` after each.

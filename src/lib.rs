@@ -42,6 +42,7 @@ pub mod record;
 pub mod compact;
 
 pub mod decode;
+pub mod parked;
 pub mod quarantine;
 
 pub mod bucket;

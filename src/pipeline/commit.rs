@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::parallel::{side_by_side, threads};
+use super::park::Memory;
 use super::{Job, Progress};
 use crate::bucket::News;
 use crate::certificate::Tally;
@@ -92,7 +93,7 @@ impl Job<'_> {
         if decoded.iter().all(Result::is_err) && !decoded.is_empty() {
             return self.reject(segment, decoded);
         }
-        let (bodies, pages) = self.split(segment, decoded)?;
+        let (bodies, mut pages) = self.split(segment, decoded)?;
         if pages.is_empty() {
             let what = "no key of the ring opens any token: the key is wrong, or the origin has a new one";
             let error = Error::new(
@@ -101,7 +102,8 @@ impl Job<'_> {
             );
             return self.bear(error.hint("the page waits in the journal; run again with the right key in the ring"));
         }
-        if !self.make_ready(&pages)? {
+        let Some(unreadable) = self.make_ready(&pages)? else { return Ok(()) };
+        if !unreadable.is_empty() && !self.park(segment, &bodies, &mut pages, &unreadable)? {
             return Ok(());
         }
         let Some(added) = self.quarantine(segment, &bodies, &pages)? else { return Ok(()) };
@@ -263,16 +265,21 @@ impl Job<'_> {
         self.bear(rejected(&path, &format!(": {reason}")))
     }
 
-    /// Gets all hours of the pages ready. `false`: one is not, and the segment waits in the journal.
-    pub(super) fn make_ready(&mut self, pages: &[Decoded]) -> Result<bool> {
+    /// Gets all hours of the pages ready, and gives those that cannot be read back. `None`: one waits for its own parts, and
+    /// what is about it waits in the journal.
+    pub(super) fn make_ready(&mut self, pages: &[Decoded]) -> Result<Option<BTreeSet<Hour>>> {
         let hours: BTreeSet<Hour> = pages.iter().flat_map(|page| page.records.iter().map(|r| r.hour)).collect();
+        let mut unreadable = BTreeSet::new();
         for hour in hours {
-            if !self.remember(hour)? {
-                return Ok(false);
+            match self.recall(hour)? {
+                Memory::AtHand => self.buckets.touch(&mut self.state, hour)?,
+                Memory::Waits => return self.postpone(hour).map(|_| None),
+                Memory::Unreadable => {
+                    unreadable.insert(hour);
+                }
             }
-            self.buckets.touch(&mut self.state, hour)?;
         }
-        Ok(true)
+        Ok(Some(unreadable))
     }
 }
 

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use super::Job;
+use super::park::Memory;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::lifecycle::{Event, HourRow, PartRow, PartStage, Step};
@@ -14,35 +15,21 @@ use crate::parts::{self, ReadPart};
 use crate::record::ContentHash;
 
 impl Job<'_> {
-    /// Makes sure that the hashes of an hour's parts are at hand: imports the hour where they are forgotten or damaged.
-    /// `false`: the store did not answer; what needs them waits.
+    /// Makes sure that the hashes of an hour that is to be sealed are at hand. `false`: they are not, and that was said.
     pub(super) fn remember(&mut self, hour: Hour) -> Result<bool> {
-        let row = self.state.ledger.row(hour)?;
-        if row.is_sealing() && self.state.short.contains(&hour) {
-            return self.postpone(hour);
-        }
-        if !row.is_forgotten() && self.state.array(&row).is_ok() {
+        if let Memory::AtHand = self.recall(hour)? {
             return Ok(true);
         }
-        if row.is_sealing() || self.store_is_down {
-            return self.postpone(hour);
-        }
-        if !row.is_forgotten() {
-            tracing::warn!("hour {hour}: its hash array is damaged or missing: its parts are read back from the store");
-        }
-        match self.import(&row, &[]) {
-            Ok(_) => Ok(true),
-            Err(error) => {
-                self.store_failed(error)?;
-                self.postpone(hour)
-            }
+        match self.why_unreadable(hour) {
+            Some(error) => self.bear(error).and_then(|()| self.postpone(hour)),
+            None => self.postpone(hour),
         }
     }
 
-    fn postpone(&mut self, hour: Hour) -> Result<bool> {
+    pub(super) fn postpone(&mut self, hour: Hour) -> Result<bool> {
         let what = format!("hour {hour}: its hashes are not at hand, and the store was not read");
         let error = Error::new(ErrorKind::Unavailable, what);
-        self.bear(error.hint("a page with records of the hour waits in the journal; run again")).map(|()| false)
+        self.bear(error.hint("its records wait here; run again")).map(|()| false)
     }
 
     /// Imports the hour of `row`: its parts with receipts and the objects at the numbers `foreign`.

@@ -19,6 +19,7 @@ mod held;
 mod import;
 mod manifest;
 mod parallel;
+mod park;
 mod rebuild;
 mod refused;
 mod retry;
@@ -269,6 +270,10 @@ struct Job<'a> {
     blocked: BTreeSet<Hour>,
     /// Hours that the store refuses a part of.
     refused: refused::Refused,
+    /// Hours that cannot be read back in this run, and why, until that is said.
+    unreadable: BTreeMap<Hour, Option<Error>>,
+    /// Hours that could not be read back are tried at once: a person is waiting.
+    insists: bool,
     /// Hours that an import thawed: due at once.
     thawed: BTreeSet<Hour>,
     /// Whether the poll overlaps with the one before. `None`: nothing to compare with.
@@ -300,6 +305,8 @@ impl<'a> Job<'a> {
             store_is_down: false,
             blocked: BTreeSet::new(),
             refused: refused::Refused::new(&setup.state_dir),
+            unreadable: BTreeMap::new(),
+            insists: false,
             thawed: BTreeSet::new(),
             watch: None,
             owed: BTreeMap::new(),
@@ -323,6 +330,7 @@ impl<'a> Job<'a> {
     fn work(&mut self, source: Option<&mut Source<'_>>, trail: Option<&mut PageTrail>) -> Result<()> {
         self.note_status(true)?;
         self.is_backfill = matches!(source, Some(Source::Files { .. }));
+        self.insists = source.is_none();
         if self.wish.from_store {
             self.rebuild_from_store()?;
         }
@@ -360,6 +368,7 @@ impl<'a> Job<'a> {
     fn settle(&mut self, seal: bool) -> Result<()> {
         self.commit_journal()?;
         self.retry_quarantine()?;
+        self.retry_parked()?;
         self.upload_left()?;
         if !self.owed.is_empty() {
             // Hours were thawed: their pages, which waited, bring their records back.

@@ -107,13 +107,11 @@ impl Job<'_> {
         if chunk.tokens.is_empty() {
             return Ok(true);
         }
-        let page = page_of(&chunk.tokens)?;
+        let page = page_of(chunk.tokens.iter().map(|odd| odd.token.as_str()))?;
         let unlike = |reason| Error::new(ErrorKind::Bug, "cannot read a page of recovered tokens").caused_by(reason);
         let decoded = self.setup.decoder.page(&page, now).map_err(unlike)?;
-        if !self.make_ready(std::slice::from_ref(&decoded))? {
-            return Ok(false);
-        }
-        if self.buckets.know(&decoded)? {
+        let Some(unreadable) = self.make_ready(std::slice::from_ref(&decoded))? else { return Ok(false) };
+        if unreadable.is_empty() && self.buckets.know(&decoded)? {
             return Ok(true);
         }
         let id = self.append(&[&page], now)?;
@@ -195,7 +193,7 @@ impl Chunk {
 }
 
 /// A page as the origin would send it.
-fn page_of(tokens: &[OddToken]) -> Result<Vec<u8>> {
-    let elements: Vec<_> = tokens.iter().map(|odd| serde_json::json!({ "data": odd.token })).collect();
+pub(super) fn page_of<'t>(tokens: impl Iterator<Item = &'t str>) -> Result<Vec<u8>> {
+    let elements: Vec<_> = tokens.map(|token| serde_json::json!({ "data": token })).collect();
     serde_json::to_vec(&elements).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a page").caused_by(e))
 }

@@ -42,6 +42,8 @@ pub struct Summary {
     pub quarantined_reasons: BTreeMap<String, u64>,
     /// New records that came late.
     pub late: u64,
+    /// Records that were newly parked: their hour cannot be read back.
+    pub parked: u64,
     /// Quarantined tokens that became records.
     pub recovered: u64,
     /// Bodies that were no pages, and are now.
@@ -92,6 +94,7 @@ impl Default for Summary {
             quarantined: 0,
             quarantined_reasons: BTreeMap::new(),
             late: 0,
+            parked: 0,
             recovered: 0,
             reread: 0,
             imported_parts: 0,

@@ -211,6 +211,11 @@ fn held(figures: &Figures) -> String {
 /// What stays as it is until a person acts.
 fn waits_for_someone(status: &Status) -> Vec<(Level, String)> {
     let mut found = Vec::new();
+    if status.parked.count > 0 {
+        let records = plural(status.parked.count, "record", "records");
+        let text = format!("{records} parked: the parts of their hours cannot be read back, `etl status` names them");
+        found.push((Level::Warning, text));
+    }
     if status.rejected.count > 0 {
         let bodies = plural(status.rejected.count, "body", "bodies");
         found.push((Level::Warning, format!("{bodies} rejected: `etl replay --rejected`, or move them away")));
@@ -345,6 +350,8 @@ mod tests {
         status.journal = JournalStatus { pages: 2, bytes: 9, uncommitted: 2, put_off: 0, pinned_by: Vec::new() };
         says(&status, "10:03:00", Level::Warning, "2 pages in the journal not committed");
         status = well_run();
+        status.parked.count = 3;
+        says(&status, "10:03:00", Level::Warning, "3 records parked");
         status.rejected = Rejected { count: 2, bytes: 9 };
         says(&status, "10:03:00", Level::Warning, "2 bodies rejected");
         status = well_run();

@@ -12,6 +12,7 @@ use super::status::{HourState, HourStatus, Status};
 use super::table::{Align, Table, bytes, count, plural};
 use super::text;
 use crate::gaps::Gap;
+use crate::hour::Hour;
 use crate::lifecycle::PartStage;
 
 /// Gaps listed; `--json` has all.
@@ -19,6 +20,8 @@ const LISTED_GAPS: usize = 8;
 /// Hours listed, and how many of them whatever state they are in.
 const LISTED_HOURS: usize = 12;
 const LISTED_ANYWAY: usize = 4;
+/// Hours named of which records are parked.
+const PARKED_LISTED: usize = 3;
 /// From so many columns on there is room for two in the heat map for each hour.
 const WIDE: usize = 80;
 
@@ -188,7 +191,8 @@ fn journal(status: &Status) -> String {
 /// What is in the quarantine, what finds no room there, and what was no page.
 fn quarantine(status: &Status) -> String {
     let (held, rejected) = (&status.quarantine, &status.rejected);
-    if held.count == 0 && held.held_pages == 0 && rejected.count == 0 {
+    let parked = &status.parked;
+    if held.count == 0 && held.held_pages == 0 && rejected.count == 0 && parked.count == 0 {
         return "quarantine  0 tokens\n".to_owned();
     }
     let style = if held.count > 0 { YELLOW } else { Style::new() };
@@ -199,6 +203,12 @@ fn quarantine(status: &Status) -> String {
         let _ = write!(text, "; {YELLOW}it is full: {pages} held in the journal{YELLOW:#}");
     }
     text.push('\n');
+    if parked.count > 0 {
+        let records = plural(parked.count, "record", "records");
+        let hours: Vec<String> = parked.hours.iter().take(PARKED_LISTED).map(Hour::to_string).collect();
+        let more = if parked.hours.len() > PARKED_LISTED { ", …" } else { "" };
+        let _ = writeln!(text, "parked      {YELLOW}{records}{YELLOW:#} of {}{more}", hours.join(", "));
+    }
     if rejected.count > 0 {
         let bodies = plural(rejected.count, "body", "bodies");
         let _ = writeln!(text, "rejected    {YELLOW}{bodies}{YELLOW:#}, {}", bytes(rejected.bytes));

@@ -57,6 +57,9 @@ pub struct Status {
     /// Bodies that were no pages, until someone acts.
     #[serde(default)]
     pub rejected: Rejected,
+    /// Records of hours that cannot be read back.
+    #[serde(default)]
+    pub parked: ParkedStatus,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
@@ -193,6 +196,23 @@ pub struct QuarantineStatus {
     pub held_pages: u64,
 }
 
+/// Records of hours that cannot be read back from the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParkedStatus {
+    /// Records.
+    pub count: u64,
+    /// Their hours, oldest first: as many as [`SHOWN`].
+    pub hours: Vec<Hour>,
+}
+
+impl ParkedStatus {
+    fn of(state: &State) -> Self {
+        let mut hours = state.parked.hours();
+        hours.truncate(SHOWN);
+        Self { count: state.parked.count(), hours }
+    }
+}
+
 impl Status {
     /// What a state directory says that no run has used yet.
     #[must_use]
@@ -213,6 +233,7 @@ impl Status {
             gaps_given_up: 0,
             quarantine: QuarantineStatus::default(),
             rejected: Rejected::default(),
+            parked: ParkedStatus::default(),
         }
     }
 }
@@ -399,6 +420,7 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     status.quarantine =
         QuarantineStatus { count: quarantine.count(), bytes: quarantine.bytes(), held_pages: state.held_pages() };
     status.rejected = state.journal.rejected_sum();
+    status.parked = ParkedStatus::of(state);
     let seen = state.wal.seen();
     status.gaps = seen.gaps();
     status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());

@@ -88,6 +88,9 @@ fn received(run: &Summary) -> String {
     if run.recovered > 0 {
         let _ = write!(line, ", {} recovered from the quarantine", count(run.recovered));
     }
+    if run.parked > 0 {
+        let _ = write!(line, ", {} parked", count(run.parked));
+    }
     if run.reread > 0 {
         let _ = write!(line, ", {} read again that were rejected", plural(run.reread, "body", "bodies"));
     }

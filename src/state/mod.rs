@@ -7,7 +7,7 @@
 //! wal/        records without a receipt (sled)      quarantine/  tokens that are no record
 //! reserve     room for a full disk                  status.json  what `etl status` shows
 //! waiting     pages that must not vanish            quarantined  the same for the quarantine's files
-//! format      the form of all this, and the settings
+//! format      the form of all this, and the settings         parked/  records of hours that cannot be read back
 //! held        pages whose odd tokens have no room   tried        pages at which runs died
 //! ```
 //! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves
@@ -53,6 +53,7 @@ use crate::error::{Error, Result};
 use crate::hour::Hour;
 use crate::journal::{Journal, SegmentId};
 use crate::lifecycle::{Event, HourRow, PartStage, Step, durable_step};
+use crate::parked::Parked;
 use crate::quarantine::Quarantine;
 
 /// An open state directory. Holding one is holding the lock.
@@ -63,6 +64,8 @@ pub struct State {
     pub journal: Journal,
     /// Tokens that are no record.
     pub quarantine: Quarantine,
+    /// Records of hours that cannot be read back.
+    pub parked: Parked,
     /// Room for a full disk.
     pub reserve: Reserve,
     /// Parts, and what became of them.

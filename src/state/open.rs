@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::journal::SegmentId;
 use crate::lifecycle::HourRow;
+use crate::parked::Parked;
 use crate::quarantine::Quarantine;
 
 /// How much of what was set aside as damaged is kept for a look, of each kind.
@@ -73,7 +74,9 @@ impl State {
             remove_old_damage(&dir.join("ledger"))?;
         }
         wal.recall(ledger.seen());
-        front.journal.raise(wal.newest_segment().max(quarantine.newest_segment()))?;
+        let parked = Parked::open(dir)?;
+        let used = wal.newest_segment().max(quarantine.newest_segment()).max(parked.newest_segment());
+        front.journal.raise(used)?;
         let listed = front.journal.list()?;
         wal.note_missing(&listed);
         let waiting = Roll::open(dir, "waiting")?;
@@ -88,6 +91,7 @@ impl State {
             dir: dir.to_owned(),
             journal: front.journal.clone(),
             quarantine,
+            parked,
             reserve: Reserve::new(dir),
             ledger,
             hashes,
@@ -112,7 +116,7 @@ impl State {
     /// Whether nothing was ever received, or nothing of it is left.
     fn holds_nothing(&self) -> Result<bool> {
         let idle = self.ledger.is_empty() && self.wal.pending_hours().next().is_none();
-        Ok(idle && self.quarantine.count() == 0 && self.journal.list()?.is_empty())
+        Ok(idle && self.quarantine.count() == 0 && self.parked.count() == 0 && self.journal.list()?.is_empty())
     }
 
     fn settle_settings(&mut self, settings: &Settings) -> Result<()> {
@@ -177,7 +181,7 @@ fn open_ledger(dir: &Path, settings: &Settings) -> Result<Ledger> {
     if let Some(ledger) = Ledger::open(dir)? {
         return Ok(ledger);
     }
-    for name in ["journal", "wal", "hashes", "ledger", "quarantine"] {
+    for name in ["journal", "wal", "hashes", "ledger", "quarantine", "parked"] {
         let path = dir.join(name);
         if path.is_dir() && !durable::names(&path)?.is_empty() {
             return Err(Error::new(
