@@ -103,6 +103,7 @@ impl Segment {
 pub struct Journal {
     dir: PathBuf,
     rejected: PathBuf,
+    inbox: PathBuf,
     next: Arc<AtomicU64>,
     /// One more than the number of the floor that is there; 0: there is none.
     floor: Arc<AtomicU64>,
@@ -136,6 +137,48 @@ impl Journal {
         journal.count_rejected()?;
         journal.next.store(newest.max(newest_rejected).max(floor) + 1, Ordering::Relaxed);
         Ok(journal)
+    }
+
+    /// The inbox of the journal below `state`: where a run puts pages while another one is at work there. The caller is the only one
+    /// that does. Its numbers order pages among themselves, until [`Journal::adopt`] gives them others.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn inbox(state: &Path) -> Result<Self> {
+        let at = Self::at(state);
+        let inbox = Self { dir: at.inbox.clone(), ..at };
+        durable::remove_leftovers(&inbox.dir)?;
+        let newest = inbox.list()?.last().map_or(0, |id| id.number);
+        inbox.next.store(newest + 1, Ordering::Relaxed);
+        Ok(inbox)
+    }
+
+    /// Takes the pages in the inbox into the journal. A page is in one or the other at every moment.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn adopt(&self) -> Result<()> {
+        let pages = self.in_inbox()?;
+        if pages.is_empty() {
+            return Ok(());
+        }
+        durable_step(Step::PageJournaled, || {
+            for id in pages {
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                let adopted = SegmentId { number, ..id };
+                durable::rename_soon(&self.inbox.join(id.file_name()), &self.path(adopted))?;
+            }
+            durable::sync_dir(&self.dir)?;
+            durable::sync_dir(&self.inbox)
+        })
+    }
+
+    /// The segments in the inbox, oldest first.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn in_inbox(&self) -> Result<Vec<SegmentId>> {
+        if self.inbox.is_dir() { list(&self.inbox) } else { Ok(Vec::new()) }
     }
 
     /// The highest floor that is there; lower ones are deleted.
@@ -186,6 +229,7 @@ impl Journal {
         Self {
             dir: state.join("journal"),
             rejected: state.join("rejected"),
+            inbox: state.join("inbox"),
             next: Arc::default(),
             floor: Arc::default(),
             set_aside: Arc::default(),
@@ -633,6 +677,29 @@ mod tests {
         let floors: Vec<String> = durable::names(&dir.path().join("journal")).unwrap();
         assert_eq!(floors, [format!("{:016}.floor", fifth.number)], "one floor, and empty");
         assert_eq!(fs::metadata(dir.path().join("journal").join(&floors[0])).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn pages_of_the_inbox_are_taken_over_in_their_order_and_numbered_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        journal.raise(7).unwrap();
+        journal.adopt().unwrap();
+        durable::make_dir(&dir.path().join("inbox")).unwrap();
+        let inbox = Journal::inbox(dir.path()).unwrap();
+        append(&inbox, &["[1]"]);
+        append(&Journal::inbox(dir.path()).unwrap(), &["[2]"]);
+        assert_eq!(journal.list().unwrap(), []);
+        journal.adopt().unwrap();
+        let bodies: Vec<Vec<u8>> = journal
+            .list()
+            .unwrap()
+            .into_iter()
+            .map(|id| journal.read(id).unwrap().pages().next().unwrap().to_vec())
+            .collect();
+        assert_eq!(bodies, [b"[1]", b"[2]"]);
+        assert_eq!(journal.list().unwrap().iter().map(|id| id.number).collect::<Vec<_>>(), [8, 9]);
+        assert_eq!(journal.in_inbox().unwrap(), []);
     }
 
     #[test]

@@ -56,6 +56,8 @@ mod nth_call;
 mod output;
 #[path = "suite/page.rs"]
 mod page;
+#[path = "suite/parked.rs"]
+mod parked;
 #[cfg(target_os = "linux")]
 #[path = "suite/power.rs"]
 mod power;

@@ -29,6 +29,7 @@ const WORTH_A_THREAD: usize = 4;
 impl Job<'_> {
     /// Commits all that the journal holds.
     pub(super) fn commit_journal(&mut self) -> Result<()> {
+        self.state.journal.adopt()?;
         let segments = self.state.uncommitted()?;
         let mut waiting: u64 = segments.iter().map(|id| self.state.journal.size(*id)).sum();
         for id in segments {

@@ -15,7 +15,8 @@ use super::{Job, Progress, Setup, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::{self, Fetched, HttpSource, PageHead, PageUrl, Trail};
 use crate::journal::{Journal, Writer};
-use crate::state::{Front, Reserve, durable};
+use crate::report::status;
+use crate::state::{Front, Inbox, Reserve, durable};
 
 /// More linked pages than these in one fetch are a loop that the URLs do not show.
 pub const MAX_LINKED: usize = 100_000;
@@ -23,6 +24,8 @@ pub const MAX_LINKED: usize = 100_000;
 const PAUSE_BYTES: u64 = 64 << 20;
 /// A trail that was interrupted longer ago than this is asked from its start: its next page may no longer be what it was.
 const RESUMED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+/// A run that started a shorter time ago than this asks the source itself.
+const JUST_STARTED: SignedDuration = SignedDuration::from_secs(10);
 /// A source that sent a page so short a time ago is at work, though the run's time ends while it makes the next.
 const AT_WORK: Duration = Duration::from_secs(10);
 
@@ -87,6 +90,8 @@ pub(super) struct PageTrail {
     /// It began where an earlier run was interrupted, and nothing came yet.
     resuming: bool,
     is_noted: bool,
+    /// Whether it leaves notes for the next run.
+    takes_notes: bool,
     last_page: Option<Instant>,
     /// Bytes received since what was received is committed.
     unsettled: u64,
@@ -108,10 +113,28 @@ impl PageTrail {
             passed: Trail::new(MAX_LINKED),
             validator: if follow_links { None } else { validator(front, first)? },
             is_noted,
+            takes_notes: true,
             last_page: None,
             unsettled: 0,
             problems: Vec::new(),
         })
+    }
+
+    /// The trail from `first` on, for a run that has no lock: it leaves the notes to the one that has.
+    fn beside(first: &PageUrl, follow_links: bool) -> Self {
+        Self {
+            first: first.clone(),
+            follow_links,
+            next: Some(first.clone()),
+            passed: Trail::new(MAX_LINKED),
+            validator: None,
+            resuming: false,
+            is_noted: false,
+            takes_notes: false,
+            last_page: None,
+            unsettled: 0,
+            problems: Vec::new(),
+        }
     }
 
     /// Whether nothing more comes in this run.
@@ -189,7 +212,8 @@ impl PageTrail {
         (setup.progress)(Progress::Fetched(summary.pages));
         if !self.follow_links {
             self.next = None;
-            return head.etag.map_or(Ok(()), |etag| note_validator(setup, &self.first, etag, segment.id.number));
+            let etag = head.etag.filter(|_| self.takes_notes);
+            return etag.map_or(Ok(()), |etag| note_validator(setup, &self.first, etag, segment.id.number));
         }
         self.next = match head.next.transpose() {
             Ok(next) => next,
@@ -199,6 +223,7 @@ impl PageTrail {
             }
         };
         match &self.next {
+            Some(_) if !self.takes_notes => Ok(()),
             Some(next) => note_place(setup, &self.first, next).map(|()| self.is_noted = true),
             None => self.forget_place(setup),
         }
@@ -228,6 +253,27 @@ impl PageTrail {
             true => durable::remove(&trail_path(&setup.state_dir)),
             false => Ok(()),
         }
+    }
+}
+
+/// Receives pages while another run has the lock: one that waits for the store, or has much to do, must not cost what the source has
+/// now. They go to the inbox, which that run or the next one takes over. Whatever goes wrong here, the run only says that
+/// another is at work.
+pub(super) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_links: bool, setup: &Setup<'_>) {
+    let now = setup.clock.now();
+    let started = status::read(&setup.state_dir, now).ok().and_then(|status| status.last_run).map(|run| run.started);
+    if started.is_some_and(|at| (SignedDuration::ZERO..JUST_STARTED).contains(&now.duration_since(at))) {
+        return;
+    }
+    let received = Inbox::open(&setup.state_dir, &setup.settings).and_then(|inbox| {
+        let Some(inbox) = inbox else { return Ok(Vec::new()) };
+        let mut trail = PageTrail::beside(first, follow_links);
+        trail.advance(client, setup, &inbox.journal, 0, &mut Summary::default())?;
+        Ok(trail.problems)
+    });
+    match received {
+        Ok(problems) => problems.iter().for_each(|problem| tracing::info!("{}", problem.chain())),
+        Err(error) => tracing::info!("nothing was received beside the run at work: {}", error.chain()),
     }
 }
 

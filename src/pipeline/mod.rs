@@ -222,7 +222,15 @@ fn attempt(
     summary: &mut Summary,
 ) -> Result<Vec<Error>> {
     status::prepare(&setup.state_dir, setup.clock.now())?;
-    let front = Front::open(&setup.state_dir)?;
+    let front = match Front::open(&setup.state_dir) {
+        Err(busy) if busy.kind() == ErrorKind::Busy => {
+            if let Some(Source::Http { client, url, follow_links }) = source {
+                fetch::receive_beside(client, url, *follow_links, setup);
+            }
+            return Err(busy);
+        }
+        opened => opened?,
+    };
     if let Some(Source::Http { client, url, follow_links }) = source.as_deref_mut()
         && trail.is_none()
     {

@@ -17,6 +17,29 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Journal, SegmentId};
 use crate::lifecycle::{Step, durable_step};
 
+/// Where a run puts pages while another one has the lock.
+#[derive(Debug)]
+pub struct Inbox {
+    /// Pages as received: the run that has the lock, or the next one, takes them over.
+    pub journal: Journal,
+    _lock: Lock,
+}
+
+impl Inbox {
+    /// Opens the inbox of the state directory `dir`. `None`: another run is at it, or the state may not go on under `settings`.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn open(dir: &Path, settings: &Settings) -> Result<Option<Self>> {
+        private::check(dir)?;
+        if !read(dir)?.is_some_and(|format| format.allows(settings)) {
+            return Ok(None);
+        }
+        let Some(lock) = Lock::take_inbox(dir)? else { return Ok(None) };
+        Ok(Some(Self { journal: Journal::inbox(dir)?, _lock: lock }))
+    }
+}
+
 /// The front of a state directory. Holding one is holding the lock.
 #[derive(Debug)]
 pub struct Front {
@@ -32,6 +55,12 @@ pub struct Front {
 struct Format {
     format: u32,
     settings: Settings,
+}
+
+impl Format {
+    fn allows(&self, settings: &Settings) -> bool {
+        self.settings == *settings || self.settings.allow(settings).is_ok()
+    }
 }
 
 impl Front {
@@ -52,8 +81,7 @@ impl Front {
     /// which settles it or says what is wrong.
     #[must_use]
     pub fn can_receive(&self, settings: &Settings) -> bool {
-        let allows = |format: &Format| format.settings == *settings || format.settings.allow(settings).is_ok();
-        self.journal.knows_its_numbers() && self.format.as_ref().is_some_and(allows)
+        self.journal.knows_its_numbers() && self.format.as_ref().is_some_and(|format| format.allows(settings))
     }
 
     /// Whether the last run did not come to its end, as far as one can tell.

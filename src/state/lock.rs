@@ -52,6 +52,20 @@ impl Lock {
         }
     }
 
+    /// Takes the lock of the inbox below `dir`, without waiting. `None`: another process has it.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn take_inbox(dir: &Path) -> Result<Option<Self>> {
+        let inbox = dir.join("inbox");
+        durable::make_dir(&inbox)?;
+        match Self::take(&inbox) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(busy) if busy.kind() == ErrorKind::Busy => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn hold(file: File) -> std::io::Result<Self> {
         let mut mark = [0; ENDED.len()];
         let after_a_crash = file.read_exact_at(&mut mark, 0).is_err() || mark != *ENDED;

@@ -3,6 +3,7 @@
 //! ```text
 //! lock        one run at a time                     ledger/      parts, and what became of them
 //! journal/    pages as received                     hashes/      content hashes of the parts' records
+//! inbox/      pages received beside a run           (taken into the journal)
 //! rejected/   bodies that are no pages              spool/       bytes of parts without a receipt
 //! wal/        records without a receipt (sled)      quarantine/  tokens that are no record
 //! reserve     room for a full disk                  status.json  what `etl status` shows
@@ -38,7 +39,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use front::Front;
+pub use front::{Front, Inbox};
 pub use generation::{Entry, LineAt, LineReader, Meta};
 pub use hashes::{HashArray, HashDir};
 pub use ledger::{Ledger, SHOWN, Settings};

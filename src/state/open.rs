@@ -116,7 +116,11 @@ impl State {
     /// Whether nothing was ever received, or nothing of it is left.
     fn holds_nothing(&self) -> Result<bool> {
         let idle = self.ledger.is_empty() && self.wal.pending_hours().next().is_none();
-        Ok(idle && self.quarantine.count() == 0 && self.parked.count() == 0 && self.journal.list()?.is_empty())
+        Ok(idle
+            && self.quarantine.count() == 0
+            && self.parked.count() == 0
+            && self.journal.list()?.is_empty()
+            && self.journal.in_inbox()?.is_empty())
     }
 
     fn settle_settings(&mut self, settings: &Settings) -> Result<()> {

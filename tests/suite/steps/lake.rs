@@ -148,7 +148,8 @@ pub fn side_by_side<T: Sync, B>(cases: &[T], bench: impl Fn() -> B + Sync, check
 #[test]
 fn scenarios_pass_every_step() {
     let dir = tempfile::tempdir().unwrap();
-    let scenarios = [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage()];
+    let scenarios =
+        [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage(), scenario::parked()];
     let passed: BTreeSet<String> = scenarios
         .into_iter()
         .map(Uncrashed::new)
@@ -178,9 +179,16 @@ fn crash_at_any_step_of_a_run_that_repairs_changes_nothing_in_the_end() {
 }
 
 #[test]
+fn crash_at_any_step_of_a_run_that_parks_or_brings_back_changes_nothing_in_the_end() {
+    Uncrashed::new(scenario::parked()).survives_all();
+}
+
+#[test]
 fn crash_of_the_recovery_is_recovered_from() {
     let dir = tempfile::tempdir().unwrap();
-    for scenario in [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage()] {
+    for scenario in
+        [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage(), scenario::parked()]
+    {
         Uncrashed::new(scenario).recovers_all();
     }
 }

@@ -1,6 +1,7 @@
 //! Scenarios: a few runs over scripted pages that together pass every durable step.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use fernet::Fernet;
 use jiff::{SignedDuration, Timestamp};
@@ -215,4 +216,33 @@ pub fn damage() -> Scenario {
         Stage::new("a run after it", &a, vec![log(&a, 7, 3, 2)]),
     ];
     Scenario { name: "damage", stages, first: 1 }
+}
+
+/// The object of an hour whose hashes are forgotten is away when a late record of it comes, and then it is there again.
+pub fn parked() -> Scenario {
+    let a = Fernet::generate_key();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let part = "lake/data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz";
+    let (taken, back) = (Arc::clone(&kept), kept);
+    let stages = vec![
+        Stage::new("an hour", &a, vec![log(&a, 1, 1, 0), log(&a, 2, 1, 1)]),
+        Stage { dedup_window: "0s", ..Stage::new("its hashes are forgotten", &a, vec![log(&a, 3, 2, 0)]) },
+        Stage::new(
+            "late records of it while its object is away",
+            &a,
+            vec![log(&a, 1, 1, 0), log(&a, 4, 1, 2), log(&a, 5, 3, 0)],
+        )
+        .outside(move |bench| {
+            let path = bench.place.path(part);
+            if let Ok(bytes) = std::fs::read(&path) {
+                *taken.lock().unwrap() = bytes;
+                std::fs::remove_file(path).unwrap();
+            }
+        })
+        .exits(76),
+        Stage { args: vec!["replay"], ..Stage::new("a replay when it is back", &a, vec![]) }
+            .outside(move |bench| std::fs::write(bench.place.path(part), &*back.lock().unwrap()).unwrap()),
+        Stage { args: vec!["run", "--drain"], ..Stage::new("a run after it", &a, vec![log(&a, 4, 1, 2)]) },
+    ];
+    Scenario { name: "parked", stages, first: 2 }
 }
