@@ -44,6 +44,8 @@ mod model;
 #[cfg(target_os = "linux")]
 #[path = "suite/nth_call.rs"]
 mod nth_call;
+#[path = "suite/oddities.rs"]
+mod oddities;
 #[path = "suite/page.rs"]
 mod page;
 #[cfg(target_os = "linux")]
