@@ -1,7 +1,8 @@
 //! Crash points: where the crash tests abort the process. Shipped builds hold none of it.
 //!
 //! With the feature `failpoints`, `ETL_CRASH=before:7` aborts right before the seventh durable step of the process,
-//! `after:7` right after it, and `ETL_STEPS=FILE` appends each step's name to a file. Thresholds that real data reach only
+//! `after:7` right after it, `ETL_POISON=TEXT` when a page with that text in it is read, and `ETL_STEPS=FILE` appends each step's name to
+//! a file. Thresholds that real data reach only
 //! after gigabytes can be lowered by an environment variable.
 
 use crate::lifecycle::Step;
@@ -20,6 +21,9 @@ mod points {
 
     /// Right after a durable step.
     pub const fn after(_: Point) {}
+
+    /// A page is about to be read.
+    pub const fn reading(_: &[u8]) {}
 
     /// A threshold that only tests lower.
     pub const fn threshold(_: &str, usual: u64) -> u64 {
@@ -64,10 +68,18 @@ mod points {
         }
     }
 
+    /// Aborts where the page that is about to be read has the text of `ETL_POISON` in it.
+    pub fn reading(body: &[u8]) {
+        let poison = std::env::var("ETL_POISON").unwrap_or_default();
+        if !poison.is_empty() && memchr::memmem::find(body, poison.as_bytes()).is_some() {
+            std::process::abort();
+        }
+    }
+
     /// The threshold that the environment variable `name` says, else the usual one.
     pub fn threshold(name: &str, usual: u64) -> u64 {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
     }
 }
 
-pub use points::{after, before, threshold};
+pub use points::{after, before, reading, threshold};

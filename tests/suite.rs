@@ -54,6 +54,8 @@ mod model;
 mod nth_call;
 #[path = "suite/output.rs"]
 mod output;
+#[path = "suite/oddities.rs"]
+mod oddities;
 #[path = "suite/page.rs"]
 mod page;
 #[path = "suite/parked.rs"]

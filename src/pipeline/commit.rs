@@ -13,6 +13,7 @@ use super::park::Memory;
 use super::{Job, Progress};
 use crate::bucket::News;
 use crate::certificate::Tally;
+use crate::crash;
 use crate::decode::{Decoded, Decoder, Ended};
 use crate::error::{Error, ErrorKind, Result};
 use crate::extract::PageSink;
@@ -300,5 +301,8 @@ fn rejected(path: &std::path::Path, reason: &str) -> Error {
 pub(super) fn decode(decoder: &Decoder, segment: &Segment, stop: &Stop) -> Vec<Result<Decoded, NotAPage>> {
     let pages: Vec<&[u8]> = segment.pages().collect();
     let threads = if pages.len() < WORTH_A_THREAD { 1 } else { threads() };
-    side_by_side(&pages, threads, |body| decoder.page_until(body, segment.received, &|| stop.is_requested()))
+    side_by_side(&pages, threads, |body| {
+        crash::reading(body);
+        decoder.page_until(body, segment.received, &|| stop.is_requested())
+    })
 }

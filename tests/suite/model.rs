@@ -79,7 +79,7 @@ struct Run {
 impl Run {
     /// One in which nothing goes wrong.
     const fn quiet(machine: usize, page: Option<Vec<u64>>, drain: bool, from_store: bool) -> Self {
-        let wish = Wish { drain, quarantine: false, from_store };
+        let wish = Wish { drain, quarantine: false, rejected: false, from_store };
         Self { machine, page, wish, forgets: false, key_is_wrong: false, store: Mood::Well, crash: None }
     }
 }
@@ -100,7 +100,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.3), prop::bool::weighted(0.1));
     let run = (machine(), page, flags, mood, crash).prop_map(
         |(machine, page, (drain, quarantine, forgets, key_is_wrong), store, crash)| {
-            let wish = Wish { drain, quarantine, from_store: false };
+            let wish = Wish { drain, quarantine, rejected: false, from_store: false };
             Happening::Run(Run { machine, page, wish, forgets, key_is_wrong, store, crash })
         },
     );

@@ -176,7 +176,7 @@ impl Bench {
             .map(|hour| json!([hour["hour"], hour["state"], hour["pending_records"], hour["parts"]]))
             .collect();
         let pages = [&status["journal"]["pages"], &status["journal"]["uncommitted"]];
-        json!({"totals": status["totals"], "hours": hours, "pages": pages, "quarantine": status["quarantine"]})
+        json!({"totals": status["totals"], "hours": hours, "pages": pages, "quarantine": status["quarantine"]["count"]})
     }
 
     /// Checks that the hash arrays on disk are those that the ledger names.

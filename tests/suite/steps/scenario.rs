@@ -213,7 +213,9 @@ pub fn damage() -> Scenario {
         Stage::new("a damaged quarantine", &a, vec![log(&a, 6, 3, 1), token(&a, "yesterday"), token(&a, "today")])
             .outside(damage_quarantine)
             .exits(74),
-        Stage::new("a run after it", &a, vec![log(&a, 7, 3, 2)]),
+        Stage::new("a run after it", &a, vec![log(&a, 7, 3, 2), token(&a, "tomorrow")]).exits(65),
+        Stage::new("a quarantine of too many files", &a, vec![log(&a, 8, 3, 3), token(&a, "today")])
+            .with("ETL_QUARANTINE_FILES", "1"),
     ];
     Scenario { name: "damage", stages, first: 1 }
 }
