@@ -257,7 +257,7 @@ fn create_only(place: &Place, read_only: bool) -> Checked {
         }
         Ok(CreateOnly::NotHonoured) => Checked::warning(
             name,
-            "If-None-Match is ignored here: each PUT is preceded by a look",
+            "If-None-Match is ignored or refused here: each PUT is preceded by a look, and sent without it",
             "let only one machine write to this prefix: two that write the same part in the same second could replace it",
         ),
         Ok(CreateOnly::Unknown) => Checked::warning(

@@ -67,9 +67,10 @@ mod tests {
     use super::*;
     use crate::load::{ObjectInfo, PutAnswer};
 
-    /// A store in memory that overwrites, or honours create-only.
+    /// A store in memory that overwrites, honours create-only, or refuses it.
     struct Fake {
         honours: bool,
+        refuses: bool,
         objects: Mutex<BTreeMap<String, ObjectInfo>>,
     }
 
@@ -79,6 +80,13 @@ mod tests {
         }
 
         fn put_new(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
+            if self.refuses {
+                return Ok(PutAnswer::Refused(Error::new(crate::error::ErrorKind::Config, "501")));
+            }
+            self.put_free(key, body, meta)
+        }
+
+        fn put_free(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
             let mut objects = self.objects.lock().unwrap();
             if self.honours && objects.contains_key(key) {
                 return Ok(PutAnswer::Exists);
@@ -107,8 +115,12 @@ mod tests {
 
     #[test]
     fn store_is_found_out_and_one_object_outside_data_stays() {
-        for (honours, expected) in [(true, CreateOnly::Proven), (false, CreateOnly::NotHonoured)] {
-            let store = Fake { honours, objects: Mutex::default() };
+        for (honours, refuses, expected) in [
+            (true, false, CreateOnly::Proven),
+            (false, false, CreateOnly::NotHonoured),
+            (false, true, CreateOnly::NotHonoured),
+        ] {
+            let store = Fake { honours, refuses, objects: Mutex::default() };
             for _ in 0..2 {
                 assert_eq!(ask(&store, "logs/").unwrap(), expected);
             }
@@ -121,7 +133,7 @@ mod tests {
     #[test]
     fn something_else_under_the_probe_s_name_is_left_alone() {
         let foreign = ObjectInfo { size: 5, etag: None, meta: None };
-        let store = Fake { honours: false, objects: Mutex::new([(key(""), foreign.clone())].into()) };
+        let store = Fake { honours: false, refuses: false, objects: Mutex::new([(key(""), foreign.clone())].into()) };
         assert_eq!(ask(&store, "").unwrap(), CreateOnly::Unknown);
         assert_eq!(store.objects.into_inner().unwrap().into_values().collect::<Vec<_>>(), [foreign]);
     }

@@ -135,12 +135,12 @@ impl S3Store {
     fn look_well(&self, key: &str) -> Result<Option<Answer>, Failure> {
         match self.look(key) {
             Ok(None) if !self.bucket_exists.load(Ordering::Relaxed) => {
-                self.list_page(key, Some(1), None)?;
+                self.list_page(key, Some(1), None).map_err(Failure::of_all)?;
                 Ok(None)
             }
             Ok(Some(found)) if part_meta(&found).is_none() => self.confirm(key).map(|()| Some(found)),
             Err(Failure::Refused(refusal)) if !refusal.is_passing() => {
-                self.list_page(key, Some(1), None)?;
+                self.list_page(key, Some(1), None).map_err(Failure::of_all)?;
                 // Listing works, perhaps with fresh credentials by now. If not, it is this object they may not read.
                 self.look(key)
             }
@@ -154,7 +154,7 @@ impl S3Store {
         match self.list_page(key, Some(1), None) {
             Ok(_) => Ok(()),
             Err(Failure::Refused(refusal)) if refusal.is_about_rights() => Ok(()),
-            Err(failure) => Err(failure),
+            Err(failure) => Err(failure.of_all()),
         }
     }
 
@@ -514,12 +514,13 @@ mod tests {
         let forbidden = || answer("403 Forbidden", "", "");
         let (store, _requests) = store(vec![forbidden(), refused("403 Forbidden", "AccessDenied")]);
         let error = store.head("p/k").unwrap_err();
+        assert!(!error.concerns_one_object());
         assert_eq!(error.to_string(), "cannot look at s3://b/p/k: HTTP 403 AccessDenied");
         assert!(error.next_step().unwrap().contains("s3:ListBucket"), "{error:?}");
 
         let (store, _requests) = self::store(vec![forbidden(), listed(&[], None), forbidden()]);
         let error = store.head("p/k").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Credentials);
+        assert_eq!((error.kind(), error.concerns_one_object()), (ErrorKind::Credentials, true));
         assert!(error.next_step().unwrap().contains("s3:GetObject"), "{error:?}");
     }
 
@@ -663,6 +664,35 @@ mod tests {
         // Who may read and not list is believed.
         let (store, _requests) = self::store(vec![answer("200 OK", "", "x"), refused("403 X", "AccessDenied")]);
         assert_eq!(store.get("p/k").unwrap(), b"x");
+    }
+
+    #[test]
+    fn refusal_that_comes_before_the_body_was_read_is_heard() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        // As nginx does it: refuses by the length, and reads on for a while.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut head = BufReader::new(stream.try_clone().unwrap());
+                let mut line = String::new();
+                while head.read_line(&mut line).unwrap_or(0) > 2 {
+                    line.clear();
+                }
+                stream
+                    .write_all(answer("413 X", "content-type: text/html\r\n", "<html>413</html>").as_bytes())
+                    .unwrap();
+                stream.shutdown(std::net::Shutdown::Write).unwrap();
+                let _ = std::io::copy(&mut head, &mut std::io::sink());
+            }
+        });
+        let store = S3Store::new(settings(Some(&endpoint))).unwrap();
+        let body = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(body.path(), vec![7; 20 << 20]).unwrap();
+        for _ in 0..5 {
+            let error = store.put_new("p/k", body.path(), &meta()).unwrap_err();
+            assert!(error.concerns_one_object() && error.to_string().contains("HTTP 413"), "{error:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Hours with a part that the store refuses while it may take others: left alone until everything else is done, then tried again,
-//! the longest waiting first, until one is refused once more.
+//! the longest waiting first, until one is refused once more. So are those whose part got no answer, or a 5xx: where it is the part
+//! that nobody answers, the others are not kept from the store for ever.
 //!
 //! Owns `refused.json` in the state directory: those hours, each with the time of its last try. Nothing hangs on it: without it such
 //! an hour is tried beside the others, once. So it is read leniently and never flushed.
@@ -23,7 +24,7 @@ const NAMED: usize = 5;
 /// The refused hours of this run and of those before.
 pub(super) struct Refused {
     path: PathBuf,
-    /// When each was last tried; read when it is first asked for.
+    /// When each was last tried; read when it is first asked for. Those that got no answer are among them.
     waiting: Option<BTreeMap<Hour, Timestamp>>,
     /// Of those, the ones that had their turn in this run.
     tried: BTreeSet<Hour>,
@@ -68,6 +69,13 @@ impl Refused {
         self.in_a_row += 1;
         self.tried.insert(hour);
         self.now.push((hour, error));
+        self.waiting().insert(hour, at);
+        self.save()
+    }
+
+    /// Lets an hour have its turn after all others in the next run: its part got no answer.
+    pub(super) fn put_off(&mut self, hour: Hour, at: Timestamp) -> Result<()> {
+        self.tried.insert(hour);
         self.waiting().insert(hour, at);
         self.save()
     }
@@ -129,8 +137,8 @@ fn named(hours: &BTreeSet<Hour>) -> String {
 fn and_wait(left: usize) -> String {
     match left {
         0 => String::new(),
-        1 => "; 1 hour that was refused before waits for its turn".to_owned(),
-        n => format!("; {n} hours that were refused before wait for their turn"),
+        1 => "; 1 hour that was put off before waits for its turn".to_owned(),
+        n => format!("; {n} hours that were put off before wait for their turn"),
     }
 }
 
@@ -272,7 +280,7 @@ mod tests {
         run.note(hour(3), error(ErrorKind::Unavailable), at(2)).unwrap();
         let verdict = run.verdict().unwrap();
         let text =
-            "hour 2023-03-10T03: cannot put s3://b/k: HTTP 403; 6 hours that were refused before wait for their turn";
+            "hour 2023-03-10T03: cannot put s3://b/k: HTTP 403; 6 hours that were put off before wait for their turn";
         assert_eq!(verdict.to_string(), text);
         let hint = "allow it; what is refused is kept, and tried again after everything else";
         assert_eq!(verdict.next_step(), Some(hint));

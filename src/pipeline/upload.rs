@@ -69,7 +69,10 @@ impl Job<'_> {
     pub(super) fn upload(&mut self, mut hours: Vec<Hour>, by: SpooledBy) -> Result<()> {
         while !self.store_is_down && !self.stopped() {
             let mut round = Vec::new();
-            hours.retain(|hour| !self.blocked.contains(hour) && !self.refused.waits(*hour));
+            // Where pages wait for its parts, an hour does not wait for its turn.
+            hours.retain(|hour| {
+                !self.blocked.contains(hour) && (self.state.short.contains(hour) || !self.refused.waits(*hour))
+            });
             for hour in &hours {
                 round.extend(self.next_upload(*hour, by)?);
             }
@@ -296,7 +299,14 @@ impl Job<'_> {
 
     /// Keeps a failure of the store, met for an hour: one that is about this hour's object costs the hour alone.
     fn store_or_hour_failed(&mut self, hour: Hour, error: Error) -> Result<()> {
-        if error.concerns_one_object() { self.refuse(hour, error) } else { self.store_failed(error) }
+        if error.concerns_one_object() {
+            return self.refuse(hour, error);
+        }
+        if error.kind() == ErrorKind::Unavailable {
+            let now = self.now();
+            self.refused.put_off(hour, now)?;
+        }
+        self.store_failed(error)
     }
 
     /// Keeps a failure of the store. One that every other call would meet as well ends the talk with it for this run.

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
+use crate::support::proxy::{Fault, Proxy};
 use crate::support::service::Service;
 use crate::support::{TestS3, s3, unique_prefix};
 
@@ -151,6 +152,23 @@ fn real_store_is_found_to_honour_create_only_and_one_probe_stays() {
     // The probe is no stranger to a verification.
     place.etl(&["run", "--drain"]).exits(0);
     place.etl(&["verify", "--deep"]).exits(0);
+}
+
+#[test]
+fn store_that_refuses_the_condition_is_found_out_each_time_by_one_probe() {
+    let Some(at) = s3() else { return };
+    let service = Service::start(2, |_| {});
+    for (status, code) in [("501 Not Implemented", "NotImplemented"), ("400 Bad Request", "InvalidArgument")] {
+        let (proxy, prefix) = (Proxy::start(&at.endpoint), unique_prefix("check"));
+        proxy.always("PUT ", Fault::NoCondition(status, code));
+        let place = remote(&service, &at.behind(&proxy.endpoint), &prefix);
+        for _ in 0..2 {
+            let (result, text) = step(&place.etl(&["check", "--json"]).exits(0), "create-only");
+            assert!(result == "warning" && text.contains("refused here"), "{text}");
+        }
+        assert_eq!(at.keys(&prefix).len(), 1, "one probe, put once: {:?}", proxy.created(&prefix));
+        assert_eq!(proxy.created(&prefix).into_values().collect::<Vec<_>>(), [1]);
+    }
 }
 
 #[test]

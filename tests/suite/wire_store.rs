@@ -14,6 +14,9 @@ use serde_json::Value;
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
 use crate::support::proxy::{CANNED, Fault, Proxy, named};
+#[path = "wire_store/refusals.rs"]
+mod refusals;
+
 use crate::support::{TestS3, s3, tally, tls, unique_prefix};
 
 /// A whole run, faults and all, ends this long after its `--max-runtime` at the latest.
@@ -139,7 +142,7 @@ fn exit(fault: Fault, at_each: bool) -> i32 {
         Fault::Instead(canned) | Fault::Afterwards(canned) => match canned.name {
             "expired token" => 77,
             "403" if at_each => 77,
-            "403" => 75,
+            "403" | "413" | "400" | "archived" => 75,
             _ => 0,
         },
         _ => 0,
@@ -216,7 +219,7 @@ fn each_fault_once_under_verify_and_restore_is_said_and_never_taken_for_absence(
             bench.proxy.script(&[(verb, *fault)]);
             let ran = bench.place.etl(args);
             assert!([0, 75, 76, 77].contains(&ran.code) && !ran.err.contains("panicked"), "{what}: {ran:#?}");
-            let lies = matches!(fault, Fault::Instead(canned) if ["404", "200 in HTML", "204"].contains(&canned.name));
+            let lies = matches!(fault, Fault::Instead(canned) if ["404", "200 in HTML", "204", "200 with a tag"].contains(&canned.name));
             assert!(ran.code != 76 || lies, "{what}: {ran:#?}");
             let all = args != ["restore"] || ran.out.lines().count() == bench.sent.len();
             assert!(ran.code != 0 || all, "{what}: {ran:#?}");
@@ -233,7 +236,7 @@ fn fault_that_lasts_ends_the_run_unavailable_and_leaves_everything_for_the_next(
     for fault in BROKEN.into_iter().chain(SILENT).filter(|fault| *fault != Fault::Drip) {
         cases.extend([("PUT ", fault), ("", fault)]);
     }
-    for name in ["503", "409", "403", "expired token", "200 in HTML"] {
+    for name in ["503", "409", "403", "expired token", "200 in HTML", "200 with a tag", "302", "413"] {
         cases.extend([("PUT ", Fault::Instead(named(name))), ("", Fault::Instead(named(name)))]);
         cases.extend([("PUT ", Fault::Afterwards(named(name)))]);
     }

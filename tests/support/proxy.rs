@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub struct Canned {
 }
 
 /// The answers of stores, and of machines before them, that a client has to live with.
-pub const CANNED: [Canned; 11] = [
+pub const CANNED: [Canned; 17] = [
     canned("500", "500 Internal Server Error", "", "<Error><Code>InternalError</Code></Error>"),
     canned("503", "503 Slow Down", "Retry-After: 1\r\n", "<Error><Code>SlowDown</Code></Error>"),
     canned("502 in HTML", "502 Bad Gateway", "Content-Type: text/html\r\n", "<html><body>502</body></html>"),
@@ -30,6 +31,17 @@ pub const CANNED: [Canned; 11] = [
     canned("429", "429 Too Many Requests", "Retry-After: 1\r\n", ""),
     canned("200 in HTML", "200 OK", "Content-Type: text/html\r\n", "<html><body>Welcome, please log in</body></html>"),
     canned("204", "204 No Content", "", ""),
+    canned(
+        "200 with a tag",
+        "200 OK",
+        "Content-Type: text/html\r\nETag: \"64f0c9a1-1c\"\r\n",
+        "<html>please log in</html>",
+    ),
+    canned("302", "302 Found", "Location: http://localhost:9/login\r\n", ""),
+    canned("413", "413 Too Large", "Content-Type: text/html\r\n", "<html>413 Request Entity Too Large</html>"),
+    canned("400", "400 Bad Request", "", "<Error><Code>EntityTooLarge</Code><Message>Too big.</Message></Error>"),
+    canned("archived", "403 Forbidden", "", "<Error><Code>InvalidObjectState</Code></Error>"),
+    canned("quota", "403 Forbidden", "", "<Error><Code>QuotaExceeded</Code></Error>"),
     canned("404", "404 Not Found", "", "<Error><Code>NoSuchKey</Code></Error>"),
 ];
 
@@ -74,6 +86,12 @@ pub enum Fault {
     Instead(&'static Canned),
     /// The store does it; this is the answer.
     Afterwards(&'static Canned),
+    /// The store never hears of it; the answer sends the client to that port of `localhost`.
+    Redirect(&'static str, u16),
+    /// The store never hears of it; the answer has this status, and a body without end.
+    Endless(&'static str),
+    /// The store never hears of it where the request has a condition; the answer has this status and code.
+    NoCondition(&'static str, &'static str),
 }
 
 /// A faulty and counting proxy on loopback.
@@ -88,12 +106,16 @@ pub struct Proxy {
 struct Shared {
     created: Mutex<BTreeMap<String, u32>>,
     plan: Mutex<Plan>,
+    requests: Mutex<Vec<String>>,
+    /// Bytes of bodies without end.
+    endless: AtomicU64,
 }
 
 #[derive(Default)]
 struct Plan {
     script: VecDeque<(&'static str, Fault)>,
     always: Option<(&'static str, Fault)>,
+    at_keys: Option<(&'static str, Vec<String>, Fault)>,
     random: Option<Random>,
     happened: Vec<Fault>,
 }
@@ -134,6 +156,25 @@ impl Proxy {
         self.shared.plan.lock().unwrap().always = Some((verb, fault));
     }
 
+    /// The same fault for each request that begins so and names one of these, from now on.
+    pub fn at_keys(&self, verb: &'static str, keys: &[&str], fault: Fault) {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        self.shared.plan.lock().unwrap().at_keys = Some((verb, keys, fault));
+    }
+
+    /// The requests so far that begin so: their first lines, and whether they have a condition.
+    pub fn requests(&self, verb: &str) -> Vec<(String, bool)> {
+        let heads = self.shared.requests.lock().unwrap();
+        let those = heads.iter().filter(|head| head.starts_with(verb));
+        those.map(|head| (head.lines().next().unwrap().to_owned(), has_condition(head))).collect()
+    }
+
+    /// Forgets the requests so far, and the bytes of bodies without end. Gives those.
+    pub fn forget(&self) -> u64 {
+        self.shared.requests.lock().unwrap().clear();
+        self.shared.endless.swap(0, Ordering::Relaxed)
+    }
+
     /// From now on so many of a hundred requests meet one of these faults.
     pub fn at_random(&self, seed: u64, percent: u64, of: Vec<Fault>) {
         self.shared.plan.lock().unwrap().random = Some(Random { seed, percent, drawn: 0, of });
@@ -155,6 +196,13 @@ impl Plan {
     fn draw(&mut self, request: &str) -> Option<Fault> {
         if self.script.front().is_some_and(|(verb, _)| request.starts_with(verb)) {
             return self.script.pop_front().map(|(_, fault)| fault);
+        }
+        let named = |keys: &[String]| keys.iter().any(|key| request.contains(key));
+        if let Some((verb, keys, fault)) = &self.at_keys
+            && request.starts_with(verb)
+            && named(keys)
+        {
+            return Some(*fault);
         }
         if let Some((_, fault)) = self.always.filter(|(verb, _)| request.starts_with(verb)) {
             return Some(fault);
@@ -182,11 +230,32 @@ fn forward(client: &TcpStream, address: &str, shared: &Shared) -> std::io::Resul
             return reset(client);
         }
         let request = head(line, &mut requests)?;
+        shared.requests.lock().unwrap().push(request.clone());
         match fault {
             Some(Fault::HungBefore) => return wait_for_the_end(client),
             Some(Fault::Instead(canned)) => {
                 skip(length(&request), &mut requests)?;
                 say(canned, &request, client)?;
+                continue;
+            }
+            Some(Fault::Redirect(status, port)) => {
+                skip(length(&request), &mut requests)?;
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nLocation: http://localhost:{port}/login\r\nContent-Length: 0\r\n\r\n"
+                );
+                (&mut &*client).write_all(head.as_bytes())?;
+                continue;
+            }
+            Some(Fault::Endless(status)) => {
+                skip(length(&request), &mut requests)?;
+                return say_without_end(status, client, &shared.endless);
+            }
+            Some(Fault::NoCondition(status, code)) if has_condition(&request) => {
+                skip(length(&request), &mut requests)?;
+                let body =
+                    format!("<Error><Code>{code}</Code><Message>A header you provided is not known.</Message></Error>");
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                (&mut &*client).write_all(head.as_bytes())?;
                 continue;
             }
             Some(Fault::BodyCut) => {
@@ -271,6 +340,19 @@ fn reset(stream: &TcpStream) -> std::io::Result<()> {
 fn reset_soon(stream: &TcpStream) -> std::io::Result<()> {
     std::thread::sleep(Duration::from_millis(20));
     reset(stream)
+}
+
+fn has_condition(head: &str) -> bool {
+    head.to_ascii_lowercase().contains("\r\nif-none-match: *\r\n")
+}
+
+fn say_without_end(status: &str, mut client: &TcpStream, sent: &AtomicU64) -> std::io::Result<()> {
+    client.write_all(format!("HTTP/1.1 {status}\r\nETag: \"x\"\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes())?;
+    let chunk = format!("10000\r\n{}\r\n", "A".repeat(0x10000));
+    loop {
+        client.write_all(chunk.as_bytes())?;
+        sent.fetch_add(0x10000, Ordering::Relaxed);
+    }
 }
 
 /// Says nothing until the client gives up.

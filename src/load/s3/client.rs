@@ -158,7 +158,8 @@ impl Session {
             Ok(answer) if answer.is_good() => tracing::debug!("{method} {what}: HTTP {} in {millis} ms", answer.status),
             Ok(answer) => {
                 let said = refusal::excerpt(&answer.body, &self.identity.secrets());
-                tracing::debug!("{method} {what}: HTTP {} in {millis} ms: {said}", answer.status);
+                let colon = if said.is_empty() { "" } else { ": " };
+                tracing::debug!("{method} {what}: HTTP {} in {millis} ms{colon}{said}", answer.status);
             }
             Err(silence) => tracing::debug!("{method} {what}: no answer in {millis} ms: {}", silence.why),
         }
@@ -190,6 +191,14 @@ impl Failure {
 
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::Silent(_)) || matches!(self, Self::Refused(refusal) if refusal.is_passing())
+    }
+
+    /// The same, met at a listing where an object was asked for.
+    pub(super) fn of_all(self) -> Self {
+        match self {
+            Self::Refused(refusal) => Self::Refused(refusal.of_all()),
+            other => other,
+        }
     }
 
     /// What answers there does not speak S3, this time.

@@ -60,6 +60,8 @@ pub(super) struct Refusal {
     elsewhere: Option<String>,
     /// The host that it redirects to, where nobody follows.
     moved_to: Option<String>,
+    /// Whether more than the object was refused.
+    is_of_all: bool,
 }
 
 impl Refusal {
@@ -80,7 +82,12 @@ impl Refusal {
         let plain = |name| element(body, name).filter(safe).map(|text| harmless(&text)).filter(|text| !text.is_empty());
         let elsewhere = plain("Region").or_else(|| plain("Endpoint"));
         let message = element(body, "Message").filter(safe).map(|text| shown(&text)).filter(|text| !text.is_empty());
-        Self { status, code: plain("Code").unwrap_or_default(), message, elsewhere, moved_to: None }
+        Self { status, code: plain("Code").unwrap_or_default(), message, elsewhere, moved_to: None, is_of_all: false }
+    }
+
+    /// The same, met where the object was not what was asked for.
+    pub(super) fn of_all(self) -> Self {
+        Self { is_of_all: true, ..self }
     }
 
     /// Whether it may be `If-None-Match` that is refused, and nothing else.
@@ -118,8 +125,8 @@ impl Refusal {
         let (kind, hint) = self.meaning(verb);
         let code = if self.code.is_empty() { String::new() } else { format!(" {}", self.code) };
         let message = self.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-        let to = self.moved_to.as_ref().filter(|_| self.is_redirect());
-        let to = to.map(|host| format!(", a redirect to {host}, which is not followed")).unwrap_or_default();
+        let to = self.moved_to.as_ref().map(|host| format!(" to {host}")).unwrap_or_default();
+        let to = if self.is_redirect() { format!(", a redirect{to}, which is not followed") } else { String::new() };
         let what = format!("cannot {} {target}: HTTP {}{code}{message}{to}", verb.phrase(), self.status);
         let error = Error::new(kind, what).hint(hint);
         if self.is_about_the_object(verb) { error.about_one_object() } else { error }
@@ -127,7 +134,7 @@ impl Refusal {
 
     /// Whether another object may well be treated otherwise: what is refused is neither the sender nor the place.
     fn is_about_the_object(&self, verb: Verb) -> bool {
-        if verb == Verb::List {
+        if verb == Verb::List || self.is_of_all {
             return false;
         }
         let sender_or_place = matches!(
