@@ -86,8 +86,9 @@ pub fn hint(cause: &(dyn StdError + 'static), setting: &str) -> Option<String> {
             "the other side hung up on the TLS handshake: check host and port in {setting}, and what is on the way there"
         ));
     }
-    // The HTTP library's own error type is not ours to name.
-    if causes().any(|error| error.to_string().starts_with("invalid HTTP")) {
+    // Of the HTTP library, whose own error type is not ours to name: what came was no HTTP, or came before it was asked for.
+    let no_http = |text: &str| text.starts_with("invalid HTTP") || text.starts_with("received unexpected message");
+    if causes().any(|error| no_http(&error.to_string())) {
         return Some(format!(
             "what listens there speaks no HTTP/1.1: check scheme and port in {setting} (https:? or HTTP/2 only?)"
         ));

@@ -21,6 +21,7 @@
 //! The first byte decides what a body is, not its content type: small frameworks send JSON as `text/html`.
 
 mod failure;
+mod peek;
 mod skew;
 mod waiting;
 
@@ -303,14 +304,29 @@ impl TryOf<'_> {
         }
         self.waiting.for_answer();
         let asked = Timestamp::now();
-        let response = self.send(request).await?;
+        let mut response = self.send(request).await?;
         self.skew.look_at(&response, asked);
+        self.note(&mut response, asked).await;
         match response.status() {
             StatusCode::OK => self.receive(response, new_sink).await,
             StatusCode::NO_CONTENT => self.nothing_new(&response, new_sink),
             StatusCode::NOT_MODIFIED if conditional => Ok(Fetched::NotModified),
             _ => Err(failure::refused(self.url, &response)),
         }
+    }
+
+    /// Shows the answer to who looks closely (`-vv`), and how the body of one begins that is no page.
+    async fn note(&self, response: &mut Response, asked: Timestamp) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let (url, status, took) = (self.url, response.status(), Timestamp::now().duration_since(asked));
+        let is_error = status.is_client_error() || status.is_server_error();
+        let begins = match is_error {
+            true => peek::beginning(response, url.reveal(), &self.settings.headers.0).await,
+            false => String::new(),
+        };
+        tracing::debug!(%url, %status, took = %format_args!("{took:#}"), begins, "answered");
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {

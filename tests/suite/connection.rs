@@ -264,6 +264,24 @@ fn answer_204_ends_0_and_an_empty_body_does_not() {
     }
 }
 
+#[test]
+fn answer_and_the_beginning_of_an_error_are_shown_to_who_looks_closely() {
+    let (url, asked) = server(|stream, head| {
+        let body = format!("quota \u{1b}[31mexceeded\r\nfor {head}");
+        write(stream, &format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        false
+    });
+    let url = url.replace("http://", "http://me:passwordSECRET@") + "?key=querySECRET";
+    let mut place = Place::new(&config(&url, "headers = { Authorization = \"env:TOKEN\" }"));
+    place.set("TOKEN", "Bearer tokenSECRET");
+    let plain = place.etl(&["run"]).exits(75);
+    assert!(!plain.err.contains("exceeded"), "{}", plain.err);
+    let close = place.etl(&["run", "-vv"]).exits(75);
+    assert!(close.err.contains("400") && close.err.contains("quota [31mexceeded for GET"), "{}", close.err);
+    assert!(!close.err.contains("SECRET") && !close.err.contains('\u{1b}'), "{}", close.err);
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "{}", close.err);
+}
+
 fn http_date(from_now: i64) -> String {
     let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(from_now);
     at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()

@@ -1,0 +1,70 @@
+//! How the body of an answer that is no page begins, for who looks closely (`-vv`).
+//!
+//! Keeps nothing. Invariant: what is shown is short, on one line, and holds none of the secrets that the request carried: some
+//! services repeat in an error what they were asked.
+
+use std::time::Duration;
+
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Response, Url};
+
+/// The longest wait for the first bytes.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The longest beginning, in characters.
+const SHOWN: usize = 200;
+/// Words shorter than this are no secrets, and stand everywhere.
+const SECRET: usize = 4;
+
+/// The beginning of the body of `response`, an answer to a request for `url` with these `headers`. Takes it off the body.
+pub(super) async fn beginning(response: &mut Response, url: &Url, headers: &HeaderMap) -> String {
+    if response.headers().contains_key(header::CONTENT_ENCODING) {
+        return String::new();
+    }
+    match tokio::time::timeout(PATIENCE, response.chunk()).await {
+        Ok(Ok(Some(bytes))) => shown(&String::from_utf8_lossy(&bytes), &secrets(url, headers)),
+        _ => String::new(),
+    }
+}
+
+/// What a request carries that nobody else may see.
+fn secrets(url: &Url, headers: &HeaderMap) -> Vec<String> {
+    let values = headers.values().filter_map(|value| value.to_str().ok());
+    let mut secrets: Vec<String> = values.flat_map(str::split_whitespace).map(str::to_owned).collect();
+    secrets.extend([url.username(), url.password().unwrap_or_default()].map(str::to_owned));
+    secrets.extend(url.query().unwrap_or_default().split(['&', '=']).map(str::to_owned));
+    secrets.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
+    secrets.retain(|secret| secret.len() >= SECRET);
+    // The longer ones first: one may be a part of another.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
+}
+
+fn shown(body: &str, secrets: &[String]) -> String {
+    let text = secrets.iter().fold(body.to_owned(), |text, secret| text.replace(secret, "***"));
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    // User and password of an address travel in another spelling.
+    let mut behind_scheme = false;
+    let words = words.map(|word| {
+        let scheme =
+            std::mem::replace(&mut behind_scheme, ["basic", "bearer"].iter().any(|s| word.eq_ignore_ascii_case(s)));
+        if scheme { "***" } else { word }
+    });
+    words.collect::<Vec<_>>().join(" ").chars().take(SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beginning_is_short_on_one_line_and_without_what_was_sent() {
+        let url = Url::parse("https://me-too:pass%2Fword@h/l?key=s3cret%21&n=2&next").unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", "Bearer t0ken".parse().unwrap());
+        let secrets = secrets(&url, &headers);
+        let body = "<h1>No</h1>\r\n\u{1b}[2J /l?key=s3cret%21&n=2 (s3cret!) authorization: bASIC bWU6cGFzcw== of me-too:pass%2Fword";
+        assert_eq!(shown(body, &secrets), "<h1>No</h1> [2J /l?key=***&n=2 (***) authorization: bASIC *** of ***:***");
+        assert_eq!(shown("Bearer t0ken", &secrets), "*** ***");
+        assert_eq!(shown(&"x".repeat(1000), &secrets).len(), SHOWN);
+    }
+}
