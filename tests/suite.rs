@@ -35,6 +35,9 @@ mod fuzz;
 mod gaps;
 #[path = "suite/init.rs"]
 mod init;
+#[cfg(target_os = "linux")]
+#[path = "suite/limits.rs"]
+mod limits;
 #[path = "suite/manual.rs"]
 mod manual;
 #[path = "suite/many.rs"]
