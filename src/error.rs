@@ -6,8 +6,14 @@
 
 use std::fmt;
 
+use crate::limits;
+
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Of the system's errors those that say that no more can be written.
+const FULL: [std::io::ErrorKind; 3] =
+    [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded, std::io::ErrorKind::FileTooLarge];
 
 /// What the operator does about a failure. Declared in order of precedence: of several in one run, the first
 /// one decides the exit code.
@@ -59,6 +65,8 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     one_object: bool,
+    /// The way out of a limit of the system, where that is the cause: nothing else helps.
+    way_out: Option<String>,
     #[source]
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -66,12 +74,17 @@ pub struct Error {
 impl Error {
     /// A failure of `kind` about what `message` names.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, one_object: false, cause: None }
+        Self { kind, message: message.into(), hint: None, one_object: false, way_out: None, cause: None }
     }
 
     /// A failure of the local disk at `path`, while doing `what` ("write", "rename", …).
     pub fn disk(what: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
-        Self::new(ErrorKind::State, format!("cannot {what} {}", path.display())).caused_by(cause)
+        let mut error = Self::new(ErrorKind::State, format!("cannot {what} {}", path.display()));
+        if cause.kind() == std::io::ErrorKind::StorageFull && limits::is_without_inodes(path) {
+            error.message.push_str(": no inodes are left on its disk");
+            error.way_out = Some("remove files there, or give it more inodes: it has room for no new file".to_owned());
+        }
+        error.caused_by(cause)
     }
 
     /// Adds the next step, a sentence in the imperative.
@@ -81,10 +94,15 @@ impl Error {
         self
     }
 
-    /// Adds the cause.
+    /// Adds the cause. A limit that the system sets is this machine's trouble, whatever was tried.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.cause = Some(cause.into());
+        let cause = cause.into();
+        if let Some(way_out) = limits::way_out(&*cause) {
+            self.way_out = Some(way_out);
+            self.kind = ErrorKind::State;
+        }
+        self.cause = Some(cause);
         self
     }
 
@@ -111,22 +129,15 @@ impl Error {
     /// The next step, if there is one to name.
     #[must_use]
     pub fn next_step(&self) -> Option<&str> {
-        self.hint.as_deref()
+        self.way_out.as_deref().or(self.hint.as_deref())
     }
 
-    /// Whether the disk was full somewhere below this failure.
+    /// Whether the disk was full somewhere below this failure, or as full as this process may make it.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            if let Some(io) = error.downcast_ref::<std::io::Error>()
-                && matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-            {
-                return true;
-            }
-            if let Some(sled::Error::Io(io)) = error.downcast_ref::<sled::Error>()
-                && io.kind() == std::io::ErrorKind::StorageFull
-            {
+            if limits::reported(error).is_some_and(|io| FULL.contains(&io.kind())) {
                 return true;
             }
             cause = error.source();

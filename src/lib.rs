@@ -27,6 +27,7 @@
 pub mod stop;
 
 pub mod error;
+pub mod limits;
 pub mod hour;
 pub mod lifecycle;
 

@@ -8,12 +8,13 @@ use etl::cli::{Cli, Command, LogFormat};
 use etl::config::Config;
 use etl::error::{Error, Result};
 use etl::output::flow::Stderr;
-use etl::{commands, config, memory, panics};
+use etl::{commands, config, limits, memory, panics};
 use tracing::Level;
 
 fn main() -> ExitCode {
     memory::give_back_large_buffers();
     panics::install();
+    limits::survive_large_files();
     let cli = Cli::parse();
     let say = logging(&cli);
     let code = dispatch(&cli, &say).unwrap_or_else(|error| {

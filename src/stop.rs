@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 
 /// The flag that signals set in this process.
 static INSTALLED: OnceLock<Stop> = OnceLock::new();
@@ -196,9 +197,14 @@ pub fn install(stop: &Stop) -> Result<()> {
             stop.request(signal);
         }
     })
-    .map_err(|cause| {
-        let kind = if matches!(cause, ctrlc::Error::MultipleHandlers) { ErrorKind::Bug } else { ErrorKind::State };
-        Error::new(kind, "cannot install the signal handlers").caused_by(cause)
+    .map_err(|cause| match cause {
+        ctrlc::Error::MultipleHandlers => Error::new(ErrorKind::Bug, "cannot install the signal handlers").caused_by(cause),
+        // Its thread listens to them.
+        ctrlc::Error::System(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => {
+            limits::no_thread("for the signals", cause)
+        }
+        ctrlc::Error::System(cause) => Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause),
+        cause => Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause),
     })?;
     let _ = INSTALLED.set(flag);
     arrived.register()

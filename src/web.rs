@@ -3,9 +3,12 @@
 //! Keeps nothing. Invariants: an address is never part of an error, and a call takes `PATIENCE` at most. What is asked for here is
 //! never worth a failure: callers make a warning of it, or nothing.
 
+use std::net::ToSocketAddrs;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, Response, header};
 
 use crate::config::SourceUrl;
@@ -14,6 +17,34 @@ use crate::net::http_date;
 
 /// The longest that a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks host names up on a thread of its own, or where none can be had on this one: the client's own look-up would panic then.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Resolver;
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (answer, found) = tokio::sync::oneshot::channel();
+        // Kept here until a thread takes it.
+        let question = Arc::new(Mutex::new(Some((name, answer))));
+        let asked = Arc::clone(&question);
+        if std::thread::Builder::new().spawn(move || look_up(&asked)).is_err() {
+            look_up(&question);
+        }
+        Box::pin(async move { found.await? })
+    }
+}
+
+type Found = std::result::Result<Addrs, Box<dyn std::error::Error + Send + Sync>>;
+
+fn look_up(question: &Mutex<Option<(Name, tokio::sync::oneshot::Sender<Found>)>>) {
+    let question = question.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((name, answer)) = question {
+        let found = (name.as_str(), 0).to_socket_addrs();
+        // Who asked may have given up.
+        let _ = answer.send(found.map(|found| Box::new(found) as Addrs).map_err(Into::into));
+    }
+}
 
 /// The time that the server of `url` gives; `None` where it gives none. Asks for its root, without any credential.
 ///
@@ -54,7 +85,7 @@ fn send(request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Resp
         .build()
         .map_err(|cause| Error::new(ErrorKind::State, "cannot start the network runtime").caused_by(cause))?;
     let client =
-        Client::builder().user_agent(concat!("etl/", env!("CARGO_PKG_VERSION"))).timeout(PATIENCE).build().map_err(
+        Client::builder().user_agent(concat!("etl/", env!("CARGO_PKG_VERSION"))).timeout(PATIENCE).dns_resolver(Arc::new(Resolver)).build().map_err(
             |cause| Error::new(ErrorKind::Config, "cannot make an HTTP client").caused_by(cause.without_url()),
         )?;
     // Made within the runtime, whose timer it needs.

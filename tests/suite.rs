@@ -43,6 +43,9 @@ mod gaps;
 mod init;
 #[path = "suite/lenient.rs"]
 mod lenient;
+#[cfg(target_os = "linux")]
+#[path = "suite/limits.rs"]
+mod limits;
 #[path = "suite/manual.rs"]
 mod manual;
 #[path = "suite/many.rs"]

@@ -4,11 +4,13 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressFinish, ProgressIterator, ProgressStyle};
 
+use crate::panics;
 use crate::pipeline::Progress;
 use crate::report::table::{bytes, count, plural};
 
@@ -125,11 +127,14 @@ fn spinner(template: &str) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    // It ticks on a thread of its own: not where nobody looks.
-    if !bar.is_hidden() {
-        bar.enable_steady_tick(Duration::from_millis(200));
+    // It ticks on a thread of its own: not where nobody looks. Where that cannot be had it panics, and nothing is shown.
+    let tick = || bar.enable_steady_tick(Duration::from_millis(200));
+    if bar.is_hidden() || panics::quietly(|| catch_unwind(AssertUnwindSafe(tick))).is_ok() {
+        return bar;
     }
-    bar
+    // Its lock is poisoned: even dropping it would panic.
+    std::mem::forget(bar);
+    ProgressBar::hidden()
 }
 
 #[cfg(test)]

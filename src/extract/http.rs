@@ -237,6 +237,7 @@ impl Engine {
             .pool_max_idle_per_host(0)
             .default_headers(default_headers(settings))
             .connect_timeout(settings.timeout.min(MAX_CONNECT))
+            .dns_resolver(std::sync::Arc::new(crate::web::Resolver))
             .redirect(Policy::custom(redirect))
             .referer(false)
             .tls_built_in_root_certs(needs_roots)

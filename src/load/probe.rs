@@ -53,7 +53,9 @@ pub fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
 fn body() -> Result<tempfile::NamedTempFile> {
     let dir = std::env::temp_dir();
     let failed = |e| Error::disk("write into", &dir, e);
-    let mut file = tempfile::NamedTempFile::new().map_err(failed)?;
+    // A service may have no folder for temporary files that it can write into.
+    let elsewhere = || ["/dev/shm", "/tmp"].iter().find_map(|dir| tempfile::NamedTempFile::new_in(dir).ok());
+    let mut file = tempfile::NamedTempFile::new().or_else(|e| elsewhere().ok_or(e)).map_err(failed)?;
     file.write_all(BODY).and_then(|()| file.flush()).map_err(failed)?;
     Ok(file)
 }

@@ -4,14 +4,30 @@
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// Threads that can compute at once.
 pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
+/// Has `work` done on a thread of its own. `None`: no thread can be had, and nothing is done.
+pub(super) fn aside<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Option<ScopedJoinHandle<'scope, T>> {
+    let started = Builder::new().spawn_scoped(scope, work);
+    started.inspect_err(|error| tracing::debug!("no further thread can be had: {error}")).ok()
+}
+
+/// What a thread came to.
+pub(super) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 /// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items. Each thread
-/// takes the next item when it is done with one: that others have less of the processor makes nobody wait.
+/// takes the next item when it is done with one: that others have less of the processor makes nobody wait. This thread is one of
+/// them, so that all is done even where no other can be had.
 pub(super) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if items.len() < 2 || threads < 2 {
         return items.iter().map(work).collect();
@@ -26,9 +42,10 @@ pub(super) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: 
         }
     };
     let mut results = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.min(items.len())).map(|_| scope.spawn(worker)).collect();
-        let joined = workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        joined.flatten().collect::<Vec<_>>()
+        let others: Vec<_> = (1..threads.min(items.len())).map_while(|_| aside(scope, worker)).collect();
+        let mut results = worker();
+        others.into_iter().for_each(|other| results.extend(joined(other)));
+        results
     });
     results.sort_unstable_by_key(|(index, _)| *index);
     results.into_iter().map(|(_, result)| result).collect()

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::parallel::side_by_side;
+use super::parallel::{aside, joined, side_by_side};
 use super::refused::MOST_IN_A_ROW;
 use super::{Job, Progress, Setup, UploadedPart};
 use crate::error::{Error, ErrorKind, Result};
@@ -219,16 +219,17 @@ impl Job<'_> {
             }
             Some(answer)
         };
-        let (doomed, mut deleted) = (self.state.take_doomed(), Ok(()));
+        let doomed = self.state.take_doomed();
+        let delete = || durable::remove_each(&doomed);
         let (state, ahead) = (&self.state, &mut self.ahead);
-        let answers = std::thread::scope(|scope| {
-            if !doomed.is_empty() {
-                scope.spawn(|| deleted = durable::remove_each(&doomed));
-            }
+        let (answers, deleted) = std::thread::scope(|scope| {
+            let deleting = (!doomed.is_empty()).then(|| aside(scope, delete)).flatten();
             if !round.is_empty() && ahead.waits() {
-                scope.spawn(|| ahead.encode(state, setup.cut));
+                // Where no thread can be had, they are encoded when it is their turn.
+                let _ = aside(scope, || ahead.encode(state, setup.cut));
             }
-            side_by_side(round, setup.uploads, put)
+            let answers = side_by_side(round, setup.uploads, put);
+            (answers, deleting.map_or_else(delete, joined))
         });
         self.problems.extend(deleted.err());
         round.iter().zip(answers).filter_map(|(upload, answer)| Some((upload.clone(), answer?))).unzip()

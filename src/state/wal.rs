@@ -250,6 +250,14 @@ impl Wal {
         Some((commit.row.segment, hours))
     }
 
+    /// Makes sure that there is a generation to commit to, and with it the store's own threads.
+    ///
+    /// # Errors
+    /// `State`, naming the path; also where no thread can be had.
+    pub fn prepare(&mut self) -> Result<()> {
+        if self.generations.is_empty() { self.make_room() } else { Ok(()) }
+    }
+
     /// Commits a segment: its new records by hour, how many of its records were known, `seen`, the ids that came so far, and
     /// `tallies`, what was counted of its hours so far, these included. Atomic, and durable on return.
     ///

@@ -242,7 +242,7 @@ fn rejected_bodies_stay_until_someone_acts() {
     assert!(place.etl(&["status", "--check"]).exits(1).out.contains("23 bodies rejected"));
 
     // Two of them are pages by now.
-    let journal = etl::journal::Journal::open(&place.path("etl-state"), 1000).unwrap();
+    let journal = etl::journal::Journal::open(&place.path("etl-state")).unwrap();
     for id in [1, 2] {
         let mut writer = journal.begin();
         let body = page(&place.key, &[record(id, AT)]);

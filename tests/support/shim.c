@@ -5,11 +5,13 @@
 //                   "write 3 short": the third write takes half of what it is given.
 //   ETL_SHIM_LOG    gets "hit" when the fault strikes, and at the end "call <kind> <how many>".
 //   ETL_SHIM_TRACE  where set, the log also gets "flushed <path>" and "named <path>" after each such call.
+//   ETL_SHIM_THREADS  so many threads beside the first can be had at a time.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -226,4 +228,35 @@ int rmdir(const char *path) {
 int mkdir(const char *path, mode_t mode) {
     FAIL_IF(path_strikes(MKDIR, AT_FDCWD, path));
     return REAL(mkdir)(path, mode);
+}
+
+// How many threads there are beside the first.
+static atomic_long threads;
+
+struct start {
+    void *(*run)(void *);
+    void *with;
+};
+
+static void *run_counted(void *given) {
+    struct start start = *(struct start *)given;
+    free(given);
+    void *result = start.run(start.with);
+    atomic_fetch_sub(&threads, 1);
+    return result;
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *with) {
+    const char *most = getenv("ETL_SHIM_THREADS");
+    if (!most) return REAL(pthread_create)(thread, attributes, run, with);
+    struct start *start = malloc(sizeof *start);
+    if (!start) return EAGAIN;
+    *start = (struct start){run, with};
+    int refused = atomic_fetch_add(&threads, 1) >= atol(most);
+    int failed = refused ? EAGAIN : REAL(pthread_create)(thread, attributes, run_counted, start);
+    if (failed) {
+        atomic_fetch_sub(&threads, 1);
+        free(start);
+    }
+    return failed;
 }

@@ -25,6 +25,10 @@ pub enum Failure {
     Full,
     /// The disk is full, and stays so.
     StaysFull,
+    /// The quota is used up, and stays so.
+    NoQuota,
+    /// Too many files are open: once.
+    NoDescriptor,
     /// Half of what was asked is done, which is no error.
     Short,
 }
@@ -36,6 +40,8 @@ impl Failure {
             Self::Broken => "EIO",
             Self::Full => "ENOSPC",
             Self::StaysFull => "ENOSPC from then on",
+            Self::NoQuota => "EDQUOT from then on",
+            Self::NoDescriptor => "EMFILE",
             Self::Short => "short",
         }
     }
@@ -44,7 +50,8 @@ impl Failure {
     pub fn befalls(self, call: &str) -> bool {
         match self {
             Self::Broken => true,
-            Self::Full | Self::StaysFull => !["read", "pread", "unlink"].contains(&call),
+            Self::NoDescriptor => call == "open",
+            Self::Full | Self::StaysFull | Self::NoQuota => !["read", "pread", "unlink"].contains(&call),
             Self::Short => ["read", "write", "pwrite", "copy"].contains(&call),
         }
     }
@@ -68,6 +75,8 @@ impl Fault {
             Failure::Broken => format!("{call} {number} {}", nix::libc::EIO),
             Failure::Full => format!("{call} {number} {}", nix::libc::ENOSPC),
             Failure::StaysFull => format!("{call} {number}+ {}", nix::libc::ENOSPC),
+            Failure::NoQuota => format!("{call} {number}+ {}", nix::libc::EDQUOT),
+            Failure::NoDescriptor => format!("{call} {number} {}", nix::libc::EMFILE),
             Failure::Short => format!("{call} {number} short"),
         }
     }
@@ -105,6 +114,14 @@ impl Shim {
         let ran = in_time(child, HANGS);
         let hit = std::fs::read_to_string(log).unwrap_or_default().lines().any(|line| line == "hit");
         (ran, hit)
+    }
+
+    /// Runs a command that can have so many threads beside its first.
+    #[track_caller]
+    pub fn run_with_threads(&self, place: &Place, args: &[&str], threads: u32) -> Ran {
+        let mut command = place.command(args);
+        command.env("LD_PRELOAD", &self.0).env("ETL_SHIM_THREADS", threads.to_string());
+        in_time(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), HANGS)
     }
 
     /// What a run flushed, or gave a name, in that order: `flushed` or `named`, and the path.

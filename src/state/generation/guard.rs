@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -14,6 +15,7 @@ use super::super::damage::Damage;
 use super::super::durable;
 use super::lines::{self, LineFile};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 
 /// What sled may keep in memory.
 const CACHE: u64 = 8 << 20;
@@ -46,6 +48,7 @@ pub(super) struct Open {
 
 pub(super) fn open(dir: &Path) -> Result<Open> {
     remove_stray_snapshots(dir)?;
+    need_its_thread()?;
     let config = sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None);
     let db = open_patiently(dir, &config)?;
     let path = dir.join("db");
@@ -55,6 +58,17 @@ pub(super) fn open(dir: &Path) -> Result<Open> {
     let lines = LineFile::open(&path, end).map_err(|e| Error::disk("open", &path, e))?;
     let lines = lines.ok_or_else(|| damaged_by(dir, format_args!("{} is missing or cut short", path.display())))?;
     Ok(Open { db: Db(Some(db)), log, lines })
+}
+
+/// sled writes on threads that it starts at its first open, for the whole process. Where it gets none it says nothing, and waits for ever
+/// for what they would write; one is enough.
+fn need_its_thread() -> Result<()> {
+    static HAS_ONE: AtomicBool = AtomicBool::new(false);
+    if !HAS_ONE.load(Ordering::Relaxed) {
+        limits::need_thread("for the write-ahead log")?;
+        HAS_ONE.store(true, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 /// Marks the generation, so that the next open sets it aside even where it opens well.
