@@ -29,6 +29,7 @@ pub mod stop;
 pub mod error;
 pub mod hour;
 pub mod lifecycle;
+pub mod plain_text;
 
 pub mod extract;
 pub mod page;
