@@ -30,6 +30,7 @@ pub mod error;
 pub mod limits;
 pub mod hour;
 pub mod lifecycle;
+pub mod plain_text;
 
 pub mod extract;
 pub mod page;

@@ -1,6 +1,6 @@
 //! The command: parse, run, print what went wrong, exit code. The only process exit.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -8,20 +8,36 @@ use etl::cli::{Cli, Command, LogFormat};
 use etl::config::Config;
 use etl::error::{Error, Result};
 use etl::output::flow::Stderr;
+use etl::plain_text::{clean, clean_json};
 use etl::{commands, config, limits, memory, panics};
 use tracing::Level;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format;
 
 fn main() -> ExitCode {
     memory::give_back_large_buffers();
     panics::install();
     limits::survive_large_files();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return say_usage(error),
+    };
     let say = logging(&cli);
     let code = dispatch(&cli, &say).unwrap_or_else(|error| {
         say(&error);
         error.kind().exit_code()
     });
     ExitCode::from(code)
+}
+
+/// Prints the help, or what is wrong with the arguments. Those may be names of files that a shell put there: the parser is
+/// asked again with what of them can be printed.
+fn say_usage(error: clap::Error) -> ExitCode {
+    let printable = std::env::args_os().map(|arg| clean(&arg.to_string_lossy()).into_owned());
+    let error = Cli::try_parse_from(printable).err().unwrap_or(error);
+    // A reader that has gone away is no failure.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
@@ -58,7 +74,7 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
 fn logging(cli: &Cli) -> impl Fn(&Error) + use<> {
     let json = match cli.global.log_format {
         Some(format) => format == LogFormat::Json,
-        None => !std::io::stderr().is_terminal(),
+        None => !io::stderr().is_terminal(),
     };
     let level = match (cli.global.quiet, cli.global.verbose) {
         (true, _) => Level::ERROR,
@@ -66,13 +82,32 @@ fn logging(cli: &Cli) -> impl Fn(&Error) + use<> {
         (_, 1) => Level::INFO,
         _ => Level::DEBUG,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Stderr);
+    let log = tracing_subscriber::fmt().with_max_level(level).with_target(false);
     if json {
-        log.json().flatten_event(true).with_target(false).init();
+        log.json().flatten_event(true).with_writer(|| CleanJson(Stderr)).init();
     } else {
-        log.without_time().with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
+        let fields = format::debug_fn(|out, field, value| match (field.name(), clean(&format!("{value:?}"))) {
+            ("message", text) => write!(out, "{text}"),
+            (name, text) => write!(out, "{name}={text}"),
+        });
+        let log = log.fmt_fields(fields.delimited(" ")).with_writer(|| Stderr);
+        log.without_time().with_ansi(io::stderr().is_terminal()).init();
     }
     move |error| say(error, json)
+}
+
+/// The log as JSON, which is written an event at a time.
+struct CleanJson(Stderr);
+
+impl Write for CleanJson {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.write_all(clean_json(&String::from_utf8_lossy(event)).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 fn say(error: &Error, json: bool) {
@@ -80,7 +115,7 @@ fn say(error: &Error, json: bool) {
     if json {
         tracing::error!(%kind, exit = kind.exit_code(), hint, "{message}");
     } else {
-        let hint = hint.map(|hint| format!("  hint: {hint}\n")).unwrap_or_default();
-        Stderr.say(&format!("error: {message}\n{hint}"));
+        let hint = hint.map(|hint| format!("  hint: {}\n", clean(hint))).unwrap_or_default();
+        Stderr.say(&format!("error: {}\n{hint}", clean(&message)));
     }
 }

@@ -32,6 +32,8 @@ mod damage;
 mod ddl;
 #[path = "suite/dictionaries.rs"]
 mod dictionaries;
+#[path = "suite/escapes.rs"]
+mod escapes;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;

@@ -22,13 +22,14 @@ pub fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
     if args.glue {
         let text = serde_json::to_string_pretty(&table.glue(&hours(config, args, &table.place)?)?)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the partitions").caused_by(e))?;
-        super::print(&(text + "\n"))?;
+        super::print_bytes((text + "\n").as_bytes())?;
         return Ok(0);
     }
-    super::print(&match args.engine {
+    let text = match args.engine {
         Some(Engine::Duckdb) => table.duckdb(endpoint(config, &table.place)?.as_ref())?,
         _ => table.athena()?,
-    })?;
+    };
+    super::print_bytes(text.as_bytes())?;
     Ok(0)
 }
 

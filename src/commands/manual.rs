@@ -17,7 +17,7 @@ use crate::output::{self, Form};
 pub fn completions(args: &CompletionsArgs) -> Result<u8> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "etl", &mut script);
-    super::print(&String::from_utf8_lossy(&script))?;
+    super::print_bytes(&script)?;
     Ok(0)
 }
 
@@ -29,7 +29,7 @@ pub fn man(args: &ManArgs) -> Result<u8> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     match &args.out {
-        None => super::print(&String::from_utf8_lossy(&page(&command)?))?,
+        None => super::print_bytes(&page(&command)?)?,
         Some(dir) => {
             output::make_folder(dir)?;
             write_pages(&command, dir)?;

@@ -33,6 +33,7 @@ use serde::Serialize;
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output;
+use crate::plain_text::{clean_json, clean_lines, clean_styled};
 
 /// The place that is named, else the configured destination.
 fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
@@ -44,16 +45,22 @@ fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
     Destination::from_argument(text, &cwd)
 }
 
-/// Prints a result. A reader that has gone away (`etl status | head`) is no failure.
+/// Prints a result for people. A reader that has gone away (`etl status | head`) is no failure.
 fn print(text: &str) -> Result<()> {
-    output::print(text.as_bytes())
+    print_bytes(clean_lines(text).as_bytes())
+}
+
+/// Prints exactly these bytes: what programs read, and what this program itself tells a terminal.
+fn print_bytes(bytes: &[u8]) -> Result<()> {
+    output::print(bytes)
 }
 
 /// A styled text as stdout wants it: with its styles on a terminal, or where `CLICOLOR_FORCE` says so; `NO_COLOR` is heeded.
+/// Nothing else in it acts on a terminal.
 fn styled(text: &str) -> String {
     match anstream::AutoStream::choice(&std::io::stdout()) {
-        anstream::ColorChoice::Never => anstream::adapter::strip_str(text).to_string(),
-        _ => text.to_owned(),
+        anstream::ColorChoice::Never => clean_lines(&anstream::adapter::strip_str(text).to_string()).into_owned(),
+        _ => clean_styled(text),
     }
 }
 
@@ -61,5 +68,5 @@ fn styled(text: &str) -> String {
 fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string(value)
         .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the result").caused_by(e))?;
-    print(&(text + "\n"))
+    print_bytes((clean_json(&text) + "\n").as_bytes())
 }

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::output::{Form, Output};
+use crate::plain_text::{clean, clean_json};
 use crate::quarantine::{self, OddToken, Quarantine};
 use crate::report::status;
 use crate::report::table::{Align, Table, count, plural};
@@ -164,7 +165,7 @@ fn write_tokens(state: &Path, reason: Option<&str>, out: &mut dyn Write) -> Resu
         written += 1;
         let line = serde_json::to_string(&token)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a quarantined token").caused_by(e))?;
-        writeln!(out, "{line}").map_err(|cause| {
+        writeln!(out, "{}", clean_json(&line)).map_err(|cause| {
             failed = Some(cause);
             Error::new(ErrorKind::State, "cannot write a quarantined token")
         })
@@ -195,7 +196,7 @@ fn drop_reason(state: &Path, reason: &str, yes: bool) -> Result<()> {
         return super::print("nothing was dropped\n");
     }
     let dropped = let_go(state, reason)?;
-    super::print(&format!("{} with the reason {reason} dropped\n", plural(dropped, "token", "tokens")))
+    super::print(&format!("{} with the reason {} dropped\n", plural(dropped, "token", "tokens"), clean(reason)))
 }
 
 fn nothing_to_drop(reason: &str, others: &BTreeMap<String, u64>) -> Result<()> {
@@ -213,7 +214,7 @@ fn agreed(tokens: &str, reason: &str) -> Result<bool> {
         return Err(Error::new(ErrorKind::Usage, format!("{tokens} would be dropped for good, and nobody said yes"))
             .hint("add --yes to drop them without being asked; `etl quarantine export` keeps a copy"));
     }
-    eprint!("Drop {tokens} with the reason {reason} for good? [y/N] ");
+    eprint!("Drop {tokens} with the reason {} for good? [y/N] ", clean(reason));
     let mut answer = String::new();
     std::io::stdin()
         .read_line(&mut answer)

@@ -12,6 +12,7 @@ use crate::config::{self, Config};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::output::{self, Form};
+use crate::plain_text::clean;
 use crate::report::days::KEPT;
 use crate::report::heat::Heat;
 use crate::report::html;
@@ -57,7 +58,7 @@ pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
     if args.json {
         super::print_json(&status)?;
     } else if args.html.is_none() {
-        super::print(&super::styled(&text(config, args, &status, now, screen(args))))?;
+        super::print_bytes(super::styled(&text(config, args, &status, now, screen(args))).as_bytes())?;
     }
     Ok(0)
 }
@@ -112,9 +113,9 @@ fn watch(config: &Config, args: &StatusArgs, interval: Duration) -> Result<u8> {
         // A run may be replacing what is read: what cannot be read is said, and tried again.
         let shown = match read(config, args, now) {
             Ok(status) => text(config, args, &status, now, screen(args)),
-            Err(error) => format!("{}\n", error.chain()),
+            Err(error) => format!("{}\n", clean(&error.chain())),
         };
-        super::print(&frame(&super::styled(&shown), now, interval))?;
+        super::print_bytes(frame(&super::styled(&shown), now, interval).as_bytes())?;
         if stop.sleep(interval) {
             break;
         }
@@ -140,7 +141,7 @@ struct OtherScreen;
 
 impl OtherScreen {
     fn enter() -> Result<Self> {
-        super::print(ENTER)?;
+        super::print_bytes(ENTER.as_bytes())?;
         Ok(Self)
     }
 }

@@ -17,6 +17,7 @@ use super::verify::{Fault, Finding};
 use crate::archive::Archive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::plain_text::clean;
 use crate::restore::Restorer;
 
 /// What a comparison found.
@@ -98,7 +99,7 @@ impl Comparison {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for Finding { key, detail, .. } in &self.findings {
-            text.push_str(&format!("archive  {key}  {detail}\n"));
+            text.push_str(&format!("archive  {}  {}\n", clean(key), clean(detail)));
         }
         let verdict = match self.findings.len() as u64 {
             0 => "all as the archive has them".to_owned(),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
+use crate::plain_text::clean;
 
 /// How a step came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -91,9 +92,9 @@ impl Findings {
                 Verdict::Failed => '✗',
                 Verdict::Skipped => '–',
             };
-            let _ = writeln!(text, "{mark} {:<width$}  {}", step.step, step.text);
+            let _ = writeln!(text, "{mark} {:<width$}  {}", step.step, clean(&step.text));
             if let Some(fix) = &step.fix {
-                let _ = writeln!(text, "  {:<width$}  → {fix}", "");
+                let _ = writeln!(text, "  {:<width$}  → {}", "", clean(fix));
             }
         }
         text

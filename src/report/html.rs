@@ -13,6 +13,7 @@ use super::status::{HourState, HourStatus, LastRun, Status};
 use super::table::{bytes, count, plural};
 use super::text;
 use crate::gaps::Gap;
+use crate::plain_text::clean;
 
 const STYLE: &str = include_str!("html/style.css");
 
@@ -324,7 +325,7 @@ fn time(at: Timestamp) -> String {
 /// Text as HTML shows it, in elements and in quoted attributes.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in clean(text).chars() {
         match c {
             '&' => html.push_str("&amp;"),
             '<' => html.push_str("&lt;"),

@@ -11,6 +11,7 @@ use super::screen::ago;
 use super::status::{HourState, Status};
 use super::table::{count, plural};
 use crate::gaps::Gap;
+use crate::plain_text::acts;
 
 /// How long a gap is worth a warning: one that nothing will ever fill must not warn for ever.
 const GAP_IS_NEWS: SignedDuration = SignedDuration::from_hours(24);
@@ -256,7 +257,7 @@ fn seconds(age: u64) -> String {
 
 /// Text that cannot be taken for another line, nor for performance data.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c == '|' || c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if c == '|' || acts(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

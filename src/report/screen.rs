@@ -14,6 +14,7 @@ use super::text;
 use crate::gaps::Gap;
 use crate::hour::Hour;
 use crate::lifecycle::PartStage;
+use crate::plain_text::clean;
 
 /// Gaps listed; `--json` has all.
 const LISTED_GAPS: usize = 8;
@@ -89,7 +90,7 @@ fn last_run(status: &Status, now: Timestamp) -> String {
     };
     let mut text = format!("{style}{line}{style:#}\n");
     run.problems.iter().for_each(|problem| {
-        let _ = writeln!(text, "  {problem}");
+        let _ = writeln!(text, "  {}", clean(problem));
     });
     text
 }

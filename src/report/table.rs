@@ -1,8 +1,10 @@
-//! Tables for people: columns that line up, numbers that can be read.
+//! Tables for people: columns that line up, numbers that can be read, and cells that are one line, whatever is in them.
 
 use std::fmt::Write as _;
 
 use anstyle::Style;
+
+use crate::plain_text::clean;
 
 /// Which side of a column its cells keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,7 @@ impl Table {
 
     /// Adds a row: one cell a column, each with its style.
     pub fn styled(&mut self, cells: Vec<(String, Style)>) {
-        self.rows.push(cells);
+        self.rows.push(cells.into_iter().map(|(cell, style)| (clean(&cell).into_owned(), style)).collect());
     }
 
     /// The text: a header line, then a line a row, no spaces at the ends of lines.

@@ -6,6 +6,7 @@ use super::table::{Align, Table, bytes, count, plural};
 use super::verify::{Fault, Verification};
 use crate::gaps::Gap;
 use crate::pipeline::Summary;
+use crate::plain_text::clean;
 
 /// Parts listed after a run; a backfill may have made thousands.
 const LISTED: usize = 50;
@@ -131,7 +132,7 @@ pub fn verification(found: &Verification) -> String {
             Fault::Foreign => "foreign",
         };
         let hour = finding.hour.map_or_else(String::new, |hour| format!("hour {hour}: "));
-        let _ = writeln!(text, "{fault}  {}  {hour}{}", finding.key, finding.detail);
+        let _ = writeln!(text, "{fault}  {}  {hour}{}", clean(&finding.key), clean(&finding.detail));
     }
     let looked = if found.deep { "downloaded and decoded" } else { "looked at" };
     let _ = writeln!(

@@ -114,7 +114,7 @@ fn run_at_any_moment_of_a_verification_is_no_finding() {
         // Late records for hours in the head and in files of days, and hours that are new: their parts, rows and arrays change.
         let more = || round(&desk, n, (0..HOURS).step_by(3).chain([HOURS + n]));
         let store = Meanwhile { lake: FileStore::new(&lake), calls: Mutex::new(0), at, what: &more };
-        let found = verify(&desk, &store, n % 2 == 0);
+        let found = verify(&desk, &store, n.is_multiple_of(2));
         assert_eq!(found.findings, [], "a run at call {at}");
         assert!(*store.calls.lock().unwrap() > at, "a run at call {at}");
     }
