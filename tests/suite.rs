@@ -34,6 +34,8 @@ mod ddl;
 mod dictionaries;
 #[path = "suite/escapes.rs"]
 mod escapes;
+#[path = "suite/fetch_first.rs"]
+mod fetch_first;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
@@ -57,10 +59,10 @@ mod model;
 #[cfg(target_os = "linux")]
 #[path = "suite/nth_call.rs"]
 mod nth_call;
-#[path = "suite/output.rs"]
-mod output;
 #[path = "suite/oddities.rs"]
 mod oddities;
+#[path = "suite/output.rs"]
+mod output;
 #[path = "suite/page.rs"]
 mod page;
 #[path = "suite/parked.rs"]

@@ -163,12 +163,22 @@ impl Job<'_> {
         let mut ids = Vec::new();
         for some in records.chunks(PAGE) {
             let page = super::retry::page_of(some.iter().map(|record| record.token.as_str()))?;
-            ids.push(self.append(&[&page], self.now())?);
+            if !self.is_known(&page)? {
+                ids.push(self.append(&[&page], self.now())?);
+            }
         }
         // The journal has them now.
         self.state.parked.release(hour)?;
         self.summary.recovered += records.len() as u64;
         tracing::info!("hour {hour} was read back: its {} parked records are taken in", records.len());
         ids.into_iter().try_for_each(|id| self.commit_segment(id))
+    }
+
+    /// Whether all records of a page are committed: a crash came before they were let go.
+    fn is_known(&mut self, page: &[u8]) -> Result<bool> {
+        let Ok(decoded) = self.setup.decoder.page(page, self.now()) else { return Ok(false) };
+        let is_whole = decoded.records.len() as u64 == decoded.elements;
+        let at_hand = self.make_ready(std::slice::from_ref(&decoded))?.is_some_and(|unreadable| unreadable.is_empty());
+        Ok(is_whole && at_hand && self.buckets.know(&decoded)?)
     }
 }

@@ -36,8 +36,9 @@ pub struct Outcome {
     pub lake: BTreeMap<String, Vec<u8>>,
     /// The keys of the manifests.
     pub manifests: BTreeSet<String>,
-    /// What the ledger certifies of each hour, without times.
-    pub certified: BTreeMap<String, (Tally, u64)>,
+    /// What the ledger certifies of each hour, without times, and without the gaps that were open when it was sealed: after a crash
+    /// it may be sealed before the next page comes.
+    pub certified: BTreeMap<String, Tally>,
     /// Totals, hours with their parts, journal and quarantine: of `status.json`, without times.
     pub status: Value,
     /// Names in the state directory that no whole state has, or few: unfinished, dead, set aside.
@@ -137,12 +138,12 @@ impl Bench {
         Outcome { lake, manifests, certified: self.certified(), status: self.status(), litter, rejected }
     }
 
-    fn certified(&self) -> BTreeMap<String, (Tally, u64)> {
+    fn certified(&self) -> BTreeMap<String, Tally> {
         let mut certified = BTreeMap::new();
         let ledger = Ledger::open(&self.place.path("etl-state")).unwrap();
         if let Some(ledger) = ledger {
             let mut take = |row: &HourRow| {
-                certified.extend(row.certified.iter().map(|c| (row.hour.to_string(), (c.tally, c.missing))));
+                certified.extend(row.certified.iter().map(|c| (row.hour.to_string(), c.tally)));
                 Ok(())
             };
             ledger.for_each(&mut take).unwrap();

@@ -42,10 +42,10 @@ impl Uncrashed {
         self.kept.path().join(stage.to_string())
     }
 
-    /// Whether the stage's page is in the journal when it crashes at `point`: the last page that it journals is the one that
+    /// Whether the stage's page is in the journal when it crashes at `point`: the first page that it journals is the one that
     /// it received.
     fn received(&self, stage: usize, point: Point) -> bool {
-        let journaled = self.steps[stage].iter().rposition(|step| step == "PageJournaled").map(|index| index + 1);
+        let journaled = self.steps[stage].iter().position(|step| step == "PageJournaled").map(|index| index + 1);
         journaled.is_some_and(|journaled| journaled < point.step || journaled == point.step && point.after)
     }
 

@@ -102,7 +102,7 @@ fn crash_at_any_step_creates_each_object_once() {
         &cases,
         || (),
         |(), (number, point)| {
-            let journaled = steps[*number].iter().rposition(|step| step == "PageJournaled").unwrap() + 1;
+            let journaled = steps[*number].iter().position(|step| step == "PageJournaled").unwrap() + 1;
             let received = journaled < point.step || journaled == point.step && point.after;
             let (outcome, _) = runs.run(Some((*number, *point, received)));
             let name = &steps[*number][point.step - 1];
