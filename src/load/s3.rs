@@ -650,6 +650,10 @@ mod tests {
         }
         let store = S3Store::new(settings(Some(&serve_without_end("500 X")))).unwrap();
         assert_eq!(store.get("p/k").unwrap_err().kind(), ErrorKind::Unavailable);
+        let larger = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\nhead", LARGEST + 1);
+        let (store, _requests) = self::store(vec![larger, listed(&["p/k"], None)]);
+        let error = store.get("p/k").unwrap_err();
+        assert_eq!((error.kind(), error.concerns_one_object()), (ErrorKind::Mismatch, true));
         assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     }
 

@@ -22,6 +22,8 @@ use crate::error::{Error, ErrorKind, Result};
 const MOST_OF_A_REFUSAL: usize = 64 << 10;
 /// How long the body of a refusal is waited for.
 const REFUSAL_BODY: Duration = Duration::from_secs(5);
+/// How much is read of a body whose length nobody names.
+const UNDECLARED: usize = 64 << 20;
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept: servers close theirs after 5 seconds at the earliest, and do not say so.
@@ -128,7 +130,10 @@ impl Engine {
             return Ok(answer);
         }
         if answer.is_good() {
-            answer.take(&mut response, ask.most, ask.patience).await?;
+            let declared = response.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+            answer.cut = ask.most > 0 && declared.is_some_and(|length| length > ask.most);
+            let most = if declared.is_none() { ask.most.min(UNDECLARED) } else { ask.most };
+            answer.take(&mut response, most, ask.patience).await?;
         } else {
             answer.take_refusal(&mut response).await?;
         }

@@ -118,7 +118,10 @@ fn body_without_end_is_read_for_a_while_only() {
     // An object that never ends, behind listings that do.
     bench.proxy.calm();
     bench.proxy.at_keys("GET ", &["part-00000.ndjson.gz "], Fault::Endless("200 OK"));
+    bench.proxy.forget();
     bench.place.etl(&["verify", "--deep"]).exits(76);
+    let sent = bench.proxy.forget() >> 20;
+    assert!(sent <= 80 * 3, "{sent} MiB of three objects were read");
     bench.check("bodies without end");
 }
 
