@@ -21,6 +21,7 @@ use crate::lifecycle::{HourRow, PartRow, Step, durable_step};
 use crate::record::ContentHash;
 use crate::state::durable;
 use crate::state::{Entry, HashArray, LineAt, State};
+use crate::stop::Stop;
 use gather::Lines;
 
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
@@ -116,7 +117,15 @@ impl Located {
 /// # Errors
 /// `State`: the disk, or a damaged write-ahead log or hash array.
 pub fn encode(state: &State, row: &HourRow, rules: CutRules) -> Result<Encoded> {
-    let (records, through) = order(state, row)?;
+    encode_until(state, row, rules, &Stop::new())
+}
+
+/// The same, given up where it is time to stop: nothing names what is in the spool by then.
+///
+/// # Errors
+/// Those of [`encode`]; `Unavailable`: the run is to stop.
+pub fn encode_until(state: &State, row: &HourRow, rules: CutRules, stop: &Stop) -> Result<Encoded> {
+    let (records, through) = order(state, row, stop)?;
     let mut lines = Lines::new(state, row.hour);
     let mut parts = Vec::new();
     let mut rest = records.as_slice();
@@ -127,7 +136,7 @@ pub fn encode(state: &State, row: &HourRow, rules: CutRules) -> Result<Encoded> 
         let (part, behind) = rest.split_at(cut(rest, rules));
         let too_many = |_| Error::new(ErrorKind::Bug, format!("hour {}: too many parts", row.hour));
         let number = u32::try_from(number).map_err(too_many)?;
-        parts.push(write_part(number, part, &mut lines)?);
+        parts.push(write_part(number, part, &mut lines, stop)?);
         rest = behind;
     }
     let mut hashes: Vec<ContentHash> = records.iter().map(|r| ContentHash(r.hash)).collect();
@@ -163,17 +172,20 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, row.hour);
-    let again = records.map(|records| write_part(part.part, records, &mut lines)).transpose()?;
+    let again = records.map(|records| write_part(part.part, records, &mut lines, &Stop::new())).transpose()?;
     let again = again.filter(|again| again.content_sha256 == part.content_sha256);
     Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
 }
 
 /// The unsealed records in their total order, without those that are in parts already, and the newest commit among them.
-fn order(state: &State, row: &HourRow) -> Result<(Vec<Located>, u64)> {
+fn order(state: &State, row: &HourRow, stop: &Stop) -> Result<(Vec<Located>, u64)> {
     let array = state.array(row)?;
     let unsealed = state.wal.unsealed(row.hour, row.frozen).map_or(0, |pending| pending.records);
     let (mut records, mut through) = (Vec::with_capacity(usize::try_from(unsealed).unwrap_or(0)), 0);
     state.wal.records(row.hour, row.frozen, &mut |generation, at, entry| {
+        if at.commit != through {
+            go_on(row.hour, stop)?;
+        }
         through = through.max(at.commit);
         if !is_in(array.as_ref(), entry.hash)? {
             records.push(Located::new(generation, at, entry));
@@ -185,6 +197,13 @@ fn order(state: &State, row: &HourRow) -> Result<(Vec<Located>, u64)> {
         state.wal.rest();
     }
     Ok((records, through))
+}
+
+fn go_on(hour: Hour, stop: &Stop) -> Result<()> {
+    if stop.is_requested() {
+        return Err(Error::new(ErrorKind::Unavailable, format!("hour {hour} is not sealed: the run was to stop")));
+    }
+    Ok(())
 }
 
 /// Only after an import can an unsealed record be in a part already.
@@ -206,15 +225,16 @@ fn cut(records: &[Located], rules: CutRules) -> usize {
     fits.count().max(1)
 }
 
-fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<EncodedPart> {
+fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>, stop: &Stop) -> Result<EncodedPart> {
     let path = lines.state.spool.path(lines.hour, part);
     let mut spooled = lines.state.spool.begin(&path)?;
     let disk = |e| Error::disk("write", &path, e);
     let out = Hashed { inner: BufWriter::with_capacity(BUFFER, spooled.file()), sum: Sha256::new(), bytes: 0 };
     let mut gzip: GzEncoder<_> =
         GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
-    let mut content = Sha256::new();
+    let (hour, mut content) = (lines.hour, Sha256::new());
     lines.read(records, |text| {
+        go_on(hour, stop)?;
         content.update(text);
         gzip.write_all(text).map_err(disk)
     })?;

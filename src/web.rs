@@ -14,6 +14,7 @@ use reqwest::{Client, Response, header};
 use crate::config::SourceUrl;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::http_date;
+use crate::stop::Grace;
 
 /// The longest that a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +46,9 @@ fn look_up(question: &Mutex<Option<(Name, tokio::sync::oneshot::Sender<Found>)>>
         let _ = answer.send(found.map(|found| Box::new(found) as Addrs).map_err(Into::into));
     }
 }
+
+/// How long an answer is still waited for once the run is to stop.
+const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(1), after_the_deadline: Duration::from_secs(1) };
 
 /// The time that the server of `url` gives; `None` where it gives none. Asks for its root, without any credential.
 ///
@@ -91,9 +95,11 @@ fn send(request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Resp
         .build()
         .map_err(|cause| Error::new(ErrorKind::Config, "cannot make an HTTP client").caused_by(cause.without_url()))?;
     // Made within the runtime, whose timer it needs.
-    let answer = runtime.block_on(async { request(&client).send().await });
+    let stop = crate::stop::installed().unwrap_or_default();
+    let answer = runtime.block_on(async { stop.or_stopped_soon(LAST_WORD, request(&client).send()).await });
     // A look-up of a host's name may hang for a long time; nobody waits for it.
     runtime.shutdown_background();
+    let answer = answer.ok_or_else(|| Error::new(ErrorKind::Unavailable, "no answer before the run was to stop"))?;
     answer.map_err(|cause| Error::new(ErrorKind::Unavailable, "no answer").caused_by(cause.without_url()))
 }
 

@@ -53,6 +53,8 @@ impl Job<'_> {
             true => Error::new(ErrorKind::Unavailable, "the store did not answer"),
             false => match self.import(&row, &[]) {
                 Ok(_) => return Ok(Memory::AtHand),
+                // A look that a stop cut short says nothing of the hour.
+                Err(_) if self.stopped() => return Ok(Memory::Waits),
                 Err(error) => error,
             },
         };

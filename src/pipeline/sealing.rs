@@ -13,6 +13,7 @@ use crate::hour::Hour;
 use crate::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage, Step};
 use crate::seal::{self, CutRules, Encoded, EncodedPart};
 use crate::state::State;
+use crate::stop::Stop;
 
 /// A batch of hours is full at so many records, or at so many hours.
 const BATCH_RECORDS: u64 = 50_000;
@@ -121,7 +122,12 @@ impl Job<'_> {
     /// Encodes the hours that were prepared, where that is not done, and freezes them. Gives those that have parts to upload now.
     fn seal(&mut self) -> Result<Vec<Hour>> {
         let mut ahead = std::mem::take(&mut self.ahead);
-        ahead.encode(&self.state, self.setup.cut);
+        ahead.encode(&self.state, self.setup.cut, self.setup.stop);
+        if self.stopped() {
+            // They are encoded by the next run: nothing names what is in the spool.
+            self.state.spool.filling.clear();
+            return Ok(Vec::new());
+        }
         let mut events = Vec::new();
         for (row, encoded) in ahead.rows.iter().zip(ahead.encoded.into_iter().flatten()) {
             let (encoded, hashes) = encoded?;
@@ -200,9 +206,9 @@ impl Ahead {
     }
 
     /// Encodes the hours, where that is not done.
-    pub(super) fn encode(&mut self, state: &State, cut: CutRules) {
+    pub(super) fn encode(&mut self, state: &State, cut: CutRules, stop: &Stop) {
         if self.waits() {
-            self.encoded = Some(encode_all(state, &self.rows, cut));
+            self.encoded = Some(encode_all(state, &self.rows, cut, stop));
         }
     }
 }
@@ -215,15 +221,15 @@ fn are_small<'h>(state: &State, mut hours: impl Iterator<Item = &'h Hour>) -> bo
     hours.all(|hour| state.wal.pending(*hour).is_none_or(|pending| pending.records <= seal::LARGE as u64))
 }
 
-fn encode_all(state: &State, rows: &[HourRow], cut: CutRules) -> Vec<Result<Spooled>> {
+fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Vec<Result<Spooled>> {
     // While one waits for the disk, another works; but each large hour takes much memory.
     let threads = if are_small(state, rows.iter().map(|row| &row.hour)) { 2 * threads() } else { threads() };
-    side_by_side(rows, threads, |row| encode(state, row, cut))
+    side_by_side(rows, threads, |row| encode(state, row, cut, stop))
 }
 
 /// Encodes an hour: its parts are in the spool, and its hash array is written, on return.
-fn encode(state: &State, row: &HourRow, cut: CutRules) -> Result<Spooled> {
-    let mut encoded = seal::encode(state, row, cut)?;
+fn encode(state: &State, row: &HourRow, cut: CutRules, stop: &Stop) -> Result<Spooled> {
+    let mut encoded = seal::encode_until(state, row, cut, stop)?;
     let new = std::mem::take(&mut encoded.hashes);
     if encoded.parts.is_empty() {
         return Ok((encoded, None));

@@ -18,7 +18,7 @@ use crate::load::backoff;
 use crate::stop::{Grace, Stop};
 
 /// How long after a stop an answer is still waited for: a PUT that is about to end had better end.
-const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(20), after_the_deadline: Duration::from_secs(3) };
+const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(1), after_the_deadline: Duration::from_secs(1) };
 
 /// Where credentials are looked up; another in tests.
 pub(super) type Lookup = fn(&S3Credentials) -> Result<Identity>;
