@@ -239,7 +239,7 @@ impl Decoder {
         let mut elements = page::elements(body).map_err(Ended::Page)?;
         let mut pace = Pace { stop, elements: 0, bytes: 0 };
         let mut last: &[u8] = &[];
-        while let Some(element) = elements.next() {
+        for element in elements.by_ref() {
             let length = match &element {
                 Element::Token(token) => token.len(),
                 Element::Odd(bytes) => bytes.len(),

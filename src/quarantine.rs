@@ -95,7 +95,7 @@ pub struct Added {
 impl Added {
     /// Tokens that are new here.
     #[must_use]
-    pub fn new(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.reasons.values().sum()
     }
 }
@@ -597,10 +597,10 @@ mod tests {
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         let added = quarantine.add(1, [odd("a", None), odd("b", None), odd("a", None)]).unwrap();
         assert_eq!(added.reasons, BTreeMap::from([("wrong-key".to_owned(), 2)]));
-        assert_eq!(quarantine.add(2, [odd("b", None)]).unwrap().new(), 0);
+        assert_eq!(quarantine.add(2, [odd("b", None)]).unwrap().count(), 0);
         let mut again = Quarantine::open(dir.path()).unwrap();
         assert_eq!(again.count(), 2);
-        assert_eq!(again.add(3, [odd("a", None), odd("c", None)]).unwrap().new(), 1);
+        assert_eq!(again.add(3, [odd("a", None), odd("c", None)]).unwrap().count(), 1);
         assert_eq!(identities(&mut again, 3), ["c"]);
     }
 
@@ -609,12 +609,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Quarantine::open(dir.path()).unwrap().add(1, [odd("a", None)]).unwrap();
         let mut again = Quarantine::open(dir.path()).unwrap();
-        assert_eq!(again.add(1, [odd("a", None)]).unwrap().new(), 1);
+        assert_eq!(again.add(1, [odd("a", None)]).unwrap().count(), 1);
         assert_eq!(again.count(), 1);
         // Another token under the same name: the array of the one before tells nothing of it.
-        assert_eq!(again.add(1, [odd("b", None)]).unwrap().new(), 1);
+        assert_eq!(again.add(1, [odd("b", None)]).unwrap().count(), 1);
         let mut again = Quarantine::open(dir.path()).unwrap();
-        assert_eq!(again.add(2, [odd("a", None), odd("b", None)]).unwrap().new(), 1);
+        assert_eq!(again.add(2, [odd("a", None), odd("b", None)]).unwrap().count(), 1);
     }
 
     #[test]
@@ -660,7 +660,7 @@ mod tests {
         for damage in damages {
             damage();
             let mut quarantine = Quarantine::open(dir.path()).unwrap();
-            assert_eq!(quarantine.add(2, [number(7), number(19_999)]).unwrap().new(), 0);
+            assert_eq!(quarantine.add(2, [number(7), number(19_999)]).unwrap().count(), 0);
             assert_eq!(std::fs::read(&array).unwrap(), good);
         }
     }
@@ -677,7 +677,7 @@ mod tests {
         std::fs::remove_file(identity::array_path(&file)).unwrap();
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         assert!(!stray.exists());
-        assert_eq!(quarantine.add(2, [odd("a", None)]).unwrap().new(), 1);
+        assert_eq!(quarantine.add(2, [odd("a", None)]).unwrap().count(), 1);
         assert_eq!(quarantine.take_damaged().len(), 1);
         assert_eq!((quarantine.count(), quarantine.segments(None)), (1, vec![2]));
     }
@@ -695,7 +695,7 @@ mod tests {
             panic!("one token")
         };
         assert_eq!((token.token.as_str(), token.encoding), ("5", None));
-        assert_eq!(quarantine.add(4, [odd("0af1", None)]).unwrap().new(), 0);
+        assert_eq!(quarantine.add(4, [odd("0af1", None)]).unwrap().count(), 0);
     }
 
     #[test]
@@ -708,9 +708,9 @@ mod tests {
         assert_eq!(refused, Added { is_full: true, ..Added::default() });
         assert_eq!(quarantine.count(), 3);
         assert_eq!(quarantine.add(2, (0..3).map(number)).unwrap(), Added::default());
-        assert_eq!(quarantine.add(1, (0..3).map(number)).unwrap().new(), 3, "its own file is replaced");
+        assert_eq!(quarantine.add(1, (0..3).map(number)).unwrap().count(), 3, "its own file is replaced");
         quarantine.cap(0);
-        assert_eq!(quarantine.add(2, (0..9).map(number)).unwrap().new(), 6);
+        assert_eq!(quarantine.add(2, (0..9).map(number)).unwrap().count(), 6);
     }
 
     #[test]

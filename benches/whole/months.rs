@@ -208,6 +208,7 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
         state_dir: dir.join("etl-state"),
         settings: settings(),
         min_free: 0,
+        quarantine_max_bytes: 0,
         decoder: Decoder {
             sequence: "record_id".to_owned(),
             ring: KeyRing::new(&[Secret::new(key)]).expect("a key"),

@@ -118,7 +118,7 @@ impl Job<'_> {
     fn commit_pages(&mut self, segment: &Segment, pages: &[Decoded], added: &Added) -> Result<()> {
         let received = segment.received;
         self.state.release_waiting(segment.id.number)?;
-        let quarantined = added.new();
+        let quarantined = added.count();
         let mut news = News::default();
         for page in pages {
             // Which hour a token is of that cannot be read, nobody knows: each that the page is about may miss it.

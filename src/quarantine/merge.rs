@@ -155,7 +155,7 @@ mod tests {
         let mut quarantine = Quarantine::open(dir).unwrap();
         assert!(quarantine.vanished().unwrap().is_none());
         assert_eq!(quarantine.count(), count);
-        assert_eq!(quarantine.add(1000, (1..=count + 1).map(|n| token(n, None))).unwrap().new(), 1);
+        assert_eq!(quarantine.add(1000, (1..=count + 1).map(|n| token(n, None))).unwrap().count(), 1);
         quarantine.release(1000, &mut |_| false).unwrap();
     }
 
