@@ -95,6 +95,8 @@ mod steps;
 #[path = "suite/storm.rs"]
 mod storm;
 mod support;
+#[path = "suite/upgrade.rs"]
+mod upgrade;
 #[path = "suite/watchers.rs"]
 mod watchers;
 #[path = "suite/wire_source.rs"]

@@ -17,7 +17,10 @@ use crate::hour::Hour;
 pub use crate::journal::Rejected;
 use crate::lifecycle::{ClosingRules, HourRow, PartStage};
 use crate::quarantine::Quarantine;
-use crate::state::{Lock, SHOWN, State, durable};
+use crate::state::{Lock, SHOWN, State, durable, refuse_newer};
+
+/// The version of the shape of `etl status --json`, and of `status.json`.
+const SCHEMA: u32 = 1;
 
 /// The shape of `etl status --json`. Additions are free; what is here stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -218,7 +221,7 @@ impl Status {
     #[must_use]
     pub fn empty(now: Timestamp) -> Self {
         Self {
-            schema: 1,
+            schema: SCHEMA,
             as_of: now,
             step: 0,
             running: false,
@@ -243,6 +246,7 @@ impl Status {
 /// # Errors
 /// `State`: it cannot be read, or is damaged.
 pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
+    refuse_newer(dir)?;
     let path = path(dir);
     let Some(text) = durable::read(&path)? else {
         if dir.join("ledger").exists() {
@@ -250,7 +254,7 @@ pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
         }
         return Ok(Status::empty(now));
     };
-    let mut status: Status = serde_json::from_slice(&text).map_err(|e| unreadable(&path, &e.to_string()))?;
+    let mut status = parse(&text).map_err(|why| unreadable(&path, &why))?;
     status.running = status.running && Lock::is_held(dir);
     for hour in &mut status.hours {
         // Time goes on while no run does.
@@ -259,6 +263,19 @@ pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
         }
     }
     Ok(status)
+}
+
+/// A status of another shape is not believed.
+fn parse(text: &[u8]) -> std::result::Result<Status, String> {
+    #[derive(Deserialize)]
+    struct Shape {
+        schema: u32,
+    }
+    let shape: Shape = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+    if shape.schema != SCHEMA {
+        return Err(format!("its schema is {}, and this etl knows {SCHEMA}", shape.schema));
+    }
+    serde_json::from_slice(text).map_err(|e| e.to_string())
 }
 
 fn unreadable(path: &Path, why: &str) -> Error {
@@ -309,7 +326,7 @@ impl Writer {
         let path = path(dir);
         // A view: one that cannot be read is made anew.
         let text = durable::read(&path).ok().flatten();
-        let before = text.and_then(|text| serde_json::from_slice(&text).ok());
+        let before = text.and_then(|text| parse(&text).ok());
         Self { path, started: now, step: 0, written: None, took: Duration::ZERO, before, days: None }
     }
 

@@ -137,6 +137,14 @@ impl Front {
     }
 }
 
+/// Refuses a state directory of a newer format, for those who only look at it.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn refuse_newer(dir: &Path) -> Result<()> {
+    read(dir).map(|_| ())
+}
+
 /// A damaged copy counts as none: it is made again.
 fn read(dir: &Path) -> Result<Option<Format>> {
     let path = path(dir);

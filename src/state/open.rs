@@ -57,7 +57,8 @@ impl State {
         Self::open_with(front, settings, ledger, repairs)
     }
 
-    fn open_with(front: Front, settings: &Settings, ledger: Ledger, mut repairs: Vec<String>) -> Result<Self> {
+    fn open_with(front: Front, settings: &Settings, mut ledger: Ledger, mut repairs: Vec<String>) -> Result<Self> {
+        ledger.stamp()?;
         let dir = front.dir.as_path();
         let hashes = HashDir::open(dir)?;
         if front.after_a_crash() {
