@@ -343,6 +343,43 @@ fn certificate_of_a_store_that_nobody_vouches_for_is_refused_before_any_credenti
 }
 
 #[test]
+fn store_of_a_private_authority_is_reached_once_that_is_named() {
+    let listing = "<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>";
+    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", listing.len());
+    let origin = Origin::start(vec![Answer::Page("[]".into())]);
+    for (names, code) in [(["localhost"], 0), (["elsewhere.example"], 75)] {
+        let (url, certificate) = tls::serve(&names, format!("{head}{listing}").into_bytes(), |_| {});
+        let endpoint = url.replace("/api/data/log", "");
+        let source = &origin.url;
+        let mut place =
+            Place::new(&format!("[source]\nurl = \"{source}\"\n[load]\nto = \"s3://b/\"\nendpoint = \"{endpoint}\"\n"));
+        place.set("AWS_ACCESS_KEY_ID", "id");
+        place.set("AWS_SECRET_ACCESS_KEY", "secretSECRET");
+        std::fs::write(place.path("ca.pem"), tls::pem(&certificate)).unwrap();
+        place.set("SSL_CERT_FILE", place.path("ca.pem").to_str().unwrap());
+        let found = place.etl(&["check", "--read-only", "--json"]);
+        let steps = found.json()["steps"].as_array().unwrap().clone();
+        let store = steps.iter().find(|step| step["step"] == "store").unwrap();
+        assert_eq!(store["result"] == "ok", code == 0, "{names:?}: {store}");
+        tally::add("wire", "lasting", 1);
+    }
+}
+
+#[test]
+fn plain_http_to_the_store_needs_no_root_certificates() {
+    let Some(at) = s3() else { return };
+    let mut bench = Bench::new(&at, "");
+    let roots = bench.place.path("roots.pem");
+    std::fs::write(&roots, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    bench.place.set("SSL_CERT_FILE", roots.to_str().unwrap());
+    bench.give(1..=8);
+    bench.run("no roots", LONG).exits(0);
+    let config = format!("[source]\nurl = \"{}\"\n[load]\n", bench.origin.url);
+    bench.place.configure(&format!("{config}{}", at.behind("https://127.0.0.1:9").load(&bench.prefix)));
+    bench.place.etl(&["verify"]).exits(78);
+}
+
+#[test]
 fn credentials_that_are_refused_in_the_middle_of_a_run_keep_what_was_done() {
     let Some(at) = s3() else { return };
     // The first is about each part, and some were taken; the second is about who asks.

@@ -295,3 +295,31 @@ fn store_that_refuses_a_condition_once_is_not_taken_for_one_that_never_honours_i
     tally::add("wire", "lasting", 1);
     bench.check("one refused condition");
 }
+
+#[test]
+fn manifest_that_is_refused_costs_its_hour_alone_and_is_made_up_for() {
+    let Some(at) = s3() else { return };
+    let mut bench = Bench::new(&at, "");
+    let config = std::fs::read_to_string(bench.place.path("etl.toml")).unwrap();
+    bench.place.configure(&format!("{config}manifest = true\n"));
+    bench.give_hours(1, 0..3);
+    bench.proxy.at_keys("PUT ", &["manifest/2023_y/04_m/01_d/01_h"], Fault::Instead(named("413")));
+    let ran = bench.run("one manifest", LONG).exits(75);
+    assert!(ran.err.contains("hour 2023-04-01T01: "), "{ran:#?}");
+    assert_eq!(bench.uploaded(), 4);
+    bench.proxy.calm();
+    bench.run("no fault", LONG).exits(0);
+    assert_eq!(bench.uploaded(), 6);
+    let created = bench.proxy.created(&bench.prefix);
+    assert!(created.len() == 6 && created.values().all(|times| *times == 1), "{created:?}");
+    // Neither is put with the condition where that is refused.
+    let mut bench = Bench::new(&at, "");
+    let config = std::fs::read_to_string(bench.place.path("etl.toml")).unwrap();
+    bench.place.configure(&format!("{config}manifest = true\n"));
+    bench.proxy.always("PUT ", Fault::NoCondition("501 Not Implemented", "NotImplemented"));
+    bench.give_hours(1, 0..3);
+    bench.run("no condition", LONG).exits(0);
+    let created = bench.proxy.created(&bench.prefix);
+    assert!(created.len() == 6 && created.values().all(|times| *times == 1), "{created:?}");
+    tally::add("wire", "lasting", 2);
+}
