@@ -94,7 +94,8 @@ impl Desk {
     /// What a run would do that asks `url`.
     pub fn dry_run(&self, url: &str) -> etl::error::Result<pipeline::DryRun> {
         let stop = Stop::new();
-        let mut source = Source::Http { client: &mut client(&stop), url: PageUrl::parse(url).unwrap() };
+        let mut source =
+            Source::Http { client: &mut client(&stop), url: PageUrl::parse(url).unwrap(), follow_links: true };
         pipeline::dry_run(&self.setup(&stop), &mut source)
     }
 
