@@ -108,6 +108,16 @@ impl Bench {
         assert_eq!(ran.code, -1, "it was to crash {when} step {}: {ran:?}", point.step);
     }
 
+    /// Runs a command one of whose steps fails, before it is done or after: it says so, or can do without it.
+    #[track_caller]
+    pub fn fail(&mut self, args: &[&str], point: Point) {
+        let when = if point.after { "after" } else { "before" };
+        self.place.set("ETL_FAIL", &format!("{when}:{}", point.step));
+        let ran = self.place.etl(args);
+        self.place.env.retain(|(name, _)| name != "ETL_FAIL");
+        assert!([0, 65, 74, 75, 76, 77].contains(&ran.code) && !ran.err.contains("panicked"), "{ran:?}");
+    }
+
     /// `etl replay`: ends, and says nothing worse than what the stage itself may have to say.
     #[track_caller]
     pub fn recover(&mut self, stage: &Stage) {
