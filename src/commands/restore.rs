@@ -10,6 +10,7 @@ use crate::cli::RestoreArgs;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::limits;
 use crate::output::{self, Form};
 use crate::restore::{Known, Range, Restorer};
 use crate::shelf::Shelf;
@@ -23,8 +24,10 @@ use crate::stop::Stop;
 /// The store could not be read, or the output not be written.
 pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let stop = Stop::new();
-    // So that a file that is not whole goes, and no draft of it stays.
-    crate::stop::install(&stop)?;
+    // So that a file that is not whole goes, and no draft of it stays. Without a thread a signal ends it where it is.
+    if limits::has_threads(1) {
+        crate::stop::install(&stop)?;
+    }
     match restore_until(config, args, say, &stop) {
         // Whatever failed by then failed for that.
         restored if stop.signal().is_none() => restored,
