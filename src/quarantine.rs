@@ -285,15 +285,23 @@ impl Quarantine {
         }
     }
 
-    /// Lets those of a segment's tokens go that `keep` says no to, and says how many they were.
+    /// Lets those of a segment's tokens go that `keep` says no to, and says how many they were. At a stop all stay.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn release(&mut self, segment: u64, keep: &mut dyn FnMut(&OddToken) -> bool) -> Result<u64> {
+    pub fn release(
+        &mut self,
+        segment: u64,
+        keep: &mut dyn FnMut(&OddToken) -> bool,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<u64> {
         let Some(tokens) = self.tokens(segment)? else { return Ok(0) };
         let mut kept = Kept { target: self.dir.join(format!("{segment:016}")), file: None, identities: Vec::new() };
         let mut gone = 0;
         for token in tokens {
+            if stop() {
+                return Ok(0);
+            }
             let token = token?;
             if keep(&token) {
                 kept.push(&token)?;
@@ -612,7 +620,10 @@ mod tests {
         assert_eq!(again.add(1, [odd("a", None)]).unwrap().count(), 1);
         assert_eq!(again.count(), 1);
         // Another token under the same name: the array of the one before tells nothing of it.
+        let array = identity::array_path(&again.path(1, again.batches[&1]));
+        let stale = std::fs::read(&array).unwrap();
         assert_eq!(again.add(1, [odd("b", None)]).unwrap().count(), 1);
+        std::fs::write(&array, stale).unwrap();
         let mut again = Quarantine::open(dir.path()).unwrap();
         assert_eq!(again.add(2, [odd("a", None), odd("b", None)]).unwrap().count(), 1);
     }
@@ -624,10 +635,10 @@ mod tests {
         quarantine.add(7, [odd("a", Some(200)), odd("b", None), odd("c", Some(100))]).unwrap();
         assert!(quarantine.segments(Some(Timestamp::from_second(99).unwrap())).is_empty());
         assert_eq!(quarantine.segments(Some(Timestamp::from_second(100).unwrap())), [7]);
-        assert_eq!(quarantine.release(7, &mut |token| token.identity != "c").unwrap(), 1);
+        assert_eq!(quarantine.release(7, &mut |token| token.identity != "c", &|| false).unwrap(), 1);
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         assert_eq!((quarantine.count(), identities(&mut quarantine, 7).len()), (2, 2));
-        assert_eq!(quarantine.release(7, &mut |_| false).unwrap(), 2);
+        assert_eq!(quarantine.release(7, &mut |_| false, &|| false).unwrap(), 2);
         assert_eq!(Quarantine::open(dir.path()).unwrap().count(), 0);
         assert_eq!(others(dir.path()), [""; 0]);
     }
@@ -639,7 +650,7 @@ mod tests {
         quarantine.add(7, [odd("a", None), odd("b", None)]).unwrap();
         let old = quarantine.path(7, quarantine.batches[&7]);
         let bytes = std::fs::read(&old).unwrap();
-        quarantine.release(7, &mut |token| token.identity == "b").unwrap();
+        quarantine.release(7, &mut |token| token.identity == "b", &|| false).unwrap();
         std::fs::write(&old, bytes).unwrap();
         assert_eq!(Quarantine::open(dir.path()).unwrap().count(), 1);
     }
@@ -719,7 +730,7 @@ mod tests {
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         quarantine.add(1, (0..1000).map(number)).unwrap();
         quarantine.add(2, [odd("x", Some(5))]).unwrap();
-        quarantine.release(1, &mut |token| token.identity() > number(7).identity()).unwrap();
+        quarantine.release(1, &mut |token| token.identity() > number(7).identity(), &|| false).unwrap();
         let files = [1, 2].map(|segment| quarantine.path(segment, quarantine.batches[&segment]));
         let sum: u64 = files.iter().map(|path| std::fs::metadata(path).unwrap().len()).sum();
         assert_eq!(quarantine.bytes(), sum);

@@ -304,7 +304,7 @@ fn let_go(state: &Path, reason: &str) -> Result<u64> {
     let mut quarantine = Quarantine::open(state)?;
     let mut dropped = 0;
     for segment in quarantine.segments(None) {
-        dropped += quarantine.release(segment, &mut |token| token.reason != reason)?;
+        dropped += quarantine.release(segment, &mut |token| token.reason != reason, &|| false)?;
         if let Some(damage) = quarantine.take_damaged().pop() {
             return Err(damage);
         }

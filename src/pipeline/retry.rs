@@ -97,7 +97,8 @@ impl Job<'_> {
     fn let_recovered_go(&mut self, segment: u64, recovered: &HashSet<Identity>) -> Result<()> {
         if !recovered.is_empty() {
             let mut stays = |odd: &OddToken| !recovered.contains(&odd.identity());
-            self.summary.recovered += self.state.quarantine.release(segment, &mut stays)?;
+            let stop = || self.setup.stop.is_requested();
+            self.summary.recovered += self.state.quarantine.release(segment, &mut stays, &stop)?;
         }
         Ok(())
     }

@@ -156,7 +156,7 @@ mod tests {
         assert!(quarantine.vanished().unwrap().is_none());
         assert_eq!(quarantine.count(), count);
         assert_eq!(quarantine.add(1000, (1..=count + 1).map(|n| token(n, None))).unwrap().count(), 1);
-        quarantine.release(1000, &mut |_| false).unwrap();
+        quarantine.release(1000, &mut |_| false, &|| false).unwrap();
     }
 
     #[test]
