@@ -24,6 +24,8 @@ mod check;
 mod clock;
 #[path = "suite/connection.rs"]
 mod connection;
+#[path = "suite/coverage.rs"]
+mod coverage;
 #[path = "suite/crash.rs"]
 mod crash;
 #[path = "suite/damage.rs"]
