@@ -6,6 +6,7 @@
 //! A connection that was kept open may have been closed by the store meanwhile, which shows only when it is looked at: so it is
 //! looked at before it is used, is not kept for long, and what breaks at once is sent once more where that does no harm.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 
 use super::refusal::Verb;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::{self, Names};
 
 /// How much of the body of a refusal is read.
 const MOST_OF_A_REFUSAL: usize = 64 << 10;
@@ -64,6 +66,8 @@ pub(super) struct Answer {
 /// No answer, or not a whole one, and why.
 pub(super) struct Silence {
     pub(super) why: String,
+    /// What to do about it, where the cause tells.
+    pub(super) hint: Option<String>,
     /// Whether the connection was closed before an answer began.
     closed: bool,
 }
@@ -83,11 +87,12 @@ impl Engine {
             runtime.map_err(|cause| Error::new(ErrorKind::State, "cannot start the S3 client").caused_by(cause))?;
         let client = Client::builder()
             .user_agent(concat!("etl/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(Names(|_: Option<&str>| ())))
             .redirect(Policy::none())
             .referer(false)
             .connect_timeout(CONNECT)
             .pool_idle_timeout(KEPT)
-            .tls_built_in_root_certs(needs_roots(base))
+            .tls_built_in_root_certs(net::needs_roots(base))
             .build();
         let client = client.map_err(|cause| {
             Error::new(ErrorKind::Config, "cannot make an HTTP client for the store")
@@ -215,14 +220,15 @@ impl Answer {
 
 impl Silence {
     fn because(why: String) -> Self {
-        Self { why, closed: false }
+        Self { why, hint: None, closed: false }
     }
 
     fn of(error: reqwest::Error) -> Self {
-        let why = chain(&error.without_url());
+        let error = error.without_url();
+        let (why, hint) = (chain(&error), net::hint(&error, "load.endpoint"));
         let ends = ["connection closed before message completed", "Connection reset", "Broken pipe"];
         let closed = ends.iter().any(|end| why.contains(end));
-        Self { why, closed }
+        Self { why, hint, closed }
     }
 }
 
@@ -230,13 +236,6 @@ impl Silence {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Whether the system's root certificates are read: hundreds of files, a third of what a small run costs. A proxy, which the HTTP
-/// library finds in the environment by itself, may have another scheme than the store.
-fn needs_roots(base: &Url) -> bool {
-    let tls_proxy = |name| std::env::var(name).is_ok_and(|proxy| proxy.starts_with("https:"));
-    base.scheme() != "http" || ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].into_iter().any(tls_proxy)
 }
 
 impl Verb {
