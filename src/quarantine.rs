@@ -4,6 +4,7 @@
 //! quarantine/<segment>.<tokens>.<due or ->     JSON lines behind a line with their BLAKE3 checksum, one file a segment
 //! quarantine/….ids                             their identities, sorted: see `identity`
 //! quarantine/merging                           which files become one: see `merge`
+//! quarantine/reasons                           how many there are of each reason: see `reasons`
 //! quarantine/ring                              which key ring tried them last
 //! ```
 //! The name says how many tokens a file holds and when the first of them comes due (seconds since 1970, for records of
@@ -15,6 +16,7 @@
 
 mod identity;
 mod merge;
+mod reasons;
 mod tokens;
 
 use std::collections::{BTreeMap, HashSet};
@@ -113,6 +115,8 @@ pub struct Quarantine {
     damaged: Vec<Error>,
     /// Bytes that it may have; 0: any number.
     max_bytes: u64,
+    /// How many there are of each reason; `None`: to be counted anew.
+    reasons: Option<BTreeMap<String, u64>>,
 }
 
 impl Quarantine {
@@ -124,6 +128,7 @@ impl Quarantine {
             roll,
             damaged: Vec::new(),
             max_bytes: 0,
+            reasons: None,
         }
     }
 
@@ -144,6 +149,7 @@ impl Quarantine {
             batch.bytes = std::fs::metadata(path(&quarantine.dir, *segment, *batch)).map_or(0, |meta| meta.len());
         }
         quarantine.remove_stray_arrays(&names)?;
+        quarantine.reasons = reasons::read(&quarantine.dir, quarantine.count())?;
         Ok(quarantine)
     }
 
@@ -215,6 +221,7 @@ impl Quarantine {
         let aside = path.with_added_extension("damaged");
         self.batches.remove(&segment);
         self.arrays.remove(&segment);
+        self.reasons = None;
         durable::remove(&identity::array_path(&path))?;
         if path.exists() {
             durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
@@ -297,7 +304,7 @@ impl Quarantine {
     ) -> Result<u64> {
         let Some(tokens) = self.tokens(segment)? else { return Ok(0) };
         let mut kept = Kept { target: self.dir.join(format!("{segment:016}")), file: None, identities: Vec::new() };
-        let mut gone = 0;
+        let mut gone = BTreeMap::new();
         for token in tokens {
             if stop() {
                 return Ok(0);
@@ -306,13 +313,14 @@ impl Quarantine {
             if keep(&token) {
                 kept.push(&token)?;
             } else {
-                gone += 1;
+                *gone.entry(token.reason).or_default() += 1;
             }
         }
-        if gone > 0 {
+        if !gone.is_empty() {
             durable_step(Step::QuarantineReleased, || self.put(segment, kept))?;
+            self.count_reasons(&BTreeMap::new(), &gone)?;
         }
-        Ok(gone)
+        Ok(gone.into_values().sum())
     }
 
     /// Whether another key ring than `ring` tried the tokens last.
@@ -503,7 +511,12 @@ impl Adding<'_> {
             return Ok(Added { is_full: true, ..Added::default() });
         }
         if self.kept.file.is_some() {
+            let replaces = self.quarantine.batches.contains_key(&self.segment);
             durable_step(Step::TokensQuarantined, || self.quarantine.put(self.segment, self.kept))?;
+            if replaces {
+                self.quarantine.reasons = None;
+            }
+            self.quarantine.count_reasons(&self.added.reasons, &BTreeMap::new())?;
         }
         Ok(self.added)
     }
@@ -595,7 +608,7 @@ mod tests {
     /// Names in the quarantine that are no file of tokens.
     fn others(dir: &Path) -> Vec<String> {
         let mut names = durable::names(&dir.join("quarantine")).unwrap();
-        names.retain(|name| parse_name(name).is_none());
+        names.retain(|name| parse_name(name).is_none() && name != "reasons");
         names
     }
 

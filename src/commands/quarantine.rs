@@ -309,6 +309,6 @@ fn let_go(state: &Path, reason: &str) -> Result<u64> {
             return Err(damage);
         }
     }
-    status::note_quarantine(state, SystemClock.now(), &quarantine)?;
+    status::note_quarantine(state, SystemClock.now(), &mut quarantine)?;
     Ok(dropped)
 }

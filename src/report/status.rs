@@ -4,6 +4,7 @@
 //! nothing else. A crash leaves the file of the last step before it. It is a view: the next run writes it anew, whatever
 //! became of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -187,10 +188,13 @@ pub struct Totals {
 }
 
 /// The quarantine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineStatus {
     /// Tokens in it.
     pub count: u64,
+    /// The same by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, u64>,
     /// Bytes of its files.
     #[serde(default)]
     pub bytes: u64,
@@ -409,11 +413,13 @@ pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems
 ///
 /// # Errors
 /// `State`, naming the path.
-pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &Quarantine) -> Result<()> {
+pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &mut Quarantine) -> Result<()> {
+    let reasons = quarantine.reasons()?;
     let (count, bytes) = (quarantine.count(), quarantine.bytes());
     let mut status = read(dir, now)?;
     status.running = false;
     (status.quarantine.count, status.quarantine.bytes, status.totals.quarantined) = (count, bytes, count);
+    status.quarantine.reasons = reasons;
     replace(&path(dir), &status)
 }
 
@@ -433,9 +439,10 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     status.hours = hours(state, rules, days, now)?;
     status.days = days.to_vec();
     status.journal.put_off = state.tries.put_off().len() as u64;
-    let quarantine = &state.quarantine;
-    status.quarantine =
-        QuarantineStatus { count: quarantine.count(), bytes: quarantine.bytes(), held_pages: state.held_pages() };
+    // Counting may set a damaged file aside.
+    let reasons = state.quarantine.reasons()?;
+    let (count, bytes) = (state.quarantine.count(), state.quarantine.bytes());
+    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.held_pages() };
     status.rejected = state.journal.rejected_sum();
     status.parked = ParkedStatus::of(state);
     let seen = state.wal.seen();

@@ -130,7 +130,7 @@ fn kinds(everything: &Everything) -> BTreeMap<String, PathBuf> {
             ["hashes", name] if name.starts_with("2023-03-04T18") || name.starts_with("2023-03-01T05") => text.clone(),
             ["hashes", _] | ["lock" | "reserve"] => continue,
             ["quarantine", name] if name.ends_with(".ids") => "quarantine identities".to_owned(),
-            ["quarantine", name] if name != "ring" => "quarantine".to_owned(),
+            ["quarantine", name] if name.contains('.') => "quarantine".to_owned(),
             ["spool", _] => "spool".to_owned(),
             ["wal", _, name] if name.starts_with("snap") => "wal snapshot".to_owned(),
             _ => text.clone(),

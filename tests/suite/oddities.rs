@@ -110,7 +110,13 @@ fn reasons_and_counts_are_in_the_message() {
     origin.script(vec![raw(&page_with(&place.key, 0..2, odd.as_bytes()))]);
     let ran = place.etl(&["run", "--json"]).exits(65);
     assert!(ran.err.contains("3 tokens were quarantined: 2 no-token, 1 wrong-key"), "{}", ran.err);
-    assert_eq!(ran.json()["quarantined_reasons"], serde_json::json!({"no-token": 2, "wrong-key": 1}));
+    let reasons = serde_json::json!({"no-token": 2, "wrong-key": 1});
+    assert_eq!(ran.json()["quarantined_reasons"], reasons);
+    assert_eq!(place.status()["quarantine"]["reasons"], reasons);
+    assert!(place.etl(&["status"]).exits(0).out.contains("3 tokens, "));
+    assert!(place.etl(&["status"]).exits(0).out.contains(": 2 no-token, 1 wrong-key\n"));
+    place.etl(&["quarantine", "drop", "--reason", "no-token", "--yes"]).exits(0);
+    assert_eq!(place.status()["quarantine"]["reasons"], serde_json::json!({"wrong-key": 1}));
 }
 
 /// The most memory that the process had, in MiB; it is watched until its end.
