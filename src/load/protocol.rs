@@ -244,9 +244,7 @@ fn after_put(part: &Sealed<'_>, create_only: CreateOnly, asked: Ask, answer: Res
         Ok(PutAnswer::Refused(_)) if asked == Ask::Put && create_only == CreateOnly::Unknown => {
             Next::Ask(Ask::LookRefused)
         }
-        Err(error) if error.kind() == ErrorKind::Unavailable && !error.concerns_one_object() => {
-            Next::Unanswered(error)
-        }
+        Err(error) if error.kind() == ErrorKind::Unavailable && !error.concerns_one_object() => Next::Unanswered(error),
         Ok(PutAnswer::Refused(error)) | Err(error) => Next::Failed(error),
     }
 }
