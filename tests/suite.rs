@@ -18,6 +18,8 @@ mod beside;
 mod bounded;
 #[path = "suite/certificate.rs"]
 mod certificate;
+#[path = "suite/chain.rs"]
+mod chain;
 #[path = "suite/check.rs"]
 mod check;
 #[path = "suite/clock.rs"]
