@@ -106,7 +106,9 @@ fn power(step: Step) -> Cell {
 
 fn answer(step: Step, fault: Fault) -> Cell {
     match (step, fault) {
-        (Step::PartPut, Fault::LateAnswer) => Cell::By("wire_store", "faults_at_random_lose_and_repeat_nothing"),
+        (Step::PartPut, Fault::LateAnswer) => {
+            Cell::By("chain", "two_machines_put_each_record_into_one_part_whatever_fails")
+        }
         (Step::PartPut, _) => Cell::By("wire_store", "each_fault_once_at_a_put_costs_a_try_and_nothing_else"),
         (Step::CreateOnlyProbed, _) => Cell::By("wire_store", "each_fault_once_at_a_look_is_no_absence"),
         (Step::HourImported, _) => {
