@@ -65,8 +65,13 @@ impl Job<'_> {
         if error.kind() == ErrorKind::Bug || error.is_disk_full() {
             return Err(error);
         }
-        self.store_is_down |= !error.concerns_one_object();
+        let is_about_this_hour = error.concerns_one_object();
+        self.store_is_down |= !is_about_this_hour;
         self.unreadable.insert(hour, Some(error));
+        // A store that is away is asked by the next run anyway, and then once for all.
+        if !is_about_this_hour {
+            return Ok(());
+        }
         let now = self.now();
         self.state.parked.note_tried(hour, now)
     }
