@@ -167,7 +167,10 @@ fn page_of_many_different_odd_elements_hears_a_stop_and_is_taken_by_a_run_that_h
         assert!([0, 75].contains(&ran.code), "a source may be too slow for that: {ran:?}");
         assert!(started.elapsed() < Duration::from_millis(2300), "{:?}", started.elapsed());
         let status = place.status();
-        assert_eq!((&status["journal"]["uncommitted"], &status["quarantine"]["count"]), (&1.into(), &0.into()));
+        assert!(
+            status["journal"]["uncommitted"].as_u64().unwrap() >= 1 && status["quarantine"]["count"] == 0,
+            "{status}"
+        );
     }
     place.etl(&["run"]).exits(65);
     let status = place.status();
