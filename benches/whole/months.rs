@@ -236,6 +236,7 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
         backoff: Backoff::default(),
     };
     let mut client = HttpSource::new(http, stop.clone());
-    let source = Source::Http { client: &mut client, url: PageUrl::parse(url).expect("an address") };
+    let source =
+        Source::Http { client: &mut client, url: PageUrl::parse(url).expect("an address"), follow_links: true };
     pipeline::run(&setup, Some(source), Wish::default())
 }

@@ -113,7 +113,6 @@ impl Front {
         Ok(self.waiting()?.into_iter().map(|id| self.journal.size(id)).sum())
     }
 
-    ///
     fn waiting(&self) -> Result<Vec<SegmentId>> {
         let mut segments = self.journal.list()?;
         if !self.after_a_crash() {
