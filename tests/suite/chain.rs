@@ -7,6 +7,7 @@
 //!
 //! It shows what holds ([`holds`]), that each of [`PLANTS`] would be noticed, and, for [`NOT_PROMISED`], that it does happen: what the
 //! README says is not promised is neither more nor less than that. A new rule about parts goes through here before it is built.
+//! `ETL_TEST_SCALE=release` lets one more thing go wrong: millions of states, and minutes.
 
 #[path = "chain/machine.rs"]
 mod machine;
@@ -309,7 +310,8 @@ fn two_machines_that_forget_and_cannot_read_put_each_record_into_one_part() {
 
 #[test]
 fn two_machines_with_parts_of_several_records_agree_in_any_order() {
-    holds(Chain { records: 3, cut: 2, faults: tally::scale(0, 1), kinds: ALL, ..TWO }, 100_000);
+    let kinds = &[Fault::Silence, Fault::LoseBytes];
+    holds(Chain { records: 3, cut: 2, faults: tally::scale(0, 1), kinds, ..TWO }, 100_000);
 }
 
 #[test]
