@@ -70,7 +70,7 @@ impl Uncrashed {
         let name = match (befalls, point.after) {
             (Befalls::Crash, true) => "after",
             (Befalls::Crash, false) => "before",
-            (Befalls::Failure, _) => "that fails",
+            (Befalls::Failure, _) => "made to fail",
         };
         tally::add("steps", name, 1);
         let received = self.received(number, point);
