@@ -8,8 +8,9 @@ use crate::error::Result;
 
 /// Every step after which something is durable, or done outside, that was not before; in the order of a record's life.
 ///
-/// No steps, because a crash around them leaves nothing that the next run would have to understand: `status.json` (a view) and
-/// `seen.json` (a tag that saves a download), both made again; the reserve and empty directories, which mean nothing; the
+/// No steps, because a crash around them leaves nothing that the next run would have to understand: `status.json` (a view),
+/// `validator.json` and `trail.json` (notes that save a download), `parked/tried` and `refused.json` (when something was tried last), all
+/// made again; the reserve and empty directories, which mean nothing; the
 /// archive's copies; a part's manifest and the object with its dictionaries, which are created again with their part until
 /// there is a receipt; the mark on a
 /// condemned generation, which only repeats what the next open finds; and the deleting of what nothing names any more
