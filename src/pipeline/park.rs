@@ -127,14 +127,7 @@ impl Job<'_> {
             tracing::info!("{what}");
             return Ok(());
         }
-        let hint = match cause.kind() {
-            ErrorKind::Mismatch => {
-                "to repair it, put the object back as it was: the hour is tried again once an hour, and by `etl replay`, \
-                 and its records come by themselves"
-            }
-            _ => cause.next_step().unwrap_or("the hour is tried again once an hour: its records come by themselves"),
-        };
-        self.bear(Error::new(cause.kind(), what).hint(hint))
+        self.bear(Error::new(cause.kind(), what).hint(way_out(cause)))
     }
 
     /// Tries the hours again whose records are parked, and brings those back of the ones that can be read.
@@ -149,8 +142,7 @@ impl Job<'_> {
             let Some(error) = self.why_unreadable(hour) else { continue };
             let what = format!("hour {hour}: its records stay parked: {}", error.chain());
             if self.insists {
-                let hint = error.next_step().unwrap_or("run `etl replay` again when it can be read");
-                self.bear(Error::new(error.kind(), what).hint(hint))?;
+                self.bear(Error::new(error.kind(), what).hint(way_out(&error)))?;
             } else {
                 tracing::info!("{what}");
             }
@@ -187,5 +179,16 @@ impl Job<'_> {
         let is_whole = decoded.records.len() as u64 == decoded.elements;
         let at_hand = self.make_ready(std::slice::from_ref(&decoded))?.is_some_and(|unreadable| unreadable.is_empty());
         Ok(is_whole && at_hand && self.buckets.know(&decoded)?)
+    }
+}
+
+/// What brings parked records back.
+fn way_out(cause: &Error) -> &str {
+    match cause.kind() {
+        ErrorKind::Mismatch => {
+            "to repair it, put the object back as it was: the hour is tried again once an hour, and by `etl replay`, and its \
+             records come by themselves"
+        }
+        _ => cause.next_step().unwrap_or("the hour is tried again once an hour: its records come by themselves"),
     }
 }
