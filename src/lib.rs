@@ -27,9 +27,9 @@
 pub mod stop;
 
 pub mod error;
-pub mod limits;
 pub mod hour;
 pub mod lifecycle;
+pub mod limits;
 pub mod plain_text;
 
 pub mod extract;

@@ -198,12 +198,16 @@ pub fn install(stop: &Stop) -> Result<()> {
         }
     })
     .map_err(|cause| match cause {
-        ctrlc::Error::MultipleHandlers => Error::new(ErrorKind::Bug, "cannot install the signal handlers").caused_by(cause),
+        ctrlc::Error::MultipleHandlers => {
+            Error::new(ErrorKind::Bug, "cannot install the signal handlers").caused_by(cause)
+        }
         // Its thread listens to them.
         ctrlc::Error::System(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => {
             limits::no_thread("for the signals", cause)
         }
-        ctrlc::Error::System(cause) => Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause),
+        ctrlc::Error::System(cause) => {
+            Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause)
+        }
         cause => Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause),
     })?;
     let _ = INSTALLED.set(flag);

@@ -84,10 +84,12 @@ fn send(request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Resp
         .enable_all()
         .build()
         .map_err(|cause| Error::new(ErrorKind::State, "cannot start the network runtime").caused_by(cause))?;
-    let client =
-        Client::builder().user_agent(concat!("etl/", env!("CARGO_PKG_VERSION"))).timeout(PATIENCE).dns_resolver(Arc::new(Resolver)).build().map_err(
-            |cause| Error::new(ErrorKind::Config, "cannot make an HTTP client").caused_by(cause.without_url()),
-        )?;
+    let client = Client::builder()
+        .user_agent(concat!("etl/", env!("CARGO_PKG_VERSION")))
+        .timeout(PATIENCE)
+        .dns_resolver(Arc::new(Resolver))
+        .build()
+        .map_err(|cause| Error::new(ErrorKind::Config, "cannot make an HTTP client").caused_by(cause.without_url()))?;
     // Made within the runtime, whose timer it needs.
     let answer = runtime.block_on(async { request(&client).send().await });
     // A look-up of a host's name may hang for a long time; nobody waits for it.

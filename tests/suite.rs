@@ -57,10 +57,10 @@ mod model;
 #[cfg(target_os = "linux")]
 #[path = "suite/nth_call.rs"]
 mod nth_call;
-#[path = "suite/output.rs"]
-mod output;
 #[path = "suite/oddities.rs"]
 mod oddities;
+#[path = "suite/output.rs"]
+mod output;
 #[path = "suite/page.rs"]
 mod page;
 #[path = "suite/parked.rs"]

@@ -67,7 +67,11 @@ impl Job<'_> {
             let reading = aside(scope, move || take_reader().map(|reader| reader.run(|one| to_commit.send(one))));
             let decoder = || decode_pages(&setup.decoder, setup.stop, &tasks);
             let decoding = (0..threads()).map_while(|_| aside(scope, decoder)).count();
-            let help = |pages| if decoding == 0 { decode_so_many(&setup.decoder, setup.stop, &tasks, pages) };
+            let help = |pages| {
+                if decoding == 0 {
+                    decode_so_many(&setup.decoder, setup.stop, &tasks, pages)
+                }
+            };
             if reading.is_none()
                 && let Some(reader) = take_reader()
             {

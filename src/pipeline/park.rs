@@ -11,6 +11,7 @@ use crate::decode::{Decoded, Ended};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::journal::Segment;
+use crate::lifecycle::HourRow;
 use crate::parked::ParkedRecord;
 
 /// Records that go back in one page.
@@ -36,7 +37,7 @@ impl Job<'_> {
         if row.is_sealing() && self.state.short.contains(&hour) {
             return Ok(Memory::Waits);
         }
-        if !row.is_forgotten() && self.state.array(&row).is_ok() {
+        if !row.is_forgotten() && (self.buckets.has_array(hour) || self.keep_array(&row)) {
             return Ok(Memory::AtHand);
         }
         if row.is_sealing() {
@@ -57,6 +58,16 @@ impl Job<'_> {
             },
         };
         self.cannot_be_read(hour, error).map(|()| Memory::Unreadable)
+    }
+
+    /// Whether the hash array of the hour of `row` is sound; there need not be one.
+    fn keep_array(&mut self, row: &HourRow) -> bool {
+        match self.state.array(row) {
+            Ok(Some(array)) => self.buckets.keep_array(row.hour, array),
+            Ok(None) => {}
+            Err(_) => return false,
+        }
+        true
     }
 
     fn cannot_be_read(&mut self, hour: Hour, error: Error) -> Result<()> {

@@ -226,7 +226,7 @@ impl Job<'_> {
             let deleting = (!doomed.is_empty()).then(|| aside(scope, delete)).flatten();
             if !round.is_empty() && ahead.waits() {
                 // Where no thread can be had, they are encoded when it is their turn.
-                let _ = aside(scope, || ahead.encode(state, setup.cut));
+                let _ = aside(scope, || ahead.encode(state, setup.cut, setup.stop));
             }
             let answers = side_by_side(round, setup.uploads, put);
             (answers, deleting.map_or_else(delete, joined))

@@ -23,7 +23,9 @@ impl Case {
         let origin = Origin::start(vec![]);
         let url = if is_files { "file:pages/*.json".to_owned() } else { origin.url.replace("127.0.0.1", "localhost") };
         let config = |hold: &str, url: &str| {
-            format!("[source]\nurl = \"{url}\"\nretries = 0\n[hours]\nlate_hold = \"{hold}\"\n[load]\nto = \"file:lake\"\n")
+            format!(
+                "[source]\nurl = \"{url}\"\nretries = 0\n[hours]\nlate_hold = \"{hold}\"\n[load]\nto = \"file:lake\"\n"
+            )
         };
         let place = Place::new(&config("0s", &origin.url));
         let at = |id: u64| record(id, &format!("2023-03-10T0{}:00:00.000Z", id % 5));
@@ -154,7 +156,8 @@ fn disk_without_inodes_is_told_from_a_full_one() {
     place.page("pages/1.json", &[record(1, "2023-03-10T01:00:00.000Z")]);
     let disk = place.path("disk");
     std::fs::create_dir(&disk).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m,nr_inodes=60", "tmpfs"]).arg(&disk).output();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m,nr_inodes=60", "tmpfs"]).arg(&disk).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         return tally::skipped("no disk was without inodes: that needs root, to mount a tmpfs");
     }
