@@ -53,7 +53,7 @@ impl Wal {
     }
 
     /// Starts a generation that replaces all others.
-    fn start_anew(&mut self) -> Result<()> {
+    pub(super) fn start_anew(&mut self) -> Result<()> {
         let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
         self.start(&all)
     }
