@@ -22,6 +22,11 @@ mod points {
     /// Right after a durable step.
     pub const fn after(_: Point) {}
 
+    /// The failure of a step that is to fail, not done or `done`.
+    pub const fn failure(_: &Point, _: bool) -> Option<crate::error::Error> {
+        None
+    }
+
     /// A page is about to be read.
     pub const fn reading(_: &[u8]) {}
 
@@ -39,13 +44,25 @@ mod points {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::Step;
+    use crate::error::Error;
 
     static REACHED: AtomicU64 = AtomicU64::new(0);
-    static CRASH: LazyLock<Option<(bool, u64)>> = LazyLock::new(|| {
-        let text = std::env::var("ETL_CRASH").ok()?;
+    static CRASH: LazyLock<Option<(bool, u64)>> = LazyLock::new(|| wanted("ETL_CRASH"));
+
+    static FAIL: LazyLock<Option<(bool, u64)>> = LazyLock::new(|| wanted("ETL_FAIL"));
+
+    /// What an environment variable wants to happen: before or after which step.
+    fn wanted(name: &str) -> Option<(bool, u64)> {
+        let text = std::env::var(name).ok()?;
         let (when, n) = text.split_once(':')?;
         Some((when == "before", n.parse().ok()?))
-    });
+    }
+
+    /// The failure of a step that is to fail, not done or `done`.
+    pub fn failure(n: &u64, done: bool) -> Option<Error> {
+        let broken = || Error::disk("write", "a planted place".as_ref(), std::io::Error::from_raw_os_error(5));
+        (*FAIL == Some((!done, *n))).then(broken)
+    }
 
     /// Right before a durable step. Gives its number: steps of several threads may be under way.
     pub fn before(step: Step) -> u64 {
@@ -82,4 +99,4 @@ mod points {
     }
 }
 
-pub use points::{after, before, reading, threshold};
+pub use points::{after, before, failure, reading, threshold};

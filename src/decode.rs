@@ -38,6 +38,9 @@ const ROW_EXTRA: usize = 1 << 10;
 /// Working memory that is worth keeping from record to record.
 const WORTH_KEEPING: usize = 1 << 20;
 
+/// Takes hour, content hash and token of a record.
+pub type TakeToken<'a> = &'a mut dyn FnMut(Hour, [u8; 16], &str) -> error::Result<()>;
+
 /// Asked now and then whether to stop.
 pub type ToStop<'a> = &'a dyn Fn() -> bool;
 
@@ -209,7 +212,7 @@ impl Decoder {
         received: Timestamp,
         stop: ToStop<'_>,
         hours: &BTreeSet<Hour>,
-        each: &mut dyn FnMut(Hour, [u8; 16], &str) -> error::Result<()>,
+        each: TakeToken<'_>,
     ) -> Result<(), Ended> {
         let mut pace = Pace { stop, elements: 0, bytes: 0 };
         let mut decoded = Decoded::default();
@@ -239,7 +242,7 @@ impl Decoder {
         let mut elements = page::elements(body).map_err(Ended::Page)?;
         let mut pace = Pace { stop, elements: 0, bytes: 0 };
         let mut last: &[u8] = &[];
-        while let Some(element) = elements.next() {
+        for element in elements.by_ref() {
             let length = match &element {
                 Element::Token(token) => token.len(),
                 Element::Odd(bytes) => bytes.len(),

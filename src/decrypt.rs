@@ -3,7 +3,7 @@
 //! Owns the use of the `fernet` crate. Invariant: a token opens if any key of the ring made it, whatever time it
 //! carries. Fernet's own clock check is switched off (hence the crate's feature `fernet_danger_timestamps`): a token from
 //! a server whose clock is a minute ahead is no token of a wrong key, and the time that counts here is the record's.
-//! A token is read as leniently as Python's own Fernet reads it (see [`plain_spelling`]): what it says is vouched for by its HMAC,
+//! A token is read as leniently as Python's own Fernet reads it (see `plain_spelling`): what it says is vouched for by its HMAC,
 //! not by how it was written down. Pure; nothing here touches disk.
 
 use std::borrow::Cow;

@@ -70,6 +70,14 @@ pub(crate) fn http_date(text: &str) -> Option<Timestamp> {
     today.or_else(|| old("%A, %d-%b-%y %H:%M:%S GMT")).or_else(|| old("%a %b %e %H:%M:%S %Y"))
 }
 
+/// Whether the system's root certificates are read for what is at `url`: hundreds of files, a third of what a small run costs. All that
+/// is asked for there has its scheme; a proxy, which the HTTP library finds in the environment by itself, may have another.
+#[must_use]
+pub fn needs_roots(url: &reqwest::Url) -> bool {
+    let tls_proxy = |name| std::env::var(name).is_ok_and(|proxy| proxy.starts_with("https:"));
+    url.scheme() != "http" || ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].into_iter().any(tls_proxy)
+}
+
 /// What to do about a connection that failed with `cause`, where its cause tells: a name that has no address, a certificate,
 /// a peer that speaks something else. `setting` is the key that holds the address.
 #[must_use]

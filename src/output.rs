@@ -1,7 +1,7 @@
 //! Files for others: whatever a command writes outside of the state directory, under a name that the operator chose.
 //!
 //! A regular file is replaced as a whole, by a draft with an unpredictable name beside it: nobody reads half of one, and nobody can
-//! plant what is written into. The operator's own link stays, and what it leads to is replaced ([`place`]). A pipe or a device is
+//! plant what is written into. The operator's own link stays, and what it leads to is replaced (`place`). A pipe or a device is
 //! written into, and waited for only as long as the run may take ([`flow`]); `-` is stdout. Invariant: nothing that the name does not
 //! lead to by the operator's own will is opened for writing, emptied or removed. A crash leaves the old file, and perhaps a hidden
 //! draft `.etl-draft-…`, which nothing reads.

@@ -2,7 +2,8 @@
 //!
 //! Such an hour costs only itself: its records wait here, durably, the rest of their pages is committed and needed no more. The hour is
 //! tried again once in a while, and then its records go back through the journal. A record is in here once, by its content hash.
-//! A crash leaves records here whose page is committed again: they are parked once all the same.
+//! A crash leaves records here whose page is committed again: they are parked once all the same. A file that vanishes is missed at the
+//! next start.
 //!
 //! ```text
 //! parked/<hour>.<segment, 16 digits>.<records>    JSON lines behind a line with their checksum
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::lifecycle::{Step, durable_step};
-use crate::state::durable;
+use crate::state::{Roll, durable};
 
 /// How long an hour is left alone after a try.
 const PAUSE: SignedDuration = SignedDuration::from_hours(1);
@@ -47,6 +48,8 @@ pub struct Parked {
     dir: PathBuf,
     hours: BTreeMap<Hour, Vec<Batch>>,
     tried: BTreeMap<Hour, Timestamp>,
+    /// How many records each segment must have here at the next start.
+    roll: Roll,
     /// The hashes of the hours that were added to.
     known: BTreeMap<Hour, HashSet<[u8; 16]>>,
 }
@@ -67,7 +70,33 @@ impl Parked {
             let text = durable::read(&dir.join("tried"))?.unwrap_or_default();
             tried = serde_json::from_slice(&text).unwrap_or_default();
         }
-        Ok(Self { dir, hours, tried, known: BTreeMap::new() })
+        Ok(Self { dir, hours, tried, roll: Roll::open(state, "parked-records")?, known: BTreeMap::new() })
+    }
+
+    /// What was here at the end of the last run and is gone, said once.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn vanished(&mut self) -> Result<Option<Error>> {
+        let there = self.by_segment();
+        let gone = self
+            .roll
+            .names()
+            .iter()
+            .map(|(segment, records)| records.saturating_sub(there.get(segment).copied().unwrap_or_default()));
+        let gone: u64 = gone.sum();
+        self.roll.call(there)?;
+        let what = format!("{gone} parked records are gone from {}", self.dir.display());
+        let hint = "restore the directory from a backup if there is one; this is said once";
+        Ok((gone > 0).then(|| Error::new(ErrorKind::State, what).hint(hint)))
+    }
+
+    fn by_segment(&self) -> BTreeMap<u64, u64> {
+        let mut there = BTreeMap::new();
+        for batch in self.hours.values().flatten() {
+            *there.entry(batch.segment).or_default() += batch.records;
+        }
+        there
     }
 
     /// How many records are parked.
@@ -130,6 +159,7 @@ impl Parked {
         let batches = self.hours.entry(hour).or_default();
         batches.push(batch);
         batches.sort_unstable();
+        self.roll.call(self.by_segment())?;
         Ok(batch.records)
     }
 
@@ -166,6 +196,8 @@ impl Parked {
     pub fn release(&mut self, hour: Hour) -> Result<()> {
         let batches = self.hours.remove(&hour).unwrap_or_default();
         self.known.remove(&hour);
+        // A crash on the way must not make anyone miss what was let go.
+        self.roll.call(self.by_segment())?;
         durable_step(Step::ParkedReleased, || {
             batches.iter().try_for_each(|batch| durable::remove(&self.path(hour, *batch)))?;
             durable::sync_dir(&self.dir)
@@ -227,6 +259,19 @@ mod tests {
         assert!(parked.was_just_tried(hour, at("01:59")));
         assert!(!parked.was_just_tried(hour, at("02:00")));
         assert!(!parked.was_just_tried(hour, at("00:59")), "a clock that was wrong keeps nobody waiting");
+    }
+
+    #[test]
+    fn file_that_vanishes_is_missed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let hour: Hour = "2023-01-01T01".parse().unwrap();
+        let mut parked = Parked::open(dir.path()).unwrap();
+        parked.add(9, hour, vec![record(1), record(2)]).unwrap();
+        assert!(Parked::open(dir.path()).unwrap().vanished().unwrap().is_none());
+        std::fs::remove_file(parked.path(hour, Batch { segment: 9, records: 2 })).unwrap();
+        let said = Parked::open(dir.path()).unwrap().vanished().unwrap().unwrap();
+        assert!(said.to_string().contains("2 parked records are gone"), "{said}");
+        assert!(Parked::open(dir.path()).unwrap().vanished().unwrap().is_none());
     }
 
     #[test]

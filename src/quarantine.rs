@@ -4,6 +4,7 @@
 //! quarantine/<segment>.<tokens>.<due or ->     JSON lines behind a line with their BLAKE3 checksum, one file a segment
 //! quarantine/….ids                             their identities, sorted: see `identity`
 //! quarantine/merging                           which files become one: see `merge`
+//! quarantine/reasons                           how many there are of each reason: see `reasons`
 //! quarantine/ring                              which key ring tried them last
 //! ```
 //! The name says how many tokens a file holds and when the first of them comes due (seconds since 1970, for records of
@@ -15,6 +16,7 @@
 
 mod identity;
 mod merge;
+mod reasons;
 mod tokens;
 
 use std::collections::{BTreeMap, HashSet};
@@ -95,7 +97,7 @@ pub struct Added {
 impl Added {
     /// Tokens that are new here.
     #[must_use]
-    pub fn new(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.reasons.values().sum()
     }
 }
@@ -113,6 +115,8 @@ pub struct Quarantine {
     damaged: Vec<Error>,
     /// Bytes that it may have; 0: any number.
     max_bytes: u64,
+    /// How many there are of each reason; `None`: to be counted anew.
+    reasons: Option<BTreeMap<String, u64>>,
 }
 
 impl Quarantine {
@@ -124,6 +128,7 @@ impl Quarantine {
             roll,
             damaged: Vec::new(),
             max_bytes: 0,
+            reasons: None,
         }
     }
 
@@ -144,6 +149,7 @@ impl Quarantine {
             batch.bytes = std::fs::metadata(path(&quarantine.dir, *segment, *batch)).map_or(0, |meta| meta.len());
         }
         quarantine.remove_stray_arrays(&names)?;
+        quarantine.reasons = reasons::read(&quarantine.dir, quarantine.count())?;
         Ok(quarantine)
     }
 
@@ -215,6 +221,7 @@ impl Quarantine {
         let aside = path.with_added_extension("damaged");
         self.batches.remove(&segment);
         self.arrays.remove(&segment);
+        self.reasons = None;
         durable::remove(&identity::array_path(&path))?;
         if path.exists() {
             durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
@@ -285,26 +292,35 @@ impl Quarantine {
         }
     }
 
-    /// Lets those of a segment's tokens go that `keep` says no to, and says how many they were.
+    /// Lets those of a segment's tokens go that `keep` says no to, and says how many they were. At a stop all stay.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn release(&mut self, segment: u64, keep: &mut dyn FnMut(&OddToken) -> bool) -> Result<u64> {
+    pub fn release(
+        &mut self,
+        segment: u64,
+        keep: &mut dyn FnMut(&OddToken) -> bool,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<u64> {
         let Some(tokens) = self.tokens(segment)? else { return Ok(0) };
         let mut kept = Kept { target: self.dir.join(format!("{segment:016}")), file: None, identities: Vec::new() };
-        let mut gone = 0;
+        let mut gone = BTreeMap::new();
         for token in tokens {
+            if stop() {
+                return Ok(0);
+            }
             let token = token?;
             if keep(&token) {
                 kept.push(&token)?;
             } else {
-                gone += 1;
+                *gone.entry(token.reason).or_default() += 1;
             }
         }
-        if gone > 0 {
+        if !gone.is_empty() {
             durable_step(Step::QuarantineReleased, || self.put(segment, kept))?;
+            self.count_reasons(&BTreeMap::new(), &gone)?;
         }
-        Ok(gone)
+        Ok(gone.into_values().sum())
     }
 
     /// Whether another key ring than `ring` tried the tokens last.
@@ -495,7 +511,12 @@ impl Adding<'_> {
             return Ok(Added { is_full: true, ..Added::default() });
         }
         if self.kept.file.is_some() {
+            let replaces = self.quarantine.batches.contains_key(&self.segment);
             durable_step(Step::TokensQuarantined, || self.quarantine.put(self.segment, self.kept))?;
+            if replaces {
+                self.quarantine.reasons = None;
+            }
+            self.quarantine.count_reasons(&self.added.reasons, &BTreeMap::new())?;
         }
         Ok(self.added)
     }
@@ -587,7 +608,7 @@ mod tests {
     /// Names in the quarantine that are no file of tokens.
     fn others(dir: &Path) -> Vec<String> {
         let mut names = durable::names(&dir.join("quarantine")).unwrap();
-        names.retain(|name| parse_name(name).is_none());
+        names.retain(|name| parse_name(name).is_none() && name != "reasons");
         names
     }
 
@@ -597,10 +618,10 @@ mod tests {
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         let added = quarantine.add(1, [odd("a", None), odd("b", None), odd("a", None)]).unwrap();
         assert_eq!(added.reasons, BTreeMap::from([("wrong-key".to_owned(), 2)]));
-        assert_eq!(quarantine.add(2, [odd("b", None)]).unwrap().new(), 0);
+        assert_eq!(quarantine.add(2, [odd("b", None)]).unwrap().count(), 0);
         let mut again = Quarantine::open(dir.path()).unwrap();
         assert_eq!(again.count(), 2);
-        assert_eq!(again.add(3, [odd("a", None), odd("c", None)]).unwrap().new(), 1);
+        assert_eq!(again.add(3, [odd("a", None), odd("c", None)]).unwrap().count(), 1);
         assert_eq!(identities(&mut again, 3), ["c"]);
     }
 
@@ -609,12 +630,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Quarantine::open(dir.path()).unwrap().add(1, [odd("a", None)]).unwrap();
         let mut again = Quarantine::open(dir.path()).unwrap();
-        assert_eq!(again.add(1, [odd("a", None)]).unwrap().new(), 1);
+        assert_eq!(again.add(1, [odd("a", None)]).unwrap().count(), 1);
         assert_eq!(again.count(), 1);
         // Another token under the same name: the array of the one before tells nothing of it.
-        assert_eq!(again.add(1, [odd("b", None)]).unwrap().new(), 1);
+        let array = identity::array_path(&again.path(1, again.batches[&1]));
+        let stale = std::fs::read(&array).unwrap();
+        assert_eq!(again.add(1, [odd("b", None)]).unwrap().count(), 1);
+        std::fs::write(&array, stale).unwrap();
         let mut again = Quarantine::open(dir.path()).unwrap();
-        assert_eq!(again.add(2, [odd("a", None), odd("b", None)]).unwrap().new(), 1);
+        assert_eq!(again.add(2, [odd("a", None), odd("b", None)]).unwrap().count(), 1);
     }
 
     #[test]
@@ -624,10 +648,10 @@ mod tests {
         quarantine.add(7, [odd("a", Some(200)), odd("b", None), odd("c", Some(100))]).unwrap();
         assert!(quarantine.segments(Some(Timestamp::from_second(99).unwrap())).is_empty());
         assert_eq!(quarantine.segments(Some(Timestamp::from_second(100).unwrap())), [7]);
-        assert_eq!(quarantine.release(7, &mut |token| token.identity != "c").unwrap(), 1);
+        assert_eq!(quarantine.release(7, &mut |token| token.identity != "c", &|| false).unwrap(), 1);
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         assert_eq!((quarantine.count(), identities(&mut quarantine, 7).len()), (2, 2));
-        assert_eq!(quarantine.release(7, &mut |_| false).unwrap(), 2);
+        assert_eq!(quarantine.release(7, &mut |_| false, &|| false).unwrap(), 2);
         assert_eq!(Quarantine::open(dir.path()).unwrap().count(), 0);
         assert_eq!(others(dir.path()), [""; 0]);
     }
@@ -639,7 +663,7 @@ mod tests {
         quarantine.add(7, [odd("a", None), odd("b", None)]).unwrap();
         let old = quarantine.path(7, quarantine.batches[&7]);
         let bytes = std::fs::read(&old).unwrap();
-        quarantine.release(7, &mut |token| token.identity == "b").unwrap();
+        quarantine.release(7, &mut |token| token.identity == "b", &|| false).unwrap();
         std::fs::write(&old, bytes).unwrap();
         assert_eq!(Quarantine::open(dir.path()).unwrap().count(), 1);
     }
@@ -660,7 +684,7 @@ mod tests {
         for damage in damages {
             damage();
             let mut quarantine = Quarantine::open(dir.path()).unwrap();
-            assert_eq!(quarantine.add(2, [number(7), number(19_999)]).unwrap().new(), 0);
+            assert_eq!(quarantine.add(2, [number(7), number(19_999)]).unwrap().count(), 0);
             assert_eq!(std::fs::read(&array).unwrap(), good);
         }
     }
@@ -677,7 +701,7 @@ mod tests {
         std::fs::remove_file(identity::array_path(&file)).unwrap();
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         assert!(!stray.exists());
-        assert_eq!(quarantine.add(2, [odd("a", None)]).unwrap().new(), 1);
+        assert_eq!(quarantine.add(2, [odd("a", None)]).unwrap().count(), 1);
         assert_eq!(quarantine.take_damaged().len(), 1);
         assert_eq!((quarantine.count(), quarantine.segments(None)), (1, vec![2]));
     }
@@ -695,7 +719,7 @@ mod tests {
             panic!("one token")
         };
         assert_eq!((token.token.as_str(), token.encoding), ("5", None));
-        assert_eq!(quarantine.add(4, [odd("0af1", None)]).unwrap().new(), 0);
+        assert_eq!(quarantine.add(4, [odd("0af1", None)]).unwrap().count(), 0);
     }
 
     #[test]
@@ -708,9 +732,9 @@ mod tests {
         assert_eq!(refused, Added { is_full: true, ..Added::default() });
         assert_eq!(quarantine.count(), 3);
         assert_eq!(quarantine.add(2, (0..3).map(number)).unwrap(), Added::default());
-        assert_eq!(quarantine.add(1, (0..3).map(number)).unwrap().new(), 3, "its own file is replaced");
+        assert_eq!(quarantine.add(1, (0..3).map(number)).unwrap().count(), 3, "its own file is replaced");
         quarantine.cap(0);
-        assert_eq!(quarantine.add(2, (0..9).map(number)).unwrap().new(), 6);
+        assert_eq!(quarantine.add(2, (0..9).map(number)).unwrap().count(), 6);
     }
 
     #[test]
@@ -719,7 +743,7 @@ mod tests {
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         quarantine.add(1, (0..1000).map(number)).unwrap();
         quarantine.add(2, [odd("x", Some(5))]).unwrap();
-        quarantine.release(1, &mut |token| token.identity() > number(7).identity()).unwrap();
+        quarantine.release(1, &mut |token| token.identity() > number(7).identity(), &|| false).unwrap();
         let files = [1, 2].map(|segment| quarantine.path(segment, quarantine.batches[&segment]));
         let sum: u64 = files.iter().map(|path| std::fs::metadata(path).unwrap().len()).sum();
         assert_eq!(quarantine.bytes(), sum);

@@ -3,48 +3,23 @@
 //! Keeps nothing. Invariants: an address is never part of an error, and a call takes `PATIENCE` at most. What is asked for here is
 //! never worth a failure: callers make a warning of it, or nothing.
 
-use std::net::ToSocketAddrs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, header};
 
 use crate::config::SourceUrl;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::http_date;
+use crate::net::{Names, http_date};
+use crate::stop::Grace;
 
 /// The longest that a call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Looks host names up on a thread of its own, or where none can be had on this one: the client's own look-up would panic then.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Resolver;
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (answer, found) = tokio::sync::oneshot::channel();
-        // Kept here until a thread takes it.
-        let question = Arc::new(Mutex::new(Some((name, answer))));
-        let asked = Arc::clone(&question);
-        if std::thread::Builder::new().spawn(move || look_up(&asked)).is_err() {
-            look_up(&question);
-        }
-        Box::pin(async move { found.await? })
-    }
-}
-
-type Found = std::result::Result<Addrs, Box<dyn std::error::Error + Send + Sync>>;
-
-fn look_up(question: &Mutex<Option<(Name, tokio::sync::oneshot::Sender<Found>)>>) {
-    let question = question.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((name, answer)) = question {
-        let found = (name.as_str(), 0).to_socket_addrs();
-        // Who asked may have given up.
-        let _ = answer.send(found.map(|found| Box::new(found) as Addrs).map_err(Into::into));
-    }
-}
+/// How long an answer is still waited for once the run is to stop.
+const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(1), after_the_deadline: Duration::from_secs(1) };
 
 /// The time that the server of `url` gives; `None` where it gives none. Asks for its root, without any credential.
 ///
@@ -87,13 +62,17 @@ fn send(request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Resp
     let client = Client::builder()
         .user_agent(concat!("etl/", env!("CARGO_PKG_VERSION")))
         .timeout(PATIENCE)
-        .dns_resolver(Arc::new(Resolver))
+        .dns_resolver(Arc::new(Names(|_: Option<&str>| ())))
+        // What is meant for one host goes to no other.
+        .redirect(Policy::none())
         .build()
         .map_err(|cause| Error::new(ErrorKind::Config, "cannot make an HTTP client").caused_by(cause.without_url()))?;
     // Made within the runtime, whose timer it needs.
-    let answer = runtime.block_on(async { request(&client).send().await });
+    let stop = crate::stop::installed().unwrap_or_default();
+    let answer = runtime.block_on(async { stop.or_stopped_soon(LAST_WORD, request(&client).send()).await });
     // A look-up of a host's name may hang for a long time; nobody waits for it.
     runtime.shutdown_background();
+    let answer = answer.ok_or_else(|| Error::new(ErrorKind::Unavailable, "no answer before the run was to stop"))?;
     answer.map_err(|cause| Error::new(ErrorKind::Unavailable, "no answer").caused_by(cause.without_url()))
 }
 

@@ -18,12 +18,16 @@ mod beside;
 mod bounded;
 #[path = "suite/certificate.rs"]
 mod certificate;
+#[path = "suite/chain.rs"]
+mod chain;
 #[path = "suite/check.rs"]
 mod check;
 #[path = "suite/clock.rs"]
 mod clock;
 #[path = "suite/connection.rs"]
 mod connection;
+#[path = "suite/coverage.rs"]
+mod coverage;
 #[path = "suite/crash.rs"]
 mod crash;
 #[path = "suite/damage.rs"]
@@ -34,6 +38,8 @@ mod ddl;
 mod dictionaries;
 #[path = "suite/escapes.rs"]
 mod escapes;
+#[path = "suite/fetch_first.rs"]
+mod fetch_first;
 mod fixtures;
 #[path = "suite/full_disk.rs"]
 mod full_disk;
@@ -93,6 +99,8 @@ mod steps;
 #[path = "suite/storm.rs"]
 mod storm;
 mod support;
+#[path = "suite/upgrade.rs"]
+mod upgrade;
 #[path = "suite/watchers.rs"]
 mod watchers;
 #[path = "suite/wire_source.rs"]

@@ -208,6 +208,7 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
         state_dir: dir.join("etl-state"),
         settings: settings(),
         min_free: 0,
+        quarantine_max_bytes: 0,
         decoder: Decoder {
             sequence: "record_id".to_owned(),
             ring: KeyRing::new(&[Secret::new(key)]).expect("a key"),
@@ -235,6 +236,7 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
         backoff: Backoff::default(),
     };
     let mut client = HttpSource::new(http, stop.clone());
-    let source = Source::Http { client: &mut client, url: PageUrl::parse(url).expect("an address") };
+    let source =
+        Source::Http { client: &mut client, url: PageUrl::parse(url).expect("an address"), follow_links: true };
     pipeline::run(&setup, Some(source), Wish::default())
 }

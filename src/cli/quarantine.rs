@@ -9,6 +9,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   etl quarantine list                        how many tokens there are, and why
   etl quarantine list --json                 the same for programs
+  etl quarantine show --reason not-a-record  what is inside them, on this terminal
   etl quarantine export                      the tokens with all that is known of them, as NDJSON
   etl quarantine export --reason wrong-key --out tokens.ndjson
   etl quarantine drop --reason not-a-record
@@ -32,6 +33,15 @@ pub enum QuarantineAction {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+    },
+    /// Show what is inside the tokens that a key opens, as NDJSON; on a terminal, or into a private file
+    Show {
+        /// Only those with this reason, as `list` names it
+        #[arg(long, value_name = "REASON")]
+        reason: Option<String>,
+        /// Write to this file, which must not be there yet
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Write the tokens out as NDJSON, oldest first; they stay
     Export {

@@ -1,24 +1,28 @@
-//! `etl quarantine`: what is no record (yet), counted, written out, or let go.
+//! `etl quarantine`: what is no record (yet), counted, shown, written out, or let go.
 //!
-//! Listing and exporting read without the lock, also while a run goes on. Dropping holds it; a crash in the middle leaves whole
+//! What is inside a token is shown to a person at a terminal, or written into a private file: it never gets into a log by
+//! accident. Listing, showing and exporting read without the lock, also while a run goes on. Dropping holds it; a crash in the middle leaves whole
 //! files: those with the tokens that were let go, and those that still hold theirs. Dropping again goes on from there.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::quarantine::{QuarantineAction, QuarantineArgs};
 use crate::config::Config;
+use crate::decrypt::KeyRing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::output::{Form, Output};
 use crate::plain_text::{clean, clean_json};
 use crate::quarantine::{self, OddToken, Quarantine};
 use crate::report::status;
-use crate::report::table::{Align, Table, count, plural};
+use crate::report::table::{Align, Table, bytes, count, plural};
 use crate::state::{Ledger, Lock};
 
 /// What is in the quarantine.
@@ -26,6 +30,8 @@ use crate::state::{Ledger, Lock};
 struct Listing {
     schema: u32,
     count: u64,
+    /// Bytes of the tokens.
+    bytes: u64,
     reasons: Vec<Reasoned>,
 }
 
@@ -34,6 +40,7 @@ struct Listing {
 struct Reasoned {
     reason: String,
     count: u64,
+    bytes: u64,
     oldest: Timestamp,
     newest: Timestamp,
     /// When the first of them comes due, for records of the future.
@@ -51,6 +58,7 @@ pub fn quarantine(config: &Config, args: &QuarantineArgs) -> Result<u8> {
     let state = &config.state.dir;
     match &args.action {
         QuarantineAction::List { json } => list(state, *json),
+        QuarantineAction::Show { reason, out } => show(config, reason.as_deref(), out.as_deref()),
         QuarantineAction::Export { reason, out } => export(state, reason.as_deref(), out.as_deref()),
         QuarantineAction::Drop { reason, yes } => drop_reason(state, reason, *yes),
     }?;
@@ -64,7 +72,12 @@ fn list(state: &Path, json: bool) -> Result<()> {
         Ok(())
     })?;
     let reasons: Vec<Reasoned> = by_reason.into_values().collect();
-    let listing = Listing { schema: 1, count: reasons.iter().map(|r| r.count).sum(), reasons };
+    let listing = Listing {
+        schema: 1,
+        count: reasons.iter().map(|r| r.count).sum(),
+        bytes: reasons.iter().map(|r| r.bytes).sum(),
+        reasons,
+    };
     if json { super::print_json(&listing) } else { super::print(&text(&listing)) }
 }
 
@@ -72,6 +85,7 @@ fn of(token: &OddToken) -> Reasoned {
     Reasoned {
         reason: token.reason.clone(),
         count: 1,
+        bytes: token.token.len() as u64,
         oldest: token.received,
         newest: token.received,
         due: token.due,
@@ -82,6 +96,7 @@ fn of(token: &OddToken) -> Reasoned {
 impl Reasoned {
     fn add(&mut self, token: &OddToken) {
         self.count += 1;
+        self.bytes = self.bytes.saturating_add(token.token.len() as u64);
         self.oldest = self.oldest.min(token.received);
         self.due = self.due.into_iter().chain(token.due).min();
         if token.received >= self.newest {
@@ -106,7 +121,8 @@ fn text(listing: &Listing) -> String {
         let [oldest, newest] = times;
         table.row(vec![known.reason.clone(), count(known.count), oldest, newest, known.detail.clone()]);
     }
-    format!("{}\n{}{}", table.render(), plural(listing.count, "token", "tokens"), advice(listing))
+    let (tokens, size) = (plural(listing.count, "token", "tokens"), bytes(listing.bytes));
+    format!("{}\n{tokens}, {size}{}", table.render(), advice(listing))
 }
 
 /// What can be done about the reasons that are there.
@@ -122,9 +138,64 @@ fn advice(listing: &Listing) -> String {
     text
 }
 
+/// Shows what is inside the tokens that a key opens.
+fn show(config: &Config, reason: Option<&str>, out: Option<&Path>) -> Result<()> {
+    if out.is_none() && !std::io::stdout().is_terminal() {
+        let what = "what is inside quarantined tokens is shown on a terminal only";
+        return Err(Error::new(ErrorKind::Usage, what).hint("write it into a private file: --out FILE"));
+    }
+    let ring = KeyRing::new(&config.source.keys()?)?;
+    deliver(&config.state.dir, reason, out, &|token| Inside::of(token, &ring).line())
+}
+
+/// A quarantined token with what is inside.
+#[derive(Serialize)]
+struct Inside<'t> {
+    #[serde(flatten)]
+    token: &'t OddToken,
+    /// Its text; absent where no key opens it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<String>,
+    /// Its bytes, as base64, where they are no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext_base64: Option<String>,
+}
+
+impl<'t> Inside<'t> {
+    fn of(token: &'t OddToken, ring: &KeyRing) -> Self {
+        let opened = if token.encoding.is_none() { ring.decrypt(&token.token).ok() } else { None };
+        let (plaintext, plaintext_base64) = match opened.map(String::from_utf8) {
+            Some(Ok(text)) => (Some(text), None),
+            Some(Err(bytes)) => (None, Some(STANDARD.encode(bytes.as_bytes()))),
+            None => (None, None),
+        };
+        Self { token, plaintext, plaintext_base64 }
+    }
+
+    /// As JSON with nothing in it that a terminal could take for a command.
+    fn line(&self) -> Result<String> {
+        let line = encode(self)?;
+        let escaped = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+        Ok(line.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c.to_string() } else { escaped(c) }).collect())
+    }
+}
+
+fn encode(token: &impl Serialize) -> Result<String> {
+    serde_json::to_string(token)
+        .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a quarantined token").caused_by(e))
+}
+
 fn export(state: &Path, reason: Option<&str>, out: Option<&Path>) -> Result<()> {
+    deliver(state, reason, out, &|token| encode(token))
+}
+
+/// How a token is written.
+type Spelling<'f> = &'f dyn Fn(&OddToken) -> Result<String>;
+
+/// Writes tokens to stdout or into a new private file.
+fn deliver(state: &Path, reason: Option<&str>, out: Option<&Path>, form: Spelling<'_>) -> Result<()> {
     let Some(path) = out else {
-        return write_tokens(state, reason, &mut std::io::stdout().lock())
+        return write_tokens(state, reason, form, &mut std::io::stdout().lock())
             .map(|_| ())
             .map_err(|cause| cause.named("stdout".as_ref()));
     };
@@ -132,7 +203,7 @@ fn export(state: &Path, reason: Option<&str>, out: Option<&Path>) -> Result<()> 
     let output = Output::open(path, Form::PRIVATE.refusing(ErrorKind::State))?;
     let is_printed = matches!(output, Output::Flow(_));
     let mut output = BufWriter::new(output);
-    let written = write_tokens(state, reason, &mut output).map_err(|cause| cause.named(path))?;
+    let written = write_tokens(state, reason, form, &mut output).map_err(|cause| cause.named(path))?;
     output.into_inner().map_err(|e| Error::disk("write", path, e.into_error()))?.finish()?;
     // It may have gone where this would go.
     if is_printed {
@@ -156,16 +227,19 @@ impl ExportFailure {
     }
 }
 
-fn write_tokens(state: &Path, reason: Option<&str>, out: &mut dyn Write) -> Result<u64, ExportFailure> {
+fn write_tokens(
+    state: &Path,
+    reason: Option<&str>,
+    form: Spelling<'_>,
+    out: &mut dyn Write,
+) -> Result<u64, ExportFailure> {
     let (mut written, mut failed) = (0, None);
     let looked = quarantine::look(state, &mut |token| {
         if reason.is_some_and(|only| only != token.reason) {
             return Ok(());
         }
         written += 1;
-        let line = serde_json::to_string(&token)
-            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a quarantined token").caused_by(e))?;
-        writeln!(out, "{}", clean_json(&line)).map_err(|cause| {
+        writeln!(out, "{}", clean_json(&form(&token)?)).map_err(|cause| {
             failed = Some(cause);
             Error::new(ErrorKind::State, "cannot write a quarantined token")
         })
@@ -230,11 +304,11 @@ fn let_go(state: &Path, reason: &str) -> Result<u64> {
     let mut quarantine = Quarantine::open(state)?;
     let mut dropped = 0;
     for segment in quarantine.segments(None) {
-        dropped += quarantine.release(segment, &mut |token| token.reason != reason)?;
+        dropped += quarantine.release(segment, &mut |token| token.reason != reason, &|| false)?;
         if let Some(damage) = quarantine.take_damaged().pop() {
             return Err(damage);
         }
     }
-    status::note_quarantine(state, SystemClock.now(), &quarantine)?;
+    status::note_quarantine(state, SystemClock.now(), &mut quarantine)?;
     Ok(dropped)
 }

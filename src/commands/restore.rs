@@ -10,10 +10,12 @@ use crate::cli::RestoreArgs;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::limits;
 use crate::output::{self, Form};
 use crate::restore::{Known, Range, Restorer};
 use crate::shelf::Shelf;
 use crate::state::Ledger;
+use crate::stop::Stop;
 
 /// Writes the originals of the chosen hours to stdout, or one file an hour to a directory. A part that does not verify is
 /// refused and named; the others are restored.
@@ -21,7 +23,20 @@ use crate::state::Ledger;
 /// # Errors
 /// The store could not be read, or the output not be written.
 pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
-    let place = setup::place_at(config, &super::place_named(config, args.from.as_deref())?)?;
+    let stop = Stop::new();
+    // So that a file that is not whole goes, and no draft of it stays. Without a thread a signal ends it where it is.
+    if limits::has_threads(1) {
+        crate::stop::install(&stop)?;
+    }
+    match restore_until(config, args, say, &stop) {
+        // Whatever failed by then failed for that.
+        restored if stop.signal().is_none() => restored,
+        _ => Ok(stop.exit_code().unwrap_or(0)),
+    }
+}
+
+fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop: &Stop) -> Result<u8> {
+    let place = setup::place_until(config, &super::place_named(config, args.from.as_deref())?, stop)?;
     let range = Range { since: args.hour.or(args.since), until: args.hour.or(args.until) };
     let compactor = setup::compactor(config)?;
     let shelf = Shelf::new(&*place.store, &place.prefix, &compactor);
@@ -41,7 +56,10 @@ pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Res
     let mut code = 0;
     for (hour, parts) in progress::hours(hours, args.out.is_none()) {
         let mut out = Output::open(args.out.as_deref(), hour)?;
-        let refused = restorer.hour(hour, &parts, &mut |originals| out.write(originals))?;
+        let refused = restorer.hour(hour, &parts, &mut |originals| match stop.is_requested() {
+            true => Err(Error::new(ErrorKind::Unavailable, "it was to stop")),
+            false => out.write(originals),
+        })?;
         refused.iter().for_each(say);
         if !refused.is_empty() {
             code = ErrorKind::Mismatch.exit_code();

@@ -56,7 +56,10 @@ pub fn place_at(config: &Config, destination: &Destination) -> Result<Place> {
 }
 
 /// A destination that is no longer waited for after a stop.
-fn place_until(config: &Config, destination: &Destination, stop: &Stop) -> Result<Place> {
+///
+/// # Errors
+/// `Config`: it cannot be used.
+pub(super) fn place_until(config: &Config, destination: &Destination, stop: &Stop) -> Result<Place> {
     let layout = Layout::parse(&config.load.layout)?;
     Ok(match destination {
         Destination::Files(root) => {

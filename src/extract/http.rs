@@ -42,7 +42,7 @@ use super::page_check::PageBody;
 use super::retry::Backoff;
 use super::{Fetched, PageHead, PageSink, PageUrl, link};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::Names;
+use crate::net::{self, Names};
 use crate::stop::Stop;
 
 /// The longest wait for a connection, where `timeout` is longer.
@@ -187,7 +187,7 @@ impl HttpSource {
     ) -> Result<Option<Fetched<S>>, Failure> {
         let engine = match self.engine.take() {
             Some(engine) => engine,
-            None => Engine::new(&self.settings, needs_roots(url.reveal())).map_err(Failure::Final)?,
+            None => Engine::new(&self.settings, net::needs_roots(url.reveal())).map_err(Failure::Final)?,
         };
         let engine = self.engine.insert(engine);
         let Some(runtime) = &engine.runtime else { return Ok(None) };
@@ -237,7 +237,6 @@ impl Engine {
             .pool_max_idle_per_host(0)
             .default_headers(default_headers(settings))
             .connect_timeout(settings.timeout.min(MAX_CONNECT))
-            .dns_resolver(std::sync::Arc::new(crate::web::Resolver))
             .redirect(Policy::custom(redirect))
             .referer(false)
             .tls_built_in_root_certs(needs_roots)
@@ -251,13 +250,6 @@ impl Engine {
             })?;
         Ok(Self { runtime: Some(runtime), client, waiting })
     }
-}
-
-/// Whether the system's root certificates are read: hundreds of files, a third of what a small run costs. The pages of one source
-/// all have its scheme; a proxy, which the HTTP library finds in the environment by itself, may have another.
-fn needs_roots(url: &reqwest::Url) -> bool {
-    let tls_proxy = |name| std::env::var(name).is_ok_and(|proxy| proxy.starts_with("https:"));
-    url.scheme() != "http" || ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].into_iter().any(tls_proxy)
 }
 
 fn default_headers(settings: &HttpSettings) -> HeaderMap {

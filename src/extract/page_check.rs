@@ -306,6 +306,9 @@ pub(super) mod tests {
             }
         }
         assert!(matches!(run(Coding::Gzip, b"", 1), Err(Refusal::NoPage(why)) if why.contains("empty")));
+        for (half, step) in [(&b"\xef\xbb[]"[..], 1), (b"\xef[]", 9), (b"\xef\xbb[]", 9), (b"\xef\xef\xbb\xbf[]", 2)] {
+            assert!(matches!(run(Coding::Plain, half, step), Err(Refusal::NoPage(_))), "{half:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Through [`durable_step`] goes every durable step of the crate, so that tests can crash around each. The table of the README
 //! is [`Step::after_a_crash`]; a test compares them.
 
+use crate::crash;
 use crate::error::Result;
 
 /// Every step after which something is durable, or done outside, that was not before; in the order of a record's life.
@@ -195,14 +196,17 @@ impl Step {
     }
 }
 
-/// Does the durable step `step`. With the feature `failpoints` the process can be aborted right before and right after.
+/// Does the durable step `step`. With the feature `failpoints` the process can be aborted right before and right after, or the
+/// step made to fail.
 ///
 /// # Errors
 /// Those of `action`.
 pub fn durable_step<T>(step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
-    let point = crate::crash::before(step);
+    let point = crash::before(step);
+    crash::failure(&point, false).map_or(Ok(()), Err)?;
     let done = action()?;
-    crate::crash::after(point);
+    crash::failure(&point, true).map_or(Ok(()), Err)?;
+    crash::after(point);
     Ok(done)
 }
 

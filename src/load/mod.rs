@@ -71,8 +71,9 @@ pub enum PutAnswer {
 ///
 /// Errors are of kind `Unavailable` (no answer, 5xx, 429: unknown whether it happened), `Credentials` (401, 403),
 /// `Config` (no such S3 bucket, bad endpoint or region) or `State` (a local file or directory); each names the key or
-/// path, and says whether it [concerns one object](Error::concerns_one_object). Calls block; HEAD, GET and LIST are tried a few times before they fail, a PUT is sent once: whether it may be
-/// sent again is for [`protocol`] to say.
+/// path, and says whether it [concerns one object](Error::concerns_one_object). Calls block; HEAD, GET and LIST are tried a
+/// few times before they fail, a PUT is sent once (and again only where a connection that was kept turned out to have
+/// ended): whether it may be sent again is for [`protocol`] to say.
 pub trait ObjectStore: Send + Sync {
     /// Where it is, for people and for the recorded settings: `s3://bucket/prefix/` or the lake's path.
     fn place(&self) -> &str;

@@ -6,6 +6,8 @@
 //!
 //! A crash anywhere in here leaves the part in the store, or not; [`upload`] called again finds out which.
 //!
+//! What an answer means is [`next`], which is pure: the model checker asks it with every order of answers.
+//!
 //! | the PUT is answered | what it means | what follows |
 //! |---|---|---|
 //! | created, and the tag is the MD5 of what was sent | stored now | uploaded |
@@ -72,7 +74,7 @@ pub enum Outcome {
 }
 
 /// How a part got into the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum How {
     /// By a PUT that was answered.
     Now,
@@ -151,39 +153,111 @@ fn upload_pausing(
 }
 
 fn try_once(store: &dyn ObjectStore, part: &Sealed<'_>, create_only: CreateOnly) -> Result<Try> {
-    if create_only == CreateOnly::Proven {
-        return judge(store, part, store.put_new(part.key, part.body, part.meta), How::Now);
-    }
-    if let Some(outcome) = look(store, part)? {
-        return Ok(Try::Done(outcome));
-    }
-    if create_only == CreateOnly::Unknown {
-        match store.put_new(part.key, part.body, part.meta) {
-            Ok(PutAnswer::Refused(_)) => {}
-            answer => return judge(store, part, answer, How::Now),
-        }
-        // The first look is as old as that PUT took.
-        if let Some(outcome) = look(store, part)? {
-            return Ok(Try::Done(outcome));
+    let mut ask = begin(create_only);
+    loop {
+        match next(part, create_only, ask, send(store, part, ask)) {
+            Next::Ask(then) => ask = then,
+            Next::Done(outcome) => return Ok(Try::Done(outcome)),
+            Next::Free => return Ok(Try::Nothing),
+            Next::Unanswered(error) => return Ok(Try::Unanswered(error)),
+            Next::Failed(error) => return Err(error),
         }
     }
-    judge(store, part, store.put_free(part.key, part.body, part.meta), How::WithoutCondition)
 }
 
-fn judge(store: &dyn ObjectStore, part: &Sealed<'_>, answer: Result<PutAnswer>, how: How) -> Result<Try> {
-    match answer {
-        Ok(PutAnswer::Created { etag }) => Ok(Try::Done(stored(part, etag, how))),
-        Ok(PutAnswer::Unproven { .. }) => Ok(match look(store, part)? {
-            Some(Outcome::Uploaded { etag, sha256, size, .. }) => {
-                Try::Done(Outcome::Uploaded { etag, sha256, size, how })
-            }
-            other => other.map_or(Try::Nothing, Try::Done),
-        }),
-        Ok(PutAnswer::Exists | PutAnswer::Conflict) => Ok(look(store, part)?.map_or(Try::Nothing, Try::Done)),
-        Err(error) if error.kind() == ErrorKind::Unavailable && !error.concerns_one_object() => {
-            Ok(Try::Unanswered(error))
+fn send(store: &dyn ObjectStore, part: &Sealed<'_>, ask: Ask) -> Answer {
+    match ask {
+        Ask::Put => Answer::Put(store.put_new(part.key, part.body, part.meta)),
+        Ask::PutFree => Answer::Put(store.put_free(part.key, part.body, part.meta)),
+        Ask::LookBefore | Ask::LookRefused | Ask::LookTaken | Ask::LookUnproven(_) => {
+            Answer::Look(store.head(part.key))
         }
-        Ok(PutAnswer::Refused(error)) | Err(error) => Err(error),
+    }
+}
+
+/// What is sent to the store next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// A look, before a PUT that could replace what is there.
+    LookBefore,
+    /// A PUT with the condition.
+    Put,
+    /// A look after the condition was refused: the first is as old as that PUT took.
+    LookRefused,
+    /// A PUT without the condition.
+    PutFree,
+    /// A look after a PUT that met something.
+    LookTaken,
+    /// A look after a PUT that was taken in this way, by a store or by something else.
+    LookUnproven(How),
+}
+
+/// What the store answered.
+#[derive(Debug)]
+pub enum Answer {
+    /// To a PUT.
+    Put(Result<PutAnswer>),
+    /// To a look.
+    Look(Result<Option<ObjectInfo>>),
+}
+
+/// What follows from an answer.
+#[derive(Debug)]
+pub enum Next {
+    /// Another question.
+    Ask(Ask),
+    /// The part is in the store, or something else is.
+    Done(Outcome),
+    /// The key is free, whatever was answered: another try.
+    Free,
+    /// Stored or not: another try.
+    Unanswered(Error),
+    /// No more tries now.
+    Failed(Error),
+}
+
+/// How a try begins.
+#[must_use]
+pub const fn begin(create_only: CreateOnly) -> Ask {
+    match create_only {
+        CreateOnly::Proven => Ask::Put,
+        CreateOnly::Unknown | CreateOnly::NotHonoured => Ask::LookBefore,
+    }
+}
+
+/// The table of this module, as a function: what follows when `asked` is answered.
+#[must_use]
+pub fn next(part: &Sealed<'_>, create_only: CreateOnly, asked: Ask, answer: Answer) -> Next {
+    match answer {
+        Answer::Put(answer) => after_put(part, create_only, asked, answer),
+        Answer::Look(Ok(found)) => after_look(create_only, asked, found.map(|found| judge(part, found))),
+        Answer::Look(Err(unknown)) => Next::Failed(unknown),
+    }
+}
+
+fn after_put(part: &Sealed<'_>, create_only: CreateOnly, asked: Ask, answer: Result<PutAnswer>) -> Next {
+    let how = if asked == Ask::PutFree { How::WithoutCondition } else { How::Now };
+    match answer {
+        Ok(PutAnswer::Created { etag }) => Next::Done(stored(part, etag, how)),
+        Ok(PutAnswer::Unproven { .. }) => Next::Ask(Ask::LookUnproven(how)),
+        Ok(PutAnswer::Exists | PutAnswer::Conflict) => Next::Ask(Ask::LookTaken),
+        Ok(PutAnswer::Refused(_)) if asked == Ask::Put && create_only == CreateOnly::Unknown => {
+            Next::Ask(Ask::LookRefused)
+        }
+        Err(error) if error.kind() == ErrorKind::Unavailable && !error.concerns_one_object() => Next::Unanswered(error),
+        Ok(PutAnswer::Refused(error)) | Err(error) => Next::Failed(error),
+    }
+}
+
+fn after_look(create_only: CreateOnly, asked: Ask, found: Option<Outcome>) -> Next {
+    match (asked, found) {
+        (Ask::LookUnproven(how), Some(Outcome::Uploaded { etag, sha256, size, .. })) => {
+            Next::Done(Outcome::Uploaded { etag, sha256, size, how })
+        }
+        (_, Some(outcome)) => Next::Done(outcome),
+        (Ask::LookBefore, None) if create_only == CreateOnly::Unknown => Next::Ask(Ask::Put),
+        (Ask::LookBefore | Ask::LookRefused, None) => Next::Ask(Ask::PutFree),
+        (_, None) => Next::Free,
     }
 }
 
@@ -192,7 +266,13 @@ fn judge(store: &dyn ObjectStore, part: &Sealed<'_>, answer: Result<PutAnswer>, 
 /// # Errors
 /// Those of [`ObjectStore`]: then nothing is known.
 pub fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome>> {
-    Ok(store.head(part.key)?.map(|found| match &found.meta {
+    Ok(store.head(part.key)?.map(|found| judge(part, found)))
+}
+
+/// What it means that `found` is under the part's key.
+#[must_use]
+pub fn judge(part: &Sealed<'_>, found: ObjectInfo) -> Outcome {
+    match &found.meta {
         Some(meta) if is_this_part(part, meta, found.size) => Outcome::Uploaded {
             etag: found.etag.clone(),
             sha256: meta.sha256.clone(),
@@ -200,7 +280,7 @@ pub fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome
             how: How::Earlier,
         },
         _ => Outcome::Foreign { found },
-    }))
+    }
 }
 
 /// Content and rows are the identity, under the same dictionaries: under others the same rows are other records. The compressed

@@ -34,6 +34,8 @@ pub struct Flow {
     stop: Stop,
     /// How long its reader may take nothing.
     limit: Duration,
+    /// So much is written at once.
+    piece: usize,
     is_gone: bool,
 }
 
@@ -71,7 +73,8 @@ impl Flow {
         let kind = shared.metadata()?.file_type();
         // A descriptor of our own can be made not to block; the one that was inherited is others' too.
         let own = (kind.is_fifo() || kind.is_char_device()).then(|| reopened(number));
-        Ok(Self { file: own.and_then(io::Result::ok).unwrap_or(shared), stop, limit, is_gone: false })
+        let piece = if kind.is_file() { usize::MAX } else { PIECE };
+        Ok(Self { file: own.and_then(io::Result::ok).unwrap_or(shared), stop, limit, piece, is_gone: false })
     }
 
     /// Waits until there is room, or an error to meet.
@@ -98,7 +101,7 @@ impl Write for Flow {
         }
         loop {
             self.wait()?;
-            match self.file.write(bytes.get(..PIECE).unwrap_or(bytes)) {
+            match self.file.write(bytes.get(..self.piece).unwrap_or(bytes)) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                     self.is_gone = true;
@@ -131,7 +134,7 @@ fn checked(file: File, stop: Stop) -> io::Result<Flow> {
     if kind.is_dir() || kind.is_block_device() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no pipe and no device any more"));
     }
-    Ok(Flow { file, stop, limit: STALLED, is_gone: false })
+    Ok(Flow { file, stop, limit: STALLED, piece: PIECE, is_gone: false })
 }
 
 /// How long something is waited for.

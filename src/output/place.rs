@@ -39,7 +39,7 @@ pub(super) struct Spot {
     /// Its name there, which is no link.
     pub(super) name: OsString,
     /// The file that has the name. `None`: no file has it.
-    pub(super) old: Option<Metadata>,
+    pub(super) old: Option<Box<Metadata>>,
     /// Whether others may write into the folder.
     pub(super) is_shared: bool,
 }
@@ -116,7 +116,7 @@ fn place(folder: PathBuf, name: OsString, old: Option<Metadata>) -> Result<Place
     let here = folder.join(&name);
     let Some(kind) = old.as_ref().map(Metadata::file_type).filter(|kind| !kind.is_file()) else {
         let is_shared = is_shared(&folder)?;
-        return Ok(Place::File(Spot { folder, name, old, is_shared }));
+        return Ok(Place::File(Spot { folder, name, old: old.map(Box::new), is_shared }));
     };
     if kind.is_fifo() || kind.is_char_device() {
         return Ok(Place::Stream(here));

@@ -45,7 +45,10 @@ impl Job<'_> {
                 self.commit_segment(id)?;
             }
         }
-        self.state.tries.end()?;
+        // A page that a stop interrupted was not survived.
+        if !self.stopped() {
+            self.state.tries.end()?;
+        }
         self.quarantine_held()?;
         self.state.remove_finished_pages()?;
         self.note_status(false)
@@ -59,14 +62,12 @@ impl Job<'_> {
             let Some(id) = waiting.filter(|_| !self.stopped()) else { continue };
             let path = self.state.journal.path(id);
             tracing::warn!("page {}: two runs died while it was read: it is read last, and alone", path.display());
-            self.state.tries.begin_put_off(*number)?;
+            self.state.tries.read(*number)?;
             self.commit_segment(id)?;
-            if self.stopped() {
-                break;
-            }
-            self.state.tries.survived(*number)?;
         }
-        self.state.tries.end()?;
+        if !self.stopped() {
+            self.state.tries.end()?;
+        }
         self.state.remove_finished_pages()?;
         Ok(!put_off.is_empty())
     }
@@ -118,7 +119,7 @@ impl Job<'_> {
     fn commit_pages(&mut self, segment: &Segment, pages: &[Decoded], added: &Added) -> Result<()> {
         let received = segment.received;
         self.state.release_waiting(segment.id.number)?;
-        let quarantined = added.new();
+        let quarantined = added.count();
         let mut news = News::default();
         for page in pages {
             // Which hour a token is of that cannot be read, nobody knows: each that the page is about may miss it.

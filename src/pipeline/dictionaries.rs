@@ -83,7 +83,7 @@ impl Job<'_> {
         let (key, bytes) = (dictionaries_key(prefix, id), dictionaries.to_stored()?);
         // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
         let body = self.state.spool.beside(id);
-        durable::replace_soon(&body, &bytes)?;
+        durable::replace(&body, &bytes)?;
         let sha256 = hex(&Sha256::digest(&bytes));
         let (content_sha256, hour) = (sha256.clone(), "dict".to_owned());
         let meta = PartMeta { sha256, content_sha256, rows: 1, hour, dict: id.to_owned() };

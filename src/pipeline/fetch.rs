@@ -241,7 +241,7 @@ impl PageTrail {
         } else if std::mem::take(&mut self.resuming) && !is_out_of_time && error.kind() == ErrorKind::Unavailable {
             tracing::info!("{}: beginning with the first page", error.chain());
             self.forget_place(setup)?;
-            self.next = Some(self.first.clone());
+            (self.next, self.passed) = (Some(self.first.clone()), Trail::new(MAX_LINKED));
         } else {
             self.problems.push(error);
         }

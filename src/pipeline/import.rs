@@ -27,6 +27,9 @@ impl Job<'_> {
     }
 
     pub(super) fn postpone(&mut self, hour: Hour) -> Result<bool> {
+        if self.stopped() {
+            return Ok(false);
+        }
         let what = format!("hour {hour}: its hashes are not at hand, and the store was not read");
         let error = Error::new(ErrorKind::Unavailable, what);
         self.bear(error.hint("its records wait here; run again")).map(|()| false)
@@ -50,6 +53,7 @@ impl Job<'_> {
     ) -> Result<Option<(Vec<PartRow>, Vec<ContentHash>)>> {
         let (mut parts, mut hashes) = (Vec::new(), Vec::new());
         for part in row.uploaded() {
+            self.go_on(row.hour)?;
             let read = self.read_part(&part.key, row.hour)?.map(|(read, _)| read);
             let read = read.filter(|read| read.content_sha256 == part.content_sha256 && read.rows() == part.rows);
             let read = read.ok_or_else(|| changed(&part.key, row.hour))?;
@@ -57,6 +61,7 @@ impl Job<'_> {
             parts.push(part.clone());
         }
         for number in foreign {
+            self.go_on(row.hour)?;
             let key = self.setup.layout.key(&self.setup.prefix, row.hour, *number);
             let Some((read, dict)) = self.read_part(&key, row.hour)? else {
                 return Ok(None);
@@ -65,6 +70,16 @@ impl Job<'_> {
             hashes.extend(read.hashes);
         }
         Ok(Some((parts, hashes)))
+    }
+
+    fn go_on(&self, hour: Hour) -> Result<()> {
+        if self.stopped() {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("hour {hour} is not read back: the run was to stop"),
+            ));
+        }
+        Ok(())
     }
 
     fn take_over(

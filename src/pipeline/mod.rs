@@ -358,6 +358,7 @@ impl<'a> Job<'a> {
         self.upload_refused()?;
         self.keep_house()?;
         if self.commit_put_off()? {
+            self.retry_quarantine()?;
             self.seal_and_upload()?;
             self.keep_house()?;
         }
@@ -448,6 +449,7 @@ impl<'a> Job<'a> {
             let at = self.now();
             let so_far = so_far(self.summary);
             self.status.write(&mut self.state, &self.setup.closing, &so_far, at)?;
+            self.problems.extend(self.state.quarantine.take_damaged());
         }
         Ok(())
     }

@@ -54,6 +54,8 @@ impl Job<'_> {
             true => Error::new(ErrorKind::Unavailable, "the store did not answer"),
             false => match self.import(&row, &[]) {
                 Ok(_) => return Ok(Memory::AtHand),
+                // A look that a stop cut short says nothing of the hour.
+                Err(_) if self.stopped() => return Ok(Memory::Waits),
                 Err(error) => error,
             },
         };
@@ -74,8 +76,13 @@ impl Job<'_> {
         if error.kind() == ErrorKind::Bug || error.is_disk_full() {
             return Err(error);
         }
-        self.store_is_down |= !error.concerns_one_object();
+        let is_about_this_hour = error.concerns_one_object();
+        self.store_is_down |= !is_about_this_hour;
         self.unreadable.insert(hour, Some(error));
+        // A store that is away is asked by the next run anyway, and then once for all.
+        if !is_about_this_hour {
+            return Ok(());
+        }
         let now = self.now();
         self.state.parked.note_tried(hour, now)
     }
@@ -174,12 +181,22 @@ impl Job<'_> {
         let mut ids = Vec::new();
         for some in records.chunks(PAGE) {
             let page = super::retry::page_of(some.iter().map(|record| record.token.as_str()))?;
-            ids.push(self.append(&[&page], self.now())?);
+            if !self.is_known(&page)? {
+                ids.push(self.append(&[&page], self.now())?);
+            }
         }
         // The journal has them now.
         self.state.parked.release(hour)?;
         self.summary.recovered += records.len() as u64;
         tracing::info!("hour {hour} was read back: its {} parked records are taken in", records.len());
         ids.into_iter().try_for_each(|id| self.commit_segment(id))
+    }
+
+    /// Whether all records of a page are committed: a crash came before they were let go.
+    fn is_known(&mut self, page: &[u8]) -> Result<bool> {
+        let Ok(decoded) = self.setup.decoder.page(page, self.now()) else { return Ok(false) };
+        let is_whole = decoded.records.len() as u64 == decoded.elements;
+        let at_hand = self.make_ready(std::slice::from_ref(&decoded))?.is_some_and(|unreadable| unreadable.is_empty());
+        Ok(is_whole && at_hand && self.buckets.know(&decoded))
     }
 }

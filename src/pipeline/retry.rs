@@ -97,7 +97,8 @@ impl Job<'_> {
     fn let_recovered_go(&mut self, segment: u64, recovered: &HashSet<Identity>) -> Result<()> {
         if !recovered.is_empty() {
             let mut stays = |odd: &OddToken| !recovered.contains(&odd.identity());
-            self.summary.recovered += self.state.quarantine.release(segment, &mut stays)?;
+            let stop = || self.setup.stop.is_requested();
+            self.summary.recovered += self.state.quarantine.release(segment, &mut stays, &stop)?;
         }
         Ok(())
     }
@@ -114,9 +115,23 @@ impl Job<'_> {
         if unreadable.is_empty() && self.buckets.know(&decoded) {
             return Ok(true);
         }
+        if self.is_put_off(&page)? {
+            return Ok(false);
+        }
         let id = self.append(&[&page], now)?;
         self.commit_segment(id)?;
         Ok(self.state.wal.is_committed(id.number))
+    }
+
+    /// Whether a page of the journal that is read last, because runs died at it, has this body: the tokens came so far before.
+    fn is_put_off(&self, body: &[u8]) -> Result<bool> {
+        let put_off = self.state.tries.put_off();
+        if put_off.is_empty() {
+            return Ok(false);
+        }
+        let waiting = self.state.uncommitted()?.into_iter().filter(|id| put_off.contains(&id.number));
+        let mut read = waiting.filter_map(|id| self.state.journal.read(id).ok());
+        Ok(read.any(|segment| segment.pages().any(|page| page == body)))
     }
 
     fn is_record(&self, odd: &OddToken, now: Timestamp) -> bool {

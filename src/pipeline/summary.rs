@@ -127,7 +127,7 @@ impl Summary {
 
     /// Counts newly quarantined tokens.
     pub(super) fn quarantined(&mut self, added: &Added) {
-        self.quarantined += added.new();
+        self.quarantined += added.count();
         for (reason, count) in &added.reasons {
             *self.quarantined_reasons.entry(reason.clone()).or_default() += count;
         }

@@ -1,7 +1,7 @@
 //! Why a text is no record: what quarantine stores and what the operator reads.
 //!
 //! Invariant: nothing here holds a part of the record. A reason is a fixed phrase and a byte offset, small enough to be the
-//! error of every step of a parser; [`super::explain`] makes a sentence of it that names the word.
+//! error of every step of a parser; [`super::explain()`] makes a sentence of it that names the word.
 
 use std::fmt;
 

@@ -305,8 +305,14 @@ fn held(status: &Status) -> String {
     let journal = &status.journal;
     let pinned = journal.pinned_by.first().map_or_else(|| "nothing".to_owned(), |hour| format!("hour {hour}"));
     let mut text = "<section>\n<h2>Quarantine and journal</h2>\n<dl>\n".to_owned();
+    let quarantine = &status.quarantine;
+    let tokens = quarantine.reasons.iter().map(|(reason, n)| format!("{} {}", count(*n), escaped(reason)));
+    let tokens =
+        if quarantine.reasons.is_empty() { count(quarantine.count) } else { tokens.collect::<Vec<_>>().join(", ") };
     for (name, value) in [
-        ("tokens in the quarantine", count(status.quarantine.count)),
+        ("tokens in the quarantine", tokens),
+        ("their size", bytes(quarantine.bytes)),
+        ("rejected bodies", count(status.rejected.count)),
         ("pages in the journal", count(journal.pages)),
         ("their size", bytes(journal.bytes)),
         ("not committed yet", count(journal.uncommitted)),

@@ -199,6 +199,10 @@ fn quarantine(status: &Status) -> String {
     let style = if held.count > 0 { YELLOW } else { Style::new() };
     let mut text =
         format!("quarantine  {style}{}{style:#}, {}", plural(held.count, "token", "tokens"), bytes(held.bytes));
+    let reasons: Vec<String> = held.reasons.iter().map(|(reason, n)| format!("{} {reason}", count(*n))).collect();
+    if !reasons.is_empty() {
+        let _ = write!(text, ": {}", reasons.join(", "));
+    }
     if held.held_pages > 0 {
         let pages = plural(held.held_pages, "page", "pages");
         let _ = write!(text, "; {YELLOW}it is full: {pages} held in the journal{YELLOW:#}");

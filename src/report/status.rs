@@ -4,6 +4,7 @@
 //! nothing else. A crash leaves the file of the last step before it. It is a view: the next run writes it anew, whatever
 //! became of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,10 @@ use crate::hour::Hour;
 pub use crate::journal::Rejected;
 use crate::lifecycle::{ClosingRules, HourRow, PartStage};
 use crate::quarantine::Quarantine;
-use crate::state::{Lock, SHOWN, State, durable};
+use crate::state::{Lock, SHOWN, State, durable, refuse_newer};
+
+/// The version of the shape of `etl status --json`, and of `status.json`.
+const SCHEMA: u32 = 1;
 
 /// The shape of `etl status --json`. Additions are free; what is here stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -187,10 +191,13 @@ pub struct Totals {
 }
 
 /// The quarantine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineStatus {
     /// Tokens in it.
     pub count: u64,
+    /// The same by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, u64>,
     /// Bytes of its files.
     #[serde(default)]
     pub bytes: u64,
@@ -221,7 +228,7 @@ impl Status {
     #[must_use]
     pub fn empty(now: Timestamp) -> Self {
         Self {
-            schema: 1,
+            schema: SCHEMA,
             as_of: now,
             step: 0,
             running: false,
@@ -247,6 +254,7 @@ impl Status {
 /// # Errors
 /// `State`: it cannot be read, or is damaged.
 pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
+    refuse_newer(dir)?;
     let path = path(dir);
     let Some(text) = durable::read(&path)? else {
         if dir.join("ledger").exists() {
@@ -254,7 +262,7 @@ pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
         }
         return Ok(Status::empty(now));
     };
-    let mut status: Status = serde_json::from_slice(&text).map_err(|e| unreadable(&path, &e.to_string()))?;
+    let mut status = parse(&text).map_err(|why| unreadable(&path, &why))?;
     status.running = status.running && Lock::is_held(dir);
     for hour in &mut status.hours {
         // Time goes on while no run does.
@@ -263,6 +271,19 @@ pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
         }
     }
     Ok(status)
+}
+
+/// A status of another shape is not believed.
+fn parse(text: &[u8]) -> std::result::Result<Status, String> {
+    #[derive(Deserialize)]
+    struct Shape {
+        schema: u32,
+    }
+    let shape: Shape = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+    if shape.schema != SCHEMA {
+        return Err(format!("its schema is {}, and this etl knows {SCHEMA}", shape.schema));
+    }
+    serde_json::from_slice(text).map_err(|e| e.to_string())
 }
 
 fn unreadable(path: &Path, why: &str) -> Error {
@@ -317,7 +338,7 @@ impl Writer {
         let path = path(dir);
         // A view: one that cannot be read is made anew.
         let text = durable::read(&path).ok().flatten();
-        let before = text.and_then(|text| serde_json::from_slice(&text).ok());
+        let before = text.and_then(|text| parse(&text).ok());
         Self { path, started: now, step: 0, written: None, took: Duration::ZERO, before, days: None }
     }
 
@@ -409,11 +430,13 @@ pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems
 ///
 /// # Errors
 /// `State`, naming the path.
-pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &Quarantine) -> Result<()> {
+pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &mut Quarantine) -> Result<()> {
+    let reasons = quarantine.reasons()?;
     let (count, bytes) = (quarantine.count(), quarantine.bytes());
     let mut status = read(dir, now)?;
     status.running = false;
     (status.quarantine.count, status.quarantine.bytes, status.totals.quarantined) = (count, bytes, count);
+    status.quarantine.reasons = reasons;
     replace(&path(dir), &status)
 }
 
@@ -435,9 +458,10 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     status.hours_left_out = state.hours_at_work().saturating_sub(listed) as u64;
     status.days = days.to_vec();
     status.journal.put_off = state.tries.put_off().len() as u64;
-    let quarantine = &state.quarantine;
-    status.quarantine =
-        QuarantineStatus { count: quarantine.count(), bytes: quarantine.bytes(), held_pages: state.held_pages() };
+    // Counting may set a damaged file aside.
+    let reasons = state.quarantine.reasons()?;
+    let (count, bytes) = (state.quarantine.count(), state.quarantine.bytes());
+    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.held_pages() };
     status.rejected = state.journal.rejected_sum();
     status.parked = ParkedStatus::of(state);
     let seen = state.wal.seen();

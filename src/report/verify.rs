@@ -199,20 +199,17 @@ impl Verifier<'_> {
                 Some(row) => {
                     doubts.insert(row.hour, self.doubt(row)?);
                 }
-                None if self.is_there(&key)? => found.findings.push(stranger(part, key, size)),
+                None if self.is_there(&key) => found.findings.push(stranger(part, key, size)),
                 None => {}
             }
         }
         self.settle(doubts.into_values().flatten().collect(), found)
     }
 
-    /// Whether a listed object is still there. A name that no key of ours has cannot be asked for in every store.
-    fn is_there(&self, key: &str) -> Result<bool> {
-        match self.store.head(key) {
-            Ok(object) => Ok(object.is_some()),
-            Err(error) if error.kind() == ErrorKind::Bug => Ok(true),
-            Err(error) => Err(error),
-        }
+    /// Whether a listed object is still there. Not every store can be asked for a name that no key of ours has: then the
+    /// listing counts.
+    fn is_there(&self, key: &str) -> bool {
+        self.store.head(key).map_or(true, |object| object.is_some())
     }
 
     fn hour(&self, row: &HourRow) -> Result<Vec<Finding>> {
@@ -270,14 +267,19 @@ impl Verifier<'_> {
     /// no finding while the configuration gives the same dictionaries: an older version wrote the parts.
     fn dictionaries(&self, ledger: &Ledger, id: &str, parts: u64) -> Result<Option<Finding>> {
         let was_stored = ledger.has_stored_dictionaries(id);
+        let parts = plural(parts, "part", "parts");
         let (fault, what) = match self.shelf.stored(id)? {
             Stored::Sound(_) => return Ok(None),
             Stored::Missing if !was_stored && self.shelf.known_without_the_store(id).is_some() => return Ok(None),
-            Stored::Missing => (Fault::Missing, "there is nothing where the dictionaries should be"),
-            Stored::Damaged => (Fault::Changed, "it is not the dictionaries that its name says, move it away: those"),
+            Stored::Missing => {
+                (Fault::Missing, format!("there is nothing where the dictionaries of {parts} should be:"))
+            }
+            Stored::Damaged => (
+                Fault::Changed,
+                format!("it is not what its name says, the dictionaries of {parts}: move it away, then"),
+            ),
         };
-        let parts = plural(parts, "part", "parts");
-        let detail = format!("{what} of {parts}; `etl replay --from-s3` stores them again if [compact] still has them");
+        let detail = format!("{what} `etl replay --from-s3` stores them again if [compact] still has them");
         Ok(Some(Finding { fault, hour: None, key: dictionaries_key(self.prefix, id), detail }))
     }
 }

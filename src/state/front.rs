@@ -113,7 +113,6 @@ impl Front {
         Ok(self.waiting()?.into_iter().map(|id| self.journal.size(id)).sum())
     }
 
-    ///
     fn waiting(&self) -> Result<Vec<SegmentId>> {
         let mut segments = self.journal.list()?;
         if !self.after_a_crash() {
@@ -135,6 +134,14 @@ impl Front {
         // The tag that etl 0.1.0 kept spoke for pages that it had not seen.
         durable::remove(&self.dir.join("seen.json"))
     }
+}
+
+/// Refuses a state directory of a newer format, for those who only look at it.
+///
+/// # Errors
+/// `State`, naming the path.
+pub fn refuse_newer(dir: &Path) -> Result<()> {
+    read(dir).map(|_| ())
 }
 
 /// A damaged copy counts as none: it is made again.

@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use front::{Front, Inbox};
+pub use front::{Front, Inbox, refuse_newer};
 pub use generation::{Entry, LineAt, Meta};
 pub use hashes::{HashArray, HashDir};
 pub use ledger::{Ledger, SHOWN, Settings};

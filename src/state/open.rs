@@ -57,7 +57,8 @@ impl State {
         Self::open_with(front, settings, ledger, repairs)
     }
 
-    fn open_with(front: Front, settings: &Settings, ledger: Ledger, mut repairs: Vec<String>) -> Result<Self> {
+    fn open_with(front: Front, settings: &Settings, mut ledger: Ledger, mut repairs: Vec<String>) -> Result<Self> {
+        ledger.stamp()?;
         let dir = front.dir.as_path();
         let hashes = HashDir::open(dir)?;
         if front.after_a_crash() {
@@ -74,7 +75,7 @@ impl State {
             remove_old_damage(&dir.join("ledger"))?;
         }
         wal.recall(ledger.seen());
-        let parked = Parked::open(dir)?;
+        let mut parked = Parked::open(dir)?;
         let used = wal.newest_segment().max(quarantine.newest_segment()).max(parked.newest_segment());
         front.journal.raise(used)?;
         let listed = front.journal.list()?;
@@ -83,6 +84,7 @@ impl State {
         let mut losses = Vec::new();
         losses.extend(vanished_pages(&waiting, &listed, &wal));
         losses.extend(quarantine.vanished()?);
+        losses.extend(parked.vanished()?);
         let short = short_hours(&ledger, &wal);
         let uncommitted = listed.iter().map(|id| id.number).filter(|number| !wal.is_committed(*number)).collect();
         let tries = Tries::open(dir, front.after_a_crash(), uncommitted)?;

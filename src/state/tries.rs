@@ -1,7 +1,7 @@
 //! Pages at which runs died: read last, and alone, so that one that kills its reader costs only itself.
 //!
 //! Counted only for pages that were found uncommitted after a crash: before such a page is read, its number goes onto the roll
-//! `tried`, durably; a run that finds it there after another crash knows that two died at it. A normal run writes nothing. A
+//! `tried`, durably; a run that finds it there after another crash knows that one died at it. A normal run writes nothing. A
 //! crash leaves the number of the page that was being read, or one too many, which costs that page its place and nothing else.
 //!
 //! On the roll a page has twice the number of runs that died while it was noted, and one more while it is being read.
@@ -12,18 +12,24 @@ use std::path::Path;
 use super::Roll;
 use crate::error::Result;
 
+/// So many noted deaths put a page off: with the one that made it a suspect, two runs died while it waited. To be read last costs a page
+/// little where it was something else: a power cut, an impatient hand.
+const DEADLY: u64 = 1;
+
 /// Which pages are being tried, and which are put off.
 #[derive(Debug)]
 pub struct Tries {
     roll: Roll,
     /// Pages found uncommitted after a crash.
     suspects: BTreeSet<u64>,
-    /// Pages at which runs died, with the number of deaths that were noted.
-    put_off: BTreeMap<u64, u64>,
+    /// How many deaths were noted at which page.
+    deaths: BTreeMap<u64, u64>,
+    /// The page that is being read.
+    current: Option<u64>,
 }
 
 impl Tries {
-    /// Opens the notes in the state directory. `suspects`: the uncommitted pages, where the last run did not come to its end.
+    /// Opens the notes in the state directory. `uncommitted`: the pages that are to be read.
     ///
     /// # Errors
     /// `State`: they cannot be read.
@@ -31,15 +37,16 @@ impl Tries {
         let roll = Roll::open(state, "tried")?;
         let deaths = |noted: u64| if after_a_crash { noted.div_ceil(2) } else { noted / 2 };
         let noted = roll.names().iter().map(|(segment, noted)| (*segment, deaths(*noted)));
-        let put_off = noted.filter(|(segment, deaths)| *deaths > 0 && uncommitted.contains(segment)).collect();
+        let deaths = noted.filter(|(segment, deaths)| *deaths > 0 && uncommitted.contains(segment)).collect();
         let suspects = if after_a_crash { uncommitted } else { BTreeSet::new() };
-        Ok(Self { roll, suspects, put_off })
+        Ok(Self { roll, suspects, deaths, current: None })
     }
 
     /// The pages that are put off, those at which the fewest died first: so each comes to its turn.
     #[must_use]
     pub fn put_off(&self) -> Vec<u64> {
-        let mut segments: Vec<(u64, u64)> = self.put_off.iter().map(|(segment, deaths)| (*deaths, *segment)).collect();
+        let deadly = self.deaths.iter().filter(|(_, deaths)| **deaths >= DEADLY);
+        let mut segments: Vec<(u64, u64)> = deadly.map(|(segment, deaths)| (*deaths, *segment)).collect();
         segments.sort_unstable();
         segments.into_iter().map(|(_, segment)| segment).collect()
     }
@@ -49,44 +56,44 @@ impl Tries {
     /// # Errors
     /// `State`, naming the path.
     pub fn begin(&mut self, segment: u64) -> Result<bool> {
-        if self.put_off.contains_key(&segment) {
+        if self.deaths.get(&segment).is_some_and(|deaths| *deaths >= DEADLY) {
             return Ok(false);
         }
-        if self.suspects.contains(&segment) {
-            self.note(Some((segment, 1)))?;
+        if self.suspects.contains(&segment) || self.deaths.contains_key(&segment) {
+            self.read(segment)?;
         }
         Ok(true)
     }
 
-    /// Notes that a page that was put off is about to be read.
+    /// Notes that a page is about to be read, whether it was put off or not: so the one before was survived.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn begin_put_off(&mut self, segment: u64) -> Result<()> {
-        let deaths = self.put_off.get(&segment).copied().unwrap_or(0);
+    pub fn read(&mut self, segment: u64) -> Result<()> {
+        self.survive();
+        self.current = Some(segment);
+        let deaths = self.deaths.get(&segment).copied().unwrap_or(0);
         self.note(Some((segment, 2 * deaths + 1)))
     }
 
-    /// Nobody died: none but the pages that are put off is noted any more.
+    /// The last page was survived.
     ///
     /// # Errors
     /// `State`, naming the path.
     pub fn end(&mut self) -> Result<()> {
+        self.survive();
         self.note(None)
     }
 
-    /// A page that was put off has been read.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn survived(&mut self, segment: u64) -> Result<()> {
-        self.put_off.remove(&segment);
-        self.note(None)
+    fn survive(&mut self) {
+        if let Some(segment) = self.current.take() {
+            self.deaths.remove(&segment);
+        }
     }
 
     fn note(&mut self, at: Option<(u64, u64)>) -> Result<()> {
         let mut names: BTreeMap<u64, u64> =
-            self.put_off.iter().map(|(segment, deaths)| (*segment, 2 * deaths)).collect();
+            self.deaths.iter().map(|(segment, deaths)| (*segment, 2 * deaths)).collect();
         names.extend(at);
         self.roll.call(names)
     }
@@ -112,31 +119,50 @@ mod tests {
     #[test]
     fn page_at_which_two_runs_died_is_put_off_and_each_such_page_has_its_turn() {
         let dir = tempfile::tempdir().unwrap();
-        // The first died somewhere; this one dies at page 2.
-        let mut tries = open(dir.path(), true);
-        assert!(tries.begin(1).unwrap() && tries.begin(2).unwrap());
-        let mut tries = open(dir.path(), true);
-        assert_eq!(tries.put_off(), [2]);
-        assert!(!tries.begin(2).unwrap());
-        // It gets on to the next, and dies there.
-        assert!(tries.begin(3).unwrap());
+        for segment in [2, 3] {
+            for _ in 0..DEADLY {
+                let mut tries = open(dir.path(), true);
+                assert!(tries.begin(1).unwrap() && tries.begin(segment).unwrap());
+            }
+            assert!(!open(dir.path(), true).begin(segment).unwrap());
+        }
         let mut tries = open(dir.path(), true);
         assert_eq!(tries.put_off(), [2, 3]);
+        assert!(tries.begin(1).unwrap());
         tries.end().unwrap();
-        tries.begin_put_off(2).unwrap();
+        tries.read(2).unwrap();
         let mut tries = open(dir.path(), true);
         assert_eq!(tries.put_off(), [3, 2]);
-        tries.begin_put_off(3).unwrap();
-        tries.survived(3).unwrap();
+        tries.read(3).unwrap();
+        tries.end().unwrap();
         assert_eq!(open(dir.path(), false).put_off(), [2]);
-        tries.survived(2).unwrap();
+        let mut tries = open(dir.path(), false);
+        tries.read(2).unwrap();
+        tries.end().unwrap();
         assert_eq!(open(dir.path(), true).put_off(), [0; 0]);
+    }
+
+    #[test]
+    fn page_that_was_survived_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            assert!(open(dir.path(), true).begin(2).unwrap());
+            let mut tries = open(dir.path(), true);
+            assert_eq!(tries.put_off(), [2]);
+            tries.read(2).unwrap();
+            tries.end().unwrap();
+            assert_eq!(open(dir.path(), false).put_off(), [0; 0]);
+        }
     }
 
     #[test]
     fn run_that_ends_in_the_middle_of_a_page_did_not_die_at_it() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(open(dir.path(), true).begin(2).unwrap());
-        assert_eq!(open(dir.path(), false).put_off(), [0; 0]);
+        for _ in 0..3 {
+            assert!(open(dir.path(), true).begin(2).unwrap());
+            assert_eq!(open(dir.path(), false).put_off(), [0; 0]);
+            // What that start would write at its end.
+            open(dir.path(), false).end().unwrap();
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Commands that take no lock look while a run changes what they look at: what changed meanwhile is no alarm.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -139,6 +141,28 @@ fn what_is_wrong_beside_a_run_is_found_once() {
         let found: Vec<String> = verify(&desk, &store, true).findings.into_iter().map(|finding| finding.key).collect();
         assert_eq!(found, [key(3), key(40), "data/stranger".to_owned()], "a run at call {at}");
     }
+}
+
+#[test]
+fn run_beside_a_dry_run_changes_nothing_of_what_is_known() {
+    let desk = Desk::new("UTC");
+    round(&desk, 0, 0..HOURS);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/log", listener.local_addr().unwrap());
+    // Known logs of every hour, and one that is new.
+    let asked = [logs(0, 0..HOURS), logs(7, std::iter::once(3))].concat();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stream = listener.accept().unwrap().0;
+            let _ = stream.read(&mut [0; 4096]);
+            round(&desk, 1, 0..HOURS);
+            let body = desk.page(&asked);
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).unwrap();
+        });
+        let found = desk.dry_run(&url).unwrap();
+        assert_eq!((found.duplicates, found.new.values().sum::<u64>()), (HOURS, 1), "{found:?}");
+    });
 }
 
 /// Commands that read what a run changes, and what they may end with.

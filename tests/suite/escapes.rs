@@ -140,6 +140,20 @@ fn value_of_the_configuration_acts_nowhere() {
     }
 }
 
+#[test]
+fn warning_in_the_log_is_one_line_in_which_nothing_acts() {
+    let quoted = serde_json::to_string(ACTING).unwrap().replace('\u{9b}', "\\u009b").replace('\u{202e}', "\\u202e");
+    let place = Place::new(&format!("[source]\nurl = \"file:pages/*\"\n{LAKE}[state]\ndir = {quoted}\n"));
+    place.page("pages/1", &[record(1, "2023-03-10T01:00:00.000Z")]);
+    place.etl(&["run"]).exits(0);
+    let entries = fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap());
+    let state = entries.into_iter().find(|entry| entry.file_name().to_string_lossy().contains("pwned")).unwrap();
+    fs::write(state.path().join("ledger/head"), "damaged").unwrap();
+    let ran = in_each_form(&place, &["restore"], 0);
+    assert!(ran.err.trim_start().starts_with("WARN ") && ran.err.lines().count() == 1, "{ran:?}");
+    assert!(ran.err.contains(r"\u{1b}]0;pwned"), "{ran:?}");
+}
+
 /// A server that answers every request with these bytes.
 fn answering(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -123,3 +123,41 @@ fn disk_that_gets_full_in_the_middle_of_a_step_lets_out_what_was_received() {
         }
     }
 }
+
+/// A source whose pages lead to ever another one, each with a lot of nothing in it.
+fn endless(key: &str) -> Origin {
+    let origin = Origin::start(vec![]);
+    let next = |id: u64| {
+        let body =
+            page(key, &[record(id, "2023-03-10T01:00:00.000Z")]).replacen('[', &format!("[{}", " ".repeat(2 << 20)), 1);
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\nLink: </log?page={id}>; rel=\"next\"\r\n\r\n",
+            body.len()
+        );
+        Answer::Raw([head.as_bytes(), body.as_bytes()].concat())
+    };
+    origin.script((1..=60).map(next).chain([Answer::Page("[]".into())]).collect());
+    origin
+}
+
+#[test]
+fn trail_that_is_larger_than_the_disk_pauses_and_goes_on_by_itself() {
+    let place = Place::new("");
+    let origin = endless(&place.key);
+    place.configure(&format!(
+        "[source]\nurl = \"{}\"\nretries = 0\n[hours]\nlate_hold = \"1h\"\n[load]\nto = \"file:lake\"\n\
+         [state]\ndir = \"disk/state\"\nmin_free = \"16MiB\"\n",
+        origin.url
+    ));
+    // Room for less than half of its pages, which wait for their hour besides: late records are held for an hour.
+    let Some(_disk) = SmallDisk::mount(&place.path("disk"), 96) else { return };
+    let ran = place.etl(&["run"]).exits(0);
+    let found = in_lake(&place);
+    let status = place.status();
+    assert!(!found.is_empty() && found.values().all(|times| *times == 1), "{found:?}");
+    assert_eq!(status["totals"]["records"], 60, "{ran:?}");
+    place.etl(&["run", "--drain"]).exits(0);
+    assert_eq!(in_lake(&place).len(), 60);
+    assert_eq!(place.status()["journal"]["pages"], 0);
+    place.etl(&["verify", "--deep"]).exits(0);
+}

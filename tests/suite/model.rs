@@ -269,7 +269,10 @@ impl World {
     /// How often each record is in the store. An hour's parts have no hole.
     fn stored(&self) -> Result<BTreeMap<u64, u32>, TestCaseError> {
         let (mut seen, mut parts) = (BTreeMap::new(), BTreeMap::<String, Vec<usize>>::new());
-        for (key, (bytes, meta)) in self.objects.lock().unwrap().iter().filter(|(key, _)| key.starts_with("data/")) {
+        let objects = self.objects.lock().unwrap();
+        for (key, (bytes, meta)) in objects.iter().filter(|(key, _)| key.contains("data/")) {
+            let dictionaries = format!("dict/{}.json", meta.dict);
+            prop_assert!(objects.keys().any(|key| key.ends_with(&dictionaries)), "{} of {}", dictionaries, key);
             let lines = gunzip(bytes);
             prop_assert_eq!(lines.len() as u64, meta.rows, "{}", key);
             for line in lines {

@@ -110,7 +110,13 @@ fn reasons_and_counts_are_in_the_message() {
     origin.script(vec![raw(&page_with(&place.key, 0..2, odd.as_bytes()))]);
     let ran = place.etl(&["run", "--json"]).exits(65);
     assert!(ran.err.contains("3 tokens were quarantined: 2 no-token, 1 wrong-key"), "{}", ran.err);
-    assert_eq!(ran.json()["quarantined_reasons"], serde_json::json!({"no-token": 2, "wrong-key": 1}));
+    let reasons = serde_json::json!({"no-token": 2, "wrong-key": 1});
+    assert_eq!(ran.json()["quarantined_reasons"], reasons);
+    assert_eq!(place.status()["quarantine"]["reasons"], reasons);
+    assert!(place.etl(&["status"]).exits(0).out.contains("3 tokens, "));
+    assert!(place.etl(&["status"]).exits(0).out.contains(": 2 no-token, 1 wrong-key\n"));
+    place.etl(&["quarantine", "drop", "--reason", "no-token", "--yes"]).exits(0);
+    assert_eq!(place.status()["quarantine"]["reasons"], serde_json::json!({"wrong-key": 1}));
 }
 
 /// The most memory that the process had, in MiB; it is watched until its end.
@@ -147,16 +153,24 @@ fn page_of_nothing_but_tiny_elements_takes_no_more_memory_than_another() {
 
 #[test]
 fn page_of_many_different_odd_elements_hears_a_stop_and_is_taken_by_a_run_that_has_time() {
-    let (place, origin) = place("");
+    let (mut place, origin) = place("");
     let odd: Vec<String> = (0..150_000).map(|n| n.to_string()).collect();
     let body = page_with(&place.key, 0..2, odd.join(",").as_bytes());
     origin.script(vec![raw(&body), Answer::Page("[]".into())]);
+    let right = place.key.clone();
+    place.set("FERNET_KEY", &fernet::Fernet::generate_key());
+    place.etl(&["run"]).exits(77);
+    place.set("FERNET_KEY", &right);
     for _ in 0..2 {
         let started = Instant::now();
-        place.etl(&["run", "--max-runtime", "300ms"]).exits(0);
+        let ran = place.etl(&["run", "--max-runtime", "300ms"]);
+        assert!([0, 75].contains(&ran.code), "a source may be too slow for that: {ran:?}");
         assert!(started.elapsed() < Duration::from_millis(2300), "{:?}", started.elapsed());
         let status = place.status();
-        assert_eq!((&status["journal"]["uncommitted"], &status["quarantine"]["count"]), (&1.into(), &0.into()));
+        assert!(
+            status["journal"]["uncommitted"].as_u64().unwrap() >= 1 && status["quarantine"]["count"] == 0,
+            "{status}"
+        );
     }
     place.etl(&["run"]).exits(65);
     let status = place.status();

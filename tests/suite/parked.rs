@@ -141,3 +141,20 @@ fn quarantined_token_of_an_hour_that_is_gone_is_parked_when_its_key_comes() {
     world.place.etl(&["replay"]).exits(0);
     assert_eq!(world.ids(), [0, 1, 2, 3, 4, 6, 10, 100]);
 }
+
+#[test]
+fn parked_file_that_vanishes_is_missed() {
+    let world = Forgotten::new();
+    std::fs::remove_file(world.part()).unwrap();
+    world.run(&[old(7)], 76);
+    let files: Vec<PathBuf> = std::fs::read_dir(world.place.path("etl-state/parked"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.ends_with("tried"))
+        .collect();
+    assert_eq!(files.len(), 1);
+    std::fs::remove_file(&files[0]).unwrap();
+    let ran = world.run(&[], 74);
+    assert!(ran.err.contains("1 parked records are gone"), "{ran:?}");
+    world.run(&[], 0);
+}

@@ -26,12 +26,19 @@ fn reasons(place: &Place) -> Vec<(String, u64)> {
     reasons.iter().map(|r| (r["reason"].as_str().unwrap().to_owned(), r["count"].as_u64().unwrap())).collect()
 }
 
+fn token_length(line: &str) -> usize {
+    serde_json::from_str::<Value>(line).unwrap()["token"].as_str().unwrap().len()
+}
+
 #[test]
 fn tokens_are_counted_by_reason() {
     let place = place();
     assert_eq!(reasons(&place), [("no-token".to_owned(), 2), ("not-a-record".to_owned(), 1)]);
     let shown = place.etl(&["quarantine", "list"]).exits(0);
-    assert!(shown.out.contains("no-token           2") && shown.out.contains("3 tokens"), "{}", shown.out);
+    assert!(shown.out.contains("no-token           2") && shown.out.contains("3 tokens, "), "{}", shown.out);
+    let listing = place.etl(&["quarantine", "list", "--json"]).exits(0).json();
+    let bytes: usize = place.etl(&["quarantine", "export"]).exits(0).out.lines().map(token_length).sum();
+    assert_eq!((&listing["count"], &listing["bytes"]), (&3.into(), &bytes.into()));
     assert_eq!(shown.err, "");
     assert_eq!(Place::new(CONFIG).etl(&["quarantine", "list"]).exits(0).out, "the quarantine is empty\n");
 }
@@ -48,6 +55,29 @@ fn exported_tokens_are_those_that_came_and_stay() {
     let again = place.etl(&["quarantine", "export", "--out", "tokens.ndjson"]).exits(74);
     assert!(again.err.contains("tokens.ndjson") && again.err.contains("nothing is overwritten"), "{}", again.err);
     assert_eq!(reasons(&place).len(), 2);
+}
+
+#[test]
+fn what_is_inside_is_shown_to_a_person_or_written_into_a_private_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = place();
+    let refused = place.etl(&["quarantine", "show"]).exits(2);
+    assert!(refused.err.contains("--out") && !refused.err.contains("[1, 2]"), "{}", refused.err);
+    assert_eq!(refused.out, "");
+    place.page("pages/2.json", &["no \u{1b}[31m record \u{9b} é😀".to_owned()]);
+    let mut page = std::fs::read(place.path("pages/2.json")).unwrap();
+    page.splice(1..1, b"{\"x\":\"\xff\"},".iter().copied());
+    std::fs::write(place.path("pages/2.json"), page).unwrap();
+    place.etl(&["run"]).exits(65);
+    place.etl(&["quarantine", "show", "--out", "inside.ndjson"]).exits(0);
+    let text = std::fs::read_to_string(place.path("inside.ndjson")).unwrap();
+    assert!(text.lines().all(|line| line.bytes().all(|byte| (b' '..=b'~').contains(&byte))), "{text}");
+    let inside: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let plain: Vec<&Value> = inside.iter().map(|line| &line["plaintext"]).collect();
+    let (none, second) = (Value::Null, json!("no \u{1b}[31m record \u{9b} é😀"));
+    assert_eq!(plain, [&json!("[1, 2]"), &none, &none, &none, &second]);
+    let mode = std::fs::metadata(place.path("inside.ndjson")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

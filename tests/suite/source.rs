@@ -161,7 +161,7 @@ fn second_run_at_once_is_told_that_one_is_at_work() {
 }
 
 #[test]
-fn recovered_token_waits_in_the_quarantine_while_the_hashes_of_its_hour_are_not_at_hand() {
+fn recovered_token_is_parked_while_the_hashes_of_its_hour_are_not_at_hand() {
     let origin = Origin::start(vec![]);
     let mut place = place(&origin);
     place.configure(&config(&origin, "").replace("[hours]", "[hours]\ndedup_window = \"0s\""));
@@ -174,13 +174,15 @@ fn recovered_token_waits_in_the_quarantine_while_the_hashes_of_its_hour_are_not_
     let (lake, away) = (place.path("lake"), place.path("away"));
     std::fs::rename(&lake, &away).unwrap();
     place.set("FERNET_KEY", &format!("{second},{first}"));
-    for _ in 0..2 {
-        place.etl(&["run"]).exits(76);
+    // Said once.
+    for code in [76, 0] {
+        place.etl(&["run"]).exits(code);
         let status = place.status();
-        assert_eq!((&status["quarantine"]["count"], &status["journal"]["pages"]), (&Value::from(1), &Value::from(0)));
+        let held = [&status["quarantine"]["count"], &status["parked"]["count"], &status["journal"]["pages"]];
+        assert_eq!(held, [&Value::from(0), &Value::from(1), &Value::from(0)]);
     }
     std::fs::rename(&away, &lake).unwrap();
-    assert_eq!(place.etl(&["run", "--json"]).exits(0).json()["recovered"], 1);
+    assert_eq!(place.etl(&["replay", "--json"]).exits(0).json()["recovered"], 1);
     let status = place.status();
-    assert_eq!((&status["quarantine"]["count"], &status["totals"]["uploaded"]), (&Value::from(0), &Value::from(2)));
+    assert_eq!((&status["parked"]["count"], &status["totals"]["uploaded"]), (&Value::from(0), &Value::from(2)));
 }

@@ -46,6 +46,17 @@ impl Clock for SetClock {
     }
 }
 
+fn client(stop: &Stop) -> HttpSource {
+    let settings = HttpSettings {
+        headers: Headers::new([]).unwrap(),
+        timeout: Duration::from_secs(5),
+        retries: 0,
+        max_page_bytes: 1 << 20,
+        backoff: Backoff::default(),
+    };
+    HttpSource::new(settings, stop.clone())
+}
+
 /// A state directory, a lake, a source and a clock. Grace is 10 minutes, late records wait an hour, as may the future.
 pub struct Desk {
     dir: tempfile::TempDir,
@@ -72,19 +83,25 @@ impl Desk {
         *self.clock.0.lock().unwrap() = time.parse().unwrap();
         self.origin.script(vec![Answer::Page(page(&self.key, plaintexts))]);
         let stop = Stop::new();
-        let settings = HttpSettings {
-            headers: Headers::new([]).unwrap(),
-            timeout: Duration::from_secs(5),
-            retries: 0,
-            max_page_bytes: 1 << 20,
-            backoff: Backoff::default(),
-        };
-        let mut client = HttpSource::new(settings, stop.clone());
+        let mut client = client(&stop);
         let url = PageUrl::parse(&self.origin.url).unwrap();
         run_alone(|| {
             let source = Source::Http { client: &mut client, url: url.clone(), follow_links: true };
             pipeline::run(&self.setup(&stop), Some(source), Wish::default())
         })
+    }
+
+    /// What a run would do that asks `url`.
+    pub fn dry_run(&self, url: &str) -> etl::error::Result<pipeline::DryRun> {
+        let stop = Stop::new();
+        let mut source =
+            Source::Http { client: &mut client(&stop), url: PageUrl::parse(url).unwrap(), follow_links: true };
+        pipeline::dry_run(&self.setup(&stop), &mut source)
+    }
+
+    /// A page with these plaintexts.
+    pub fn page(&self, plaintexts: &[String]) -> String {
+        page(&self.key, plaintexts)
     }
 
     fn setup<'a>(&'a self, stop: &'a Stop) -> Setup<'a> {

@@ -15,6 +15,8 @@ pub enum Answer {
     Status(u16, String),
     /// 200 that announces more than it sends.
     Cut(String),
+    /// 200 with a body of which a byte comes now and then, for ever.
+    Trickle,
     /// Nothing for so long, then the connection closes.
     Stall(Duration),
     /// These bytes, head and all, then the connection closes.
@@ -97,8 +99,17 @@ fn serve(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
             std::thread::sleep(*time);
             return Ok(());
         }
+        Answer::Trickle => return trickle(stream),
         Answer::Raw(bytes) => return stream.write_all(bytes),
     };
     write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")?;
     stream.flush()
+}
+
+fn trickle(mut stream: &TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 100000\r\n\r\n[")?;
+    loop {
+        stream.write_all(b" ")?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -5,6 +5,7 @@
 //                   "write 3 short": the third write takes half of what it is given.
 //   ETL_SHIM_LOG    gets "hit" when the fault strikes, and at the end "call <kind> <how many>".
 //   ETL_SHIM_TRACE  where set, the log also gets "flushed <path>" and "named <path>" after each such call.
+//   ETL_SHIM_SLOW   "write 50": each write takes 50 ms longer.
 //   ETL_SHIM_THREADS  so many threads beside the first can be had at a time.
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -60,8 +61,9 @@ static int is_watched(const char *path) {
 
 static int strikes(enum kind kind) {
     long number = atomic_fetch_add(&calls[kind], 1) + 1;
-    const char *fault = getenv("ETL_SHIM_FAULT");
+    const char *fault = getenv("ETL_SHIM_FAULT"), *slow = getenv("ETL_SHIM_SLOW");
     size_t length = strlen(NAMES[kind]);
+    if (slow && strncmp(slow, NAMES[kind], length) == 0 && slow[length] == ' ') usleep((useconds_t)atoi(slow + length) * 1000);
     if (!fault || strncmp(fault, NAMES[kind], length) != 0 || fault[length] != ' ') return 0;
     char *rest;
     long wanted = strtol(fault + length, &rest, 10);

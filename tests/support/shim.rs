@@ -105,8 +105,7 @@ impl Shim {
         let log = place.path("shim.log");
         let _ = std::fs::remove_file(&log);
         let mut command = place.command(args);
-        let dirs = ["etl-state", "lake"].map(|name| place.path(name).to_str().unwrap().to_owned()).join(":");
-        command.env("LD_PRELOAD", &self.0).env("ETL_SHIM_DIRS", dirs).env("ETL_SHIM_LOG", &log);
+        command.env("LD_PRELOAD", &self.0).env("ETL_SHIM_DIRS", watched(place)).env("ETL_SHIM_LOG", &log);
         if let Some(fault) = fault {
             command.env("ETL_SHIM_FAULT", fault.for_shim());
         }
@@ -114,6 +113,14 @@ impl Shim {
         let ran = in_time(child, HANGS);
         let hit = std::fs::read_to_string(log).unwrap_or_default().lines().any(|line| line == "hit");
         (ran, hit)
+    }
+
+    /// A command on a disk whose calls of a kind each take so many milliseconds longer.
+    pub fn slow(&self, place: &Place, args: &[&str], call: &str, milliseconds: u32) -> Command {
+        let mut command = place.command(args);
+        command.env("LD_PRELOAD", &self.0).env("ETL_SHIM_DIRS", watched(place));
+        command.env("ETL_SHIM_SLOW", format!("{call} {milliseconds}"));
+        command
     }
 
     /// Runs a command that can have so many threads beside its first.
@@ -141,6 +148,11 @@ impl Shim {
         let calls = log.lines().filter_map(|line| line.strip_prefix("call ")?.split_once(' '));
         calls.map(|(call, count)| (call.to_owned(), count.parse().unwrap())).collect()
     }
+}
+
+/// The directories whose calls count.
+fn watched(place: &Place) -> String {
+    ["etl-state", "lake"].map(|name| place.path(name).to_str().unwrap().to_owned()).join(":")
 }
 
 /// Waits for a process; one that takes longer is killed and fails the test.

@@ -18,7 +18,7 @@ use crate::load::backoff;
 use crate::stop::{Grace, Stop};
 
 /// How long after a stop an answer is still waited for: a PUT that is about to end had better end.
-const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(20), after_the_deadline: Duration::from_secs(3) };
+const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(1), after_the_deadline: Duration::from_secs(1) };
 
 /// Where credentials are looked up; another in tests.
 pub(super) type Lookup = fn(&S3Credentials) -> Result<Identity>;
@@ -45,7 +45,7 @@ pub(super) enum Failure {
     /// The store said no.
     Refused(Refusal),
     /// No answer, or not a whole one, and why.
-    Silent(String),
+    Silent(String, Option<String>),
     /// It failed on this side.
     Local(Error),
 }
@@ -138,13 +138,13 @@ impl Session {
         let work = async { self.stop.or_stopped_soon(LAST_WORD, self.engine.send(ask, request)).await };
         let answered = match self.engine.drive(work).flatten() {
             Some(answered) => answered.map_err(Failure::Local)?,
-            None => return Err(Failure::Silent("the run was to stop before one came".to_owned())),
+            None => return Err(Failure::Silent("the run was to stop before one came".to_owned(), None)),
         };
         self.say(ask, began, &answered);
         match answered {
             Ok(answer) if answer.is_good() => Ok(answer),
             Ok(answer) => Err(Failure::Refused(Refusal::read(&answer, &self.identity.secrets()))),
-            Err(Silence { why, .. }) => Err(Failure::Silent(why)),
+            Err(Silence { why, hint, .. }) => Err(Failure::Silent(why, hint)),
         }
     }
 
@@ -190,7 +190,7 @@ impl Failure {
     }
 
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self, Self::Silent(_)) || matches!(self, Self::Refused(refusal) if refusal.is_passing())
+        matches!(self, Self::Silent(..)) || matches!(self, Self::Refused(refusal) if refusal.is_passing())
     }
 
     /// The same, met at a listing where an object was asked for.
@@ -203,20 +203,16 @@ impl Failure {
 
     /// What answers there does not speak S3, this time.
     pub(super) fn gibberish(what: &str) -> Self {
-        Self::Silent(format!("{what}: what answers there does not speak S3"))
+        Self::Silent(format!("{what}: what answers there does not speak S3"), None)
     }
 
     /// What the operator does about it. `address` is what was asked for.
     pub(super) fn into_error(self, verb: Verb, address: &str) -> Error {
         match self {
             Self::Refused(refusal) => refusal.into_error(verb, address),
-            Self::Silent(why) => {
-                let hint = if why.contains("certificate") {
-                    "if the store's certificate is signed by a private authority, name its file in SSL_CERT_FILE"
-                } else {
-                    "run again later: nothing is lost"
-                };
+            Self::Silent(why, hint) => {
                 let what = format!("cannot {} {address}: no answer: {why}", verb.phrase());
+                let hint = hint.unwrap_or_else(|| "run again later: nothing is lost".to_owned());
                 Error::new(ErrorKind::Unavailable, what).hint(hint)
             }
             Self::Local(error) => error,

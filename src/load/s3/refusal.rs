@@ -9,6 +9,9 @@ use crate::error::{Error, ErrorKind};
 /// How many characters of a store's message are shown.
 const LONGEST_MESSAGE: usize = 200;
 
+/// What helps where nothing but time does.
+const LATER: &str = "run again later: nothing is lost";
+
 /// What helps where a body is larger than something on the way takes.
 const TOO_LARGE: &str = "waiting does not help: raise the limit of what is in between (nginx: client_max_body_size) or, for \
                          parts to come, set load.part_max_records";
@@ -157,40 +160,41 @@ impl Refusal {
     }
 
     fn meaning(&self, verb: Verb) -> (ErrorKind, String) {
+        use ErrorKind::{Config, Credentials, Unavailable};
         let (kind, hint) = match (self.code.as_str(), self.status) {
-            _ if self.is_passing() => return later(),
-            _ if self.is_expiry() => (ErrorKind::Credentials, "renew the session token: it has expired".to_owned()),
-            ("RequestTimeTooSkewed", _) => {
-                (ErrorKind::Config, "set this machine's clock: it is off by more than 15 minutes".to_owned())
-            }
+            _ if self.is_passing() => (Unavailable, LATER),
+            _ if self.is_expiry() => (Credentials, "renew the session token: it has expired"),
+            ("RequestTimeTooSkewed", _) => (Config, "set this machine's clock: it is off by more than 15 minutes"),
             ("NoSuchBucket" | "InvalidBucketName", _) => {
-                (ErrorKind::Config, "check the S3 bucket in load.to, and create it first".to_owned())
+                (Config, "check the S3 bucket in load.to, and create it first")
             }
             ("AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect", _) => {
-                (ErrorKind::Config, self.region_hint())
+                return (Config, self.region_hint());
             }
-            _ if self.is_redirect() && self.elsewhere.is_some() => (ErrorKind::Config, self.region_hint()),
-            _ if self.is_redirect() => (ErrorKind::Unavailable, NO_STORE.to_owned()),
-            ("InvalidObjectState", _) => (
-                ErrorKind::Unavailable,
-                "the object is archived: restore it in S3 (Glacier), then run again".to_owned(),
-            ),
-            ("EntityTooLarge", _) | (_, 413) => (ErrorKind::Unavailable, TOO_LARGE.to_owned()),
-            ("QuotaExceeded", _) => (
-                ErrorKind::Unavailable,
-                "raise the store's quota, or make room there: waiting does not help".to_owned(),
-            ),
-            ("InvalidAccessKeyId", _) => {
-                (ErrorKind::Credentials, "check the access key id: the store does not know it".to_owned())
-            }
-            ("SignatureDoesNotMatch", _) => (ErrorKind::Credentials, "check the secret access key".to_owned()),
-            ("", 404 | 405) | (_, 501) => {
-                (ErrorKind::Config, "check load.endpoint: what answers there does not do what S3 does".to_owned())
-            }
-            (_, 401 | 403) => (ErrorKind::Credentials, format!("allow these credentials {} there", verb.permission())),
-            _ => return later(),
+            _ if self.is_redirect() && self.elsewhere.is_some() => return (Config, self.region_hint()),
+            _ if self.is_redirect() => (Unavailable, NO_STORE),
+            ("QuotaExceeded", _) => (Unavailable, "raise the store's quota, or make room there: waiting does not help"),
+            ("InvalidAccessKeyId", _) => (Credentials, "check the access key id: the store does not know it"),
+            ("InvalidToken", _) => (Credentials, "check the session token: the store does not know it"),
+            ("SignatureDoesNotMatch", _) => (Credentials, "check the secret access key"),
+            ("", 404 | 405) | (_, 501) => (Config, "check load.endpoint: what answers there does not do what S3 does"),
+            _ => return self.meaning_for_one(verb),
         };
-        (kind, hint)
+        (kind, hint.to_owned())
+    }
+
+    /// Where it is neither the sender nor the place.
+    fn meaning_for_one(&self, verb: Verb) -> (ErrorKind, String) {
+        let hint = match (self.code.as_str(), self.status) {
+            ("InvalidObjectState", _) => "the object is archived: restore it in S3 (Glacier), then run again",
+            ("EntityTooLarge", _) | (_, 413) => TOO_LARGE,
+            (_, 401 | 403) => {
+                return (ErrorKind::Credentials, format!("allow these credentials {} there", verb.permission()));
+            }
+            (_, 400..=499) => "look at what the store says: waiting alone may not help",
+            _ => LATER,
+        };
+        (ErrorKind::Unavailable, hint.to_owned())
     }
 
     fn is_redirect(&self) -> bool {
@@ -203,10 +207,6 @@ impl Refusal {
             None => "check load.region: the S3 bucket is in another one".to_owned(),
         }
     }
-}
-
-fn later() -> (ErrorKind, String) {
-    (ErrorKind::Unavailable, "run again later: nothing is lost".to_owned())
 }
 
 /// Whether a refusal's body says why, as far as it came.
@@ -286,11 +286,12 @@ mod tests {
             (403, "InvalidAccessKeyId", ErrorKind::Credentials, "access key id"),
             (403, "SignatureDoesNotMatch", ErrorKind::Credentials, "secret"),
             (400, "ExpiredToken", ErrorKind::Credentials, "expired"),
+            (400, "InvalidToken", ErrorKind::Credentials, "session token"),
             (403, "RequestTimeTooSkewed", ErrorKind::Config, "clock"),
             (404, "NoSuchBucket", ErrorKind::Config, "create"),
             (501, "NotImplemented", ErrorKind::Config, "endpoint"),
             (400, "RequestTimeout", ErrorKind::Unavailable, "again"),
-            (400, "SomethingNew", ErrorKind::Unavailable, "again"),
+            (400, "SomethingNew", ErrorKind::Unavailable, "store says"),
             (503, "SlowDown", ErrorKind::Unavailable, "again"),
             (500, "AccessDenied", ErrorKind::Unavailable, "again"),
         ];

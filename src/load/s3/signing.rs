@@ -116,8 +116,8 @@ impl Identity {
 
     /// One for tests.
     #[cfg(test)]
-    pub(super) fn new(id: &str, secret: &str) -> Self {
-        Self { id: id.to_owned(), secret: secret.to_owned(), token: None, expires: None }
+    pub(super) fn new(id: &str, secret: &str, expires: Option<i64>) -> Self {
+        Self { id: id.to_owned(), secret: secret.to_owned(), token: None, expires }
     }
 }
 

@@ -6,6 +6,8 @@
 //! A connection that was kept open may have been closed by the store meanwhile, which shows only when it is looked at: so it is
 //! looked at before it is used, is not kept for long, and what breaks at once is sent once more where that does no harm.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,11 +19,14 @@ use tokio::time::timeout;
 
 use super::refusal::Verb;
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::{self, Names};
 
 /// How much of the body of a refusal is read.
 const MOST_OF_A_REFUSAL: usize = 64 << 10;
 /// How long the body of a refusal is waited for.
 const REFUSAL_BODY: Duration = Duration::from_secs(5);
+/// How much is read of a body whose length nobody names.
+const UNDECLARED: usize = 64 << 20;
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept: servers close theirs after 5 seconds at the earliest, and do not say so.
@@ -59,11 +64,21 @@ pub(super) struct Answer {
     pub(super) cut: bool,
 }
 
+/// After so many requests in a row without a whole answer in time the store hangs: no more are sent. cron comes again, and a run that
+/// waits holds the lock.
+const MOST_UNHEARD: u32 = 3;
+/// By so much less a request is waited for after one that was not answered in time.
+const ONCE_UNHEARD: Duration = Duration::from_secs(15);
+
 /// No answer, or not a whole one, and why.
 pub(super) struct Silence {
     pub(super) why: String,
+    /// What to do about it, where the cause tells.
+    pub(super) hint: Option<String>,
     /// Whether the connection was closed before an answer began.
     closed: bool,
+    /// Whether its time was over.
+    timed_out: bool,
 }
 
 /// What sends. Driven by whichever caller waits: the threads that have a request under way drive it together.
@@ -71,6 +86,8 @@ pub(super) struct Engine {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     client: Client,
+    /// How many requests in a row got no whole answer in time.
+    unheard: AtomicU32,
 }
 
 impl Engine {
@@ -81,18 +98,19 @@ impl Engine {
             runtime.map_err(|cause| Error::new(ErrorKind::State, "cannot start the S3 client").caused_by(cause))?;
         let client = Client::builder()
             .user_agent(concat!("etl/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(Names(|_: Option<&str>| ())))
             .redirect(Policy::none())
             .referer(false)
             .connect_timeout(CONNECT)
             .pool_idle_timeout(KEPT)
-            .tls_built_in_root_certs(needs_roots(base))
+            .tls_built_in_root_certs(net::needs_roots(base))
             .build();
         let client = client.map_err(|cause| {
             Error::new(ErrorKind::Config, "cannot make an HTTP client for the store")
                 .hint("install the system's root certificates, or name a file of them in SSL_CERT_FILE")
                 .caused_by(cause.without_url())
         })?;
-        Ok(Self { runtime: Some(runtime), client })
+        Ok(Self { runtime: Some(runtime), client, unheard: AtomicU32::new(0) })
     }
 
     /// Drives `work` to its end. `None`: this is being dropped.
@@ -103,24 +121,36 @@ impl Engine {
     /// Sends what `request` makes, a second time where the first met a connection that had been closed.
     pub(super) async fn send(&self, ask: &Ask<'_>, request: impl Fn() -> Result<Request>) -> Result<Answered> {
         let began = Instant::now();
-        let first = self.exchange(request()?, ask).await;
-        match first {
-            Err(Silence { closed: true, .. }) if ask.repeatable && began.elapsed() < AT_ONCE => {
-                Ok(self.exchange(request()?, ask).await)
-            }
-            answered => Ok(answered),
+        if self.unheard.load(Ordering::Relaxed) >= MOST_UNHEARD {
+            return Ok(Err(Silence::because("it did not answer in time a moment ago".to_owned())));
         }
+        let mut answered = self.exchange(request()?, ask).await;
+        if matches!(answered, Err(Silence { closed: true, .. })) && ask.repeatable && began.elapsed() < AT_ONCE {
+            answered = self.exchange(request()?, ask).await;
+        }
+        match &answered {
+            Ok(_) => self.unheard.store(0, Ordering::Relaxed),
+            Err(silence) if silence.timed_out => drop(self.unheard.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => {}
+        }
+        Ok(answered)
+    }
+
+    /// What of a time to wait is left for a request after one that was not answered in time.
+    fn shortened(&self, wait: Duration) -> Duration {
+        if self.unheard.load(Ordering::Relaxed) == 0 { wait } else { wait.saturating_sub(ONCE_UNHEARD) }
     }
 
     async fn exchange(&self, mut request: Request, ask: &Ask<'_>) -> Answered {
-        *request.timeout_mut() = Some(ask.whole);
+        let patience = self.shortened(ask.patience);
+        *request.timeout_mut() = Some(self.shortened(ask.whole));
         // Lets the runtime see which of the connections that it keeps have ended.
         for _ in 0..2 {
             tokio::task::yield_now().await;
         }
-        let mut response = match timeout(ask.patience, self.client.execute(request)).await {
+        let mut response = match timeout(patience, self.client.execute(request)).await {
             Ok(answer) => answer.map_err(Silence::of)?,
-            Err(_) => return Err(Silence::because(format!("none within {:?}", ask.patience))),
+            Err(_) => return Err(Silence::too_late(format!("none within {patience:?}"))),
         };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut answer = Answer { status, headers, body: Vec::new(), cut: false };
@@ -128,7 +158,10 @@ impl Engine {
             return Ok(answer);
         }
         if answer.is_good() {
-            answer.take(&mut response, ask.most, ask.patience).await?;
+            let declared = response.content_length().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+            answer.cut = ask.most > 0 && declared.is_some_and(|length| length > ask.most);
+            let most = if declared.is_none() { ask.most.min(UNDECLARED) } else { ask.most };
+            answer.take(&mut response, most, patience).await?;
         } else {
             answer.take_refusal(&mut response).await?;
         }
@@ -189,14 +222,14 @@ impl Answer {
         let is_clear = matches!(self.status, 409 | 412) || super::refusal::names_its_code(&self.body);
         match taken {
             Ok(Err(silence)) if !is_clear => Err(silence),
-            Err(_) if !is_clear => Err(Silence::because(format!("HTTP {}, and its body never ended", self.status))),
+            Err(_) if !is_clear => Err(Silence::too_late(format!("HTTP {}, and its body never ended", self.status))),
             _ => Ok(()),
         }
     }
 
     async fn take(&mut self, response: &mut Response, most: usize, patience: Duration) -> Result<(), Silence> {
         while most > 0 && !self.cut {
-            let stalled = |_| Silence::because("the transfer stalled".to_owned());
+            let stalled = |_| Silence::too_late("the transfer stalled".to_owned());
             let Some(piece) = timeout(patience, response.chunk()).await.map_err(stalled)?.map_err(Silence::of)? else {
                 break;
             };
@@ -210,14 +243,21 @@ impl Answer {
 
 impl Silence {
     fn because(why: String) -> Self {
-        Self { why, closed: false }
+        Self { why, hint: None, closed: false, timed_out: false }
+    }
+
+    /// Its time was over.
+    fn too_late(why: String) -> Self {
+        Self { timed_out: true, ..Self::because(why) }
     }
 
     fn of(error: reqwest::Error) -> Self {
-        let why = chain(&error.without_url());
+        let error = error.without_url();
+        let timed_out = error.is_timeout();
+        let (why, hint) = (chain(&error), net::hint(&error, "load.endpoint"));
         let ends = ["connection closed before message completed", "Connection reset", "Broken pipe"];
         let closed = ends.iter().any(|end| why.contains(end));
-        Self { why, closed }
+        Self { why, hint, closed, timed_out }
     }
 }
 
@@ -225,13 +265,6 @@ impl Silence {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// Whether the system's root certificates are read: hundreds of files, a third of what a small run costs. A proxy, which the HTTP
-/// library finds in the environment by itself, may have another scheme than the store.
-fn needs_roots(base: &Url) -> bool {
-    let tls_proxy = |name| std::env::var(name).is_ok_and(|proxy| proxy.starts_with("https:"));
-    base.scheme() != "http" || ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].into_iter().any(tls_proxy)
 }
 
 impl Verb {

@@ -10,6 +10,13 @@ use super::bench::{Bench, Outcome, Point};
 use super::scenario::{self, Scenario};
 use crate::support::tally;
 
+/// What befalls a step.
+#[derive(Debug, Clone, Copy)]
+enum Befalls {
+    Crash,
+    Failure,
+}
+
 /// A scenario that ran to its end without a crash: what each stage began with, which steps it took, what came of it.
 struct Uncrashed {
     scenario: Scenario,
@@ -42,22 +49,30 @@ impl Uncrashed {
         self.kept.path().join(stage.to_string())
     }
 
-    /// Whether the stage's page is in the journal when it crashes at `point`: the last page that it journals is the one that
+    /// Whether the stage's page is in the journal when it crashes at `point`: the first page that it journals is the one that
     /// it received.
     fn received(&self, stage: usize, point: Point) -> bool {
-        let journaled = self.steps[stage].iter().rposition(|step| step == "PageJournaled").map(|index| index + 1);
+        let journaled = self.steps[stage].iter().position(|step| step == "PageJournaled").map(|index| index + 1);
         journaled.is_some_and(|journaled| journaled < point.step || journaled == point.step && point.after)
     }
 
-    /// A crash at `point` of a stage, a replay, then the rest as usual: it ends as if nothing had happened.
-    fn survives(&self, bench: &mut Bench, number: usize, point: Point) {
+    /// A crash at `point` of a stage, or a failure, a replay, then the rest as usual: it ends as if nothing had happened.
+    fn survives(&self, bench: &mut Bench, number: usize, point: Point, befalls: Befalls) {
         let stage = &self.scenario.stages[number];
         let case = self.case(number, point);
         bench.put_back(&self.before(number));
         bench.prepare(stage, true);
-        bench.crash(&stage.args, point);
+        match befalls {
+            Befalls::Crash => bench.crash(&stage.args, point),
+            Befalls::Failure => bench.fail(&stage.args, point),
+        }
         bench.recover(stage);
-        tally::add("steps", if point.after { "after" } else { "before" }, 1);
+        let name = match (befalls, point.after) {
+            (Befalls::Crash, true) => "after",
+            (Befalls::Crash, false) => "before",
+            (Befalls::Failure, _) => "that fails",
+        };
+        tally::add("steps", name, 1);
         let received = self.received(number, point);
         if received && stage.args == ["run"] {
             assert_eq!(bench.outcome().lake, self.outcomes[number].lake, "{case}: a replay finishes the work");
@@ -73,8 +88,15 @@ impl Uncrashed {
             let ran = bench.run(later);
             assert_eq!(ran.code, later.code, "{case}, then {}: {ran:?}", later.name);
         }
-        bench.came_out_as(self.outcomes.last().unwrap(), &case);
-        bench.arrays_are_named(&case);
+        let expected = self.outcomes.last().unwrap();
+        match befalls {
+            Befalls::Crash => {
+                bench.came_out_as(expected, &case);
+                bench.arrays_are_named(&case);
+            }
+            // A run that came to its end leaves strays to the daily sweep.
+            Befalls::Failure => bench.came_out_but_for_duplicates(expected, &case),
+        }
         let verified = bench.place.etl(&["verify", "--deep"]);
         assert_eq!(verified.code, 0, "{case}: {verified:?}");
     }
@@ -98,7 +120,7 @@ impl Uncrashed {
             bench.crash(&["replay"], point);
             bench.recover(stage);
             tally::add("steps", "of the recovery", 1);
-            bench.came_out_as(&expected, &format!("{case}, replay crashed {when} {name}"));
+            bench.came_out_but_for_duplicates(&expected, &format!("{case}, replay crashed {when} {name}"));
         }
     }
 
@@ -119,7 +141,17 @@ impl Uncrashed {
 
     fn survives_all(&self) {
         let cases: Vec<(usize, Point)> = self.points().collect();
-        side_by_side(&cases, Bench::new, |bench, (number, point)| self.survives(bench, *number, *point));
+        side_by_side(&cases, Bench::new, |bench, (number, point)| {
+            self.survives(bench, *number, *point, Befalls::Crash);
+        });
+    }
+
+    /// In the quick form a step fails only once it is done: that is the harder half.
+    fn survives_all_failures(&self) {
+        let cases: Vec<_> = self.points().filter(|(_, point)| point.after || tally::scale(false, true)).collect();
+        side_by_side(&cases, Bench::new, |bench, (number, point)| {
+            self.survives(bench, *number, *point, Befalls::Failure);
+        });
     }
 
     fn recovers_all(&self) {
@@ -181,6 +213,16 @@ fn crash_at_any_step_of_a_run_that_repairs_changes_nothing_in_the_end() {
 #[test]
 fn crash_at_any_step_of_a_run_that_parks_or_brings_back_changes_nothing_in_the_end() {
     Uncrashed::new(scenario::parked()).survives_all();
+}
+
+#[test]
+fn failure_of_any_step_changes_nothing_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    for scenario in
+        [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage(), scenario::parked()]
+    {
+        Uncrashed::new(scenario).survives_all_failures();
+    }
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn crash_at_any_step_creates_each_object_once() {
     let pages = pages.map(|logs| page(&key, &logs));
     let runs = Runs { at: &at, proxy: &proxy, key, pages };
     let (expected, steps) = runs.run(None);
-    assert_eq!(expected.objects.len(), 5);
+    assert_eq!(expected.objects.len(), 6, "five parts, and their dictionaries");
     assert!(expected.created.values().all(|n| *n == 1), "{:?}", expected.created);
     assert_eq!(expected.created.len(), expected.objects.len());
     assert!(steps[0].iter().any(|step| step == "CreateOnlyProbed"), "{steps:?}");
@@ -102,7 +102,7 @@ fn crash_at_any_step_creates_each_object_once() {
         &cases,
         || (),
         |(), (number, point)| {
-            let journaled = steps[*number].iter().rposition(|step| step == "PageJournaled").unwrap() + 1;
+            let journaled = steps[*number].iter().position(|step| step == "PageJournaled").unwrap() + 1;
             let received = journaled < point.step || journaled == point.step && point.after;
             let (outcome, _) = runs.run(Some((*number, *point, received)));
             let name = &steps[*number][point.step - 1];

@@ -118,7 +118,10 @@ fn body_without_end_is_read_for_a_while_only() {
     // An object that never ends, behind listings that do.
     bench.proxy.calm();
     bench.proxy.at_keys("GET ", &["part-00000.ndjson.gz "], Fault::Endless("200 OK"));
+    bench.proxy.forget();
     bench.place.etl(&["verify", "--deep"]).exits(76);
+    let sent = bench.proxy.forget() >> 20;
+    assert!(sent <= 80 * 3, "{sent} MiB of three objects were read");
     bench.check("bodies without end");
 }
 
@@ -166,8 +169,12 @@ fn part_that_is_refused_costs_its_hour_alone() {
 fn refusal_of_every_part_is_the_credentials_said_once() {
     let Some(at) = s3() else { return };
     let mut bench = Bench::new(&at, "");
+    // The dictionaries are there.
+    bench.give(30..=30);
+    bench.run("the first part", LONG).exits(0);
     bench.give_hours(1, 0..6);
     bench.proxy.always("PUT ", Fault::Instead(named("403")));
+    bench.proxy.forget();
     for run in 0..3 {
         let ran = bench.run("403 for every part", LONG).exits(77);
         assert_eq!(ran.err.lines().count(), 1, "{ran:#?}");
@@ -291,4 +298,32 @@ fn store_that_refuses_a_condition_once_is_not_taken_for_one_that_never_honours_i
     assert!(bench.proxy.requests("HEAD ").is_empty(), "nothing is looked at first where it is proven");
     tally::add("wire", "lasting", 1);
     bench.check("one refused condition");
+}
+
+#[test]
+fn manifest_that_is_refused_costs_its_hour_alone_and_is_made_up_for() {
+    let Some(at) = s3() else { return };
+    let mut bench = Bench::new(&at, "");
+    let config = std::fs::read_to_string(bench.place.path("etl.toml")).unwrap();
+    bench.place.configure(&format!("{config}manifest = true\n"));
+    bench.give_hours(1, 0..3);
+    bench.proxy.at_keys("PUT ", &["manifest/2023_y/04_m/01_d/01_h"], Fault::Instead(named("413")));
+    let ran = bench.run("one manifest", LONG).exits(75);
+    assert!(ran.err.contains("hour 2023-04-01T01: "), "{ran:#?}");
+    assert_eq!(bench.uploaded(), 4);
+    bench.proxy.calm();
+    bench.run("no fault", LONG).exits(0);
+    assert_eq!(bench.uploaded(), 6);
+    let created = bench.proxy.created(&bench.prefix);
+    assert!(created.len() == 7 && created.values().all(|times| *times == 1), "{created:?}");
+    // Neither is put with the condition where that is refused.
+    let mut bench = Bench::new(&at, "");
+    let config = std::fs::read_to_string(bench.place.path("etl.toml")).unwrap();
+    bench.place.configure(&format!("{config}manifest = true\n"));
+    bench.proxy.always("PUT ", Fault::NoCondition("501 Not Implemented", "NotImplemented"));
+    bench.give_hours(1, 0..3);
+    bench.run("no condition", LONG).exits(0);
+    let created = bench.proxy.created(&bench.prefix);
+    assert!(created.len() == 7 && created.values().all(|times| *times == 1), "{created:?}");
+    tally::add("wire", "lasting", 2);
 }

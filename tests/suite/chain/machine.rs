@@ -1,0 +1,213 @@
+//! A machine of the model: for each hour the real row of the ledger, and what is durable or under way beside it.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use etl::certificate::{Certified, Tally};
+use etl::error::Result;
+use etl::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage};
+use etl::load::PartMeta;
+use etl::load::protocol::{Ask, Sealed};
+use jiff::Timestamp;
+
+use super::store::{Object, Records, Reply, content, records_of};
+
+/// A row of the ledger. Its hash leaves out what no transition looks at, so that the checker takes rows that differ in nothing else
+/// for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row(Arc<HourRow>);
+
+impl Deref for Row {
+    type Target = HourRow;
+
+    fn deref(&self) -> &HourRow {
+        &self.0
+    }
+}
+
+impl Hash for Row {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.frozen, self.receipted, self.hashes.is_some()).hash(state);
+        for part in &self.parts {
+            let is_uploaded = part.stage == PartStage::Uploaded;
+            (part.part, is_uploaded, part.through, records(part), part.sha256.as_bytes().first()).hash(state);
+        }
+    }
+}
+
+/// What a machine has asked about a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// What the protocol asks.
+    Upload(Ask),
+    /// Whether the part is there: its bytes are lost.
+    Search,
+}
+
+impl Question {
+    pub const fn is_put(self) -> bool {
+        matches!(self, Self::Upload(Ask::Put | Ask::PutFree))
+    }
+}
+
+/// What has arrived at a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Heard {
+    Put(Reply),
+    Look(Option<Object>),
+    LookFailed,
+}
+
+/// An upload under way. In memory: a crash ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Talk {
+    Asked(Question),
+    Heard(Question, Heard),
+    /// Something foreign has the part's key.
+    Foreign,
+}
+
+/// An hour on a machine. All of it is durable, but the talk.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HourOf {
+    pub row: Row,
+    /// Committed and not pruned, by commit.
+    pub log: BTreeMap<u64, Records>,
+    /// What the hash array has that the row names.
+    pub array: Records,
+    /// In pages that are not committed.
+    pub journal: Records,
+    pub parked: Records,
+    /// The spool has lost the bytes of the sealing parts, and the log cannot give them again.
+    pub bytes_are_lost: bool,
+    pub talk: Option<Talk>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Machine {
+    pub hours: Vec<HourOf>,
+    /// What it received, and must not lose.
+    pub received: Records,
+}
+
+impl HourOf {
+    pub fn new() -> Self {
+        let row = Row(Arc::new(HourRow::new("2023-03-10T01".parse().unwrap())));
+        let (log, talk) = (BTreeMap::new(), None);
+        Self { row, log, array: 0, journal: 0, parked: 0, bytes_are_lost: false, talk }
+    }
+
+    /// One transition of the ledger.
+    pub fn apply(&mut self, event: Event) -> Result<()> {
+        self.row = Row(Arc::new((*self.row.0).clone().apply(event)?));
+        Ok(())
+    }
+
+    /// Changes the row behind the table's back, for planted bugs.
+    pub fn meddle(&mut self, with: impl FnOnce(&mut HourRow)) {
+        with(Arc::make_mut(&mut self.row.0));
+    }
+
+    pub fn logged(&self) -> Records {
+        self.log.values().fold(0, |all, some| all | some)
+    }
+
+    pub fn unsealed(&self) -> Records {
+        self.log.range(self.row.frozen + 1..).fold(0, |all, (_, some)| all | some)
+    }
+
+    /// Commits what is not known. Commits that no freeze separates have one number: nothing tells them apart.
+    pub fn commit(&mut self, new: Records) {
+        let new = new & !(self.array | self.logged());
+        let last = self.log.keys().next_back().copied().unwrap_or(0);
+        if new != 0 {
+            *self.log.entry(last.max(self.row.frozen + 1)).or_default() |= new;
+        }
+    }
+
+    pub fn prune(&mut self) {
+        let receipted = self.row.receipted;
+        self.log.retain(|commit, _| *commit > receipted);
+    }
+
+    /// What freezes the unsealed records, `cut` to a part, on the machine `by`.
+    pub fn freezing(&self, by: usize, cut: u32) -> Event {
+        let through = self.log.keys().next_back().copied().unwrap_or(0);
+        let mut rest = self.unsealed() & !self.array;
+        if rest == 0 {
+            return Event::Absorbed { through };
+        }
+        let (mut parts, hashes) = (Vec::new(), self.next_hashes(self.array | rest));
+        while rest != 0 {
+            let some = lowest(rest, cut);
+            rest &= !some;
+            let number = u32::try_from(self.row.parts.len() + parts.len()).unwrap();
+            parts.push(part_row(number, PartStage::Sealing, Object { records: some, by }, through));
+        }
+        let certified = Certified::new(Timestamp::UNIX_EPOCH, Tally::default(), &[]);
+        Event::Frozen { through, hashes, parts, certified }
+    }
+
+    pub fn next_hashes(&self, of: Records) -> HashesRef {
+        HashesRef { version: self.row.next_hashes, count: u64::from(of.count_ones()) }
+    }
+
+    pub fn sealing(&self) -> impl DoubleEndedIterator<Item = &PartRow> {
+        self.row.parts.iter().filter(|part| part.stage == PartStage::Sealing)
+    }
+
+    /// What there is to do for the hour, were nothing in its way.
+    pub fn has_work(&self) -> bool {
+        self.talk.is_some() || self.row.is_sealing() || self.journal != 0 || self.unsealed() != 0
+    }
+}
+
+/// Calls `with` the sealed part that a row describes.
+pub fn sealed<T>(row: &PartRow, with: impl FnOnce(&Sealed<'_>) -> T) -> T {
+    let meta = PartMeta {
+        sha256: row.sha256.clone(),
+        content_sha256: row.content_sha256.clone(),
+        rows: row.rows,
+        hour: String::new(),
+        dict: String::new(),
+    };
+    with(&Sealed { key: &row.key, body: Path::new(""), meta: &meta, size: row.bytes })
+}
+
+pub fn part_row(part: u32, stage: PartStage, object: Object, through: u64) -> PartRow {
+    let is_uploaded = stage == PartStage::Uploaded;
+    PartRow {
+        part,
+        stage,
+        key: String::new(),
+        rows: object.rows(),
+        bytes: object.size(),
+        sha256: object.sha256(),
+        content_sha256: content(object.records),
+        dict: String::new(),
+        through,
+        first: Timestamp::UNIX_EPOCH,
+        last: Timestamp::UNIX_EPOCH,
+        frozen_at: Timestamp::UNIX_EPOCH,
+        uploaded_at: is_uploaded.then_some(Timestamp::UNIX_EPOCH),
+        etag: None,
+    }
+}
+
+/// The records of a part.
+pub fn records(part: &PartRow) -> Records {
+    records_of(&part.content_sha256)
+}
+
+/// The lowest `count` of `all`.
+fn lowest(all: Records, count: u32) -> Records {
+    let (mut some, mut rest): (Records, Records) = (0, all);
+    while rest != 0 && some.count_ones() < count {
+        some |= rest & rest.wrapping_neg();
+        rest &= rest - 1;
+    }
+    some
+}

@@ -1,0 +1,116 @@
+//! A state directory and a lake that etl 0.1.0 made go on under this one, in one step that a crash may interrupt; and what a newer
+//! one made is refused by name, also by those who only look.
+//!
+//! `fixtures/state-0.1.0.tar.gz` was made by etl 0.1.0: an hour whose hashes are forgotten, uploaded hours, late records, parts that
+//! wait for their store, a quarantine, a page of another key, and a body that is no page.
+
+use std::process::Command;
+
+use crate::support::cli::{Place, page};
+use crate::support::origin::{Answer, Origin};
+use crate::support::state_dir::in_lake;
+
+/// The ids of all records that etl 0.1.0 had received.
+const RECEIVED: [u64; 20] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 22, 30, 31, 40, 41, 50, 51, 60];
+
+struct Old {
+    place: Place,
+    origin: Origin,
+}
+
+impl Old {
+    fn unpack() -> Self {
+        let mut place = Place::new("");
+        let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/state-0.1.0.tar.gz");
+        let unpacked =
+            Command::new("tar").args(["-xzpf", archive, "--no-same-owner", "-C"]).arg(place.path("")).status();
+        assert!(unpacked.unwrap().success());
+        let keys = std::fs::read_to_string(place.path("keys")).unwrap();
+        place.key = keys.lines().next().unwrap().to_owned();
+        place.set("FERNET_KEY", &keys.trim().replace('\n', ","));
+        let origin = Origin::start(vec![Answer::Page("[]".into())]);
+        place.configure(&format!(
+            "[source]\nurl = \"{}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n[load]\nto = \"file:lake\"\n",
+            origin.url
+        ));
+        Self { place, origin }
+    }
+
+    /// All that was received is in the lake once, and known.
+    fn ends_well(&self, what: &str) {
+        // All that is in the lake comes again, the hour whose hashes were forgotten included.
+        let restored = self.place.etl(&["restore"]).exits(0).out;
+        let again: Vec<String> = restored.lines().map(str::to_owned).collect();
+        self.origin.script(vec![Answer::Page(page(&self.place.key, &again)), Answer::Page("[]".into())]);
+        let ran = self.place.etl(&["run", "--drain"]);
+        assert_eq!(ran.code, 0, "{what}: {ran:#?}");
+        let found = in_lake(&self.place);
+        let expected: std::collections::BTreeMap<u64, u32> = RECEIVED.iter().map(|id| (*id, 1)).collect();
+        assert_eq!(found, expected, "{what}");
+        self.place.etl(&["verify", "--deep"]).exits(0);
+    }
+}
+
+#[test]
+fn state_and_lake_of_the_first_version_go_on() {
+    let old = Old::unpack();
+    let replayed = old.place.etl(&["replay"]);
+    assert_eq!(replayed.code, 0, "{replayed:#?}");
+    let head = std::fs::read_to_string(old.place.path("etl-state/ledger/head")).unwrap();
+    assert!(head.contains("\"format\":2"), "etl 0.1.0 refuses it by its number");
+    assert_eq!(old.place.status()["rejected"]["count"], 1, "what was set aside is still there");
+    old.ends_well("a replay");
+}
+
+#[test]
+#[cfg(feature = "failpoints")]
+fn crash_at_any_step_of_the_first_run_changes_nothing_in_the_end() {
+    let steps = {
+        let old = Old::unpack();
+        let mut counted = old.place.command(&["run", "--drain"]);
+        counted.env("ETL_STEPS", old.place.path("steps"));
+        counted.output().unwrap();
+        std::fs::read_to_string(old.place.path("steps")).unwrap().lines().count()
+    };
+    assert!(steps > 10, "{steps} steps");
+    for step in 1..=steps {
+        for when in ["before", "after"] {
+            let old = Old::unpack();
+            let mut crashed = old.place.command(&["run", "--drain"]);
+            crashed.env("ETL_CRASH", format!("{when}:{step}"));
+            crashed.output().unwrap();
+            old.ends_well(&format!("a crash {when} step {step}"));
+        }
+    }
+}
+
+#[test]
+fn state_of_a_newer_version_is_refused_by_name_and_never_called_well() {
+    let old = Old::unpack();
+    old.place.etl(&["replay"]).exits(0);
+    let format = old.place.path("etl-state/format");
+    let text = std::fs::read_to_string(&format).unwrap();
+    let body = text.split_once('\n').unwrap().1.replacen("\"format\":2", "\"format\":3", 1);
+    std::fs::write(&format, etl::state::durable::seal_text(body.as_bytes())).unwrap();
+    for args in [&["run"][..], &["replay"], &["status"]] {
+        let refused = old.place.etl(args).exits(74);
+        assert!(refused.err.contains("has format 3, newer than this etl"), "{refused:?}");
+    }
+    let check = old.place.etl(&["status", "--check"]);
+    assert!(check.code != 0 && check.out.contains("format 3") && !check.out.contains("OK"), "{check:?}");
+}
+
+#[test]
+fn status_of_another_shape_is_not_believed() {
+    let old = Old::unpack();
+    old.place.etl(&["replay"]).exits(0);
+    let path = old.place.path("etl-state/status.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\"schema\":1", "\"schema\":2", 1)).unwrap();
+    let refused = old.place.etl(&["status"]).exits(74);
+    assert!(refused.err.contains("schema is 2"), "{refused:?}");
+    let check = old.place.etl(&["status", "--check"]);
+    assert!(check.code != 0 && !check.out.contains("OK"), "{check:?}");
+    old.place.etl(&["replay"]).exits(0);
+    old.place.etl(&["status"]).exits(0);
+}
