@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 /// The examples of the help.
 pub const EXAMPLES: &str = "\
 Examples:
-  etl quarantine list                        how many tokens there are, and why
-  etl quarantine list --json                 the same for programs
-  etl quarantine show --reason not-a-record  what is inside them, on this terminal
-  etl quarantine export                      the tokens with all that is known of them, as NDJSON
+  etl quarantine list                         how many tokens there are, and why
+  etl quarantine list --json                  the same for programs
+  etl quarantine show --reason not-a-record   what is inside them, on this terminal
+  etl quarantine export                       the tokens with all that is known of them, as NDJSON
   etl quarantine export --reason wrong-key --out tokens.ndjson
   etl quarantine drop --reason not-a-record
   etl quarantine drop --reason no-token --yes

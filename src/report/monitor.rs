@@ -353,6 +353,7 @@ mod tests {
         status = well_run();
         status.parked.count = 3;
         says(&status, "10:03:00", Level::Warning, "3 records parked");
+        status = well_run();
         status.rejected = Rejected { count: 2, bytes: 9 };
         says(&status, "10:03:00", Level::Warning, "2 bodies rejected");
         status = well_run();
