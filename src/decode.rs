@@ -25,13 +25,13 @@ use crate::state::Entry;
 
 pub use spread::Spread;
 
-/// So many odd tokens of a page are held, and so many bytes of them; of a page with more, none.
+/// Limits for the odd tokens of one page that are kept in memory: their number and their bytes. Beyond either, none are kept.
 const HELD: usize = 4096;
 const HELD_BYTES: usize = 1 << 20;
-/// After so many elements, or bytes of them, it is asked whether to stop.
+/// How many elements, or bytes of them, are read between two checks for a stop.
 const ELEMENTS_A_LOOK: usize = 64;
 const BYTES_A_LOOK: usize = 64 << 10;
-/// A JSON text has at most so many bytes for one of a plaintext: `\u0001` for a control character.
+/// Escaping makes a text at most this many times longer: a control character becomes `\u0001`.
 const GROWTH: usize = 6;
 /// What a row has beyond the record's own JSON text: the compact forms beside what does not stand alone.
 const ROW_EXTRA: usize = 1 << 10;

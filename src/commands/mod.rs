@@ -45,7 +45,7 @@ fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
     Destination::from_argument(text, &cwd)
 }
 
-/// Prints a result for people. A reader that has gone away (`etl status | head`) is no failure.
+/// Prints a result for people. A closed stdout (`etl status | head`) is not an error.
 fn print(text: &str) -> Result<()> {
     print_bytes(clean_lines(text).as_bytes())
 }

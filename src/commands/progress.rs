@@ -127,7 +127,7 @@ fn spinner(template: &str) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    // It ticks on a thread of its own: not where nobody looks. Where that cannot be had it panics, and nothing is shown.
+    // The display ticks on its own thread, so it is started on a terminal only. If no thread can be had, nothing is shown.
     let tick = || bar.enable_steady_tick(Duration::from_millis(200));
     if bar.is_hidden() || panics::quietly(|| catch_unwind(AssertUnwindSafe(tick))).is_ok() {
         return bar;

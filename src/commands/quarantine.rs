@@ -1,4 +1,4 @@
-//! `etl quarantine`: what is no record (yet), counted, shown, written out, or let go.
+//! `etl quarantine`: list, show, export and drop tokens that could not become records.
 //!
 //! What is inside a token is shown to a person at a terminal, or written into a private file: it never gets into a log by
 //! accident. Listing, showing and exporting read without the lock, also while a run goes on. Dropping holds it; a crash in the middle leaves whole

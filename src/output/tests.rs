@@ -1,3 +1,5 @@
+//! Tests of outputs: what stands under a name decides what is done, and nothing of others is changed. They own temporary folders only.
+
 use std::ffi::OsStr;
 use std::os::unix::fs::{lchown, symlink};
 use std::path::PathBuf;

@@ -102,22 +102,14 @@ pub(super) struct PageTrail {
 impl PageTrail {
     /// The trail from `first` on, or from where it was interrupted a short time ago.
     pub(super) fn start(first: &PageUrl, follow_links: bool, front: &Front, now: Timestamp) -> Result<Self> {
-        let dir = front.dir();
-        let interrupted = if follow_links { interrupted(dir, first, now)? } else { None };
-        let is_noted = trail_path(dir).exists();
-        Ok(Self {
-            first: first.clone(),
-            follow_links,
-            resuming: interrupted.is_some(),
-            next: Some(interrupted.unwrap_or_else(|| first.clone())),
-            passed: Trail::new(MAX_LINKED),
-            validator: if follow_links { None } else { validator(front, first)? },
-            is_noted,
-            takes_notes: true,
-            last_page: None,
-            unsettled: 0,
-            problems: Vec::new(),
-        })
+        let mut trail = Self { takes_notes: true, ..Self::beside(first, follow_links) };
+        trail.is_noted = trail_path(front.dir()).exists();
+        if !follow_links {
+            trail.validator = validator(front, first)?;
+        } else if let Some(next) = interrupted(front.dir(), first, now)? {
+            (trail.next, trail.resuming) = (Some(next), true);
+        }
+        Ok(trail)
     }
 
     /// The trail from `first` on, for a run that has no lock: it leaves the notes to the one that has.

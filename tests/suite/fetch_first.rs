@@ -282,6 +282,24 @@ fn to_s3(url: &str, endpoint: &str) -> String {
     )
 }
 
+/// A place whose store hangs, and whose source has a new record at each request.
+fn before_a_hanging_store() -> (Place, Api, Door) {
+    let mut place = Place::new("");
+    for (name, value) in [("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")] {
+        place.set(name, value);
+    }
+    let key = place.key.clone();
+    let next = Arc::new(Mutex::new(0));
+    let api = Api::start(move |_, _| {
+        let mut next = next.lock().unwrap();
+        *next += 1;
+        reply("200 OK", "", &body(&key, &[*next]))
+    });
+    let (endpoint, door) = hanging_store();
+    place.configure(&to_s3(&api.url, &endpoint));
+    (place, api, door)
+}
+
 /// A run's life until it has asked the source, or is given up.
 fn asked_within(place: &Place, api: &Api, limit: Duration) -> Duration {
     api.take_asked();
@@ -298,19 +316,7 @@ fn asked_within(place: &Place, api: &Api, limit: Duration) -> Duration {
 
 #[test]
 fn source_is_asked_at_once_whatever_waits_or_is_damaged_behind_it() {
-    let mut place = Place::new("");
-    for (name, value) in [("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")] {
-        place.set(name, value);
-    }
-    let key = place.key.clone();
-    let next = Arc::new(Mutex::new(0));
-    let api = Api::start(move |_, _| {
-        let mut next = next.lock().unwrap();
-        *next += 1;
-        reply("200 OK", "", &body(&key, &[*next]))
-    });
-    let (endpoint, _door) = hanging_store();
-    place.configure(&to_s3(&api.url, &endpoint));
+    let (place, api, _door) = before_a_hanging_store();
     // The first run seals a part, and the store does not answer.
     let limit = Duration::from_secs(2);
     asked_within(&place, &api, limit);
@@ -327,19 +333,7 @@ fn source_is_asked_at_once_whatever_waits_or_is_damaged_behind_it() {
 
 #[test]
 fn page_that_comes_beside_a_run_that_waits_for_its_store_is_kept() {
-    let mut place = Place::new("");
-    for (name, value) in [("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")] {
-        place.set(name, value);
-    }
-    let key = place.key.clone();
-    let next = Arc::new(Mutex::new(0));
-    let api = Api::start(move |_, _| {
-        let mut next = next.lock().unwrap();
-        *next += 1;
-        reply("200 OK", "", &body(&key, &[*next]))
-    });
-    let (endpoint, _door) = hanging_store();
-    place.configure(&to_s3(&api.url, &endpoint));
+    let (place, api, _door) = before_a_hanging_store();
     place.etl(&["run", "--max-runtime", "2s"]);
     let mut waiting = place.command(&["run", "--max-runtime", "40s"]).spawn().unwrap();
     while place.status()["running"] != true {
