@@ -94,11 +94,11 @@ impl Desk {
         Self { _dir: dir, state, buckets: Buckets::default() }
     }
 
-    fn journal(&mut self, body: &[u8], now: Timestamp) -> etl::state::pages::journal::SegmentId {
-        let mut writer = self.state.journal.begin();
+    fn journal(&mut self, body: &[u8], now: Timestamp) -> etl::state::SegmentId {
+        let mut writer = self.state.pages.journal().begin();
         writer.write(body).expect("a write");
         writer.end_page();
-        self.state.journal.publish(writer, now).expect("a segment").id
+        self.state.pages.journal().publish(writer, now).expect("a segment").id
     }
 
     /// How long it takes to sort a page, and how long to commit it.
@@ -112,8 +112,8 @@ impl Desk {
         let mut news = News::default();
         self.buckets.sort(&decoded, now, &mut news).expect("hashes");
         let sorted = started.elapsed();
-        let seen = self.state.wal.seen().clone();
-        self.state.wal.commit(id, now, &news.records, news.duplicates, seen, news.tallies).expect("a commit");
+        let seen = self.state.hours.seen().clone();
+        self.state.hours.commit(id, now, &news.records, news.duplicates, seen, news.tallies).expect("a commit");
         (sorted, started.elapsed() - sorted)
     }
 }
@@ -138,8 +138,8 @@ fn on_disk(c: &mut Criterion) {
     group.bench_function("seal: order, gzip, checksums, durable", |b| {
         let mut desk = Desk::new();
         desk.commit(&pages.page(PAGE, 0), &decoder, now);
-        let hour = desk.state.wal.pending_hours().next().expect("an hour");
-        let row = desk.state.ledger.row(hour).expect("a row");
+        let hour = desk.state.hours.pending_hours().next().expect("an hour");
+        let row = desk.state.hours.row(hour).expect("a row");
         let rules = CutRules { part_max_records: 0, part_bytes: PART_BYTES };
         b.iter(|| seal::encode(&desk.state, &row, rules).expect("a part").hashes.len());
     });

@@ -239,7 +239,7 @@ fn attempt(
     let mut job = Job::new(setup, state, wish, summary);
     let worked = job.say_repairs().and_then(|()| job.work(source, trail.as_mut()));
     // The last word of status.json is true whatever happened.
-    let noted = job.note_status(true).and_then(|()| job.state.call_waiting());
+    let noted = job.note_status(true).and_then(|()| job.state.watch_uncommitted());
     if let Err(error) = &worked {
         damage::clear(error)?;
     }
@@ -287,10 +287,10 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(setup: &'a Setup<'a>, mut state: State, wish: Wish, summary: &'a mut Summary) -> Self {
-        state.quarantine.cap(setup.quarantine_max_bytes);
+        state.pages.quarantine.cap(setup.quarantine_max_bytes);
         let status = status::Writer::start(&setup.state_dir, setup.clock.now());
         let shelf = Shelf::new(&*setup.store, &setup.prefix, &setup.decoder.compactor)
-            .with_former(state.ledger.former_dictionaries());
+            .with_former(state.hours.former_dictionaries());
         Self {
             setup,
             state,
@@ -315,13 +315,14 @@ impl<'a> Job<'a> {
     }
 
     fn say_repairs(&mut self) -> Result<()> {
-        for repair in &self.state.repairs {
+        for repair in self.state.repairs() {
             tracing::warn!("{repair}");
         }
-        if !self.state.losses.is_empty() {
+        let losses = self.state.take_losses();
+        if !losses.is_empty() {
             fetch::forget_seen(self.state.dir())?;
         }
-        self.problems.append(&mut self.state.losses);
+        self.problems.extend(losses);
         Ok(())
     }
 
@@ -333,10 +334,10 @@ impl<'a> Job<'a> {
             self.rebuild_from_store()?;
         }
         // Their pages cannot be told from known ones until their parts are in the store.
-        if !self.state.short.is_empty() {
+        if self.state.hours.any_misses_records() {
             self.upload_left()?;
         }
-        self.watch = if self.is_backfill { None } else { Watch::start(self.state.wal.seen()) };
+        self.watch = if self.is_backfill { None } else { Watch::start(self.state.hours.seen()) };
         if self.wish.rejected {
             self.retry_rejected()?;
         }
@@ -398,7 +399,7 @@ impl<'a> Job<'a> {
 
     fn keep_house(&mut self) -> Result<()> {
         self.state.prune()?;
-        self.state.wal.tidy()?;
+        self.state.hours.tidy_log()?;
         if self.summary.uploaded_parts > 0 || self.state.after_a_crash() {
             self.state.forget_hashes(self.now(), self.setup.dedup_window)?;
         }
@@ -408,17 +409,16 @@ impl<'a> Job<'a> {
             }
             // The hours that leave the ledger's head are noted while they are in it.
             self.note_status(true)?;
-            let wal = &self.state.wal;
-            self.state.ledger.archive(|hour| wal.has_pending(hour))?;
+            self.state.hours.archive_rows()?;
         }
-        self.state.reserve.fill(self.setup.min_free)?;
+        self.state.fill_reserve(self.setup.min_free)?;
         self.note_gaps();
-        self.summary.pending_hours = self.state.hours_at_work().len() as u64;
+        self.summary.pending_hours = self.state.hours.at_work().len() as u64;
         Ok(())
     }
 
     fn note_gaps(&mut self) {
-        let seen = self.state.wal.seen();
+        let seen = self.state.hours.seen();
         let gaps = seen.gaps();
         self.summary.gaps = gaps.len() as u64;
         self.summary.missing = seen.missing();
@@ -432,7 +432,7 @@ impl<'a> Job<'a> {
             let at = self.now();
             let so_far = so_far(self.summary);
             self.status.write(&mut self.state, &self.setup.closing, &so_far, at)?;
-            self.problems.extend(self.state.quarantine.take_damaged());
+            self.problems.extend(self.state.pages.quarantine.take_damaged());
         }
         Ok(())
     }

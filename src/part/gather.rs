@@ -77,9 +77,9 @@ impl<'s> Lines<'s> {
         if self.readers.len() >= OPEN_READERS && self.closed < WORTH_CLOSING {
             self.readers.remove(0);
             self.closed += 1;
-            self.state.wal.rest();
+            self.state.hours.rest();
         }
-        self.readers.push((generation, self.state.wal.lines(generation, self.hour)?));
+        self.readers.push((generation, self.state.hours.lines(generation, self.hour)?));
         Ok(self.readers.len() - 1)
     }
 }

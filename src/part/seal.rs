@@ -160,7 +160,7 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 /// `State`: the disk, or a damaged write-ahead log.
 pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     let mut records = Vec::new();
-    state.wal.records(row.hour, row.receipted, &mut |generation, at, entry| {
+    state.hours.records(row.hour, row.receipted, &mut |generation, at, entry| {
         if at.commit <= row.frozen {
             records.push(Located::new(generation, at, entry));
         }
@@ -179,10 +179,10 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
 
 /// The unsealed records in their total order, without those that are in parts already, and the newest commit among them.
 fn order(state: &State, row: &HourRow, stop: &Stop) -> Result<(Vec<Located>, u64)> {
-    let array = state.array(row)?;
-    let unsealed = state.wal.unsealed(row.hour, row.frozen).map_or(0, |pending| pending.records);
+    let array = state.hours.array(row)?;
+    let unsealed = state.hours.unsealed(&row).map_or(0, |pending| pending.records);
     let (mut records, mut through) = (Vec::with_capacity(usize::try_from(unsealed).unwrap_or(0)), 0);
-    state.wal.records(row.hour, row.frozen, &mut |generation, at, entry| {
+    state.hours.records(row.hour, row.frozen, &mut |generation, at, entry| {
         if at.commit != through {
             go_on(row.hour, stop)?;
         }
@@ -194,7 +194,7 @@ fn order(state: &State, row: &HourRow, stop: &Stop) -> Result<(Vec<Located>, u64
     })?;
     records.sort_unstable();
     if records.len() > LARGE {
-        state.wal.rest();
+        state.hours.rest();
     }
     Ok((records, through))
 }
@@ -226,8 +226,8 @@ pub(crate) fn cut(records: &[Located], rules: CutRules) -> usize {
 }
 
 fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>, stop: &Stop) -> Result<EncodedPart> {
-    let path = lines.state.spool.path(lines.hour, part);
-    let mut spooled = lines.state.spool.begin(&path)?;
+    let path = lines.state.hours.spool_path(lines.hour, part);
+    let mut spooled = lines.state.hours.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
     let out = Hashed { inner: BufWriter::with_capacity(BUFFER, spooled.file()), sum: Sha256::new(), bytes: 0 };
     let mut gzip: GzEncoder<_> =

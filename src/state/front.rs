@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::Roll;
 use super::files::private;
 use crate::error::{Error, ErrorKind, Result};
+use crate::state::SegmentId;
 use crate::state::files::durable;
 use crate::state::files::lock::Lock;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
 use crate::state::hours::ledger::{FORMAT, Settings};
-use crate::state::pages::journal::{Journal, SegmentId};
+use crate::state::pages::journal::Journal;
 
 /// Where a run puts pages while another one has the lock.
 #[derive(Debug)]

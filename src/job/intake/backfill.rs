@@ -50,10 +50,10 @@ impl Job<'_> {
         }
         let setup = self.setup;
         let files = listing.files.iter();
-        let journal = self.state.journal.clone();
+        let journal = self.state.pages.journal().clone();
         if files.len() > 0 {
             // The log cannot do without threads of its own: it gets them first.
-            self.state.wal.prepare()?;
+            self.state.hours.prepare_log()?;
         }
         let (give_back, spare) = channel();
         let (decode, tasks) = channel();

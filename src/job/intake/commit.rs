@@ -18,9 +18,9 @@ use crate::job::{Job, Progress};
 use crate::page::decode::{Decoded, Decoder, Ended};
 use crate::page::parse::NotAPage;
 use crate::process::parallel::{side_by_side, threads};
-use crate::source::PageSink;
+use crate::state::SegmentId;
 use crate::state::files::crash_point;
-use crate::state::pages::journal::{Segment, SegmentId};
+use crate::state::pages::journal::Segment;
 use crate::state::pages::quarantine::{Added, OddToken, share_bits};
 use crate::stop::Stop;
 
@@ -30,9 +30,9 @@ const WORTH_A_THREAD: usize = 4;
 impl Job<'_> {
     /// Commits all that the journal holds.
     pub(crate) fn commit_journal(&mut self) -> Result<()> {
-        self.state.journal.adopt()?;
+        self.state.pages.journal().adopt()?;
         let segments = self.state.uncommitted()?;
-        let mut waiting: u64 = segments.iter().map(|id| self.state.journal.size(*id)).sum();
+        let mut waiting: u64 = segments.iter().map(|id| self.state.pages.journal().size(*id)).sum();
         for id in segments {
             if self.stopped() {
                 break;
@@ -40,14 +40,14 @@ impl Job<'_> {
             if self.is_short_of_space(waiting)? {
                 self.make_space()?;
             }
-            waiting = waiting.saturating_sub(self.state.journal.size(id));
-            if self.state.tries.begin(id.number)? {
+            waiting = waiting.saturating_sub(self.state.pages.journal().size(id));
+            if self.state.pages.begin_reading(id.number)? {
                 self.commit_segment(id)?;
             }
         }
         // A page that a stop interrupted was not survived.
         if !self.stopped() {
-            self.state.tries.end()?;
+            self.state.pages.end_reading()?;
         }
         self.quarantine_held()?;
         self.state.remove_finished_pages()?;
@@ -56,17 +56,17 @@ impl Job<'_> {
 
     /// Commits the pages at which runs died, one by one, when everything else is done. Whether there was one.
     pub(crate) fn commit_put_off(&mut self) -> Result<bool> {
-        let put_off = self.state.tries.put_off();
+        let put_off = self.state.pages.put_off();
         for number in &put_off {
             let waiting = self.state.uncommitted()?.into_iter().find(|id| id.number == *number);
             let Some(id) = waiting.filter(|_| !self.stopped()) else { continue };
-            let path = self.state.journal.path(id);
+            let path = self.state.pages.journal().path(id);
             tracing::warn!("page {}: two runs died while it was read: it is read last, and alone", path.display());
-            self.state.tries.read(*number)?;
+            self.state.pages.begin_reading_put_off(*number)?;
             self.commit_segment(id)?;
         }
         if !self.stopped() {
-            self.state.tries.end()?;
+            self.state.pages.end_reading()?;
         }
         self.state.remove_finished_pages()?;
         Ok(!put_off.is_empty())
@@ -74,11 +74,11 @@ impl Job<'_> {
 
     /// Commits one segment, or says why it stays in the journal.
     pub(crate) fn commit_segment(&mut self, id: SegmentId) -> Result<()> {
-        let segment = match self.state.journal.read(id) {
+        let segment = match self.state.pages.journal().read(id) {
             Ok(segment) => segment,
             Err(damaged) => {
                 // It costs only itself: the others go on, and it is named in each run until someone acts.
-                self.state.release_damaged(id.number)?;
+                self.state.pages.unwatch_damaged(id.number)?;
                 super::fetch::forget_seen(self.state.dir())?;
                 self.problems.push(damaged);
                 return Ok(());
@@ -101,7 +101,7 @@ impl Job<'_> {
             let what = "no key of the ring opens any token: the key is wrong, or the origin has a new one";
             let error = Error::new(
                 ErrorKind::Credentials,
-                format!("page {}: {what}", self.state.journal.path(segment.id).display()),
+                format!("page {}: {what}", self.state.pages.journal().path(segment.id).display()),
             );
             return self.bear(error.hint("the page waits in the journal; run again with the right key in the ring"));
         }
@@ -118,7 +118,7 @@ impl Job<'_> {
 
     fn commit_pages(&mut self, segment: &Segment, pages: &[Decoded], added: &Added) -> Result<()> {
         let received = segment.received;
-        self.state.release_waiting(segment.id.number)?;
+        self.state.pages.unwatch(segment.id.number)?;
         let quarantined = added.count();
         let mut news = News::default();
         for page in pages {
@@ -133,9 +133,9 @@ impl Job<'_> {
         let late = self.count_late(&news, received);
         let seen = self.see(&news.ids, segment);
         let tallies = self.sums(&news.tallies)?;
-        self.state.wal.commit(segment.id, received, &news.records, news.duplicates, seen, tallies)?;
+        self.state.hours.commit(segment.id, received, &news.records, news.duplicates, seen, tallies)?;
         self.buckets.shrink();
-        self.state.wal.rest();
+        self.state.hours.rest();
         self.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
         self.summary.new += news.count();
         self.summary.duplicates += news.duplicates;
@@ -157,7 +157,7 @@ impl Job<'_> {
     ) -> Result<Option<Added>> {
         let (decoder, stop) = (&self.setup.decoder, || self.setup.stop.is_requested());
         let bits = share_bits(pages.iter().map(Decoded::distinct_odd).sum());
-        let mut adding = self.state.quarantine.begin(segment.id.number);
+        let mut adding = self.state.pages.quarantine.begin(segment.id.number);
         for share in 0..1 << bits {
             for (body, page) in bodies.iter().zip(pages) {
                 let mut each = |odd: &OddToken| if odd_share(odd, bits) == share { adding.push(odd) } else { Ok(()) };
@@ -174,7 +174,7 @@ impl Job<'_> {
             adding.forget();
         }
         let added = adding.finish()?;
-        self.problems.extend(self.state.quarantine.take_damaged());
+        self.problems.extend(self.state.pages.quarantine.take_damaged());
         Ok(Some(added))
     }
 
@@ -182,19 +182,11 @@ impl Job<'_> {
     fn sums(&mut self, since: &BTreeMap<Hour, Tally>) -> Result<BTreeMap<Hour, Tally>> {
         let mut sums = BTreeMap::new();
         for (hour, since) in since {
-            let mut sum = self.tally(*hour)?;
+            let mut sum = self.state.hours.tally(*hour)?;
             sum.add(since);
             sums.insert(*hour, sum);
         }
         Ok(sums)
-    }
-
-    /// What was counted of an hour so far.
-    pub(crate) fn tally(&mut self, hour: Hour) -> Result<Tally> {
-        if let Some(tally) = self.state.wal.tally(hour) {
-            return Ok(tally);
-        }
-        Ok(self.state.ledger.row(hour)?.certified.map(|certified| certified.tally).unwrap_or_default())
     }
 
     /// The ids that came so far, those of a segment included.
@@ -202,7 +194,7 @@ impl Job<'_> {
         if let Some(watch) = &mut self.watch {
             ids.iter().for_each(|id| watch.saw(id));
         }
-        let seen = self.state.wal.seen().for_field(&self.setup.decoder.sequence);
+        let seen = self.state.hours.seen().for_field(&self.setup.decoder.sequence);
         seen.with(ids, segment.id.number, segment.received)
     }
 
@@ -234,37 +226,26 @@ impl Job<'_> {
             }
         }
         if !good.is_empty() && !locked.is_empty() {
-            let id = self.append(&locked, segment.received)?;
+            let id = self.state.pages.append(&locked, segment.received)?;
             let what = format!("no key of the ring opens any token of {} pages", locked.len());
-            let path = self.state.journal.path(id);
+            let path = self.state.pages.journal().path(id);
             let error = Error::new(ErrorKind::Credentials, format!("page {}: {what}", path.display()));
             self.bear(error.hint("they wait in the journal; run again with their key in the ring"))?;
         }
         Ok((bodies, good))
     }
 
-    /// Appends bodies that were received before as a segment of their own.
-    pub(crate) fn append(&mut self, bodies: &[&[u8]], received: Timestamp) -> Result<SegmentId> {
-        let mut writer = self.state.journal.begin();
-        for body in bodies {
-            writer.write(body)?;
-            writer.end_page();
-        }
-        Ok(self.state.journal.publish(writer, received)?.id)
-    }
-
     fn reject(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<()> {
         let reason = decoded.into_iter().find_map(Result::err);
         super::fetch::forget_seen(self.state.dir())?;
-        self.state.release_waiting(segment.id.number)?;
-        let path = self.state.journal.reject(segment.id)?;
+        let path = self.state.pages.reject(segment.id)?;
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         self.bear(rejected(&path, &reason))
     }
 
     fn reject_body(&mut self, body: &[u8], received: Timestamp, reason: &NotAPage) -> Result<()> {
-        let id = self.append(&[body], received)?;
-        let path = self.state.journal.reject(id)?;
+        let id = self.state.pages.append(&[body], received)?;
+        let path = self.state.pages.reject(id)?;
         self.bear(rejected(&path, &format!(": {reason}")))
     }
 

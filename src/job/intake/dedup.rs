@@ -145,17 +145,17 @@ impl Buckets {
             known.touched = self.clock;
             return Ok(());
         }
-        let row = state.ledger.row(hour)?;
+        let row = state.hours.row(hour)?;
         let mut unsealed = Hashes::default();
-        state.wal.records(hour, row.frozen, &mut |_, _, entry| {
+        state.hours.records(hour, row.frozen, &mut |_, _, entry| {
             unsealed.insert(entry.hash);
             Ok(())
         })?;
         let known = Known {
             unsealed,
-            sealed: state.array(&row)?,
+            sealed: state.hours.array(&row)?,
             has_parts: !row.parts.is_empty(),
-            first_received: state.wal.pending(hour).map(|p| p.first_received),
+            first_received: state.hours.pending(hour).map(|p| p.first_received),
             touched: self.clock,
         };
         self.held += known.held();

@@ -296,7 +296,7 @@ impl Job<'_> {
             if self.is_short_of_space(waiting)? {
                 self.make_space()?;
             }
-            let halt = trail.advance(client, self.setup, &self.state.journal, waiting, self.summary)?;
+            let halt = trail.advance(client, self.setup, self.state.pages.journal(), waiting, self.summary)?;
             if halt == Halt::NoSpace && self.summary.pages == received {
                 self.problems.push(no_space(self.setup)?);
                 return Ok(());
@@ -322,7 +322,7 @@ impl Job<'_> {
         // Files stay where they are: taking them once more under a key that is wrong would only fill the journal. Nor while one of
         // their pages kills its readers.
         let key_was_wrong = self.problems.iter().any(|problem| problem.kind() == ErrorKind::Credentials);
-        if key_was_wrong || !self.state.tries.put_off().is_empty() {
+        if key_was_wrong || !self.state.pages.put_off().is_empty() {
             return Ok(());
         }
         let waiting = self.state.uncommitted_bytes()?;

@@ -14,12 +14,12 @@ use crate::state::pages::journal::Segment;
 impl Job<'_> {
     /// Keeps a page in the journal whatever becomes of its records.
     pub(crate) fn hold(&mut self, segment: &Segment) -> Result<()> {
-        self.state.hold(segment.id)?;
+        self.state.pages.hold(segment.id)?;
         let what = format!(
             "page {}: its odd tokens find no room: the quarantine may have {} bytes (quarantine.max_bytes) and has {}",
-            self.state.journal.path(segment.id).display(),
+            self.state.pages.journal().path(segment.id).display(),
             self.setup.quarantine_max_bytes,
-            self.state.quarantine.bytes()
+            self.state.pages.quarantine.bytes()
         );
         let hint = "its records are kept, and the page waits in the journal: export and drop what nobody needs, or raise \
                     the cap, and the next run takes them";
@@ -29,11 +29,11 @@ impl Job<'_> {
     /// Looks again at the pages whose odd tokens found no room, oldest first, until one finds none again.
     pub(crate) fn quarantine_held(&mut self) -> Result<()> {
         for id in self.state.held()? {
-            if self.stopped() || self.state.quarantine.is_full() {
+            if self.stopped() || self.state.pages.quarantine.is_full() {
                 break;
             }
             // One that is damaged is named where it is committed, or by the roll.
-            let Ok(segment) = self.state.journal.read(id) else { continue };
+            let Ok(segment) = self.state.pages.journal().read(id) else { continue };
             let decoded = decode(&self.setup.decoder, &segment, self.setup.stop);
             if decoded.iter().any(|page| matches!(page, Err(NotAPage::Interrupted))) {
                 break;
@@ -45,7 +45,7 @@ impl Job<'_> {
                 break;
             }
             self.summary.quarantined(&added);
-            self.state.let_go(id)?;
+            self.state.pages.let_go(id)?;
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ impl Job<'_> {
     /// Stores the dictionaries of parts that an older version uploaded, or whose object is gone.
     pub(crate) fn store_missing_dictionaries(&mut self) -> Result<()> {
         let mut ids = BTreeSet::new();
-        self.state.ledger.for_each(&mut |row| {
+        self.state.hours.for_each_row(&mut |row| {
             ids.extend(row.parts.iter().map(|part| part.dict.clone()).filter(|id| !id.is_empty()));
             Ok(())
         })?;
@@ -53,7 +53,7 @@ impl Job<'_> {
 
     /// `false`: the store does not have them, which is a recorded problem by now.
     fn ensure_dictionaries(&mut self, id: &str) -> Result<bool> {
-        if self.state.ledger.has_stored_dictionaries(id) {
+        if self.state.hours.has_stored_dictionaries(id) {
             return Ok(true);
         }
         if self.store_is_down {
@@ -65,7 +65,7 @@ impl Job<'_> {
         };
         match stored {
             Ok(()) => {
-                self.state.ledger.note_stored_dictionaries(id);
+                self.state.hours.note_stored_dictionaries(id);
                 Ok(true)
             }
             Err(error) => self.store_failed(error).map(|()| false),
@@ -82,7 +82,7 @@ impl Job<'_> {
         let (store, prefix) = (&*self.setup.store, &self.setup.prefix);
         let (key, bytes) = (dictionaries_key(prefix, id), dictionaries.to_stored()?);
         // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
-        let body = self.state.spool.beside(id);
+        let body = self.state.hours.spool_path_beside(id);
         durable::replace(&body, &bytes)?;
         let sha256 = hex(&Sha256::digest(&bytes));
         let (content_sha256, hour) = (sha256.clone(), "dict".to_owned());

@@ -58,7 +58,7 @@ impl Job<'_> {
     }
 
     fn spool_manifest(&mut self, upload: &Upload, sha256: &str, size: u64) -> Result<Option<Spooled>> {
-        let row = self.state.ledger.row(upload.hour)?;
+        let row = self.state.hours.row(upload.hour)?;
         let Some(manifest) = Manifest::of(&row, &upload.row, sha256, size) else { return Ok(None) };
         let mut bytes = serde_json::to_vec(&manifest)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a manifest").caused_by(e))?;

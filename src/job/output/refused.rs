@@ -156,8 +156,7 @@ impl Job<'_> {
     /// Tries the hours that earlier runs left refused, until one is refused again, and seals what had to wait behind their parts;
     /// says what this run met.
     pub(crate) fn upload_refused(&mut self) -> Result<()> {
-        let sealing =
-            |job: &Self| job.state.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour).collect();
+        let sealing = |job: &Self| job.state.hours.sealing().collect();
         let mut left: BTreeSet<Hour> = sealing(self);
         if left.is_empty() && self.refused.waiting.is_none() {
             return Ok(());

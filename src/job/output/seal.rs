@@ -47,7 +47,7 @@ impl Job<'_> {
     fn seal_and_upload_all(&mut self, due: &[Hour]) -> Result<bool> {
         let mut sealed = 0;
         self.ahead = Ahead::default();
-        self.state.spool.filling.clear();
+        self.state.hours.set_spooling(&[]);
         let batches = self.batches(due);
         let mut batches = batches.into_iter();
         let mut batch = batches.next();
@@ -55,7 +55,7 @@ impl Job<'_> {
             if self.stopped() {
                 return Ok(false);
             }
-            if self.state.spool.filling.is_empty() {
+            if !self.state.hours.is_spooling() {
                 self.prepare(hours)?;
             }
             let frozen = self.seal()?;
@@ -77,7 +77,7 @@ impl Job<'_> {
         while !rest.is_empty() {
             let mut records = 0;
             let fits = rest.iter().take(BATCH_HOURS).take_while(|hour| {
-                records += self.pending_records(**hour);
+                records += self.state.hours.pending_records(**hour);
                 records <= BATCH_RECORDS
             });
             let (batch, behind) = rest.split_at(fits.count().max(1));
@@ -91,9 +91,9 @@ impl Job<'_> {
     fn due_hours(&mut self) -> Result<Vec<Hour>> {
         let now = self.now();
         let mut due = Vec::new();
-        for hour in self.state.wal.pending_hours().collect::<Vec<_>>() {
-            let row = self.state.ledger.row(hour)?;
-            let Some(unsealed) = self.state.wal.unsealed(hour, row.frozen) else { continue };
+        for hour in self.state.hours.pending_hours().collect::<Vec<_>>() {
+            let row = self.state.hours.row(hour)?;
+            let Some(unsealed) = self.state.hours.unsealed(&row) else { continue };
             if row.is_sealing() || self.blocked.contains(&hour) {
                 continue;
             }
@@ -112,11 +112,11 @@ impl Job<'_> {
         for hour in hours {
             // Late records may wait for an hour whose hashes are no longer at hand.
             if self.remember(*hour)? {
-                self.ahead.rows.push(self.state.ledger.row(*hour)?);
+                self.ahead.rows.push(self.state.hours.row(*hour)?);
             }
         }
         // Their parts have no intent yet.
-        self.state.spool.filling = hours.iter().copied().collect();
+        self.state.hours.set_spooling(hours);
         Ok(())
     }
 
@@ -126,7 +126,7 @@ impl Job<'_> {
         ahead.encode(&self.state, self.setup.cut, self.setup.stop);
         if self.stopped() {
             // They are encoded by the next run: nothing names what is in the spool.
-            self.state.spool.filling.clear();
+            self.state.hours.set_spooling(&[]);
             return Ok(Vec::new());
         }
         let mut events = Vec::new();
@@ -136,7 +136,7 @@ impl Job<'_> {
             events.push((row.hour, self.freeze(row.hour, encoded, hashes, certified)));
         }
         let frozen = self.freeze_all(events)?;
-        self.state.spool.filling.clear();
+        self.state.hours.set_spooling(&[]);
         Ok(frozen)
     }
 
@@ -150,8 +150,8 @@ impl Job<'_> {
 
     /// What can be certified of an hour now.
     fn certify(&mut self, hour: Hour) -> Result<Certified> {
-        let tally = self.tally(hour)?;
-        let gaps = if tally.ids.is_some() { self.state.wal.seen().gaps() } else { Vec::new() };
+        let tally = self.state.hours.tally(hour)?;
+        let gaps = if tally.ids.is_some() { self.state.hours.seen().gaps() } else { Vec::new() };
         Ok(Certified::new(self.setup.closing.closes_at(hour), tally, &gaps))
     }
 
@@ -162,7 +162,7 @@ impl Job<'_> {
             _ => 0,
         });
         let parts: u64 = parts.sum();
-        self.state.apply(Step::HoursFrozen, events)?;
+        self.state.hours.apply(Step::HoursFrozen, events)?;
         hours.iter().for_each(|hour| self.buckets.forget(*hour));
         self.summary.sealed_parts += parts;
         self.note_status(false)?;
@@ -186,10 +186,6 @@ impl Job<'_> {
             uploaded_at: None,
             etag: None,
         }
-    }
-
-    pub(crate) fn pending_records(&self, hour: Hour) -> u64 {
-        self.state.wal.pending(hour).map_or(0, |pending| pending.records)
     }
 }
 
@@ -219,7 +215,7 @@ type Spooled = (Encoded, Option<HashesRef>);
 
 /// Whether hours can be encoded while others are uploaded, several a processor: that takes no more memory than a large hour alone.
 fn are_small<'h>(state: &State, mut hours: impl Iterator<Item = &'h Hour>) -> bool {
-    hours.all(|hour| state.wal.pending(*hour).is_none_or(|pending| pending.records <= seal::LARGE as u64))
+    hours.all(|hour| state.hours.pending(*hour).is_none_or(|pending| pending.records <= seal::LARGE as u64))
 }
 
 fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Vec<Result<Spooled>> {
@@ -235,7 +231,7 @@ fn encode(state: &State, row: &HourRow, cut: CutRules, stop: &Stop) -> Result<Sp
     if encoded.parts.is_empty() {
         return Ok((encoded, None));
     }
-    let old = state.array(row)?;
-    let hashes = state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &new)?;
+    let old = state.hours.array(row)?;
+    let hashes = state.hours.write_array(row, old.as_ref(), &new)?;
     Ok((encoded, Some(hashes)))
 }

@@ -63,7 +63,7 @@ impl Upload {
 impl Job<'_> {
     /// Uploads the parts that an earlier run left.
     pub(crate) fn upload_left(&mut self) -> Result<()> {
-        let left = self.state.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour).collect();
+        let left = self.state.hours.sealing().collect();
         self.upload(left, SpooledBy::AnEarlierRun)
     }
 
@@ -73,7 +73,7 @@ impl Job<'_> {
             let mut round = Vec::new();
             // Where pages wait for its parts, an hour does not wait for its turn.
             hours.retain(|hour| {
-                !self.blocked.contains(hour) && (self.state.short.contains(hour) || !self.refused.waits(*hour))
+                !self.blocked.contains(hour) && (self.state.hours.misses_records(*hour) || !self.refused.waits(*hour))
             });
             for hour in &hours {
                 round.extend(self.next_upload(*hour, by)?);
@@ -90,9 +90,9 @@ impl Job<'_> {
     /// The first part of an hour that has no receipt, its bytes checked where an earlier run wrote them.
     fn next_upload(&mut self, hour: Hour, by: SpooledBy) -> Result<Option<Upload>> {
         while !self.blocked.contains(&hour) && !self.store_is_down {
-            let row = self.state.ledger.row(hour)?;
+            let row = self.state.hours.row(hour)?;
             let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { break };
-            let body = self.state.spool.path(hour, part.part);
+            let body = self.state.hours.spool_path(hour, part.part);
             if by == SpooledBy::ThisRun || seal::is_whole(&body, part)? {
                 return Ok(Some(Upload { hour, row: part.clone(), body }));
             }
@@ -120,7 +120,7 @@ impl Job<'_> {
             Some(Outcome::Uploaded { etag, sha256, size, .. }) => {
                 tracing::warn!("{what}: it is in the store already");
                 let receipt = Event::Receipted { part: part.part, sha256, bytes: size, etag, at: self.now() };
-                self.state.apply(Step::PartsReceipted, vec![(row.hour, receipt)])
+                self.state.hours.apply(Step::PartsReceipted, vec![(row.hour, receipt)])
             }
             Some(Outcome::Foreign { .. }) => self.meet_foreign(&upload),
             None => self.thaw(row, what),
@@ -129,7 +129,7 @@ impl Job<'_> {
 
     /// Unseals the records of the parts that have no receipt: the log has them, or the journal brings them back.
     fn thaw(&mut self, row: &HourRow, what: &str) -> Result<()> {
-        let gone = self.state.gone_from_log(row);
+        let gone = self.state.hours.gone_from_log(row);
         if gone > 0 && !self.state.journal_may_hold_frozen()? && !self.wish.from_store {
             self.blocked.insert(row.hour);
             let what = format!("{what}, and neither the write-ahead log nor the journal holds its records");
@@ -140,10 +140,9 @@ impl Job<'_> {
         tracing::warn!("{what}: its records are sealed anew");
         let at_hand: u64 = row.uploaded().filter(|part| part.through > row.receipted).map(|part| part.rows).sum();
         let owed = gone.saturating_sub(at_hand);
-        self.owed.insert(row.hour, self.pending_records(row.hour) + owed);
-        self.state.apply(Step::HourImported, vec![(row.hour, Event::Thawed)])?;
+        self.owed.insert(row.hour, self.state.hours.pending_records(row.hour) + owed);
+        self.state.hours.thaw(row.hour)?;
         self.buckets.forget(row.hour);
-        self.state.short.remove(&row.hour);
         self.thawed.insert(row.hour);
         Ok(())
     }
@@ -151,7 +150,7 @@ impl Job<'_> {
     /// Names the thawed hours of which not all records came back.
     pub(crate) fn say_what_is_owed(&mut self) {
         for (hour, owed) in std::mem::take(&mut self.owed) {
-            let lost = owed.saturating_sub(self.pending_records(hour));
+            let lost = owed.saturating_sub(self.state.hours.pending_records(hour));
             if lost > 0 {
                 let what = format!("hour {hour}: {lost} records of its damaged parts are lost");
                 let hint = "restore the state directory from a backup if there is one; this is said once";
@@ -197,7 +196,7 @@ impl Job<'_> {
                 Err(error) => self.store_or_hour_failed(upload.hour, error)?,
             }
         }
-        self.state.apply(Step::PartsReceipted, receipts)?;
+        self.state.hours.apply(Step::PartsReceipted, receipts)?;
         (self.setup.progress)(Progress::Uploaded(self.summary.uploaded_parts, self.summary.uploaded_bytes));
         self.note_status(false)?;
         in_the_way.iter().try_for_each(|upload| self.meet_foreign(upload))?;
@@ -221,7 +220,7 @@ impl Job<'_> {
             }
             Some(answer)
         };
-        let doomed = self.state.take_doomed();
+        let doomed = self.state.take_pending_deletes();
         let delete = || durable::remove_each(&doomed);
         let (state, ahead) = (&self.state, &mut self.ahead);
         let (answers, deleted) = std::thread::scope(|scope| {
@@ -248,7 +247,7 @@ impl Job<'_> {
     /// A foreign object has the key of a part: if it is a part of ours (a lost state directory, a second machine), it is
     /// taken over and our part thawed; else the hour waits for someone to look at it.
     fn meet_foreign(&mut self, upload: &Upload) -> Result<()> {
-        let row = self.state.ledger.row(upload.hour)?;
+        let row = self.state.hours.row(upload.hour)?;
         match self.import(&row, &[upload.row.part]) {
             Ok(true) => {
                 tracing::info!("hour {}: {} was a part already: taken over", upload.hour, upload.row.key);
@@ -269,7 +268,7 @@ impl Job<'_> {
     }
 
     pub(crate) fn create_only(&self) -> CreateOnly {
-        match self.state.ledger.create_only() {
+        match self.state.hours.create_only() {
             _ if self.setup.store.create_only_is_certain() => CreateOnly::Proven,
             Some(true) => CreateOnly::Proven,
             Some(false) => CreateOnly::NotHonoured,
@@ -280,7 +279,7 @@ impl Job<'_> {
     fn probe(&mut self, first: &[Upload], condition_is_refused: bool) -> Result<()> {
         let Some(upload) = first.first().filter(|_| !self.store_is_down) else { return Ok(()) };
         let has_receipt = |part: &PartRow| part.part == upload.row.part && part.stage == PartStage::Uploaded;
-        if !self.state.ledger.row(upload.hour)?.parts.iter().any(has_receipt) {
+        if !self.state.hours.row(upload.hour)?.parts.iter().any(has_receipt) {
             return Ok(());
         }
         let meta = upload.meta();
@@ -294,7 +293,7 @@ impl Job<'_> {
                         self.setup.store.place()
                     );
                 }
-                self.state.ledger.record_create_only(answer == CreateOnly::Proven)
+                self.state.hours.record_create_only(answer == CreateOnly::Proven)
             }
             Err(error) => self.store_failed(error),
         }

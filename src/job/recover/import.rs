@@ -92,9 +92,9 @@ impl Job<'_> {
     ) -> Result<()> {
         hashes.sort_unstable();
         hashes.dedup();
-        let hashes = self.state.hashes.write(row.hour, row.next_hashes, None, &hashes)?;
+        let hashes = self.state.hours.write_array(row, None, &hashes)?;
         let imported = Event::Imported { parts, hashes, at };
-        self.state.apply(Step::HourImported, vec![(row.hour, imported)])?;
+        self.state.hours.apply(Step::HourImported, vec![(row.hour, imported)])?;
         self.buckets.forget(row.hour);
         Ok(())
     }

@@ -19,7 +19,7 @@ const ARCHIVE_EVERY: usize = 64;
 impl Job<'_> {
     /// Takes over every part in the store that the ledger does not know.
     pub(crate) fn rebuild_from_store(&mut self) -> Result<()> {
-        self.state.ledger.forget_stored_dictionaries();
+        self.state.hours.forget_stored_dictionaries();
         let mut stored: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
         let (layout, prefix) = (&self.setup.layout, &self.setup.prefix);
         let listed = self.setup.store.list(&data_prefix(prefix), &mut |key, _| {
@@ -37,21 +37,20 @@ impl Job<'_> {
             }
             self.rebuild_hour(hour, &numbers)?;
             if done % ARCHIVE_EVERY == ARCHIVE_EVERY - 1 {
-                let wal = &self.state.wal;
-                self.state.ledger.archive(|hour| wal.has_pending(hour))?;
+                self.state.hours.archive_rows()?;
             }
         }
-        self.state.ledger.recount()?;
+        self.state.hours.recount()?;
         self.store_missing_dictionaries()
     }
 
     fn has_sound_hashes(&self, row: &HourRow) -> bool {
         let read = |array: HashArray| array.for_each(&mut |_| Ok(()));
-        self.state.array(row).and_then(|array| array.map_or(Ok(()), read)).is_ok()
+        self.state.hours.array(row).and_then(|array| array.map_or(Ok(()), read)).is_ok()
     }
 
     fn rebuild_hour(&mut self, hour: Hour, numbers: &BTreeSet<u32>) -> Result<()> {
-        let row = self.state.ledger.row(hour)?;
+        let row = self.state.hours.row(hour)?;
         // A part in the making meets the one in the store when it is uploaded.
         if row.is_sealing() {
             return Ok(());

@@ -5,7 +5,7 @@
 //! same way, and leaves `rejected/` when it is durable in the journal: a crash in between has it twice, which changes nothing.
 //! Both go on token by token, in the memory of a few, and end at a stop with all that was not committed in its place.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 
@@ -14,7 +14,7 @@ use crate::job::Job;
 use crate::job::intake::commit::decode;
 use crate::page::decode::Decoded;
 use crate::page::parse::NotAPage;
-use crate::state::pages::journal::SegmentId;
+use crate::state::SegmentId;
 use crate::state::pages::quarantine::{Identity, OddToken};
 
 /// So many recovered tokens, or bytes of them, make a page.
@@ -42,36 +42,26 @@ impl Job<'_> {
     /// Tries quarantined tokens again: all of them where asked to or where the key ring has changed, else those of
     /// the future that are due.
     pub(crate) fn retry_quarantine(&mut self) -> Result<()> {
-        self.merge_quarantine()?;
+        self.state.merge_quarantine(&|| self.setup.stop.is_requested())?;
         let ring = self.setup.decoder.ring.fingerprint();
-        let changed = self.state.quarantine.ring_changed(&ring)?;
+        let changed = self.state.pages.quarantine.ring_changed(&ring)?;
         let which = if self.wish.quarantine || changed { Which::All } else { Which::Due(self.now()) };
         let due_by = if let Which::Due(now) = which { Some(now) } else { None };
         let mut all_tried = true;
-        for segment in self.state.quarantine.segments(due_by) {
+        for segment in self.state.pages.quarantine.segments(due_by) {
             all_tried &= self.retry_segment(segment, which)?;
-            self.problems.extend(self.state.quarantine.take_damaged());
+            self.problems.extend(self.state.pages.quarantine.take_damaged());
             if self.stopped() {
                 return Ok(());
             }
         }
-        if changed && all_tried { self.state.quarantine.record_ring(&ring) } else { Ok(()) }
-    }
-
-    /// Keeps the number of the quarantine's files bounded.
-    fn merge_quarantine(&mut self) -> Result<()> {
-        if !self.state.quarantine.has_many() {
-            return Ok(());
-        }
-        let waiting: BTreeSet<u64> = self.state.uncommitted()?.iter().map(|id| id.number).collect();
-        let stop = || self.setup.stop.is_requested();
-        self.state.quarantine.merge(&|segment| !waiting.contains(&segment), &stop)
+        if changed && all_tried { self.state.pages.quarantine.record_ring(&ring) } else { Ok(()) }
     }
 
     /// `false`: an hour of a recovered token is not at hand, and the tokens stay until it is; or the run is to stop.
     fn retry_segment(&mut self, segment: u64, which: Which) -> Result<bool> {
         let now = self.now();
-        let Some(tokens) = self.state.quarantine.tokens(segment)? else { return Ok(true) };
+        let Some(tokens) = self.state.pages.quarantine.tokens(segment)? else { return Ok(true) };
         let (mut recovered, mut chunk) = (HashSet::new(), Chunk::default());
         for odd in tokens {
             if self.stopped() {
@@ -98,7 +88,7 @@ impl Job<'_> {
         if !recovered.is_empty() {
             let mut stays = |odd: &OddToken| !recovered.contains(&odd.identity());
             let stop = || self.setup.stop.is_requested();
-            self.summary.recovered += self.state.quarantine.release(segment, &mut stays, &stop)?;
+            self.summary.recovered += self.state.pages.quarantine.release(segment, &mut stays, &stop)?;
         }
         Ok(())
     }
@@ -118,19 +108,19 @@ impl Job<'_> {
         if self.is_put_off(&page)? {
             return Ok(false);
         }
-        let id = self.append(&[&page], now)?;
+        let id = self.state.pages.append(&[&page], now)?;
         self.commit_segment(id)?;
-        Ok(self.state.wal.is_committed(id.number))
+        Ok(self.state.hours.is_committed(id.number))
     }
 
     /// Whether a page of the journal that is read last, because runs died at it, has this body: the tokens came so far before.
     fn is_put_off(&self, body: &[u8]) -> Result<bool> {
-        let put_off = self.state.tries.put_off();
+        let put_off = self.state.pages.put_off();
         if put_off.is_empty() {
             return Ok(false);
         }
         let waiting = self.state.uncommitted()?.into_iter().filter(|id| put_off.contains(&id.number));
-        let mut read = waiting.filter_map(|id| self.state.journal.read(id).ok());
+        let mut read = waiting.filter_map(|id| self.state.pages.journal().read(id).ok());
         Ok(read.any(|segment| segment.pages().any(|page| page == body)))
     }
 
@@ -147,7 +137,7 @@ impl Job<'_> {
     /// Reads the bodies again that were no pages: those that are now go back into the journal.
     pub(crate) fn retry_rejected(&mut self) -> Result<()> {
         let (mut left, mut why) = (0, None);
-        for id in self.state.journal.rejected()? {
+        for id in self.state.pages.journal().rejected()? {
             if self.stopped() {
                 return Ok(());
             }
@@ -169,7 +159,7 @@ impl Job<'_> {
 
     /// Why the body stays. `None`: it is back in the journal.
     fn retry_body(&mut self, id: SegmentId) -> Result<Option<String>> {
-        let segment = match self.state.journal.read_rejected(id) {
+        let segment = match self.state.pages.journal().read_rejected(id) {
             Ok(segment) => segment,
             Err(damaged) => return Ok(Some(damaged.chain())),
         };
@@ -182,8 +172,8 @@ impl Job<'_> {
             return Ok(Some(reason.map_or_else(|| "it is empty".to_owned(), |reason| reason.to_string())));
         }
         let bodies: Vec<&[u8]> = segment.pages().collect();
-        let again = self.append(&bodies, segment.received)?;
-        self.state.journal.remove_rejected(id)?;
+        let again = self.state.pages.append(&bodies, segment.received)?;
+        self.state.pages.journal().remove_rejected(id)?;
         self.commit_segment(again)?;
         Ok(None)
     }

@@ -32,17 +32,20 @@ impl Job<'_> {
         if self.unreadable.contains_key(&hour) {
             return Ok(Memory::Unreadable);
         }
-        let row = self.state.ledger.row(hour)?;
-        if row.is_sealing() && self.state.short.contains(&hour) {
+        let row = self.state.hours.row(hour)?;
+        if row.is_sealing() && self.state.hours.misses_records(hour) {
             return Ok(Memory::Waits);
         }
-        if !row.is_forgotten() && self.state.array(&row).is_ok() {
+        if !row.is_forgotten() && self.state.hours.array(&row).is_ok() {
             return Ok(Memory::AtHand);
         }
         if row.is_sealing() {
             return Ok(Memory::Waits);
         }
-        if self.state.parked.holds(hour) && !self.insists && self.state.parked.was_just_tried(hour, self.now()) {
+        if self.state.hours.parked.holds(hour)
+            && !self.insists
+            && self.state.hours.parked.was_just_tried(hour, self.now())
+        {
             self.unreadable.insert(hour, None);
             return Ok(Memory::Unreadable);
         }
@@ -73,7 +76,7 @@ impl Job<'_> {
             return Ok(());
         }
         let now = self.now();
-        self.state.parked.note_tried(hour, now)
+        self.state.hours.parked.note_tried(hour, now)
     }
 
     /// Why an hour cannot be read back, where that was not said yet.
@@ -105,8 +108,8 @@ impl Job<'_> {
             }
         }
         for (hour, records) in apart {
-            let was_parked = self.state.parked.holds(hour);
-            let new = self.state.parked.add(segment.id.number, hour, records)?;
+            let was_parked = self.state.hours.parked.holds(hour);
+            let new = self.state.hours.parked.add(segment.id.number, hour, records)?;
             self.summary.parked += new;
             if let Some(cause) = self.why_unreadable(hour) {
                 self.say_parked(hour, new, &cause, was_parked)?;
@@ -132,7 +135,7 @@ impl Job<'_> {
 
     /// Tries the hours again whose records are parked, and brings those back of the ones that can be read.
     pub(crate) fn retry_parked(&mut self) -> Result<()> {
-        for hour in self.state.parked.hours() {
+        for hour in self.state.hours.parked.hours() {
             if self.stopped() {
                 break;
             }
@@ -151,7 +154,7 @@ impl Job<'_> {
     }
 
     fn bring_back(&mut self, hour: Hour) -> Result<()> {
-        let records = match self.state.parked.records(hour) {
+        let records = match self.state.hours.parked.records(hour) {
             Ok(records) => records,
             Err(damaged) => {
                 let hint = "restore the file from a backup, or move it away to go on without its records";
@@ -163,11 +166,11 @@ impl Job<'_> {
         for some in records.chunks(PAGE) {
             let page = crate::job::recover::requeue::page_of(some.iter().map(|record| record.token.as_str()))?;
             if !self.is_known(&page)? {
-                ids.push(self.append(&[&page], self.now())?);
+                ids.push(self.state.pages.append(&[&page], self.now())?);
             }
         }
         // The journal has them now.
-        self.state.parked.release(hour)?;
+        self.state.hours.parked.release(hour)?;
         self.summary.recovered += records.len() as u64;
         tracing::info!("hour {hour} was read back: its {} parked records are taken in", records.len());
         ids.into_iter().try_for_each(|id| self.commit_segment(id))

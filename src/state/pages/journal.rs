@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{FileSink, PageSink};
+use crate::state::SegmentId;
 use crate::state::files::direct_io;
 use crate::state::files::durable::{self, Unfinished};
 use crate::state::files::step::Step;
@@ -47,15 +48,6 @@ const HEAD: usize = 20;
 struct Directory {
     received: i128,
     lengths: Vec<u64>,
-}
-
-/// A segment by its number; `pages` stands in the file's name, so that counting needs no reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SegmentId {
-    /// Rises by one with each segment and is never used again.
-    pub number: u64,
-    /// Pages in it.
-    pub pages: u32,
 }
 
 impl SegmentId {

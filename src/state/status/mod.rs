@@ -218,9 +218,9 @@ pub struct ParkedStatus {
 
 impl ParkedStatus {
     fn of(state: &State) -> Self {
-        let mut hours = state.parked.hours();
+        let mut hours = state.hours.parked.hours();
         hours.truncate(SHOWN);
-        Self { count: state.parked.count(), hours }
+        Self { count: state.hours.parked.count(), hours }
     }
 }
 
@@ -367,13 +367,13 @@ impl Writer {
 
 /// The days that an earlier status has, where it knows of all receipts; else those that the ledger's files have.
 fn days_before(before: Option<&mut Status>, state: &State) -> Days {
-    let parts = state.ledger.uploaded_parts();
+    let parts = state.hours.uploaded_parts();
     if let Some(before) = before.filter(|before| before.totals.parts == parts && before.days.is_empty() == (parts == 0))
     {
         return Days::carried(std::mem::take(&mut before.days));
     }
     let mut days = Days::default();
-    state.ledger.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
+    state.hours.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
     days
 }
 
@@ -430,50 +430,50 @@ pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &mut Quarantine) 
 /// The status of an open state directory.
 fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Status> {
     let mut status = Status::empty(now);
-    let segments = state.journal.list()?;
+    let segments = state.pages.journal().list()?;
     for id in &segments {
         status.journal.pages += u64::from(id.pages);
-        status.journal.bytes += state.journal.size(*id);
-        if !state.wal.is_committed(id.number) {
+        status.journal.bytes += state.pages.journal().size(*id);
+        if !state.hours.is_committed(id.number) {
             status.journal.uncommitted += u64::from(id.pages);
         }
     }
-    status.journal.pinned_by = state.wal.oldest_needed().map(|(_, hours)| hours).unwrap_or_default();
+    status.journal.pinned_by = state.hours.that_need_the_oldest_page();
     days.clear_pending();
     status.hours = hours(state, rules, days, now)?;
     status.days = days.to_vec();
-    status.journal.put_off = state.tries.put_off().len() as u64;
+    status.journal.put_off = state.pages.put_off().len() as u64;
     // Counting may set a damaged file aside.
-    let reasons = state.quarantine.reasons()?;
-    let (count, bytes) = (state.quarantine.count(), state.quarantine.bytes());
-    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.held_pages() };
-    status.rejected = state.journal.rejected_sum();
+    let reasons = state.pages.quarantine.reasons()?;
+    let (count, bytes) = (state.pages.quarantine.count(), state.pages.quarantine.bytes());
+    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.pages.held_pages() };
+    status.rejected = state.pages.journal().rejected_sum();
     status.parked = ParkedStatus::of(state);
-    let seen = state.wal.seen();
+    let seen = state.hours.seen();
     status.gaps = seen.gaps();
     status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
     status.gaps_given_up = seen.given_up();
     let pending = status.hours.iter().map(|hour| hour.pending_records).sum();
-    let uploaded = state.ledger.uploaded_records();
+    let uploaded = state.hours.uploaded_records();
     status.totals = Totals {
         records: uploaded + pending,
-        duplicates: state.wal.duplicates(),
+        duplicates: state.hours.duplicates(),
         uploaded,
         pending,
-        quarantined: state.quarantine.count(),
-        parts: state.ledger.uploaded_parts(),
+        quarantined: state.pages.quarantine.count(),
+        parts: state.hours.uploaded_parts(),
     };
     Ok(status)
 }
 
 /// Hours with work, and the newest others, in the order of time; all that is known of any is noted in `days`.
 fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
-    let mut known: Vec<Hour> = state.ledger.recent().map(|row| row.hour).chain(state.wal.pending_hours()).collect();
+    let mut known: Vec<Hour> = state.hours.recent().map(|row| row.hour).chain(state.hours.pending_hours()).collect();
     known.sort_unstable();
     known.dedup();
     let mut hours = Vec::with_capacity(known.len());
     for hour in known {
-        let row = state.ledger.row(hour)?;
+        let row = state.hours.row(hour)?;
         let status = hour_status(state, &row, rules, now);
         days.note(&row, status.pending_records, status.late_records);
         hours.push(status);
@@ -489,8 +489,8 @@ fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestam
 }
 
 fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
-    let unsealed = state.wal.unsealed(row.hour, row.frozen);
-    let unreceipted = state.wal.unsealed(row.hour, row.receipted).map_or(0, |p| p.records);
+    let unsealed = state.hours.unsealed(&row);
+    let unreceipted = state.hours.pending_after(row.hour, row.receipted).map_or(0, |p| p.records);
     let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
     HourStatus {
         hour: row.hour,

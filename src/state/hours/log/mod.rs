@@ -18,11 +18,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::tally::Tally;
+use crate::state::SegmentId;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
 use crate::state::hours::log::sled::{Batch, CommitRow, Entry, Generation, LineAt, LineReader, Meta};
-use crate::state::pages::journal::SegmentId;
 
 /// A generation with more records than these of an hour rests once they were gone through: a large hour is in many generations, and
 /// all their entries at once would take more memory than its order.
