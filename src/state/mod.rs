@@ -33,8 +33,8 @@ pub use files::reserve::Reserve;
 pub use front::{Front, Inbox, refuse_newer};
 pub use hours::hashes::{HashArray, HashDir};
 pub use hours::ledger::{Ledger, SHOWN, Settings};
-pub use hours::log::sled::{Entry, LineAt, LineReader, Meta};
-pub use hours::log::{NewRecords, Pending, Wal};
+pub use hours::log::sled::{Entry, LineAt, Meta};
+pub use hours::log::{LineReader, NewRecords, Pending, Wal};
 pub use hours::spool::Spool;
 pub use pages::tries::Tries;
 pub use pages::watch_list::Roll;
@@ -48,6 +48,9 @@ use crate::state::files::step::durable_step;
 use crate::state::hours::parked::Parked;
 use crate::state::pages::journal::{Journal, SegmentId};
 use crate::state::pages::quarantine::Quarantine;
+
+/// Hours whose hashes are forgotten in one step of the ledger.
+const FORGOTTEN_AT_ONCE: usize = 512;
 
 /// An open state directory. Holding one is holding the lock.
 #[derive(Debug)]
@@ -206,14 +209,11 @@ impl State {
         row.hashes.map(|named| self.hashes.array(row.hour, named)).transpose()
     }
 
-    /// Hours in which something is pending or sealing, oldest first.
+    /// How many hours there are in which something is pending or sealing.
     #[must_use]
-    pub fn hours_at_work(&self) -> Vec<Hour> {
-        let sealing = self.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour);
-        let mut hours: Vec<Hour> = self.wal.pending_hours().chain(sealing).collect();
-        hours.sort_unstable();
-        hours.dedup();
-        hours
+    pub fn hours_at_work(&self) -> usize {
+        let sealing = self.ledger.recent().filter(|row| row.is_sealing() && !self.wal.has_pending(row.hour));
+        self.wal.pending_hour_count() + sealing.count()
     }
 
     /// Lets things happen to hours in the ledger: all of them in one atomic and durable step, and the files that it names
@@ -233,8 +233,10 @@ impl State {
         self.ledger.carry(self.wal.seen());
         self.ledger.apply(step, self.wal.newest_segment(), events)?;
         for (hour, version) in replaced {
+            let row = self.ledger.row(hour)?;
+            self.wal.receipt(hour, row.receipted);
             if let Some(version) = version
-                && self.ledger.row(hour)?.hashes.map(|h| h.version) != Some(version)
+                && row.hashes.map(|h| h.version) != Some(version)
             {
                 self.hashes.remove(hour, version)?;
             }
@@ -242,20 +244,30 @@ impl State {
         Ok(())
     }
 
-    /// Prunes what has a receipt: the log stops counting the records, their pages go.
+    /// Prunes what has a receipt: the pages go, and what the log has of their records. While more is being spooled, the log's rows on
+    /// disk stay as they are: most of them go with their generation.
     ///
     /// # Errors
     /// `State`, naming the path.
     pub fn prune(&mut self) -> Result<()> {
-        let mut receipted = Vec::new();
-        for hour in self.wal.pending_hours().collect::<Vec<_>>() {
-            receipted.push((hour, self.ledger.row(hour)?.receipted));
-        }
-        self.wal.prune(&receipted)?;
         self.remove_finished_pages()?;
         self.clear_spool()?;
         let left = self.wal.remove_dead_generations()?;
+        self.front.lock.owes(self.wal.is_behind());
+        if self.spool.filling.is_empty() {
+            self.wal.prune()?;
+            self.front.lock.owes(false);
+        }
         self.delete(left)
+    }
+
+    /// Strikes from the log what has receipts: an interrupted run may not have come to it.
+    fn strike_receipted(&mut self) -> Result<()> {
+        for hour in self.wal.pending_hours().collect::<Vec<_>>() {
+            let row = self.ledger.row(hour)?;
+            self.wal.receipt(hour, row.receipted);
+        }
+        Ok(())
     }
 
     /// Deletes what has served: at once, or while more is being spooled, aside. See [`State::take_doomed`].
@@ -325,19 +337,24 @@ impl State {
             return Ok(());
         }
         self.hashes.remove_leftovers()?;
-        let mut events = Vec::new();
+        let mut old = Vec::new();
         let (hashes, ledger, wal) = (self.hashes.clone(), &mut self.ledger, &self.wal);
         hashes.retain(|hour, version| {
             let row = ledger.row(hour)?;
             // A crash may have left an older array of the hour beside the one that counts.
             let is_named = row.hashes.is_some_and(|named| named.version == version);
-            let old = row.last_receipt.is_some_and(|at| at < before);
-            if old && is_named && !row.is_sealing() && !wal.has_pending(hour) {
-                events.push((hour, Event::Forgotten));
+            let is_old = row.last_receipt.is_some_and(|at| at < before);
+            if is_old && is_named && !row.is_sealing() && !wal.has_pending(hour) {
+                old.push(hour);
             }
             Ok(is_named)
         })?;
-        self.apply(Step::HashesForgotten, events)?;
+        // Their rows come into the ledger's head: some of them at a time.
+        for hours in old.chunks(FORGOTTEN_AT_ONCE) {
+            self.apply(Step::HashesForgotten, hours.iter().map(|hour| (*hour, Event::Forgotten)).collect())?;
+            let wal = &self.wal;
+            self.ledger.archive(|hour| wal.has_pending(hour), &mut |_| ())?;
+        }
         self.ledger.record_forgotten(before)
     }
 }

@@ -135,7 +135,6 @@ impl Job<'_> {
         let tallies = self.sums(&news.tallies)?;
         self.state.wal.commit(segment.id, received, &news.records, news.duplicates, seen, tallies)?;
         self.buckets.shrink();
-        self.state.wal.rest();
         self.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
         self.summary.new += news.count();
         self.summary.duplicates += news.duplicates;
@@ -282,6 +281,7 @@ impl Job<'_> {
                 }
             }
         }
+        self.buckets.look_up(&mut self.state, pages)?;
         Ok(Some(unreadable))
     }
 }
