@@ -20,6 +20,7 @@ use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
 use etl::source::PageSink;
 use etl::state::{Settings, State};
+use etl::stop::Stop;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::tz::TimeZone;
@@ -109,6 +110,7 @@ impl Desk {
         for record in &decoded.records {
             self.buckets.touch(&mut self.state, record.hour).expect("an hour");
         }
+        self.buckets.look_up(&mut self.state, std::slice::from_ref(&decoded)).expect("hashes");
         let mut news = News::default();
         self.buckets.sort(&decoded, now, &mut news).expect("hashes");
         let sorted = started.elapsed();
@@ -141,7 +143,13 @@ fn on_disk(c: &mut Criterion) {
         let hour = desk.state.hours.pending_hours().next().expect("an hour");
         let row = desk.state.hours.row(hour).expect("a row");
         let rules = CutRules { part_max_records: 0, part_bytes: PART_BYTES };
-        b.iter(|| seal::encode(&desk.state, &row, rules).expect("a part").hashes.len());
+        let stop = Stop::new();
+        b.iter(|| {
+            let ordered = seal::order(&desk.state, std::slice::from_ref(&row)).expect("an hour");
+            let encoded =
+                seal::encode(&desk.state, &row, ordered.first().expect("an hour"), None, rules, &stop).expect("a part");
+            encoded.expect("no stop").hashes.len()
+        });
     });
     group.finish();
 }

@@ -97,6 +97,10 @@ impl State {
             pending_deletes: Vec::new(),
             front,
         };
+        if state.after_a_crash() {
+            state.strike_receipted()?;
+            state.wal.note_missing(&listed);
+        }
         state.settle_settings(settings)?;
         state.front.record(settings)?;
         state.clear_spool()?;

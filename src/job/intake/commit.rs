@@ -135,7 +135,6 @@ impl Job<'_> {
         let tallies = self.sums(&news.tallies)?;
         self.state.hours.commit(segment.id, received, &news.records, news.duplicates, seen, tallies)?;
         self.buckets.shrink();
-        self.state.hours.rest();
         self.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
         self.summary.new += news.count();
         self.summary.duplicates += news.duplicates;
@@ -263,6 +262,7 @@ impl Job<'_> {
                 }
             }
         }
+        self.buckets.look_up(&mut self.state, pages)?;
         Ok(Some(unreadable))
     }
 }

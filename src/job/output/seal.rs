@@ -1,6 +1,6 @@
 //! Buckets → parts: which hours are due, and their parts in the spool and in the ledger.
 //!
-//! In batches of hours: their parts are encoded side by side, while those of the batch before go to the store, then frozen in
+//! In batches of hours: the log is read once for a batch, and its parts are encoded side by side, while those of the batch before go to the store, then frozen in
 //! one atomic step of the ledger, which is their intent. A crash before that leaves bytes that nothing names; after it, parts
 //! that the next run uploads.
 
@@ -10,16 +10,19 @@ use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage};
 use crate::hour::tally::Certified;
 use crate::job::{Job, Progress};
-use crate::part::seal::{self, CutRules, Encoded, EncodedPart};
+use crate::part::gather;
+use crate::part::seal::{self, CutRules, Encoded, EncodedPart, Ordered};
 use crate::process::parallel::{side_by_side, threads};
-use crate::state::State;
 use crate::state::files::step::Step;
+use crate::state::{Pending, State};
 use crate::stop::Stop;
 
-/// A batch of hours is full at so many records, or at so many hours.
-const BATCH_RECORDS: u64 = 50_000;
+/// A batch of hours is full at so many records, so many bytes of their lines, or so many hours.
+const BATCH_RECORDS: u64 = 32_000;
 /// See [`BATCH_RECORDS`].
-const BATCH_HOURS: usize = 48;
+const BATCH_BYTES: u64 = seal::LARGE_BYTES / 2;
+/// See [`BATCH_RECORDS`].
+const BATCH_HOURS: usize = 256;
 /// Imports of one hour in one run, before it is left to the next.
 const IMPORTS: u32 = 1000;
 
@@ -45,9 +48,16 @@ impl Job<'_> {
 
     /// Seals and uploads hours: while the parts of one batch go to the store, the next is encoded. `false`: stopped.
     fn seal_and_upload_all(&mut self, due: &[Hour]) -> Result<bool> {
-        let mut sealed = 0;
         self.ahead = Ahead::default();
-        self.state.hours.set_spooling(&[]);
+        self.state.spool.filling.clear();
+        let sealed = self.seal_and_upload_batches(due);
+        self.ahead = Ahead::default();
+        self.state.spool.filling.clear();
+        sealed
+    }
+
+    fn seal_and_upload_batches(&mut self, due: &[Hour]) -> Result<bool> {
+        let mut sealed = 0;
         let batches = self.batches(due);
         let mut batches = batches.into_iter();
         let mut batch = batches.next();
@@ -55,7 +65,11 @@ impl Job<'_> {
             if self.stopped() {
                 return Ok(false);
             }
-            if !self.state.hours.is_spooling() {
+            if self.store_is_down && self.state.ledger.is_crowded() {
+                // They are as safe in the log: no more parts are piled up that nobody takes.
+                return Ok(true);
+            }
+            if self.state.spool.filling.is_empty() {
                 self.prepare(hours)?;
             }
             let frozen = self.seal()?;
@@ -66,6 +80,9 @@ impl Job<'_> {
                 self.prepare(next)?;
             }
             self.upload(frozen, SpooledBy::ThisRun)?;
+            if self.state.ledger.is_crowded() {
+                self.archive_rows()?;
+            }
         }
         Ok(true)
     }
@@ -75,10 +92,12 @@ impl Job<'_> {
         let mut batches = Vec::new();
         let mut rest = due;
         while !rest.is_empty() {
-            let mut records = 0;
+            let (mut records, mut bytes) = (0, 0);
             let fits = rest.iter().take(BATCH_HOURS).take_while(|hour| {
-                records += self.state.hours.pending_records(**hour);
-                records <= BATCH_RECORDS
+                let pending = self.state.wal.pending(**hour);
+                records += pending.map_or(0, |pending| pending.records);
+                bytes += pending.map_or(0, |pending| pending.bytes);
+                records <= BATCH_RECORDS && bytes <= BATCH_BYTES
             });
             let (batch, behind) = rest.split_at(fits.count().max(1));
             batches.push(batch);
@@ -91,9 +110,15 @@ impl Job<'_> {
     fn due_hours(&mut self) -> Result<Vec<Hour>> {
         let now = self.now();
         let mut due = Vec::new();
-        for hour in self.state.hours.pending_hours().collect::<Vec<_>>() {
-            let row = self.state.hours.row(hour)?;
-            let Some(unsealed) = self.state.hours.unsealed(&row) else { continue };
+        // No hour is due before it is over.
+        let over = |hour: &Hour| self.drain || self.setup.closing.closes_at(*hour) <= now || self.thawed.contains(hour);
+        let hours: Vec<Hour> = self.state.wal.pending_hours().filter(over).collect();
+        for hour in hours {
+            if self.stopped() {
+                break;
+            }
+            let row = self.state.ledger.row(hour)?;
+            let Some(unsealed) = self.state.wal.unsealed(hour, row.frozen) else { continue };
             if row.is_sealing() || self.blocked.contains(&hour) {
                 continue;
             }
@@ -124,14 +149,10 @@ impl Job<'_> {
     fn seal(&mut self) -> Result<Vec<Hour>> {
         let mut ahead = std::mem::take(&mut self.ahead);
         ahead.encode(&self.state, self.setup.cut, self.setup.stop);
-        if self.stopped() {
-            // They are encoded by the next run: nothing names what is in the spool.
-            self.state.hours.set_spooling(&[]);
-            return Ok(Vec::new());
-        }
         let mut events = Vec::new();
-        for (row, encoded) in ahead.rows.iter().zip(ahead.encoded.into_iter().flatten()) {
-            let (encoded, hashes) = encoded?;
+        for (row, encoded) in ahead.rows.iter().zip(ahead.encoded.transpose()?.into_iter().flatten()) {
+            // What a stop left undone is sealed by the next run.
+            let Some((encoded, hashes)) = encoded? else { continue };
             let certified = self.certify(row.hour)?;
             events.push((row.hour, self.freeze(row.hour, encoded, hashes, certified)));
         }
@@ -193,7 +214,7 @@ impl Job<'_> {
 #[derive(Default)]
 pub(crate) struct Ahead {
     rows: Vec<HourRow>,
-    encoded: Option<Vec<Result<Spooled>>>,
+    encoded: Option<Result<Vec<Result<Option<Spooled>>>>>,
 }
 
 impl Ahead {
@@ -213,25 +234,42 @@ impl Ahead {
 /// An hour whose parts are in the spool, and its hash array. No array: there are no parts.
 type Spooled = (Encoded, Option<HashesRef>);
 
-/// Whether hours can be encoded while others are uploaded, several a processor: that takes no more memory than a large hour alone.
+/// Whether hours can be encoded while others are uploaded: that takes no more memory than a large hour alone.
 fn are_small<'h>(state: &State, mut hours: impl Iterator<Item = &'h Hour>) -> bool {
-    hours.all(|hour| state.hours.pending(*hour).is_none_or(|pending| pending.records <= seal::LARGE as u64))
+    let is_small = |pending: Pending| pending.records <= seal::LARGE && pending.bytes <= seal::LARGE_BYTES;
+    hours.all(|hour| state.wal.pending(*hour).is_none_or(is_small))
 }
 
-fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Vec<Result<Spooled>> {
-    // While one waits for the disk, another works; but each large hour takes much memory.
-    let threads = if are_small(state, rows.iter().map(|row| &row.hour)) { 2 * threads() } else { threads() };
-    side_by_side(rows, threads, |row| encode(state, row, cut, stop))
+/// Encodes hours; `None` for those that a stop left out.
+fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Result<Vec<Result<Option<Spooled>>>> {
+    let small = are_small(state, rows.iter().map(|row| &row.hour));
+    let ordered = seal::order(state, rows)?;
+    let texts = if small { gather::gather(state, &ordered)? } else { Vec::new() };
+    let hours: Vec<(&HourRow, Ordered, Option<Vec<u8>>)> = {
+        let texts = texts.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        rows.iter().zip(ordered).zip(texts).map(|((row, ordered), text)| (row, ordered, text)).collect()
+    };
+    // While one waits for the disk, another works.
+    Ok(side_by_side(&hours, 2 * threads(), |(row, ordered, text)| {
+        if stop.is_requested() { Ok(None) } else { encode(state, row, ordered, text.as_deref(), cut, stop) }
+    }))
 }
 
-/// Encodes an hour: its parts are in the spool, and its hash array is written, on return.
-fn encode(state: &State, row: &HourRow, cut: CutRules, stop: &Stop) -> Result<Spooled> {
-    let mut encoded = seal::encode_until(state, row, cut, stop)?;
+/// Encodes an hour: its parts are in the spool, and its hash array is written, on return. `None`: the run is to stop.
+fn encode(
+    state: &State,
+    row: &HourRow,
+    ordered: &Ordered,
+    text: Option<&[u8]>,
+    cut: CutRules,
+    stop: &Stop,
+) -> Result<Option<Spooled>> {
+    let Some(mut encoded) = seal::encode(state, row, ordered, text, cut, stop)? else { return Ok(None) };
     let new = std::mem::take(&mut encoded.hashes);
     if encoded.parts.is_empty() {
-        return Ok((encoded, None));
+        return Ok(Some((encoded, None)));
     }
-    let old = state.hours.array(row)?;
-    let hashes = state.hours.write_array(row, old.as_ref(), &new)?;
-    Ok((encoded, Some(hashes)))
+    let old = state.array(row)?;
+    let hashes = state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &new)?;
+    Ok(Some((encoded, Some(hashes))))
 }

@@ -102,7 +102,7 @@ impl Job<'_> {
         let unlike = |reason| Error::new(ErrorKind::Bug, "cannot read a page of recovered tokens").caused_by(reason);
         let decoded = self.setup.decoder.page(&page, now).map_err(unlike)?;
         let Some(unreadable) = self.make_ready(std::slice::from_ref(&decoded))? else { return Ok(false) };
-        if unreadable.is_empty() && self.buckets.know(&decoded)? {
+        if unreadable.is_empty() && self.buckets.know(&decoded) {
             return Ok(true);
         }
         if self.is_put_off(&page)? {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::lifecycle::HourRow;
 use crate::job::Job;
 use crate::page::decode::{Decoded, Ended};
 use crate::state::hours::parked::ParkedRecord;
@@ -36,7 +37,7 @@ impl Job<'_> {
         if row.is_sealing() && self.state.hours.misses_records(hour) {
             return Ok(Memory::Waits);
         }
-        if !row.is_forgotten() && self.state.hours.array(&row).is_ok() {
+        if !row.is_forgotten() && (self.buckets.has_array(hour) || self.keep_array(&row)) {
             return Ok(Memory::AtHand);
         }
         if row.is_sealing() {
@@ -62,6 +63,16 @@ impl Job<'_> {
             },
         };
         self.cannot_be_read(hour, error).map(|()| Memory::Unreadable)
+    }
+
+    /// Whether the hash array of the hour of `row` is sound; there need not be one.
+    fn keep_array(&mut self, row: &HourRow) -> bool {
+        match self.state.array(row) {
+            Ok(Some(array)) => self.buckets.keep_array(row.hour, array),
+            Ok(None) => {}
+            Err(_) => return false,
+        }
+        true
     }
 
     fn cannot_be_read(&mut self, hour: Hour, error: Error) -> Result<()> {
@@ -181,7 +192,7 @@ impl Job<'_> {
         let Ok(decoded) = self.setup.decoder.page(page, self.now()) else { return Ok(false) };
         let is_whole = decoded.records.len() as u64 == decoded.elements;
         let at_hand = self.make_ready(std::slice::from_ref(&decoded))?.is_some_and(|unreadable| unreadable.is_empty());
-        Ok(is_whole && at_hand && self.buckets.know(&decoded)?)
+        Ok(is_whole && at_hand && self.buckets.know(&decoded))
     }
 }
 

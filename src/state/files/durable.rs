@@ -140,6 +140,17 @@ pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     unfinished.publish(target)
 }
 
+/// The same, but that the new file survives a power cut under its name takes a [`sync_dir`] yet: one for many files. Until then the
+/// old one may be there.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_name(target: &Path, bytes: &[u8]) -> Result<()> {
+    let mut unfinished = Unfinished::create(target)?;
+    unfinished.file().write_all(bytes).map_err(|e| Error::disk("write", target, e))?;
+    unfinished.publish_name(target)
+}
+
 /// Replaces `target` with `bytes` as a whole, but leaves it to the kernel when they reach the disk: for what can be
 /// made again, such as `status.json`.
 ///

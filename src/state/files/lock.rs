@@ -23,6 +23,8 @@ const ENDED: &[u8; 6] = b"ended\n";
 pub struct Lock {
     file: File,
     after_a_crash: bool,
+    /// The holder has put something off that the next one has to do, as after a crash.
+    owes: bool,
 }
 
 impl Lock {
@@ -70,13 +72,18 @@ impl Lock {
         let mut mark = [0; ENDED.len()];
         let after_a_crash = file.read_exact_at(&mut mark, 0).is_err() || mark != *ENDED;
         file.set_len(0)?;
-        Ok(Self { file, after_a_crash })
+        Ok(Self { file, after_a_crash, owes: false })
     }
 
     /// Whether the last holder did not come to its end, as far as one can tell.
     #[must_use]
     pub const fn after_a_crash(&self) -> bool {
         self.after_a_crash
+    }
+
+    /// Notes whether something was put off that the next holder has to do where this one does not come to it.
+    pub const fn owes(&mut self, owes: bool) {
+        self.owes = owes;
     }
 
     /// Whether some process holds the lock of `dir`. Takes nothing; where it cannot look, the answer is no.
@@ -93,7 +100,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !self.owes && !std::thread::panicking() {
             // Where this fails, the next holder looks for leftovers: that is all.
             let _ = self.file.write_all_at(ENDED, 0);
         }

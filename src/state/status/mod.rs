@@ -45,8 +45,11 @@ pub struct Status {
     pub last_success: Option<Timestamp>,
     /// Pages that are needed.
     pub journal: JournalStatus,
-    /// Hours with work left, and the newest others.
+    /// Hours with work left, the oldest [`LISTED`] of them, and the newest others.
     pub hours: Vec<HourStatus>,
+    /// Further hours with work left. The totals have them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hours_left_out: u64,
     /// The newest days with records, hour by hour.
     #[serde(default)]
     pub days: Vec<Day>,
@@ -237,6 +240,7 @@ impl Status {
             last_success: None,
             journal: JournalStatus { pages: 0, bytes: 0, uncommitted: 0, put_off: 0, pinned_by: Vec::new() },
             hours: Vec::new(),
+            hours_left_out: 0,
             days: Vec::new(),
             totals: Totals::default(),
             gaps: Vec::new(),
@@ -310,6 +314,10 @@ pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
     if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now)) }
 }
 
+/// Hours with work left that are listed, oldest first.
+pub const LISTED: usize = 500;
+/// Hours that pin the oldest page, of those that are named.
+const PINNING: usize = 48;
 /// A status of this age is still told as the present.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -362,6 +370,15 @@ impl Writer {
         self.written = Some(Instant::now());
         self.took = began.elapsed();
         Ok(())
+    }
+}
+
+impl Writer {
+    /// Notes an hour that leaves the ledger's head, where the next status would no longer see it.
+    pub fn note_leaving(&mut self, row: &HourRow) {
+        if let Some(days) = &mut self.days {
+            days.note(row, 0, days::late(row, 0));
+        }
     }
 }
 
@@ -438,9 +455,11 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
             status.journal.uncommitted += u64::from(id.pages);
         }
     }
-    status.journal.pinned_by = state.hours.that_need_the_oldest_page();
+    status.journal.pinned_by = state.wal.oldest_needed(PINNING).map(|(_, hours)| hours).unwrap_or_default();
     days.clear_pending();
     status.hours = hours(state, rules, days, now)?;
+    let listed = status.hours.iter().filter(|hour| hour.state != HourState::Uploaded).count();
+    status.hours_left_out = state.hours_at_work().saturating_sub(listed) as u64;
     status.days = days.to_vec();
     status.journal.put_off = state.pages.put_off().len() as u64;
     // Counting may set a damaged file aside.
@@ -453,8 +472,8 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     status.gaps = seen.gaps();
     status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
     status.gaps_given_up = seen.given_up();
-    let pending = status.hours.iter().map(|hour| hour.pending_records).sum();
-    let uploaded = state.hours.uploaded_records();
+    let pending = pending(state);
+    let uploaded = state.ledger.uploaded_records();
     status.totals = Totals {
         records: uploaded + pending,
         duplicates: state.hours.duplicates(),
@@ -466,9 +485,25 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     Ok(status)
 }
 
-/// Hours with work, and the newest others, in the order of time; all that is known of any is noted in `days`.
+/// All records without a receipt.
+fn pending(state: &State) -> u64 {
+    let sealing = state.ledger.recent().filter(|row| row.is_sealing());
+    let has = |hour| state.wal.pending(hour).map_or(0, |pending| pending.records);
+    let unpruned: u64 = sealing.map(|row| row.uploaded_but_unpruned().min(has(row.hour))).sum();
+    state.wal.pending_records().saturating_sub(unpruned)
+}
+
+/// The oldest hours with work, and the newest others, in the order of time; what is known of these and of the newest days is noted in
+/// `days`. However many hours there are, it looks at those that are shown.
 fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
-    let mut known: Vec<Hour> = state.hours.recent().map(|row| row.hour).chain(state.hours.pending_hours()).collect();
+    let newest: Vec<Hour> = state.wal.pending_hours().rev().take(days::KEPT * 24).collect();
+    for hour in newest {
+        let row = state.ledger.row(hour)?;
+        let status = hour_status(state, &row, rules, now);
+        days.note(&row, status.pending_records, status.late_records);
+    }
+    let pending = state.wal.pending_hours().take(LISTED);
+    let mut known: Vec<Hour> = state.ledger.recent().map(|row| row.hour).chain(pending).collect();
     known.sort_unstable();
     known.dedup();
     let mut hours = Vec::with_capacity(known.len());
@@ -479,11 +514,12 @@ fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestam
         hours.push(status);
     }
     let idle = hours.iter().filter(|hour| hour.state == HourState::Uploaded).count();
-    let mut surplus = idle.saturating_sub(SHOWN);
+    let (mut surplus, mut room) = (idle.saturating_sub(SHOWN), LISTED);
     hours.retain(|hour| {
-        let drop = surplus > 0 && hour.state == HourState::Uploaded;
-        surplus -= usize::from(drop);
-        !drop
+        let left = if hour.state == HourState::Uploaded { &mut surplus } else { &mut room };
+        let was = *left;
+        *left = was.saturating_sub(1);
+        if hour.state == HourState::Uploaded { was == 0 } else { was > 0 }
     });
     Ok(hours)
 }
