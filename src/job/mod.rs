@@ -400,7 +400,7 @@ impl<'a> Job<'a> {
     fn keep_house(&mut self) -> Result<()> {
         self.state.prune()?;
         if !self.stopped() {
-            self.state.wal.tidy()?;
+            self.state.hours.tidy_log()?;
         }
         if self.summary.uploaded_parts > 0 || self.state.after_a_crash() {
             self.state.forget_hashes(self.now(), self.setup.dedup_window)?;
@@ -415,14 +415,14 @@ impl<'a> Job<'a> {
         }
         self.state.fill_reserve(self.setup.min_free)?;
         self.note_gaps();
-        self.summary.pending_hours = self.state.hours_at_work() as u64;
+        self.summary.pending_hours = self.state.hours.count_at_work();
         Ok(())
     }
 
     /// Moves old rows of the ledger to their days; the status keeps what it shows of them.
     fn archive_rows(&mut self) -> Result<()> {
-        let (wal, status) = (&self.state.wal, &mut self.status);
-        self.state.ledger.archive(|hour| wal.has_pending(hour), &mut |row| status.note_leaving(row))
+        let status = &mut self.status;
+        self.state.hours.archive_rows(&mut |row| status.note_leaving(row))
     }
 
     fn note_gaps(&mut self) {

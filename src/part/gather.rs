@@ -21,7 +21,7 @@ pub fn gather(state: &State, hours: &[Ordered]) -> Result<Vec<Vec<u8>>> {
     for (hour, text) in hours.iter().zip(&mut texts) {
         place(&hour.records, text, &mut lines)?;
     }
-    fill(&mut state.wal.lines(), lines)?;
+    fill(&mut state.hours.lines(), lines)?;
     Ok(texts)
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Lines<'s> {
 
 impl<'s> Lines<'s> {
     pub(super) fn new(state: &'s State, gathered: Option<&'s [u8]>, stop: &'s Stop) -> Self {
-        Self { state, gathered, reader: state.wal.lines(), stop, text: Vec::new() }
+        Self { state, gathered, reader: state.hours.lines(), stop, text: Vec::new() }
     }
 
     /// Hands the lines of `records` to `each`, in their order and each with a newline behind it: some of them at a time. What was

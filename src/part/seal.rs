@@ -164,7 +164,7 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 /// `State`: the disk, or a damaged write-ahead log.
 pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     let mut records = Vec::new();
-    state.wal.entries(&[(row.hour, row.receipted)], &mut |_, at, entry| {
+    state.hours.entries(&[(row.hour, row.receipted)], &mut |_, at, entry| {
         if at.commit <= row.frozen {
             records.push(Located::new(at, entry));
         }
@@ -190,13 +190,13 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
 pub fn order(state: &State, rows: &[HourRow]) -> Result<Vec<Ordered>> {
     let mut by_hour: BTreeMap<Hour, Ordered> = BTreeMap::new();
     for row in rows {
-        let records = state.wal.unsealed(row.hour, row.frozen).map_or(0, |pending| pending.records);
+        let records = state.hours.unsealed(row).map_or(0, |pending| pending.records);
         let records = Vec::with_capacity(usize::try_from(records).unwrap_or(0));
         by_hour.insert(row.hour, Ordered { records, through: 0 });
     }
     let mut wanted: Vec<(Hour, u64)> = rows.iter().map(|row| (row.hour, row.frozen)).collect();
     wanted.sort_unstable();
-    state.wal.entries(&wanted, &mut |hour, at, entry| {
+    state.hours.entries(&wanted, &mut |hour, at, entry| {
         if let Some(ordered) = by_hour.get_mut(&hour) {
             ordered.through = ordered.through.max(at.commit);
             ordered.records.push(Located::new(at, entry));
@@ -214,7 +214,7 @@ pub fn order(state: &State, rows: &[HourRow]) -> Result<Vec<Ordered>> {
 
 /// Only after an import can an unsealed record be in a part already.
 fn leave_out_known(state: &State, row: &HourRow, records: &mut Vec<Located>) -> Result<()> {
-    let Some(mut array) = state.array(row)? else { return Ok(()) };
+    let Some(mut array) = state.hours.array(row)? else { return Ok(()) };
     records.sort_unstable_by_key(|record| record.hash);
     let hashes: Vec<ContentHash> = records.iter().map(|record| ContentHash(record.hash)).collect();
     let mut known = BTreeSet::new();
@@ -241,13 +241,13 @@ pub(crate) fn cut(records: &[Located], rules: CutRules) -> usize {
 
 /// `None`: the run is to stop, and there is no part.
 fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<Option<EncodedPart>> {
-    let path = lines.state.spool.path(hour, part);
-    let mut spooled = lines.state.spool.begin(&path)?;
+    let path = lines.state.hours.spool_path(hour, part);
+    let mut spooled = lines.state.hours.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
     let out = Hashed { inner: BufWriter::with_capacity(BUFFER, spooled.file()), sum: Hasher::default(), bytes: 0 };
     let mut gzip: GzEncoder<_> =
         GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
-    let mut content = Sha256::new();
+    let mut content = Hasher::default();
     let is_whole = lines.read(records, |text| {
         content.update(text);
         gzip.write_all(text).map_err(disk)

@@ -33,11 +33,11 @@ pub(crate) use files::reserve::Reserve;
 pub(crate) use front::{Front, Inbox, refuse_newer};
 pub use hours::Hours;
 pub use hours::hashes::{HashArray, HashDir};
-pub use hours::ledger::{Ledger, SHOWN, Settings};
+pub(crate) use hours::ledger::SHOWN;
+pub use hours::ledger::{Ledger, Settings};
 pub use hours::log::sled::{Entry, LineAt, Meta};
 pub use hours::log::{LineReader, NewRecords, Pending, Wal};
-pub use hours::spool::Spool;
-pub use pages::tries::Tries;
+pub use pages::Pages;
 pub use pages::watch_list::Roll;
 
 use self::files::durable;
@@ -45,10 +45,16 @@ use crate::error::{Error, Result};
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
 
-/// Hours whose hashes are forgotten in one step of the ledger.
-const FORGOTTEN_AT_ONCE: usize = 512;
+/// A page of the journal, or a batch of pages of a backfill, by its number. Its file's name has `pages`, so that counting needs no reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentId {
+    /// Rises by one with each segment and is never used again.
+    pub number: u64,
+    /// Pages in it.
+    pub pages: u32,
+}
 
-/// An open state directory. Holding one is holding the lock.
+/// An open state directory: its two halves, and what concerns both. Holding one is holding the lock.
 #[derive(Debug)]
 pub struct State {
     dir: PathBuf,
@@ -121,113 +127,43 @@ impl State {
         Ok(segments)
     }
 
-    /// How many pages stay in the journal for the sake of their odd tokens.
-    #[must_use]
-    pub fn held_pages(&self) -> u64 {
-        self.held.names().values().sum()
-    }
-
-    /// The odd tokens of a page have found room: it may go.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn let_go(&mut self, id: SegmentId) -> Result<()> {
-        self.held.release(id.number)
-    }
-
-    /// How many records of the parts of `row` that wait for receipts the write-ahead log no longer holds.
-    #[must_use]
-    pub fn gone_from_log(&self, row: &HourRow) -> u64 {
-        open::gone_from_log(row, &self.wal)
-    }
-
-    /// The hash array of an hour's parts. `None`: it has none. The caller has made sure that they are not forgotten.
-    ///
-    /// # Errors
-    /// `State`: the array is damaged or missing.
-    pub fn array(&self, row: &HourRow) -> Result<Option<HashArray>> {
-        row.hashes.map(|named| self.hashes.array(row.hour, named)).transpose()
-    }
-
-    /// How many hours there are in which something is pending or sealing.
-    #[must_use]
-    pub fn hours_at_work(&self) -> usize {
-        let sealing = self.ledger.recent().filter(|row| row.is_sealing() && !self.wal.has_pending(row.hour));
-        self.wal.pending_hour_count() + sealing.count()
-    }
-
-    /// Lets things happen to hours in the ledger: all of them in one atomic and durable step, and the files that it names
-    /// before.
-    ///
-    /// # Errors
-    /// See [`Ledger::apply`].
-    pub fn apply(&mut self, step: Step, events: Vec<(Hour, Event)>) -> Result<()> {
-        if events.is_empty() {
+    /// Keeps the number of the quarantine's files bounded.
+    pub(crate) fn merge_quarantine(&mut self, stop: &dyn Fn() -> bool) -> Result<()> {
+        if !self.pages.quarantine.has_many() {
             return Ok(());
         }
-        let replaced: Vec<(Hour, Option<u64>)> = events
-            .iter()
-            .map(|(hour, _)| Ok((*hour, self.ledger.row(*hour)?.hashes.map(|h| h.version))))
-            .collect::<Result<_>>()?;
-        self.make_named_durable(&events)?;
-        self.ledger.carry(self.wal.seen());
-        self.ledger.apply(step, self.wal.newest_segment(), events)?;
-        for (hour, version) in replaced {
-            let row = self.ledger.row(hour)?;
-            self.wal.receipt(hour, row.receipted);
-            if let Some(version) = version
-                && row.hashes.map(|h| h.version) != Some(version)
-            {
-                self.hashes.remove(hour, version)?;
-            }
-        }
-        Ok(())
+        let uncommitted: BTreeSet<u64> = self.uncommitted()?.iter().map(|id| id.number).collect();
+        self.pages.quarantine.merge(&|segment| !uncommitted.contains(&segment), stop)
     }
 
-    /// Prunes what has a receipt: the pages go, and what the log has of their records. While more is being spooled, the log's rows on
-    /// disk stay as they are: most of them go with their generation.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn prune(&mut self) -> Result<()> {
+    /// Whether uncommitted pages may hold records of parts in the making: they were there at the ledger's last step.
+    pub(crate) fn journal_may_hold_frozen(&self) -> Result<bool> {
+        let (_, newest) = self.hours.newest_at_last_step();
+        Ok(self.uncommitted()?.iter().any(|id| id.number <= newest))
+    }
+
+    /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`.
+    pub(crate) fn forget_hashes(&mut self, now: Timestamp, window: SignedDuration) -> Result<()> {
+        self.hours.forget_hashes(now, window, self.front.after_a_crash())
+    }
+
+    /// Prunes what has a receipt: its pages, its spooled bytes, and what the log has of its records. While parts are being
+    /// spooled, the log's rows on disk stay as they are: most of them go with their generation.
+    pub(crate) fn prune(&mut self) -> Result<()> {
         self.remove_finished_pages()?;
         self.clear_spool()?;
-        let left = self.wal.remove_dead_generations()?;
-        self.front.lock.owes(self.wal.is_behind());
-        if self.spool.filling.is_empty() {
-            self.wal.prune()?;
+        let left = self.hours.remove_dead_generations()?;
+        self.front.lock.owes(self.hours.is_log_behind());
+        if !self.hours.is_spooling() {
+            self.hours.prune_log()?;
             self.front.lock.owes(false);
         }
         self.delete(left)
     }
 
-    /// Strikes from the log what has receipts: an interrupted run may not have come to it.
-    fn strike_receipted(&mut self) -> Result<()> {
-        for hour in self.wal.pending_hours().collect::<Vec<_>>() {
-            let row = self.ledger.row(hour)?;
-            self.wal.receipt(hour, row.receipted);
-        }
-        Ok(())
-    }
-
-    /// Deletes what has served: at once, or while more is being spooled, aside. See [`State::take_doomed`].
-    fn delete(&mut self, left: Vec<PathBuf>) -> Result<()> {
-        self.doomed.extend(left);
-        if self.spool.filling.is_empty() { durable::remove_each(&self.take_doomed()) } else { Ok(()) }
-    }
-
-    /// Files that have served, for someone to delete: that takes the disk's time, and a run has better things to wait for.
-    /// The next open deletes those that stay.
-    pub fn take_doomed(&mut self) -> Vec<PathBuf> {
-        std::mem::take(&mut self.doomed)
-    }
-
-    /// Removes the journal's segments that were committed and of which no record is pending.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn remove_finished_pages(&mut self) -> Result<()> {
-        let mut segments = self.journal.list()?;
+    /// Removes the pages that were committed and of which no record is pending.
+    pub(crate) fn remove_finished_pages(&mut self) -> Result<()> {
+        let mut segments = self.pages.journal().list()?;
         let newest = segments.last().map_or(0, |id| id.number);
         segments.retain(|id| self.hours.is_finished(id.number) && !self.pages.is_held(id.number));
         let left = self.pages.remove(&segments, newest)?;
@@ -247,36 +183,15 @@ impl State {
         })
     }
 
-    /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`, and deletes strays. It looks at
-    /// every array, so not more often than some thirty times in a window.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn forget_hashes(&mut self, now: Timestamp, window: SignedDuration) -> Result<()> {
-        let before = now.checked_sub(window).unwrap_or(Timestamp::MIN);
-        let is_soon = |last: Timestamp| (SignedDuration::ZERO..window / 30).contains(&before.duration_since(last));
-        if self.ledger.forgotten_before().is_some_and(is_soon) && !self.front.after_a_crash() {
-            return Ok(());
-        }
-        self.hashes.remove_leftovers()?;
-        let mut old = Vec::new();
-        let (hashes, ledger, wal) = (self.hashes.clone(), &mut self.ledger, &self.wal);
-        hashes.retain(|hour, version| {
-            let row = ledger.row(hour)?;
-            // A crash may have left an older array of the hour beside the one that counts.
-            let is_named = row.hashes.is_some_and(|named| named.version == version);
-            let is_old = row.last_receipt.is_some_and(|at| at < before);
-            if is_old && is_named && !row.is_sealing() && !wal.has_pending(hour) {
-                old.push(hour);
-            }
-            Ok(is_named)
-        })?;
-        // Their rows come into the ledger's head: some of them at a time.
-        for hours in old.chunks(FORGOTTEN_AT_ONCE) {
-            self.apply(Step::HashesForgotten, hours.iter().map(|hour| (*hour, Event::Forgotten)).collect())?;
-            let wal = &self.wal;
-            self.ledger.archive(|hour| wal.has_pending(hour), &mut |_| ())?;
-        }
-        self.ledger.record_forgotten(before)
+    /// Deletes files that are no longer needed: at once, or while parts are being spooled, later. See [`State::take_pending_deletes`].
+    fn delete(&mut self, left: Vec<PathBuf>) -> Result<()> {
+        self.pending_deletes.extend(left);
+        if self.hours.is_spooling() { Ok(()) } else { durable::remove_each(&self.take_pending_deletes()) }
+    }
+
+    /// Files for the caller to delete, beside other work: deleting takes the disk's time, and a run has better things to wait for.
+    /// The next open deletes those that stay.
+    pub(crate) fn take_pending_deletes(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.pending_deletes)
     }
 }

@@ -98,8 +98,7 @@ impl State {
             front,
         };
         if state.after_a_crash() {
-            state.strike_receipted()?;
-            state.wal.note_missing(&listed);
+            state.hours.strike_receipted(&listed)?;
         }
         state.settle_settings(settings)?;
         state.front.record(settings)?;

@@ -155,7 +155,7 @@ impl Buckets {
             known.touched = self.clock;
             return Ok(());
         }
-        let row = state.ledger.row(hour)?;
+        let row = state.hours.row(hour)?;
         self.unread.insert(hour, row.frozen);
         let known = Known {
             unsealed: 0,
@@ -185,8 +185,8 @@ impl Buckets {
         for (hour, mut hashes) in wanted {
             hashes.sort_unstable();
             if !self.has_array(hour) {
-                let row = state.ledger.row(hour)?;
-                let Some(array) = state.array(&row)? else { continue };
+                let row = state.hours.row(hour)?;
+                let Some(array) = state.hours.array(&row)? else { continue };
                 self.keep_array(hour, array);
             }
             if let Some((_, array)) = self.arrays.get_mut(&hour) {
@@ -202,7 +202,7 @@ impl Buckets {
     fn read_unsealed(&mut self, state: &State) -> Result<()> {
         let wanted: Vec<(Hour, u64)> = std::mem::take(&mut self.unread).into_iter().collect();
         let (unsealed, hours) = (&mut self.unsealed, &mut self.hours);
-        state.wal.entries(&wanted, &mut |hour, _, entry| {
+        state.hours.entries(&wanted, &mut |hour, _, entry| {
             unsealed.insert(entry.hash, hour);
             hours.get_mut(&hour).into_iter().for_each(|known| known.unsealed += 1);
             Ok(())

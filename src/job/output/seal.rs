@@ -49,10 +49,10 @@ impl Job<'_> {
     /// Seals and uploads hours: while the parts of one batch go to the store, the next is encoded. `false`: stopped.
     fn seal_and_upload_all(&mut self, due: &[Hour]) -> Result<bool> {
         self.ahead = Ahead::default();
-        self.state.spool.filling.clear();
+        self.state.hours.set_spooling(&[]);
         let sealed = self.seal_and_upload_batches(due);
         self.ahead = Ahead::default();
-        self.state.spool.filling.clear();
+        self.state.hours.set_spooling(&[]);
         sealed
     }
 
@@ -65,11 +65,11 @@ impl Job<'_> {
             if self.stopped() {
                 return Ok(false);
             }
-            if self.store_is_down && self.state.ledger.is_crowded() {
+            if self.store_is_down && self.state.hours.is_crowded() {
                 // They are as safe in the log: no more parts are piled up that nobody takes.
                 return Ok(true);
             }
-            if self.state.spool.filling.is_empty() {
+            if !self.state.hours.is_spooling() {
                 self.prepare(hours)?;
             }
             let frozen = self.seal()?;
@@ -80,7 +80,7 @@ impl Job<'_> {
                 self.prepare(next)?;
             }
             self.upload(frozen, SpooledBy::ThisRun)?;
-            if self.state.ledger.is_crowded() {
+            if self.state.hours.is_crowded() {
                 self.archive_rows()?;
             }
         }
@@ -94,7 +94,7 @@ impl Job<'_> {
         while !rest.is_empty() {
             let (mut records, mut bytes) = (0, 0);
             let fits = rest.iter().take(BATCH_HOURS).take_while(|hour| {
-                let pending = self.state.wal.pending(**hour);
+                let pending = self.state.hours.pending(**hour);
                 records += pending.map_or(0, |pending| pending.records);
                 bytes += pending.map_or(0, |pending| pending.bytes);
                 records <= BATCH_RECORDS && bytes <= BATCH_BYTES
@@ -112,13 +112,13 @@ impl Job<'_> {
         let mut due = Vec::new();
         // No hour is due before it is over.
         let over = |hour: &Hour| self.drain || self.setup.closing.closes_at(*hour) <= now || self.thawed.contains(hour);
-        let hours: Vec<Hour> = self.state.wal.pending_hours().filter(over).collect();
+        let hours: Vec<Hour> = self.state.hours.pending_hours().filter(over).collect();
         for hour in hours {
             if self.stopped() {
                 break;
             }
-            let row = self.state.ledger.row(hour)?;
-            let Some(unsealed) = self.state.wal.unsealed(hour, row.frozen) else { continue };
+            let row = self.state.hours.row(hour)?;
+            let Some(unsealed) = self.state.hours.unsealed(&row) else { continue };
             if row.is_sealing() || self.blocked.contains(&hour) {
                 continue;
             }
@@ -237,7 +237,7 @@ type Spooled = (Encoded, Option<HashesRef>);
 /// Whether hours can be encoded while others are uploaded: that takes no more memory than a large hour alone.
 fn are_small<'h>(state: &State, mut hours: impl Iterator<Item = &'h Hour>) -> bool {
     let is_small = |pending: Pending| pending.records <= seal::LARGE && pending.bytes <= seal::LARGE_BYTES;
-    hours.all(|hour| state.wal.pending(*hour).is_none_or(is_small))
+    hours.all(|hour| state.hours.pending(*hour).is_none_or(is_small))
 }
 
 /// Encodes hours; `None` for those that a stop left out.
@@ -269,7 +269,7 @@ fn encode(
     if encoded.parts.is_empty() {
         return Ok(Some((encoded, None)));
     }
-    let old = state.array(row)?;
-    let hashes = state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &new)?;
+    let old = state.hours.array(row)?;
+    let hashes = state.hours.write_array(row, old.as_ref(), &new)?;
     Ok(Some((encoded, Some(hashes))))
 }

@@ -67,7 +67,7 @@ impl Job<'_> {
 
     /// Whether the hash array of the hour of `row` is sound; there need not be one.
     fn keep_array(&mut self, row: &HourRow) -> bool {
-        match self.state.array(row) {
+        match self.state.hours.array(row) {
             Ok(Some(array)) => self.buckets.keep_array(row.hour, array),
             Ok(None) => {}
             Err(_) => return false,

@@ -17,8 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::hashes::{HashArray, HashDir};
 use self::ledger::{Ledger, Settings};
-use self::log::sled::{Entry, LineAt, LineReader};
-use self::log::{NewRecords, Pending, Wal};
+use self::log::{EachEntry, LineReader, NewRecords, Pending, Wal};
 use self::parked::Parked;
 use self::spool::Spool;
 use crate::error::Result;
@@ -31,6 +30,9 @@ use crate::record::row::Dictionaries;
 use crate::state::SegmentId;
 use crate::state::files::durable::Unfinished;
 use crate::state::files::step::Step;
+
+/// Hours whose hashes are forgotten in one step of the ledger.
+const FORGOTTEN_AT_ONCE: usize = 512;
 
 /// The half of the state that is about hours.
 #[derive(Debug)]
@@ -90,17 +92,14 @@ impl Hours {
     }
 
     /// The hours with pending records, oldest first.
-    pub fn pending_hours(&self) -> impl Iterator<Item = Hour> {
+    pub fn pending_hours(&self) -> impl DoubleEndedIterator<Item = Hour> {
         self.log.pending_hours()
     }
 
-    /// Hours in which something is pending or sealing, oldest first.
-    #[must_use]
-    pub fn at_work(&self) -> Vec<Hour> {
-        let mut hours: Vec<Hour> = self.pending_hours().chain(self.sealing()).collect();
-        hours.sort_unstable();
-        hours.dedup();
-        hours
+    /// How many hours there are in which something is pending or sealing.
+    pub(crate) fn count_at_work(&self) -> u64 {
+        let sealing = self.sealing().filter(|hour| !self.log.has_pending(*hour)).count();
+        (self.log.pending_hour_count() + sealing) as u64
     }
 
     /// What is pending of an hour.
@@ -111,6 +110,11 @@ impl Hours {
 
     pub(crate) fn pending_records(&self, hour: Hour) -> u64 {
         self.pending(hour).map_or(0, |pending| pending.records)
+    }
+
+    /// All pending records, of whichever hour.
+    pub(crate) const fn all_pending_records(&self) -> u64 {
+        self.log.pending_records()
     }
 
     /// What is pending of an hour in commits after `after`. `None`: nothing.
@@ -214,41 +218,39 @@ impl Hours {
         self.log.note_removed(segments);
     }
 
-    /// The hours that need the oldest page that is needed.
-    pub(crate) fn that_need_the_oldest_page(&self) -> Vec<Hour> {
-        self.log.oldest_needed().map(|(_, hours)| hours).unwrap_or_default()
+    /// The hours that need the oldest page that is needed: as many as `most`.
+    pub(crate) fn that_need_the_oldest_page(&self, most: usize) -> Vec<Hour> {
+        self.log.oldest_needed(most).map(|(_, hours)| hours).unwrap_or_default()
     }
 
-    /// Hands the entries of an hour's records in commits after `after` to `each`: which generation, where, and the entry.
-    ///
-    /// # Errors
-    /// `State`: damaged. And whatever `each` returns.
-    pub(crate) fn records(
-        &self,
-        hour: Hour,
-        after: u64,
-        each: &mut dyn FnMut(u32, LineAt, Entry) -> Result<()>,
-    ) -> Result<()> {
-        self.log.records(hour, after, each)
+    /// Hands the entries of the records of `wanted` hours, each in commits after the given one, to `each`.
+    pub(crate) fn entries(&self, wanted: &[(Hour, u64)], each: &mut EachEntry<'_>) -> Result<()> {
+        self.log.entries(wanted, each)
     }
 
-    /// A reader of lines of `hour` in a generation of the log.
-    pub(crate) fn lines(&self, generation: u32, hour: Hour) -> Result<LineReader<'_>> {
-        self.log.lines(generation, hour)
+    /// A reader of the log's lines.
+    pub(crate) fn lines(&self) -> LineReader<'_> {
+        self.log.lines()
     }
 
-    /// Lets go of the memory of the log's older generations.
-    pub(crate) fn rest(&self) {
-        self.log.rest();
-    }
-
-    /// Stops counting the records that have receipts.
-    pub(super) fn prune_log(&mut self) -> Result<()> {
-        let mut receipted = Vec::new();
+    /// Strikes from the log what has receipts: an interrupted run may not have come to it. `listed`: the pages in the journal.
+    pub(super) fn strike_receipted(&mut self, listed: &[SegmentId]) -> Result<()> {
         for hour in self.log.pending_hours().collect::<Vec<_>>() {
-            receipted.push((hour, self.ledger.row(hour)?.receipted));
+            let row = self.ledger.row(hour)?;
+            self.log.receipt(hour, row.receipted);
         }
-        self.log.prune(&receipted)
+        self.log.note_missing(listed);
+        Ok(())
+    }
+
+    /// Whether the log's rows on disk still have what has receipts.
+    pub(super) fn is_log_behind(&self) -> bool {
+        self.log.is_behind()
+    }
+
+    /// Removes what has receipts from the log's rows on disk.
+    pub(super) fn prune_log(&mut self) -> Result<()> {
+        self.log.prune()
     }
 
     /// Drops the log's generations in which nothing is pending. Returns what is left to delete.
@@ -277,8 +279,10 @@ impl Hours {
         self.ledger.carry(self.log.seen());
         self.ledger.apply(step, self.log.newest_segment(), events)?;
         for (hour, version) in replaced {
+            let row = self.ledger.row(hour)?;
+            self.log.receipt(hour, row.receipted);
             if let Some(version) = version
-                && self.ledger.row(hour)?.hashes.map(|h| h.version) != Some(version)
+                && row.hashes.map(|h| h.version) != Some(version)
             {
                 self.hashes.remove(hour, version)?;
             }
@@ -327,19 +331,23 @@ impl Hours {
             return Ok(());
         }
         self.hashes.remove_leftovers()?;
-        let mut events = Vec::new();
+        let mut old = Vec::new();
         let (hashes, ledger, log) = (self.hashes.clone(), &mut self.ledger, &self.log);
         hashes.retain(|hour, version| {
             let row = ledger.row(hour)?;
             // A crash may have left an older array of the hour beside the one that counts.
             let is_named = row.hashes.is_some_and(|named| named.version == version);
-            let old = row.last_receipt.is_some_and(|at| at < before);
-            if old && is_named && !row.is_sealing() && !log.has_pending(hour) {
-                events.push((hour, Event::Forgotten));
+            let is_old = row.last_receipt.is_some_and(|at| at < before);
+            if is_old && is_named && !row.is_sealing() && !log.has_pending(hour) {
+                old.push(hour);
             }
             Ok(is_named)
         })?;
-        self.apply(Step::HashesForgotten, events)?;
+        // Their rows come into the ledger's head: some of them at a time.
+        for hours in old.chunks(FORGOTTEN_AT_ONCE) {
+            self.apply(Step::HashesForgotten, hours.iter().map(|hour| (*hour, Event::Forgotten)).collect())?;
+            self.archive_rows(&mut |_| ())?;
+        }
         self.ledger.record_forgotten(before)
     }
 
@@ -381,10 +389,15 @@ impl Hours {
         self.spool.clear(served)
     }
 
-    /// Moves old rows of the ledger to the files of their days.
-    pub(crate) fn archive_rows(&mut self) -> Result<()> {
+    /// Whether so many rows are in the ledger's head that each step costs much.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.ledger.is_crowded()
+    }
+
+    /// Moves old rows of the ledger to the files of their days; `leaving` is told of each.
+    pub(crate) fn archive_rows(&mut self, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
         let log = &self.log;
-        self.ledger.archive(|hour| log.has_pending(hour))
+        self.ledger.archive(|hour| log.has_pending(hour), leaving)
     }
 
     /// Counts the parts of all rows again.

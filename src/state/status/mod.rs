@@ -455,11 +455,11 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
             status.journal.uncommitted += u64::from(id.pages);
         }
     }
-    status.journal.pinned_by = state.wal.oldest_needed(PINNING).map(|(_, hours)| hours).unwrap_or_default();
+    status.journal.pinned_by = state.hours.that_need_the_oldest_page(PINNING);
     days.clear_pending();
     status.hours = hours(state, rules, days, now)?;
     let listed = status.hours.iter().filter(|hour| hour.state != HourState::Uploaded).count();
-    status.hours_left_out = state.hours_at_work().saturating_sub(listed) as u64;
+    status.hours_left_out = state.hours.count_at_work().saturating_sub(listed as u64);
     status.days = days.to_vec();
     status.journal.put_off = state.pages.put_off().len() as u64;
     // Counting may set a damaged file aside.
@@ -473,7 +473,7 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
     status.gaps_given_up = seen.given_up();
     let pending = pending(state);
-    let uploaded = state.ledger.uploaded_records();
+    let uploaded = state.hours.uploaded_records();
     status.totals = Totals {
         records: uploaded + pending,
         duplicates: state.hours.duplicates(),
@@ -487,23 +487,23 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
 
 /// All records without a receipt.
 fn pending(state: &State) -> u64 {
-    let sealing = state.ledger.recent().filter(|row| row.is_sealing());
-    let has = |hour| state.wal.pending(hour).map_or(0, |pending| pending.records);
-    let unpruned: u64 = sealing.map(|row| row.uploaded_but_unpruned().min(has(row.hour))).sum();
-    state.wal.pending_records().saturating_sub(unpruned)
+    let sealing = state.hours.recent().filter(|row| row.is_sealing());
+    let unpruned = sealing.map(|row| row.uploaded_but_unpruned().min(state.hours.pending_records(row.hour)));
+    let unpruned: u64 = unpruned.sum();
+    state.hours.all_pending_records().saturating_sub(unpruned)
 }
 
 /// The oldest hours with work, and the newest others, in the order of time; what is known of these and of the newest days is noted in
 /// `days`. However many hours there are, it looks at those that are shown.
 fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
-    let newest: Vec<Hour> = state.wal.pending_hours().rev().take(days::KEPT * 24).collect();
+    let newest: Vec<Hour> = state.hours.pending_hours().rev().take(days::KEPT * 24).collect();
     for hour in newest {
-        let row = state.ledger.row(hour)?;
+        let row = state.hours.row(hour)?;
         let status = hour_status(state, &row, rules, now);
         days.note(&row, status.pending_records, status.late_records);
     }
-    let pending = state.wal.pending_hours().take(LISTED);
-    let mut known: Vec<Hour> = state.ledger.recent().map(|row| row.hour).chain(pending).collect();
+    let pending = state.hours.pending_hours().take(LISTED);
+    let mut known: Vec<Hour> = state.hours.recent().map(|row| row.hour).chain(pending).collect();
     known.sort_unstable();
     known.dedup();
     let mut hours = Vec::with_capacity(known.len());

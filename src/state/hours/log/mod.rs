@@ -26,10 +26,9 @@ use crate::state::SegmentId;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::pages::journal::SegmentId;
 use book::Book;
 pub use book::Pending;
-pub use reading::LineReader;
+pub use reading::{EachEntry, LineReader};
 
 /// The new records of one hour in a commit.
 #[derive(Debug, Default)]
