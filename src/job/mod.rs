@@ -239,7 +239,7 @@ fn attempt(
     let mut job = Job::new(setup, state, wish, summary);
     let worked = job.say_repairs().and_then(|()| job.work(source, trail.as_mut()));
     // The last word of status.json is true whatever happened.
-    let noted = job.note_status(true).and_then(|()| job.state.call_waiting());
+    let noted = job.note_status(true).and_then(|()| job.state.watch_waiting());
     if let Err(error) = &worked {
         damage::clear(error)?;
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Roll;
+use super::WatchList;
 use super::files::private;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::files::durable;
@@ -103,8 +103,8 @@ impl Front {
     /// # Errors
     /// `State`, naming the path.
     pub fn is_missed(&self, segment: u64) -> Result<bool> {
-        let waiting = Roll::open(&self.dir, "waiting")?;
-        Ok(waiting.names().contains_key(&segment) || self.journal.is_rejected(segment)?)
+        let waiting = WatchList::open(&self.dir, "waiting")?;
+        Ok(waiting.contains(segment) || self.journal.is_rejected(segment)?)
     }
 
     /// Bytes of the segments that are not known to be committed: after a crash, of all.
@@ -118,8 +118,8 @@ impl Front {
     fn waiting(&self) -> Result<Vec<SegmentId>> {
         let mut segments = self.journal.list()?;
         if !self.after_a_crash() {
-            let waiting = Roll::open(&self.dir, "waiting")?;
-            segments.retain(|id| waiting.names().contains_key(&id.number));
+            let waiting = WatchList::open(&self.dir, "waiting")?;
+            segments.retain(|id| waiting.contains(id.number));
         }
         Ok(segments)
     }

@@ -37,7 +37,7 @@ pub use hours::log::sled::{Entry, LineAt, LineReader, Meta};
 pub use hours::log::{NewRecords, Pending, Wal};
 pub use hours::spool::Spool;
 pub use pages::tries::Tries;
-pub use pages::watch_list::Roll;
+pub use pages::watch_list::WatchList;
 
 use self::files::durable;
 use crate::error::{Error, Result};
@@ -76,14 +76,14 @@ pub struct State {
     pub short: BTreeSet<Hour>,
     /// Bytes of parts until their receipts.
     pub spool: Spool,
-    /// Files that have served and are yet to be deleted, under names that the next open deletes.
-    doomed: Vec<PathBuf>,
+    /// Files that are no longer needed, under names that the next open deletes.
+    pending_deletes: Vec<PathBuf>,
     /// Pages that were not committed when the last run ended.
-    waiting: Roll,
+    waiting: WatchList,
     /// Which pages are read last.
     pub tries: Tries,
     /// Committed pages that stay, because their odd tokens found no room in the quarantine.
-    held: Roll,
+    held: WatchList,
     /// Damaged pages that were named: someone was told to move them away.
     named: BTreeSet<u64>,
     front: Front,
@@ -129,30 +129,30 @@ impl State {
         Ok(self.uncommitted()?.into_iter().map(|id| self.journal.size(id)).sum())
     }
 
-    /// Puts the pages that are not committed on the roll, so that the next start misses one that vanishes.
+    /// Lists the uncommitted pages, so that the next start notices a deleted one.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn call_waiting(&mut self) -> Result<()> {
+    pub fn watch_waiting(&mut self) -> Result<()> {
         let waiting = self.uncommitted()?.into_iter().filter(|id| !self.named.contains(&id.number));
-        self.waiting.call(waiting.map(|id| (id.number, u64::from(id.pages))).collect())
+        self.waiting.set(waiting.map(|id| (id.number, u64::from(id.pages))).collect())
     }
 
-    /// Takes a damaged page off the roll for good: it is being named, with the advice to move it away.
+    /// Removes a damaged page from that list for good: it is being reported, with the advice to move it away.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn release_damaged(&mut self, segment: u64) -> Result<()> {
+    pub fn unwatch_damaged(&mut self, segment: u64) -> Result<()> {
         self.named.insert(segment);
-        self.waiting.release(segment)
+        self.waiting.remove(segment)
     }
 
-    /// Takes a segment off the roll of those that wait: it is about to be committed.
+    /// Removes a segment from the list of uncommitted pages: it is about to be committed.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn release_waiting(&mut self, segment: u64) -> Result<()> {
-        self.waiting.release(segment)
+    pub fn unwatch(&mut self, segment: u64) -> Result<()> {
+        self.waiting.remove(segment)
     }
 
     /// Has a page stay in the journal when its records are committed: its odd tokens found no room. Durable on return.
@@ -160,9 +160,9 @@ impl State {
     /// # Errors
     /// `State`, naming the path.
     pub fn hold(&mut self, id: SegmentId) -> Result<()> {
-        let mut held = self.held.names().clone();
+        let mut held = self.held.entries().clone();
         held.insert(id.number, u64::from(id.pages));
-        self.held.call(held)
+        self.held.set(held)
     }
 
     /// The committed pages that stay in the journal for the sake of their odd tokens.
@@ -170,18 +170,18 @@ impl State {
     /// # Errors
     /// `State`, naming the path.
     pub fn held(&self) -> Result<Vec<SegmentId>> {
-        if self.held.names().is_empty() {
+        if self.held.entries().is_empty() {
             return Ok(Vec::new());
         }
         let mut segments = self.journal.list()?;
-        segments.retain(|id| self.held.names().contains_key(&id.number) && self.wal.is_committed(id.number));
+        segments.retain(|id| self.held.contains(id.number) && self.wal.is_committed(id.number));
         Ok(segments)
     }
 
     /// How many pages stay in the journal for the sake of their odd tokens.
     #[must_use]
     pub fn held_pages(&self) -> u64 {
-        self.held.names().values().sum()
+        self.held.entries().values().sum()
     }
 
     /// The odd tokens of a page have found room: it may go.
@@ -189,7 +189,7 @@ impl State {
     /// # Errors
     /// `State`, naming the path.
     pub fn let_go(&mut self, id: SegmentId) -> Result<()> {
-        self.held.release(id.number)
+        self.held.remove(id.number)
     }
 
     /// How many records of the parts of `row` that wait for receipts the write-ahead log no longer holds.
@@ -258,16 +258,16 @@ impl State {
         self.delete(left)
     }
 
-    /// Deletes what has served: at once, or while more is being spooled, aside. See [`State::take_doomed`].
+    /// Deletes files that are no longer needed: at once, or while the spool is being filled, later. See [`State::take_pending_deletes`].
     fn delete(&mut self, left: Vec<PathBuf>) -> Result<()> {
-        self.doomed.extend(left);
-        if self.spool.filling.is_empty() { durable::remove_each(&self.take_doomed()) } else { Ok(()) }
+        self.pending_deletes.extend(left);
+        if self.spool.filling.is_empty() { durable::remove_each(&self.take_pending_deletes()) } else { Ok(()) }
     }
 
-    /// Files that have served, for someone to delete: that takes the disk's time, and a run has better things to wait for.
+    /// Files for the caller to delete, beside other work: deleting takes the disk's time, and a run has better things to wait for.
     /// The next open deletes those that stay.
-    pub fn take_doomed(&mut self) -> Vec<PathBuf> {
-        std::mem::take(&mut self.doomed)
+    pub fn take_pending_deletes(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.pending_deletes)
     }
 
     /// Removes the journal's segments that were committed and of which no record is pending.
@@ -277,7 +277,7 @@ impl State {
     pub fn remove_finished_pages(&mut self) -> Result<()> {
         let mut segments = self.journal.list()?;
         let newest = segments.last().map_or(0, |id| id.number);
-        segments.retain(|id| self.wal.is_finished(id.number) && !self.held.names().contains_key(&id.number));
+        segments.retain(|id| self.wal.is_finished(id.number) && !self.held.contains(id.number));
         let left = self.journal.remove(&segments, newest)?;
         self.wal.note_removed(&segments);
         self.delete(left)

@@ -78,7 +78,7 @@ impl Job<'_> {
             Ok(segment) => segment,
             Err(damaged) => {
                 // It costs only itself: the others go on, and it is named in each run until someone acts.
-                self.state.release_damaged(id.number)?;
+                self.state.unwatch_damaged(id.number)?;
                 super::fetch::forget_seen(self.state.dir())?;
                 self.problems.push(damaged);
                 return Ok(());
@@ -118,7 +118,7 @@ impl Job<'_> {
 
     fn commit_pages(&mut self, segment: &Segment, pages: &[Decoded], added: &Added) -> Result<()> {
         let received = segment.received;
-        self.state.release_waiting(segment.id.number)?;
+        self.state.unwatch(segment.id.number)?;
         let quarantined = added.count();
         let mut news = News::default();
         for page in pages {
@@ -256,7 +256,7 @@ impl Job<'_> {
     fn reject(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<()> {
         let reason = decoded.into_iter().find_map(Result::err);
         super::fetch::forget_seen(self.state.dir())?;
-        self.state.release_waiting(segment.id.number)?;
+        self.state.unwatch(segment.id.number)?;
         let path = self.state.journal.reject(segment.id)?;
         let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
         self.bear(rejected(&path, &reason))

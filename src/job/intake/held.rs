@@ -1,6 +1,6 @@
 //! Pages whose odd tokens found no room: the quarantine is capped.
 //!
-//! The good records of such a page are committed once, as usual, and the page stays in the journal: its number is on the roll
+//! The good records of such a page are committed once, as usual, and the page stays in the journal: its number is on the watch list
 //! `held` before its commit, so that no crash lets it go. It is looked at again when there is room; a crash then finds its
 //! tokens in the quarantine, or the page still held.
 
@@ -32,7 +32,7 @@ impl Job<'_> {
             if self.stopped() || self.state.quarantine.is_full() {
                 break;
             }
-            // One that is damaged is named where it is committed, or by the roll.
+            // One that is damaged is named where it is committed, or by the watch list.
             let Ok(segment) = self.state.journal.read(id) else { continue };
             let decoded = decode(&self.setup.decoder, &segment, self.setup.stop);
             if decoded.iter().any(|page| matches!(page, Err(NotAPage::Interrupted))) {

@@ -221,11 +221,11 @@ impl Job<'_> {
             }
             Some(answer)
         };
-        let doomed = self.state.take_doomed();
-        let delete = || durable::remove_each(&doomed);
+        let pending_deletes = self.state.take_pending_deletes();
+        let delete = || durable::remove_each(&pending_deletes);
         let (state, ahead) = (&self.state, &mut self.ahead);
         let (answers, deleted) = std::thread::scope(|scope| {
-            let deleting = (!doomed.is_empty()).then(|| aside(scope, delete)).flatten();
+            let deleting = (!pending_deletes.is_empty()).then(|| aside(scope, delete)).flatten();
             if !round.is_empty() && ahead.waits() {
                 // Where no thread can be had, they are encoded when it is their turn.
                 let _ = aside(scope, || ahead.encode(state, setup.cut, setup.stop));

@@ -110,19 +110,19 @@ impl Wal {
             return durable::remove_all(&path);
         }
         if name.ends_with(".condemned") && !path.with_extension("").exists() {
-            // A crash after the setting aside: the next generation of that number is not condemned by it.
+            // A crash after the setting aside: the mark must not hit the next generation of that number.
             return durable::remove(&path);
         }
         let Ok(id) = name.parse::<u32>() else { return Ok(()) };
-        let condemned = path.with_added_extension("condemned");
-        let opened = if condemned.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
+        let marked_corrupt = path.with_added_extension("condemned");
+        let opened = if marked_corrupt.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
         match opened {
             Ok(generation) => self.generations.push(generation),
             Err(Some(e)) if !crate::state::files::damage::is_damage(&e) => return Err(e),
             Err(_) => {
                 let aside = durable::free_name(&path.with_added_extension("corrupt"));
                 durable_step(Step::GenerationSetAside, || durable::rename(&path, &aside))?;
-                durable::remove(&condemned)?;
+                durable::remove(&marked_corrupt)?;
                 repairs.push(format!(
                     "the write-ahead log {} is damaged: set aside as {}, filled anew from the journal",
                     path.display(),
@@ -367,14 +367,14 @@ impl Wal {
             let count: u64 = expected.values().sum();
             generation.entries(hour, after, &mut |at, entry| match expected.get_mut(&at.commit) {
                 Some(left) => {
-                    *left = left.checked_sub(1).ok_or_else(|| generation.condemn())?;
+                    *left = left.checked_sub(1).ok_or_else(|| generation.mark_corrupt())?;
                     each(generation.id, at, entry)
                 }
                 // A commit whose records of the hour have receipts: dead, and skipped.
                 None => Ok(()),
             })?;
             if expected.values().any(|left| *left > 0) {
-                return Err(generation.condemn());
+                return Err(generation.mark_corrupt());
             }
             if count > WORTH_RESTING {
                 generation.rest();

@@ -101,7 +101,7 @@ impl Wal {
             let from = self.generation(entry.generation)?;
             let mut moved = BTreeMap::new();
             for (key, _) in &entry.row.hours {
-                let hour = Hour::from_key(*key).ok_or_else(|| from.condemn())?;
+                let hour = Hour::from_key(*key).ok_or_else(|| from.mark_corrupt())?;
                 moved.insert(hour, read_commit(from, hour, *commit)?);
             }
             let mut batch = Batch::default();
@@ -155,14 +155,14 @@ impl Wal {
         let (dead, alive) = std::mem::take(&mut self.generations).into_iter().partition(|g| ids.contains(&g.id));
         self.generations = alive;
         let dead: Vec<Generation> = dead;
-        let bury = |generation: Generation| {
+        let mark_dead = |generation: Generation| {
             let path = self.dir.join(format!("{:06}", generation.id));
-            let grave = path.with_added_extension("dead");
+            let marked = path.with_added_extension("dead");
             generation.close();
-            durable_step(Step::GenerationRemoved, || durable::rename(&path, &grave))?;
-            Ok(grave)
+            durable_step(Step::GenerationRemoved, || durable::rename(&path, &marked))?;
+            Ok(marked)
         };
-        dead.into_iter().map(bury).collect()
+        dead.into_iter().map(mark_dead).collect()
     }
 }
 
@@ -172,7 +172,7 @@ fn read_commit(from: &Generation, hour: Hour, commit: u64) -> Result<(Vec<Entry>
     from.entries(hour, commit - 1, &mut |at, entry| {
         if at.commit == commit {
             let start = lines.len();
-            lines.resize(start + usize::try_from(entry.length).map_err(|_| from.condemn())?, 0);
+            lines.resize(start + usize::try_from(entry.length).map_err(|_| from.mark_corrupt())?, 0);
             reader.read(at, lines.get_mut(start..).unwrap_or_default())?;
             entries.push(entry);
         }
