@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::WatchList;
-use super::files::private;
+use super::files::access;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::files::durable;
 use crate::state::files::lock::Lock;
@@ -33,7 +33,7 @@ impl Inbox {
     /// # Errors
     /// `State`, naming the path.
     pub fn open(dir: &Path, settings: &Settings) -> Result<Option<Self>> {
-        private::check(dir)?;
+        access::check(dir)?;
         if !read(dir)?.is_some_and(|format| format.allows(settings)) {
             return Ok(None);
         }
@@ -71,8 +71,7 @@ impl Front {
     /// # Errors
     /// `Busy`: another run is at work. `State`: of a newer format, or not private.
     pub fn open(dir: &Path) -> Result<Self> {
-        durable::make_dir(dir)?;
-        private::check(dir)?;
+        access::make(dir)?;
         let lock = Lock::take(dir)?;
         let format = read(dir)?;
         Ok(Self { journal: Journal::open(dir)?, dir: dir.to_owned(), lock, format })
