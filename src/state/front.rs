@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Roll;
-use super::files::private;
+use super::WatchList;
+use super::files::access;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::SegmentId;
 use crate::state::files::durable;
@@ -34,7 +34,7 @@ impl Inbox {
     /// # Errors
     /// `State`, naming the path.
     pub fn open(dir: &Path, settings: &Settings) -> Result<Option<Self>> {
-        private::check(dir)?;
+        access::check(dir)?;
         if !read(dir)?.is_some_and(|format| format.allows(settings)) {
             return Ok(None);
         }
@@ -72,8 +72,7 @@ impl Front {
     /// # Errors
     /// `Busy`: another run is at work. `State`: of a newer format, or not private.
     pub fn open(dir: &Path) -> Result<Self> {
-        durable::make_dir(dir)?;
-        private::check(dir)?;
+        access::make(dir)?;
         let lock = Lock::take(dir)?;
         let format = read(dir)?;
         Ok(Self { journal: Journal::open(dir)?, dir: dir.to_owned(), lock, format })
@@ -104,8 +103,8 @@ impl Front {
     /// # Errors
     /// `State`, naming the path.
     pub fn is_missed(&self, segment: u64) -> Result<bool> {
-        let waiting = Roll::open(&self.dir, "waiting")?;
-        Ok(waiting.names().contains_key(&segment) || self.journal.is_rejected(segment)?)
+        let waiting = WatchList::open(&self.dir, "waiting")?;
+        Ok(waiting.contains(segment) || self.journal.is_rejected(segment)?)
     }
 
     /// Bytes of the segments that are not known to be committed: after a crash, of all.
@@ -119,8 +118,8 @@ impl Front {
     fn waiting(&self) -> Result<Vec<SegmentId>> {
         let mut segments = self.journal.list()?;
         if !self.after_a_crash() {
-            let waiting = Roll::open(&self.dir, "waiting")?;
-            segments.retain(|id| waiting.names().contains_key(&id.number));
+            let waiting = WatchList::open(&self.dir, "waiting")?;
+            segments.retain(|id| waiting.contains(id.number));
         }
         Ok(segments)
     }

@@ -79,7 +79,7 @@ impl State {
         front.journal.raise(used)?;
         let listed = front.journal.list()?;
         wal.note_missing(&listed);
-        let waiting = Roll::open(dir, "waiting")?;
+        let waiting = WatchList::open(dir, "waiting")?;
         let mut losses = Vec::new();
         losses.extend(vanished_pages(&waiting, &listed, &wal));
         losses.extend(quarantine.vanished()?);
@@ -127,10 +127,10 @@ impl State {
 }
 
 /// The pages that waited and are gone, neither committed nor there.
-fn vanished_pages(waiting: &Roll, listed: &[SegmentId], wal: &Wal) -> Option<Error> {
+fn vanished_pages(waiting: &WatchList, listed: &[SegmentId], wal: &Wal) -> Option<Error> {
     let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
     let gone: Vec<u64> =
-        waiting.names().keys().copied().filter(|n| !there.contains(n) && !wal.is_committed(*n)).collect();
+        waiting.entries().keys().copied().filter(|n| !there.contains(n) && !wal.is_committed(*n)).collect();
     let first = gone.first()?;
     let what = format!("{} pages that waited in the journal are gone, the first of them number {first}", gone.len());
     let hint =
@@ -139,10 +139,10 @@ fn vanished_pages(waiting: &Roll, listed: &[SegmentId], wal: &Wal) -> Option<Err
 }
 
 /// The pages that are held, as far as they are there.
-fn held_pages(dir: &Path, listed: &[SegmentId]) -> Result<Roll> {
-    let mut held = Roll::open(dir, "held")?;
-    let there = listed.iter().filter(|id| held.names().contains_key(&id.number));
-    held.call(there.map(|id| (id.number, u64::from(id.pages))).collect())?;
+fn held_pages(dir: &Path, listed: &[SegmentId]) -> Result<WatchList> {
+    let mut held = WatchList::open(dir, "held")?;
+    let there = listed.iter().filter(|id| held.contains(id.number));
+    held.set(there.map(|id| (id.number, u64::from(id.pages))).collect())?;
     Ok(held)
 }
 

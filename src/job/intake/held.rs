@@ -1,6 +1,6 @@
 //! Pages whose odd tokens found no room: the quarantine is capped.
 //!
-//! The good records of such a page are committed once, as usual, and the page stays in the journal: its number is on the roll
+//! The good records of such a page are committed once, as usual, and the page stays in the journal: its number is on the watch list
 //! `held` before its commit, so that no crash lets it go. It is looked at again when there is room; a crash then finds its
 //! tokens in the quarantine, or the page still held.
 

@@ -224,7 +224,7 @@ impl Job<'_> {
         let delete = || durable::remove_each(&doomed);
         let (state, ahead) = (&self.state, &mut self.ahead);
         let (answers, deleted) = std::thread::scope(|scope| {
-            let deleting = (!doomed.is_empty()).then(|| aside(scope, delete)).flatten();
+            let deleting = (!pending_deletes.is_empty()).then(|| aside(scope, delete)).flatten();
             if !round.is_empty() && ahead.waits() {
                 // Where no thread can be had, they are encoded when it is their turn.
                 let _ = aside(scope, || ahead.encode(state, setup.cut, setup.stop));

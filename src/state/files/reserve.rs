@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::durable::{self, Unfinished};
+use super::free_space::free_bytes;
 use crate::error::{Error, Result};
 
 /// Bytes held back for a full disk.
@@ -34,12 +35,8 @@ impl Reserve {
     }
 
     /// Bytes free for this user on the state directory's file system, the reserve not counted.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn free_bytes(&self) -> Result<u64> {
-        let stat = nix::sys::statvfs::statvfs(&self.dir).map_err(|e| Error::disk("look at", &self.dir, e.into()))?;
-        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        free_bytes(&self.dir)
     }
 
     /// Makes the reserve where it is missing and `min_free` bytes stay free beside it.

@@ -33,7 +33,7 @@ pub enum Step {
     /// The journal knows which numbers were used.
     FloorRaised,
     /// It is known which files must be there at the next start.
-    RollCalled,
+    WatchListSet,
     /// Tokens that are no records are in the quarantine.
     TokensQuarantined,
     /// Records of an hour that cannot be read back are parked.
@@ -99,7 +99,7 @@ impl Step {
         Self::PageJournaled,
         Self::PageRejected,
         Self::FloorRaised,
-        Self::RollCalled,
+        Self::WatchListSet,
         Self::TokensQuarantined,
         Self::RecordsParked,
         Self::SegmentCommitted,
@@ -140,7 +140,7 @@ impl Step {
             Self::PageJournaled => ("a page that nobody looked at", "–", "decrypts and commits it"),
             Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
             Self::FloorRaised => ("the number above which pages are numbered on", "–", "numbers on above it"),
-            Self::RollCalled => {
+            Self::WatchListSet => {
                 ("the names of pages or quarantined tokens that wait", "–", "misses them if they are gone")
             }
             Self::TokensQuarantined => (

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::state::Roll;
+use crate::state::WatchList;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
@@ -51,7 +51,7 @@ pub struct Parked {
     hours: BTreeMap<Hour, Vec<Batch>>,
     tried: BTreeMap<Hour, Timestamp>,
     /// How many records each segment must have here at the next start.
-    roll: Roll,
+    watch_list: WatchList,
     /// The hashes of the hours that were added to.
     known: BTreeMap<Hour, HashSet<[u8; 16]>>,
 }
@@ -72,7 +72,7 @@ impl Parked {
             let text = durable::read(&dir.join("tried"))?.unwrap_or_default();
             tried = serde_json::from_slice(&text).unwrap_or_default();
         }
-        Ok(Self { dir, hours, tried, roll: Roll::open(state, "parked-records")?, known: BTreeMap::new() })
+        Ok(Self { dir, hours, tried, watch_list: WatchList::open(state, "parked-records")?, known: BTreeMap::new() })
     }
 
     /// What was here at the end of the last run and is gone, said once.
@@ -80,17 +80,7 @@ impl Parked {
     /// # Errors
     /// `State`, naming the path.
     pub fn vanished(&mut self) -> Result<Option<Error>> {
-        let there = self.by_segment();
-        let gone = self
-            .roll
-            .names()
-            .iter()
-            .map(|(segment, records)| records.saturating_sub(there.get(segment).copied().unwrap_or_default()));
-        let gone: u64 = gone.sum();
-        self.roll.call(there)?;
-        let what = format!("{gone} parked records are gone from {}", self.dir.display());
-        let hint = "restore the directory from a backup if there is one; this is said once";
-        Ok((gone > 0).then(|| Error::new(ErrorKind::State, what).hint(hint)))
+        self.watch_list.check(self.by_segment(), "parked records", &self.dir)
     }
 
     fn by_segment(&self) -> BTreeMap<u64, u64> {
@@ -161,7 +151,7 @@ impl Parked {
         let batches = self.hours.entry(hour).or_default();
         batches.push(batch);
         batches.sort_unstable();
-        self.roll.call(self.by_segment())?;
+        self.watch_list.set(self.by_segment())?;
         Ok(batch.records)
     }
 
@@ -199,7 +189,7 @@ impl Parked {
         let batches = self.hours.remove(&hour).unwrap_or_default();
         self.known.remove(&hour);
         // A crash on the way must not make anyone miss what was let go.
-        self.roll.call(self.by_segment())?;
+        self.watch_list.set(self.by_segment())?;
         durable_step(Step::ParkedReleased, || {
             batches.iter().try_for_each(|batch| durable::remove(&self.path(hour, *batch)))?;
             durable::sync_dir(&self.dir)

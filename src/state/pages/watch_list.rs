@@ -1,65 +1,68 @@
-//! A roll: which files must be there at the next start, so that one that vanishes is missed.
+//! A watch list: which files must be there at the next start, so that a deleted one is noticed.
 //!
-//! For what nothing else names: pages that wait for their key, and quarantined tokens. One small checksummed text, `number
-//! count` a line, replaced as a whole. A name is taken off the roll before its file goes, and put on after the file
-//! is there, so that a crash leaves a file too many, which the next start puts on the roll, and never a false alarm. A
-//! damaged or missing roll is written anew: it only watches.
+//! For files that nothing else names: uncommitted pages, quarantined tokens, parked records. One small text behind a checksum,
+//! `number count` a line, replaced as a whole. Invariant: an entry is removed before its file is deleted, and added after its file
+//! exists. So a crash leaves at most a file that is not listed, which the next start lists, and never a false alarm. A damaged
+//! or missing list counts as empty: it only watches.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::state::files::durable;
-use crate::state::files::step::Step;
-use crate::state::files::step::durable_step;
+use crate::state::files::step::{Step, durable_step};
 
-/// A roll of files by number, each with a count.
+/// Files by number, each with a count of what is in it.
 #[derive(Debug, Default)]
-pub struct Roll {
+pub struct WatchList {
     path: PathBuf,
-    names: BTreeMap<u64, u64>,
+    entries: BTreeMap<u64, u64>,
 }
 
-impl Roll {
-    /// Opens the roll `name` in the state directory.
-    ///
-    /// # Errors
-    /// `State`: it cannot be read.
-    pub fn open(state: &Path, name: &str) -> Result<Self> {
+impl WatchList {
+    /// Opens the list `name` in the state directory.
+    pub(crate) fn open(state: &Path, name: &str) -> Result<Self> {
         let path = state.join(name);
         let text = durable::read(&path)?.unwrap_or_default();
-        let names = durable::open_text(&path, &text).ok().and_then(parse).unwrap_or_default();
-        Ok(Self { path, names })
+        let entries = durable::open_text(&path, &text).ok().and_then(parse).unwrap_or_default();
+        Ok(Self { path, entries })
     }
 
-    /// Who is on it.
-    #[must_use]
-    pub const fn names(&self) -> &BTreeMap<u64, u64> {
-        &self.names
+    pub(crate) const fn entries(&self) -> &BTreeMap<u64, u64> {
+        &self.entries
     }
 
-    /// Makes `names` the roll. Durable on return; writes nothing where nothing changes.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn call(&mut self, names: BTreeMap<u64, u64>) -> Result<()> {
-        if names == self.names {
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        self.entries.contains_key(&number)
+    }
+
+    /// Replaces the list. Durable on return; writes nothing where nothing changes.
+    pub(crate) fn set(&mut self, entries: BTreeMap<u64, u64>) -> Result<()> {
+        if entries == self.entries {
             return Ok(());
         }
-        let text: String = names.iter().map(|(number, count)| format!("{number} {count}\n")).collect();
-        durable_step(Step::RollCalled, || durable::replace(&self.path, &durable::seal_text(text.as_bytes())))?;
-        self.names = names;
+        let text: String = entries.iter().map(|(number, count)| format!("{number} {count}\n")).collect();
+        durable_step(Step::WatchListSet, || durable::replace(&self.path, &durable::seal_text(text.as_bytes())))?;
+        self.entries = entries;
         Ok(())
     }
 
-    /// Takes a name off the roll: its file may go.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn release(&mut self, number: u64) -> Result<()> {
-        let mut names = self.names.clone();
-        names.remove(&number);
-        self.call(names)
+    /// Removes a file from the list, before it is deleted.
+    pub(crate) fn remove(&mut self, number: u64) -> Result<()> {
+        let mut entries = self.entries.clone();
+        entries.remove(&number);
+        self.set(entries)
+    }
+
+    /// Replaces the list by what is `there` in `dir`, and reports how many of its things (`what`) are missing, if any are.
+    pub(crate) fn check(&mut self, there: BTreeMap<u64, u64>, what: &str, dir: &Path) -> Result<Option<Error>> {
+        let missing =
+            |(number, count): (&u64, &u64)| count.saturating_sub(there.get(number).copied().unwrap_or_default());
+        let missing: u64 = self.entries.iter().map(missing).sum();
+        self.set(there)?;
+        let what = format!("{missing} {what} are gone from {}", dir.display());
+        let hint = "restore the directory from a backup if there is one; this is said once";
+        Ok((missing > 0).then(|| Error::new(ErrorKind::State, what).hint(hint)))
     }
 }
 
@@ -73,13 +76,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn roll_comes_back_and_a_damaged_one_is_empty() {
+    fn list_comes_back_and_a_damaged_one_is_empty() {
         let dir = tempfile::tempdir().unwrap();
-        let mut roll = Roll::open(dir.path(), "waiting").unwrap();
-        roll.call(BTreeMap::from([(3, 1), (7, 20)])).unwrap();
-        roll.release(3).unwrap();
-        assert_eq!(Roll::open(dir.path(), "waiting").unwrap().names(), &BTreeMap::from([(7, 20)]));
+        let mut list = WatchList::open(dir.path(), "waiting").unwrap();
+        list.set(BTreeMap::from([(3, 1), (7, 20)])).unwrap();
+        list.remove(3).unwrap();
+        assert_eq!(WatchList::open(dir.path(), "waiting").unwrap().entries(), &BTreeMap::from([(7, 20)]));
         std::fs::write(dir.path().join("waiting"), "garbage").unwrap();
-        assert!(Roll::open(dir.path(), "waiting").unwrap().names().is_empty());
+        assert!(WatchList::open(dir.path(), "waiting").unwrap().entries().is_empty());
+    }
+
+    #[test]
+    fn missing_things_are_reported_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut list = WatchList::open(dir.path(), "quarantined").unwrap();
+        list.set(BTreeMap::from([(3, 1), (7, 20)])).unwrap();
+        let there = || BTreeMap::from([(7, 18), (9, 4)]);
+        let error = list.check(there(), "tokens", Path::new("q")).unwrap().unwrap();
+        assert_eq!(error.to_string(), "3 tokens are gone from q");
+        assert!(list.check(there(), "tokens", Path::new("q")).unwrap().is_none());
     }
 }

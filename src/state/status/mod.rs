@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 pub use crate::hour::gaps::Gap;
 use crate::hour::lifecycle::{ClosingRules, HourRow, PartStage};
-use crate::state::files::durable;
+use crate::state::files::{access, durable};
 pub use crate::state::pages::journal::Rejected;
 use crate::state::pages::quarantine::Quarantine;
 use crate::state::{Lock, SHOWN, State, refuse_newer};
@@ -308,7 +308,7 @@ pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
     if path.exists() || dir.join("ledger").exists() {
         return Ok(());
     }
-    durable::make_dir(dir)?;
+    access::make(dir)?;
     // Of runs that start at once, the one that has the lock writes it; the others are told that it is at work.
     let Ok(_lock) = Lock::take(dir) else { return Ok(()) };
     if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now)) }

@@ -98,7 +98,7 @@ impl Wal {
             return durable::remove_all(&path);
         }
         if name.ends_with(".condemned") && !path.with_extension("").exists() {
-            // A crash after the setting aside: the next generation of that number is not condemned by it.
+            // A crash after the setting aside: the mark must not hit the next generation of that number.
             return durable::remove(&path);
         }
         let Ok(id) = name.parse::<u32>() else { return Ok(()) };

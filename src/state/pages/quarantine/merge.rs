@@ -96,16 +96,16 @@ impl Quarantine {
         let names = std::iter::once(&merged).chain(&old).filter_map(|path| path.file_name()?.to_str());
         let text: String = names.flat_map(|name| [name, "\n"]).collect();
         durable::replace(&self.dir.join(NOTE), &durable::seal_text(text.as_bytes()))?;
-        // Off the roll before they go: a crash must not make anyone miss them.
+        // Off the list before the files go: after a crash, nothing must be reported as missing.
         let stay = |segment: &u64| *segment == newest || !segments.contains(segment);
         self.batches.retain(|segment, _| stay(segment));
         self.arrays.retain(|segment, _| !segments.contains(segment));
-        self.call_roll()?;
+        self.update_watch_list()?;
         kept.publish(&merged)?;
         old.iter().try_for_each(|path| remove_file(path))?;
         durable::sync_dir(&self.dir)?;
         self.batches.insert(newest, batch);
-        self.call_roll()?;
+        self.update_watch_list()?;
         durable::remove(&self.dir.join(NOTE))
     }
 }
@@ -210,12 +210,12 @@ mod tests {
             let at = |name: &str| dir.path().join("quarantine").join(name);
             std::fs::write(at(NOTE), &note).unwrap();
             if step > 0 {
-                // The roll as the merge leaves it before the old ones go.
+                // The watch list as the merge leaves it before the old ones go.
                 let mut quarantine = Quarantine::open(dir.path()).unwrap();
                 let newest: u64 = merged.split('.').next().unwrap().parse().unwrap();
                 let goes = |segment: &u64| gone.iter().any(|name| name.starts_with(&format!("{segment:016}.")));
                 quarantine.batches.retain(|segment, _| *segment == newest || !goes(segment));
-                quarantine.call_roll().unwrap();
+                quarantine.update_watch_list().unwrap();
                 std::fs::write(at(NOTE), &note).unwrap();
                 std::fs::copy(after.path().join("quarantine").join(merged), at(merged)).unwrap();
                 gone.iter().take(step - 1).for_each(|name| std::fs::remove_file(at(name)).unwrap());

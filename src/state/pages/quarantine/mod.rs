@@ -32,7 +32,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::{HashArray, Roll};
+use crate::state::{HashArray, WatchList};
 
 /// The most identities of a file that are held until it is written: of a file with more they are read back from it.
 const HELD: usize = 1 << 22;
@@ -112,7 +112,7 @@ pub struct Quarantine {
     /// The identities of a segment's file: opened when they are first asked.
     arrays: BTreeMap<u64, HashArray>,
     /// Which files must be there at the next start.
-    roll: Roll,
+    watch_list: WatchList,
     /// Files that were set aside as damaged.
     damaged: Vec<Error>,
     /// Bytes that it may have; 0: any number.
@@ -122,12 +122,12 @@ pub struct Quarantine {
 }
 
 impl Quarantine {
-    fn at(state: &Path, roll: Roll) -> Self {
+    fn at(state: &Path, watch_list: WatchList) -> Self {
         Self {
             dir: state.join("quarantine"),
             batches: BTreeMap::new(),
             arrays: BTreeMap::new(),
-            roll,
+            watch_list,
             damaged: Vec::new(),
             max_bytes: 0,
             reasons: None,
@@ -139,7 +139,7 @@ impl Quarantine {
     /// # Errors
     /// `State`, naming the path.
     pub fn open(state: &Path) -> Result<Self> {
-        let mut quarantine = Self::at(state, Roll::open(state, "quarantined")?);
+        let mut quarantine = Self::at(state, WatchList::open(state, "quarantined")?);
         durable::make_dir(&quarantine.dir)?;
         durable::remove_leftovers(&quarantine.dir)?;
         merge::finish(&quarantine.dir)?;
@@ -198,13 +198,7 @@ impl Quarantine {
     /// # Errors
     /// `State`, naming the path.
     pub fn vanished(&mut self) -> Result<Option<Error>> {
-        let there = |segment: &u64| self.batches.get(segment).map_or(0, |batch| batch.tokens);
-        let gone = self.roll.names().iter().map(|(segment, tokens)| tokens.saturating_sub(there(segment)));
-        let gone: u64 = gone.sum();
-        self.call_roll()?;
-        let what = format!("{gone} quarantined tokens are gone from {}", self.dir.display());
-        let hint = "restore the directory from a backup if there is one; this is said once";
-        Ok((gone > 0).then(|| Error::new(ErrorKind::State, what).hint(hint)))
+        self.watch_list.check(self.by_segment(), "quarantined tokens", &self.dir)
     }
 
     /// The files that were set aside as damaged since this was asked last.
@@ -212,9 +206,12 @@ impl Quarantine {
         std::mem::take(&mut self.damaged)
     }
 
-    fn call_roll(&mut self) -> Result<()> {
-        let names = self.batches.iter().map(|(segment, batch)| (*segment, batch.tokens)).collect();
-        self.roll.call(names)
+    fn update_watch_list(&mut self) -> Result<()> {
+        self.watch_list.set(self.by_segment())
+    }
+
+    fn by_segment(&self) -> BTreeMap<u64, u64> {
+        self.batches.iter().map(|(segment, batch)| (*segment, batch.tokens)).collect()
     }
 
     /// Sets a damaged file aside: its tokens are lost to the quarantine, the others go on.
@@ -229,7 +226,7 @@ impl Quarantine {
             durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
         }
         // Only now: after a crash in between, the next start misses it.
-        self.call_roll()?;
+        self.update_watch_list()?;
         let what = format!("{}, with {} quarantined tokens", damage.chain(), batch.tokens);
         let hint = format!("it was set aside as {}; restore it from a backup to have its tokens back", aside.display());
         self.damaged.push(Error::new(ErrorKind::State, what).hint(hint));
@@ -349,14 +346,14 @@ impl Quarantine {
         // A crash on the way must not make anyone miss what was let go.
         let fewer = old.is_some_and(|old| new.is_none_or(|new| new.tokens < old.tokens));
         if fewer {
-            self.call_roll()?;
+            self.update_watch_list()?;
         }
         self.arrays.remove(&segment);
         if let Some(batch) = new {
             kept.publish(&self.path(segment, batch))?;
         }
         if !fewer {
-            self.call_roll()?;
+            self.update_watch_list()?;
         }
         if let Some(old) = old.filter(|old| new.is_none_or(|new| !new.has_name_of(old))) {
             remove_file(&self.path(segment, old))?;
@@ -530,7 +527,7 @@ impl Adding<'_> {
 /// # Errors
 /// `State`, naming the path: unreadable or damaged; and whatever `each` returns.
 pub fn look(state: &Path, each: &mut dyn FnMut(OddToken) -> Result<()>) -> Result<()> {
-    let mut quarantine = Quarantine::at(state, Roll::default());
+    let mut quarantine = Quarantine::at(state, WatchList::default());
     if !quarantine.dir.try_exists().map_err(|e| Error::disk("look at", &quarantine.dir, e))? {
         return Ok(());
     }

@@ -8,17 +8,21 @@
 //! owner can have put anything there, and each is opened without following links.
 
 use std::fs::{self, DirEntry, Metadata};
+use std::io::ErrorKind::NotFound;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use nix::unistd::Uid;
+use nix::unistd::{AccessFlags, Uid, access};
 
+use super::durable;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Group and others may write.
 const WRITABLE: u32 = 0o022;
-/// Group or others may pass: what is inside can be reached by them.
+/// Group or others may pass: they can reach what is inside.
 const PASSABLE: u32 = 0o011;
+/// The config key that names the state directory.
+const KEY: &str = "state.dir";
 
 /// What has a file for each hour, or for each day.
 const GROWING: [&str; 2] = ["hashes", "ledger"];
@@ -28,15 +32,18 @@ const GROWING: [&str; 2] = ["hashes", "ledger"];
 /// # Errors
 /// `State`, naming the path and what to do.
 pub(crate) fn check(dir: &Path) -> Result<()> {
+    check_writable(dir, KEY)?;
+    if !dir.exists() {
+        return Ok(());
+    }
     let meta = fs::metadata(dir).map_err(|e| Error::disk("look at", dir, e))?;
     if mode(&meta) & WRITABLE != 0 {
         return Err(refused(format!("the state directory {} can be written by others", dir.display()))
             .hint(format!("chmod 700 {}", dir.display())));
     }
-    let me = Uid::effective();
-    if !me.is_root() && ![me.as_raw(), 0].contains(&meta.uid()) {
+    if !is_ours(Uid::effective(), meta.uid()) {
         return Err(refused(format!("the state directory {} belongs to another user", dir.display()))
-            .hint("run as that user, or choose another folder with state.dir"));
+            .hint(format!("run as that user, or choose another folder with {KEY}")));
     }
     let reached = mode(&meta) & PASSABLE != 0;
     for entry in fs::read_dir(dir).map_err(|e| Error::disk("list", dir, e))? {
@@ -55,9 +62,47 @@ fn is_closed(entry: &DirEntry, me: Uid) -> bool {
     grows && entry.metadata().is_ok_and(is_closed)
 }
 
-/// The entries of a directory, and those below them. `reached`: others get as far as here.
+/// Whether a directory of `owner` is safe for the user `me`. Root can change any file anyway, as owner or not.
+fn is_ours(me: Uid, owner: u32) -> bool {
+    me.is_root() || owner == 0 || owner == me.as_raw()
+}
+
+/// The same for a run, which makes the directory where it does not exist.
+pub(crate) fn make(dir: &Path) -> Result<()> {
+    if !dir.is_dir() {
+        check_writable(dir, KEY)?;
+        durable::make_dir(dir)?;
+    }
+    check(dir)
+}
+
+/// Refuses a folder in which this user cannot write, or that cannot be made; the config key `key` names it.
+pub(crate) fn check_writable(dir: &Path, key: &str) -> Result<()> {
+    let there = nearest(dir);
+    if !there.is_dir() {
+        return Err(refused(format!("{} is not a directory", there.display()))
+            .hint(format!("move it away, or choose another folder with {key}")));
+    }
+    access(&there, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|e| {
+        Error::disk("write into", &there, e.into())
+            .hint(format!("give this user the folder, or choose another with {key}"))
+    })
+}
+
+/// `path`, or the nearest entry above it that exists.
+pub(super) fn nearest(path: &Path) -> PathBuf {
+    let here = |path: &Path| if path.as_os_str().is_empty() { Path::new(".").to_owned() } else { path.to_owned() };
+    let mut above = path.ancestors().map(here);
+    above.find(|path| path.is_symlink() || path.exists()).unwrap_or_else(|| PathBuf::from("/"))
+}
+
+/// Checks all entries below a directory. `reached`: others get as far as here. What a run deletes meanwhile is skipped.
 fn check_below(dir: &Path, reached: bool) -> Result<()> {
-    for entry in fs::read_dir(dir).map_err(|e| Error::disk("list", dir, e))? {
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == NotFound => return Ok(()),
+        entries => entries.map_err(|e| Error::disk("list", dir, e))?,
+    };
+    for entry in entries {
         check_entry(&entry.map_err(|e| Error::disk("list", dir, e))?, reached)?;
     }
     Ok(())
@@ -65,7 +110,10 @@ fn check_below(dir: &Path, reached: bool) -> Result<()> {
 
 fn check_entry(entry: &DirEntry, reached: bool) -> Result<()> {
     let path = entry.path();
-    let kind = entry.file_type().map_err(|e| Error::disk("look at", &path, e))?;
+    let kind = match entry.file_type() {
+        Err(e) if e.kind() == NotFound => return Ok(()),
+        kind => kind.map_err(|e| Error::disk("look at", &path, e))?,
+    };
     if kind.is_symlink() {
         return Err(refused(format!("{} is a symbolic link, which is not followed", path.display()))
             .hint("put what it leads to in its place; the state directory itself may be a link"));
@@ -73,7 +121,6 @@ fn check_entry(entry: &DirEntry, reached: bool) -> Result<()> {
     if !reached {
         return if kind.is_dir() { check_below(&path, false) } else { Ok(()) };
     }
-    // What went away meanwhile is nobody's any more.
     let Ok(meta) = entry.metadata() else { return Ok(()) };
     if mode(&meta) & WRITABLE != 0 {
         return Err(refused(format!("{} can be written by others", path.display()))
@@ -163,5 +210,31 @@ mod tests {
         }
         chmod(dir.path(), 0o777);
         assert!(check(&link).is_err(), "the mode is that of what it leads to");
+    }
+
+    #[test]
+    fn directory_that_does_not_exist_is_judged_by_the_nearest_above_it_and_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        check(&dir.path().join("a/b")).unwrap();
+        assert!(!dir.path().join("a").exists());
+        check(Path::new("no-such-directory")).unwrap();
+        assert_eq!(nearest(Path::new("no-such-directory")), Path::new("."));
+        fs::write(dir.path().join("file"), "").unwrap();
+        symlink("nowhere", dir.path().join("link")).unwrap();
+        for name in ["file", "file/state", "link"] {
+            let error = check(&dir.path().join(name)).unwrap_err();
+            assert!(error.to_string().contains("is not a directory"), "{name}: {error}");
+            assert_eq!(make(&dir.path().join(name)).unwrap_err().to_string(), error.to_string());
+        }
+    }
+
+    #[test]
+    fn directory_of_root_is_accepted_and_one_of_another_user_is_not() {
+        let (dir, _) = tree(0o755);
+        let meta = fs::metadata(dir.path()).unwrap();
+        for (me, owner, accepted) in [(7, 7, true), (7, 0, true), (7, 8, false), (0, 8, true)] {
+            assert_eq!(is_ours(Uid::from_raw(me), owner), accepted, "{me} {owner}");
+        }
+        assert!(is_ours(Uid::effective(), meta.uid()));
     }
 }
