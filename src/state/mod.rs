@@ -38,7 +38,7 @@ pub use hours::ledger::{Ledger, Settings};
 pub use hours::log::sled::{Entry, LineAt, Meta};
 pub use hours::log::{LineReader, NewRecords, Pending, Wal};
 pub use pages::Pages;
-pub use pages::watch_list::Roll;
+pub(crate) use pages::watch_list::WatchList;
 
 use self::files::durable;
 use crate::error::{Error, Result};

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Front, HashDir, Hours, Pages, Roll, SegmentId, State};
+use super::{Front, HashDir, Hours, Pages, SegmentId, State, WatchList};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::files::durable;
 use crate::state::files::reserve::Reserve;

@@ -220,8 +220,8 @@ impl Job<'_> {
             }
             Some(answer)
         };
-        let doomed = self.state.take_pending_deletes();
-        let delete = || durable::remove_each(&doomed);
+        let pending_deletes = self.state.take_pending_deletes();
+        let delete = || durable::remove_each(&pending_deletes);
         let (state, ahead) = (&self.state, &mut self.ahead);
         let (answers, deleted) = std::thread::scope(|scope| {
             let deleting = (!pending_deletes.is_empty()).then(|| aside(scope, delete)).flatten();

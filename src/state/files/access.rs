@@ -1,8 +1,9 @@
 //! Who can reach a state directory: only its owner may write there, and nothing in it leads elsewhere.
 //!
-//! Looked at whenever it is opened for a run, before anything in it is read. The directory itself may be a symbolic
-//! link (the owner's way to put it on another disk); a link inside could make a run read, replace or delete what is
-//! not its own. Between this look and the use, [`super::durable`] opens without following links. Keeps nothing.
+//! One check for all: `etl check` refuses what a run refuses, and nothing else. A run makes it before it reads anything in the
+//! directory. The directory itself may be a symbolic link (the owner's way to put it on another disk); a link inside could
+//! make a run read, replace or delete files that are not its own. Between this check and the use, [`super::durable`] opens
+//! without following links. Writes nothing.
 //!
 //! Two directories grow with the hours for ever. Where others cannot get into them, their files are not gone through: no one but the
 //! owner can have put anything there, and each is opened without following links.
@@ -27,10 +28,7 @@ const KEY: &str = "state.dir";
 /// What has a file for each hour, or for each day.
 const GROWING: [&str; 2] = ["hashes", "ledger"];
 
-/// Refuses the state directory `dir` where others can change what is in it.
-///
-/// # Errors
-/// `State`, naming the path and what to do.
+/// Refuses the state directory `dir` where a run could not use it, or others could change what is in it. It need not exist yet.
 pub(crate) fn check(dir: &Path) -> Result<()> {
     check_writable(dir, KEY)?;
     if !dir.exists() {
@@ -41,7 +39,8 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
         return Err(refused(format!("the state directory {} can be written by others", dir.display()))
             .hint(format!("chmod 700 {}", dir.display())));
     }
-    if !is_ours(Uid::effective(), meta.uid()) {
+    let me = Uid::effective();
+    if !is_ours(me, meta.uid()) {
         return Err(refused(format!("the state directory {} belongs to another user", dir.display()))
             .hint(format!("run as that user, or choose another folder with {KEY}")));
     }

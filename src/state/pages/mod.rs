@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use self::journal::Journal;
 use self::quarantine::Quarantine;
 use self::tries::Tries;
-use self::watch_list::Roll;
+use self::watch_list::WatchList;
 use crate::error::Result;
 use crate::source::PageSink;
 use crate::state::SegmentId;
@@ -30,15 +30,21 @@ pub struct Pages {
     pub quarantine: Quarantine,
     tries: Tries,
     /// Pages that were uncommitted when the last run ended.
-    waiting: Roll,
+    waiting: WatchList,
     /// Committed pages that stay, because their odd tokens found no room in the quarantine.
-    held: Roll,
+    held: WatchList,
     /// Damaged pages that were reported: someone was told to move them away.
     reported: BTreeSet<u64>,
 }
 
 impl Pages {
-    pub(super) const fn new(journal: Journal, quarantine: Quarantine, tries: Tries, waiting: Roll, held: Roll) -> Self {
+    pub(super) const fn new(
+        journal: Journal,
+        quarantine: Quarantine,
+        tries: Tries,
+        waiting: WatchList,
+        held: WatchList,
+    ) -> Self {
         Self { journal, quarantine, tries, waiting, held, reported: BTreeSet::new() }
     }
 
@@ -72,44 +78,44 @@ impl Pages {
     /// Lists the `uncommitted` pages, so that the next start notices a deleted one.
     pub(super) fn watch(&mut self, uncommitted: Vec<SegmentId>) -> Result<()> {
         let waiting = uncommitted.into_iter().filter(|id| !self.reported.contains(&id.number));
-        self.waiting.call(waiting.map(|id| (id.number, u64::from(id.pages))).collect())
+        self.waiting.set(waiting.map(|id| (id.number, u64::from(id.pages))).collect())
     }
 
     /// Removes a page from that list: it is about to be committed.
     pub(crate) fn unwatch(&mut self, segment: u64) -> Result<()> {
-        self.waiting.release(segment)
+        self.waiting.remove(segment)
     }
 
     /// Removes a damaged page from that list for good: it is being reported, with the advice to move it away.
     pub(crate) fn unwatch_damaged(&mut self, segment: u64) -> Result<()> {
         self.reported.insert(segment);
-        self.waiting.release(segment)
+        self.waiting.remove(segment)
     }
 
     /// Keeps a page in the journal when its records are committed: its odd tokens found no room. Durable on return.
     pub(crate) fn hold(&mut self, id: SegmentId) -> Result<()> {
-        let mut held = self.held.names().clone();
+        let mut held = self.held.entries().clone();
         held.insert(id.number, u64::from(id.pages));
-        self.held.call(held)
+        self.held.set(held)
     }
 
     /// The odd tokens of a page have found room: it may be removed.
     pub(crate) fn let_go(&mut self, id: SegmentId) -> Result<()> {
-        self.held.release(id.number)
+        self.held.remove(id.number)
     }
 
     pub(super) fn holds_any(&self) -> bool {
-        !self.held.names().is_empty()
+        !self.held.entries().is_empty()
     }
 
     pub(super) fn is_held(&self, segment: u64) -> bool {
-        self.held.names().contains_key(&segment)
+        self.held.contains(segment)
     }
 
     /// How many pages stay in the journal for the sake of their odd tokens.
     #[must_use]
     pub fn held_pages(&self) -> u64 {
-        self.held.names().values().sum()
+        self.held.entries().values().sum()
     }
 
     /// The pages that are read last, because runs died at them: in the order of their turns.
