@@ -10,7 +10,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use etl::job::intake::dedup::{Buckets, News};
+use etl::job::intake::dedup::{Buckets, NewRecords};
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
@@ -108,14 +108,14 @@ impl Desk {
         let decoded = decoder.page(body, now).expect("a page");
         let started = Instant::now();
         for record in &decoded.records {
-            self.buckets.touch(&mut self.state, record.hour).expect("an hour");
+            self.buckets.open(&mut self.state, record.hour).expect("an hour");
         }
-        self.buckets.look_up(&mut self.state, std::slice::from_ref(&decoded)).expect("hashes");
-        let mut news = News::default();
-        self.buckets.sort(&decoded, now, &mut news).expect("hashes");
+        self.buckets.load(&mut self.state, std::slice::from_ref(&decoded)).expect("hashes");
+        let mut new = NewRecords::default();
+        self.buckets.partition(&decoded, now, &mut new).expect("hashes");
         let sorted = started.elapsed();
         let seen = self.state.hours.seen().clone();
-        self.state.hours.commit(id, now, &news.records, news.duplicates, seen, news.tallies).expect("a commit");
+        self.state.hours.commit(id, now, &new.records, new.duplicates, seen, new.tallies).expect("a commit");
         (sorted, started.elapsed() - sorted)
     }
 }

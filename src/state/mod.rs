@@ -36,7 +36,7 @@ pub use hours::hashes::{HashArray, HashDir};
 pub(crate) use hours::ledger::SHOWN;
 pub use hours::ledger::{Ledger, Settings};
 pub use hours::log::sled::{Entry, LineAt, Meta};
-pub use hours::log::{LineReader, NewRecords, Pending, Wal};
+pub use hours::log::{HourRecords, LineReader, Pending, Wal};
 pub use pages::Pages;
 pub(crate) use pages::watch_list::WatchList;
 

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::hashes::{HashArray, HashDir};
 use self::ledger::{Ledger, Settings};
-use self::log::{EachEntry, LineReader, NewRecords, Pending, Wal};
+use self::log::{EachEntry, HourRecords, LineReader, Pending, Wal};
 use self::parked::Parked;
 use self::spool::Spool;
 use crate::error::Result;
@@ -194,7 +194,7 @@ impl Hours {
         &mut self,
         segment: SegmentId,
         received: Timestamp,
-        records: &BTreeMap<Hour, NewRecords<'_>>,
+        records: &BTreeMap<Hour, HourRecords<'_>>,
         duplicates: u64,
         seen: Seen,
         tallies: BTreeMap<Hour, Tally>,

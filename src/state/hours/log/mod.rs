@@ -32,14 +32,14 @@ pub use reading::{EachEntry, LineReader};
 
 /// The new records of one hour in a commit.
 #[derive(Debug, Default)]
-pub struct NewRecords<'l> {
+pub struct HourRecords<'l> {
     /// Their index entries in order of arrival.
     pub entries: Vec<Entry>,
     /// Their lines one behind the other, in pieces that lie somewhere.
     pub lines: Vec<&'l [u8]>,
 }
 
-impl<'l> NewRecords<'l> {
+impl<'l> HourRecords<'l> {
     /// Adds a piece of lines, if there is one.
     pub fn take(&mut self, lines: Option<&'l [u8]>) {
         self.lines.extend(lines.filter(|lines| !lines.is_empty()));
@@ -275,7 +275,7 @@ impl Wal {
         &mut self,
         segment: SegmentId,
         received: Timestamp,
-        records: &BTreeMap<Hour, NewRecords<'_>>,
+        records: &BTreeMap<Hour, HourRecords<'_>>,
         duplicates: u64,
         seen: Seen,
         tallies: BTreeMap<Hour, Tally>,
@@ -420,8 +420,10 @@ mod tests {
         let lines: Vec<[u8; 4]> = hours.clone().map(u32::to_le_bytes).collect();
         let new = |(n, line): (u32, &'_ [u8; 4])| (hour(n), n, *line);
         let all: Vec<(Hour, u32, [u8; 4])> = hours.zip(&lines).map(new).collect();
-        let records: BTreeMap<Hour, NewRecords<'_>> =
-            all.iter().map(|(of, n, line)| (*of, NewRecords { entries: vec![entry(*n)], lines: vec![line] })).collect();
+        let records: BTreeMap<Hour, HourRecords<'_>> = all
+            .iter()
+            .map(|(of, n, line)| (*of, HourRecords { entries: vec![entry(*n)], lines: vec![line] }))
+            .collect();
         let tallies = all.iter().map(|(of, _, _)| (*of, Tally { duplicates: segment, ..Tally::default() })).collect();
         let id = SegmentId { number: segment, pages: 1 };
         wal.commit(id, Timestamp::UNIX_EPOCH, &records, 1, Seen::default(), tallies).unwrap();
