@@ -525,7 +525,7 @@ fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestam
 }
 
 fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
-    let unsealed = state.hours.unsealed(&row);
+    let unsealed = state.hours.unsealed(row);
     let unreceipted = state.hours.pending_after(row.hour, row.receipted).map_or(0, |p| p.records);
     let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
     HourStatus {
