@@ -17,6 +17,7 @@ use crate::digest::{Hasher, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::{HourRow, PartRow};
+use crate::output::draft::{Replaces, Survives};
 use crate::record::ContentHash;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
@@ -241,7 +242,7 @@ fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>, stop: &Stop
     let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
     inner.flush().map_err(disk)?;
     drop(inner);
-    durable_step(Step::PartSpooled, || spooled.publish_name(&path))?;
+    durable_step(Step::PartSpooled, || spooled.publish(&path, Replaces::AnyFile, Survives::Bytes))?;
     Ok(EncodedPart {
         part,
         rows: records.len() as u64,

@@ -17,9 +17,10 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::HashesRef;
+use crate::output::draft::{Draft, Replaces, Survives};
 use crate::record::ContentHash;
 use crate::state::files::damage::Damage;
-use crate::state::files::durable::{self, Unfinished};
+use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
 
@@ -83,11 +84,11 @@ impl HashDir {
         let count = old.map_or(0, |a| a.named.count) + new.len() as u64;
         let named = HashesRef { version, count };
         let path = self.path(hour, version);
-        let mut unfinished = Unfinished::create(&path)?;
-        let mut out = BlockWriter::new(unfinished.file(), &path, block_seal(hour, named));
+        let mut draft = Draft::private(&path)?;
+        let mut out = BlockWriter::new(draft.file(), &path, block_seal(hour, named));
         merge(old, new, &mut |hash| out.push(hash))?;
         out.finish()?;
-        durable_step(Step::HashesWritten, || unfinished.publish_name(&path))?;
+        durable_step(Step::HashesWritten, || draft.publish(&path, Replaces::AnyFile, Survives::Bytes))?;
         Ok(named)
     }
 
@@ -240,11 +241,11 @@ impl HashArray {
         seal: [u8; 32],
         fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
-        let mut unfinished = Unfinished::create(path)?;
-        let mut out = BlockWriter::new(unfinished.file(), path, seal);
+        let mut draft = Draft::private(path)?;
+        let mut out = BlockWriter::new(draft.file(), path, seal);
         fill(&mut |hash| out.push(hash))?;
         out.finish()?;
-        unfinished.publish_soon(path)
+        draft.publish(path, Replaces::AnyFile, Survives::Nothing)
     }
 
     /// Whether `hash` is in the array.

@@ -32,9 +32,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::draft::{Draft, Replaces, Survives};
 use crate::source::{FileSink, PageSink};
 use crate::state::files::direct_io;
-use crate::state::files::durable::{self, Unfinished};
+use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
 
@@ -498,10 +499,10 @@ impl Writer {
         let end = self.end();
         self.close(received)?;
         let path = dir.join(id.file_name());
-        let mut unfinished = Unfinished::create(&path)?;
-        direct_io::write(unfinished.file(), self.bytes.get(self.start..).unwrap_or_default())
+        let mut draft = Draft::private(&path)?;
+        direct_io::write(draft.file(), self.bytes.get(self.start..).unwrap_or_default())
             .map_err(|e| Error::disk("write", &path, e))?;
-        unfinished.publish(&path)?;
+        draft.publish(&path, Replaces::AnyFile, Survives::Everything)?;
         self.bytes.truncate(end);
         Ok(Segment { id, received, bytes: self.bytes, pages: self.pages })
     }

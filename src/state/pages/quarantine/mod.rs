@@ -29,6 +29,7 @@ pub use tokens::Tokens;
 use tokens::{Opened, TokenWriter};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::draft::{Replaces, Survives};
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
@@ -463,7 +464,7 @@ impl Kept {
     fn publish(self, path: &Path) -> Result<()> {
         let Some(file) = self.file else { return Ok(()) };
         let tokens = file.tokens;
-        file.finish()?.publish(path)?;
+        file.finish()?.publish(path, Replaces::AnyFile, Survives::Everything)?;
         // Where they are too many, their array is made when it is first asked for.
         if self.identities.len() as u64 == tokens { identity::write(path, self.identities) } else { Ok(()) }
     }
