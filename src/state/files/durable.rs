@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 pub(crate) use crate::output::draft::sync_dir;
 use crate::output::draft::{Draft, EXTENSION, Replaces, Survives, private_name, sync_parent};
 
@@ -38,7 +38,7 @@ pub(crate) fn replace_soon(target: &Path, bytes: &[u8]) -> Result<()> {
     write(target, bytes, Survives::Nothing)
 }
 
-fn write(target: &Path, bytes: &[u8], survives: Survives) -> Result<()> {
+pub(super) fn write(target: &Path, bytes: &[u8], survives: Survives) -> Result<()> {
     let mut draft = Draft::private(target)?;
     draft.file().write_all(bytes).map_err(|e| Error::disk("write", target, e))?;
     draft.publish(target, Replaces::AnyFile, survives)
@@ -165,36 +165,10 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// `body` behind one line that holds its BLAKE3 checksum: the form of every small text file in the state directory.
-#[must_use]
-pub fn seal_text(body: &[u8]) -> Vec<u8> {
-    let mut text = blake3::hash(body).to_hex().as_bytes().to_vec();
-    text.push(b'\n');
-    text.extend_from_slice(body);
-    text
-}
-
-/// That the text at `path` is not what was written.
-#[must_use]
-pub fn damaged_text(path: &Path) -> Error {
-    Error::new(ErrorKind::State, format!("{} is damaged: its checksum does not match", path.display()))
-        .hint("restore it from a backup")
-}
-
-/// The inverse of [`seal_text`].
-///
-/// # Errors
-/// `State`, naming `path`: the bytes are not those that were written.
-pub fn open_text<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
-    let damaged = || damaged_text(path);
-    let (sum, rest) = text.split_at_checked(64).ok_or_else(damaged)?;
-    let body = rest.strip_prefix(b"\n").ok_or_else(damaged)?;
-    if blake3::hash(body).to_hex().as_bytes() == sum { Ok(body) } else { Err(damaged()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn draft_is_not_listed() {
@@ -223,15 +197,5 @@ mod tests {
         replace(&dir.path().join("y"), b"whole").unwrap();
         remove_leftovers(dir.path()).unwrap();
         assert_eq!(names(dir.path()).unwrap(), ["y"]);
-    }
-
-    #[test]
-    fn changed_text_is_damage_and_not_content() {
-        let path = Path::new("head");
-        let mut text = seal_text(b"{}");
-        assert_eq!(open_text(path, &text).unwrap(), b"{}");
-        *text.last_mut().unwrap() ^= 1;
-        assert_eq!(open_text(path, &text).unwrap_err().kind(), ErrorKind::State);
-        assert!(open_text(path, b"").is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Files of the state directory: how they become durable, who may reach them, and the steps at which a crash can leave them.
 
 pub(crate) mod access;
+pub mod checked;
 pub(crate) mod crash_point;
 pub mod damage;
 pub mod direct_io;

@@ -25,9 +25,9 @@ use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::lifecycle::{Event, HourRow};
 use crate::record::row::Dictionaries;
-use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::state::files::{checked, durable};
 
 /// The format of the state directory: of all that is stored in it, and raised with each change of any of it. A newer one is refused,
 /// an older one is stamped with this one when it is opened.
@@ -192,7 +192,7 @@ impl Ledger {
             let path = dir.join(&name);
             let Some(text) = durable::read(&path)? else { continue };
             let is_ours = name == "head" || name.parse::<Date>().is_ok();
-            if is_ours && durable::open_text(&path, &text).is_err() {
+            if is_ours && checked::verified(&path, &text).is_err() {
                 let aside = durable::free_name(&path.with_added_extension("damaged"));
                 durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
                 repairs.push(format!("{} is damaged: set aside as {}", path.display(), aside.display()));
@@ -391,7 +391,7 @@ impl Ledger {
         let mut day = self.day(date)?.clone();
         day.extend(rows.into_iter().map(|row| (row.hour, row)));
         let rows: Vec<&HourRow> = day.values().collect();
-        let text = durable::seal_text(&gzipped(&json(&rows)?)?);
+        let text = checked::with_checksum(&gzipped(&json(&rows)?)?);
         durable_step(Step::DayArchived, || durable::replace(&path, &text))?;
         self.days.insert(date, day);
         Ok(())
@@ -477,7 +477,7 @@ impl Ledger {
     }
 
     fn write(&self, step: Step, head: &Head) -> Result<()> {
-        let text = durable::seal_text(&json(head)?);
+        let text = checked::with_checksum(&json(head)?);
         durable_step(step, || durable::replace(&self.dir.join("head"), &text))
     }
 }
@@ -493,7 +493,7 @@ fn gzipped(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn body<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
-    durable::open_text(path, text)
+    checked::verified(path, text)
         .map_err(|damage| damage.hint("restore it from a backup, or rebuild it from the store: `etl replay --from-s3`"))
 }
 

@@ -11,11 +11,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::tokens::{Opened, SUM, Tokens};
+use super::tokens::{Opened, Tokens};
 use crate::error::{Error, Result};
 use crate::hour::lifecycle::HashesRef;
 use crate::record::ContentHash;
 use crate::state::HashArray;
+use crate::state::files::checked::DIGITS;
 use crate::state::files::durable;
 
 /// What the arrays' names end in.
@@ -127,7 +128,7 @@ fn read_share(path: &Path, share: u64, bits: u32) -> Result<Vec<Identity>> {
 
 /// The key under which the blocks of one array, and of no other, are checked: made from the file's first line.
 fn seal(path: &Path) -> Result<[u8; 32]> {
-    let mut sum = [0; SUM];
+    let mut sum = [0; DIGITS];
     let read = durable::open(path).and_then(|mut file| file.read_exact(&mut sum));
     read.map_err(|e| Error::disk("read", path, e))?;
     Ok(blake3::derive_key("etl 2023 quarantined identities", &sum))

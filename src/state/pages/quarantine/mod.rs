@@ -712,7 +712,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("quarantine")).unwrap();
         let line =
             r#"{"identity":"0af1","reason":"no-token","detail":"d","token":"5","received":"2023-03-10T01:00:00Z"}"#;
-        let text = durable::seal_text(format!("{line}\n").as_bytes());
+        let text = crate::state::files::checked::with_checksum(format!("{line}\n").as_bytes());
         std::fs::write(dir.path().join("quarantine/0000000000000003.1.-"), text).unwrap();
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         let [token] = &quarantine.tokens(3).unwrap().unwrap().map(Result::unwrap).collect::<Vec<_>>()[..] else {

@@ -12,12 +12,11 @@ use jiff::Timestamp;
 use super::OddToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::draft::Draft;
+use crate::state::files::checked::{self, DIGITS};
 use crate::state::files::durable;
 
-/// Hex digits of the checksum that a file begins with.
-pub const SUM: usize = 64;
-/// They, and the end of their line.
-const HEAD: usize = SUM + 1;
+/// The line with the checksum.
+const HEAD: usize = DIGITS + 1;
 /// Bytes read or written at once.
 const BUFFER: usize = 1 << 16;
 
@@ -52,7 +51,7 @@ impl Tokens {
         };
         let mut lines = BufReader::with_capacity(BUFFER, file);
         if !check(&mut lines).map_err(|e| Error::disk("read", path, e))? {
-            return Ok(Opened::Damaged(durable::damaged_text(path)));
+            return Ok(Opened::Damaged(checked::mismatch(path)));
         }
         Ok(Opened::Whole(Self { lines, line: Vec::new(), path: path.to_owned() }))
     }
@@ -99,7 +98,7 @@ fn check(file: &mut BufReader<File>) -> std::io::Result<bool> {
         file.consume(length);
     }
     file.seek(SeekFrom::Start(HEAD as u64))?;
-    let (sum, end) = head.split_at(SUM);
+    let (sum, end) = head.split_at(DIGITS);
     Ok(hasher.finalize().to_hex().as_bytes() == sum && end == b"\n")
 }
 
