@@ -28,16 +28,17 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use files::hash_array::HashArray;
 pub use files::lock::Lock;
 pub use files::reserve::Reserve;
+pub use files::watch_list::WatchList;
 pub use front::{Front, Inbox, refuse_newer};
-pub use hours::hashes::{HashArray, HashDir};
+pub use hours::hash_dir::HashDir;
 pub use hours::ledger::{Ledger, SHOWN, Settings};
 pub use hours::log::sled::{Entry, LineAt, LineReader, Meta};
 pub use hours::log::{NewRecords, Pending, Wal};
 pub use hours::spool::Spool;
 pub use pages::tries::Tries;
-pub use pages::watch_list::WatchList;
 
 use self::files::durable;
 use crate::error::{Error, Result};

@@ -38,7 +38,7 @@ pub(crate) fn replace_soon(target: &Path, bytes: &[u8]) -> Result<()> {
     write(target, bytes, Survives::Nothing)
 }
 
-pub(super) fn write(target: &Path, bytes: &[u8], survives: Survives) -> Result<()> {
+pub(crate) fn write(target: &Path, bytes: &[u8], survives: Survives) -> Result<()> {
     let mut draft = Draft::private(target)?;
     draft.file().write_all(bytes).map_err(|e| Error::disk("write", target, e))?;
     draft.publish(target, Replaces::AnyFile, survives)

@@ -7,6 +7,8 @@ pub mod damage;
 pub mod direct_io;
 pub mod durable;
 pub(crate) mod free_space;
+pub(crate) mod hash_array;
 pub(crate) mod lock;
 pub(crate) mod reserve;
 pub mod step;
+pub(crate) mod watch_list;

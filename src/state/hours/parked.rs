@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::state::WatchList;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::state::files::watch_list::WatchList;
 use crate::state::files::{checked, durable};
 
 /// How long an hour is left alone after a try.

@@ -3,4 +3,3 @@
 pub mod journal;
 pub mod quarantine;
 pub(crate) mod tries;
-pub(crate) mod watch_list;

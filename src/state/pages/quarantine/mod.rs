@@ -31,9 +31,10 @@ use tokens::{Opened, TokenWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::draft::{Replaces, Survives};
 use crate::state::files::durable;
+use crate::state::files::hash_array::HashArray;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::{HashArray, WatchList};
+use crate::state::files::watch_list::WatchList;
 
 /// The most identities of a file that are held until it is written: of a file with more they are read back from it.
 const HELD: usize = 1 << 22;
