@@ -95,10 +95,10 @@ impl Desk {
     }
 
     fn journal(&mut self, body: &[u8], now: Timestamp) -> etl::state::pages::journal::SegmentId {
-        let mut writer = self.state.journal.begin();
+        let mut writer = self.state.journal.begin(Vec::new());
         writer.write(body).expect("a write");
         writer.end_page();
-        self.state.journal.publish(writer, now).expect("a segment").id
+        self.state.journal.append(writer, now).expect("a segment").id
     }
 
     /// How long it takes to sort a page, and how long to commit it.

@@ -104,7 +104,7 @@ impl Front {
     /// `State`, naming the path.
     pub fn is_missed(&self, segment: u64) -> Result<bool> {
         let waiting = WatchList::open(&self.dir, "waiting")?;
-        Ok(waiting.contains(segment) || self.journal.is_rejected(segment)?)
+        Ok(waiting.contains(segment) || self.journal.rejected().contains(segment)?)
     }
 
     /// Bytes of the segments that are not known to be committed: after a crash, of all.

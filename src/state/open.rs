@@ -77,7 +77,7 @@ impl State {
         wal.recall(ledger.seen());
         let mut parked = Parked::open(dir)?;
         let used = wal.newest_segment().max(quarantine.newest_segment()).max(parked.newest_segment());
-        front.journal.raise(used)?;
+        front.journal.number_above(used)?;
         let listed = front.journal.list()?;
         wal.note_missing(&listed);
         let waiting = WatchList::open(dir, "waiting")?;

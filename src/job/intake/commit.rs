@@ -245,12 +245,12 @@ impl Job<'_> {
 
     /// Appends bodies that were received before as a segment of their own.
     pub(crate) fn append(&mut self, bodies: &[&[u8]], received: Timestamp) -> Result<SegmentId> {
-        let mut writer = self.state.journal.begin();
+        let mut writer = self.state.journal.begin(Vec::new());
         for body in bodies {
             writer.write(body)?;
             writer.end_page();
         }
-        Ok(self.state.journal.publish(writer, received)?.id)
+        Ok(self.state.journal.append(writer, received)?.id)
     }
 
     fn reject(&mut self, segment: &Segment, decoded: Vec<Result<Decoded, NotAPage>>) -> Result<()> {

@@ -147,7 +147,7 @@ impl Job<'_> {
     /// Reads the bodies again that were no pages: those that are now go back into the journal.
     pub(crate) fn retry_rejected(&mut self) -> Result<()> {
         let (mut left, mut why) = (0, None);
-        for id in self.state.journal.rejected()? {
+        for id in self.state.journal.rejected().list()? {
             if self.stopped() {
                 return Ok(());
             }
@@ -169,7 +169,7 @@ impl Job<'_> {
 
     /// Why the body stays. `None`: it is back in the journal.
     fn retry_body(&mut self, id: SegmentId) -> Result<Option<String>> {
-        let segment = match self.state.journal.read_rejected(id) {
+        let segment = match self.state.journal.rejected().read(id) {
             Ok(segment) => segment,
             Err(damaged) => return Ok(Some(damaged.chain())),
         };
@@ -183,7 +183,7 @@ impl Job<'_> {
         }
         let bodies: Vec<&[u8]> = segment.pages().collect();
         let again = self.append(&bodies, segment.received)?;
-        self.state.journal.remove_rejected(id)?;
+        self.state.journal.rejected().remove(id)?;
         self.commit_segment(again)?;
         Ok(None)
     }

@@ -447,7 +447,7 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     let reasons = state.quarantine.reasons()?;
     let (count, bytes) = (state.quarantine.count(), state.quarantine.bytes());
     status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.held_pages() };
-    status.rejected = state.journal.rejected_sum();
+    status.rejected = state.journal.rejected().sum();
     status.parked = ParkedStatus::of(state);
     let seen = state.wal.seen();
     status.gaps = seen.gaps();
