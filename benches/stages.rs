@@ -19,7 +19,7 @@ use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
 use etl::source::PageSink;
-use etl::state::{Settings, State};
+use etl::state::{NewCommit, Settings, State};
 use etl::stop::Stop;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -95,11 +95,11 @@ impl Desk {
         Self { _dir: dir, state, buckets: Buckets::default() }
     }
 
-    fn journal(&mut self, body: &[u8], now: Timestamp) -> etl::state::SegmentId {
-        let mut writer = self.state.pages.journal().begin();
+    fn journal(&mut self, body: &[u8], now: Timestamp) -> etl::state::pages::journal::SegmentId {
+        let mut writer = self.state.pages.journal().begin(Vec::new());
         writer.write(body).expect("a write");
         writer.end_page();
-        self.state.pages.journal().publish(writer, now).expect("a segment").id
+        self.state.pages.journal().append(writer, now).expect("a segment").id
     }
 
     /// How long it takes to sort a page, and how long to commit it.
@@ -115,7 +115,11 @@ impl Desk {
         self.buckets.partition(&decoded, now, &mut new).expect("hashes");
         let sorted = started.elapsed();
         let seen = self.state.hours.seen().clone();
-        self.state.hours.commit(id, now, &new.records, new.duplicates, seen, new.tallies).expect("a commit");
+        let NewRecords { records, duplicates, tallies, .. } = new;
+        let records = &records;
+        let commit =
+            NewCommit { segment: id.number, pages: id.pages, received: now, records, duplicates, seen, tallies };
+        self.state.hours.commit(commit).expect("a commit");
         (sorted, started.elapsed() - sorted)
     }
 }

@@ -19,6 +19,7 @@ use crate::digest::{Hasher, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::{HourRow, PartRow};
+use crate::output::draft::{Replaces, Survives};
 use crate::record::ContentHash;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
@@ -258,7 +259,7 @@ fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>)
     let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
     inner.flush().map_err(disk)?;
     drop(inner);
-    durable_step(Step::PartSpooled, || spooled.publish_name(&path))?;
+    durable_step(Step::PartSpooled, || spooled.publish(&path, Replaces::AnyFile, Survives::Bytes))?;
     Ok(Some(EncodedPart {
         part,
         rows: records.len() as u64,

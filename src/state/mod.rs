@@ -28,31 +28,24 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use files::hash_array::HashArray;
 pub use files::lock::Lock;
 pub(crate) use files::reserve::Reserve;
+pub(crate) use files::watch_list::WatchList;
 pub(crate) use front::{Front, Inbox, refuse_newer};
 pub use hours::Hours;
-pub use hours::hashes::{HashArray, HashDir};
+pub use hours::hash_dir::HashDir;
 pub(crate) use hours::ledger::SHOWN;
 pub use hours::ledger::{Ledger, Settings};
 pub use hours::log::sled::{Entry, LineAt, Meta};
-pub use hours::log::{HourRecords, LineReader, Pending, Wal};
+pub use hours::log::{HourRecords, LineReader, NewCommit, Pending, Wal};
 pub use pages::Pages;
-pub(crate) use pages::watch_list::WatchList;
 
 use self::files::durable;
 use crate::error::{Error, Result};
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-
-/// A page of the journal, or a batch of pages of a backfill, by its number. Its file's name has `pages`, so that counting needs no reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SegmentId {
-    /// Rises by one with each segment and is never used again.
-    pub number: u64,
-    /// Pages in it.
-    pub pages: u32,
-}
+use crate::state::pages::journal::SegmentId;
 
 /// An open state directory: its two halves, and what concerns both. Holding one is holding the lock.
 #[derive(Debug)]
@@ -167,7 +160,7 @@ impl State {
         let newest = segments.last().map_or(0, |id| id.number);
         segments.retain(|id| self.hours.is_finished(id.number) && !self.pages.is_held(id.number));
         let left = self.pages.remove(&segments, newest)?;
-        self.hours.note_removed(&segments);
+        self.hours.note_removed(segments.iter().map(|id| id.number));
         self.delete(left)
     }
 

@@ -76,15 +76,16 @@ impl State {
         wal.recall(ledger.seen());
         let mut parked = Parked::open(dir)?;
         let used = wal.newest_segment().max(quarantine.newest_segment()).max(parked.newest_segment());
-        front.journal.raise(used)?;
+        front.journal.number_above(used)?;
         let listed = front.journal.list()?;
-        wal.note_missing(&listed);
+        let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
+        wal.note_missing(&there);
         let waiting = WatchList::open(dir, "waiting")?;
         let mut losses = Vec::new();
-        losses.extend(vanished_pages(&waiting, &listed, &wal));
+        losses.extend(vanished_pages(&waiting, &there, &wal));
         losses.extend(quarantine.vanished()?);
         losses.extend(parked.vanished()?);
-        let uncommitted = listed.iter().map(|id| id.number).filter(|number| !wal.is_committed(*number)).collect();
+        let uncommitted = there.iter().copied().filter(|number| !wal.is_committed(*number)).collect();
         let tries = Tries::open(dir, front.after_a_crash(), uncommitted)?;
         let held = held_pages(dir, &listed)?;
         let mut state = Self {
@@ -98,7 +99,7 @@ impl State {
             front,
         };
         if state.after_a_crash() {
-            state.hours.strike_receipted(&listed)?;
+            state.hours.strike_receipted(&there)?;
         }
         state.settle_settings(settings)?;
         state.front.record(settings)?;
@@ -127,8 +128,7 @@ impl State {
 }
 
 /// The pages that waited and are gone, neither committed nor there.
-fn vanished_pages(waiting: &WatchList, listed: &[SegmentId], wal: &Wal) -> Option<Error> {
-    let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
+fn vanished_pages(waiting: &WatchList, there: &BTreeSet<u64>, wal: &Wal) -> Option<Error> {
     let gone: Vec<u64> =
         waiting.entries().keys().copied().filter(|n| !there.contains(n) && !wal.is_committed(*n)).collect();
     let first = gone.first()?;

@@ -17,17 +17,16 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind as Io, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
-use tempfile::NamedTempFile;
 
 use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::digest::Hasher;
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::draft::{Draft, Survives, sync_dir};
 
 const TMP: &str = ".etl-tmp";
 const TMP_PREFIX: &str = "part-";
@@ -84,17 +83,14 @@ impl FileStore {
         Ok(())
     }
 
-    /// A durable copy of `body` in `.etl-tmp/`. It is removed when dropped.
-    fn durable_copy(&self, body: &Path) -> Result<NamedTempFile> {
+    /// A copy of `body` in `.etl-tmp/`. It is removed when dropped.
+    fn copy(&self, body: &Path) -> Result<Draft> {
         let dir = self.root.join(TMP);
         self.ensure_dir(&dir)?;
         let mut source = File::open(body).map_err(|error| Error::disk("read", body, error))?;
-        let mut builder = tempfile::Builder::new();
         // Less the umask: the lake is for others to read.
-        builder.prefix(TMP_PREFIX).permissions(fs::Permissions::from_mode(0o666));
-        let mut copy = builder.tempfile_in(&dir).map_err(|error| Error::disk("write in", &dir, error))?;
-        std::io::copy(&mut source, copy.as_file_mut()).map_err(|error| Error::disk("write", copy.path(), error))?;
-        copy.as_file().sync_all().map_err(|error| Error::disk("flush", copy.path(), error))?;
+        let mut copy = Draft::hidden(&dir, TMP_PREFIX, 0o666)?;
+        std::io::copy(&mut source, copy.file()).map_err(|error| Error::disk("write", copy.path(), error))?;
         self.swept.call_once(|| remove_strays(&dir, copy.path()));
         Ok(copy)
     }
@@ -110,18 +106,10 @@ impl ObjectStore for FileStore {
         let dir = path.parent().unwrap_or(&self.root);
         self.ensure_dir(dir)?;
         // Asked first only to spare the copy; the answer that counts is the naming's.
-        let named = if fs::symlink_metadata(&path).is_ok() {
-            PutAnswer::Exists
-        } else {
-            match self.durable_copy(body)?.persist_noclobber(&path) {
-                Ok(_) => PutAnswer::Created { etag: None },
-                Err(failed) if failed.error.kind() == Io::AlreadyExists => PutAnswer::Exists,
-                Err(failed) => return Err(Error::disk("create", &path, failed.error)),
-            }
-        };
+        let there = fs::symlink_metadata(&path).is_ok() || !self.copy(body)?.publish_new(&path, Survives::Bytes)?;
         // Also for what was there: a crash may have come between its naming and this.
         sync_dir(dir)?;
-        Ok(named)
+        Ok(if there { PutAnswer::Exists } else { PutAnswer::Created { etag: None } })
     }
 
     fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
@@ -195,10 +183,6 @@ fn walk(dir: &Path, below: &str, prefix: &str, each: &mut dyn FnMut(&str, u64) -
         }
     }
     Ok(())
-}
-
-fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| Error::disk("flush", dir, error))
 }
 
 fn sync_parent(parent: &Path, child_existed: bool) -> Result<()> {
@@ -295,6 +279,7 @@ impl<R: Read> Read for Digested<R> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::Barrier;
 
     use super::*;

@@ -170,7 +170,7 @@ impl Reader<'_> {
     fn segment(&mut self, out: &mut dyn FnMut(Ready) -> Handed) -> std::result::Result<bool, SendError<Ready>> {
         // What a huge page made huge is not kept.
         let spare = self.spare.try_iter().find(|memory| memory.capacity() <= 4 * SEGMENT_BYTES);
-        let mut writer = self.journal.begin_in(spare.unwrap_or_default());
+        let mut writer = self.journal.begin(spare.unwrap_or_default());
         while writer.bytes() < SEGMENT_BYTES && writer.pages() < SEGMENT_PAGES {
             let Some(path) = self.files.next() else { break };
             match source::file::read(path, self.max_page_bytes, writer.page()) {
@@ -183,7 +183,7 @@ impl Reader<'_> {
             return Ok(true);
         }
         let (done, decoded) = channel();
-        let segment = match self.journal.publish(writer, self.clock.now()) {
+        let segment = match self.journal.append(writer, self.clock.now()) {
             Ok(segment) => Arc::new(segment),
             Err(error) => return out(Err(error)).map(|()| false),
         };

@@ -22,9 +22,10 @@ use crate::job::{Progress, Run};
 use crate::page::decode::{Decoded, Decoder};
 use crate::page::parse::NotAPage;
 use crate::process::parallel::{side_by_side, threads};
-use crate::state::SegmentId;
+use crate::state::NewCommit;
 use crate::state::files::crash_point;
 use crate::state::pages::journal::Segment;
+use crate::state::pages::journal::SegmentId;
 use crate::state::pages::quarantine::Added;
 use crate::stop::Stop;
 
@@ -149,7 +150,16 @@ impl Intake {
         let late = self.count_late(run, &new, received);
         let seen = self.see(run, &new.ids, segment);
         let tallies = totals(run, &new.tallies)?;
-        run.state.hours.commit(segment.id, received, &new.records, new.duplicates, seen, tallies)?;
+        let SegmentId { number, pages: count } = segment.id;
+        run.state.hours.commit(NewCommit {
+            segment: number,
+            pages: count,
+            received,
+            records: &new.records,
+            duplicates: new.duplicates,
+            seen,
+            tallies,
+        })?;
         run.buckets.shrink();
         run.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
         run.summary.new += new.count();

@@ -166,7 +166,7 @@ impl PageTrail {
             if !self.enter(&url, setup)? {
                 break;
             }
-            match client.fetch(&url, self.validator.take().as_deref(), || Ok(journal.begin())) {
+            match client.fetch(&url, self.validator.take().as_deref(), || Ok(journal.begin(Vec::new()))) {
                 Ok(Fetched::Page { sink, head }) => self.receive(sink, head, setup, journal, summary)?,
                 Ok(Fetched::NotModified | Fetched::Stopped) => break,
                 Err(error) => self.fail(error, client.stop().is_requested(), setup)?,
@@ -199,7 +199,7 @@ impl PageTrail {
         summary: &mut Summary,
     ) -> Result<()> {
         page.end_page();
-        let segment = journal.publish(page, setup.clock.now())?;
+        let segment = journal.append(page, setup.clock.now())?;
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
         summary.pages += 1;

@@ -16,7 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::job::Run;
 use crate::job::recover::Recover;
-use crate::state::files::durable;
+use crate::output::draft::Survives;
+use crate::state::files::{checked, durable};
 
 /// So many refusals in a row, and nothing taken between them, are the store's answer to everything.
 pub(crate) const MOST_IN_A_ROW: usize = 32;
@@ -51,10 +52,7 @@ impl Refused {
 
     fn waiting(&mut self) -> &mut BTreeMap<Hour, Timestamp> {
         let path = &self.path;
-        self.waiting.get_or_insert_with(|| {
-            let text = durable::read(path).ok().flatten().unwrap_or_default();
-            durable::open_text(path, &text).ok().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default()
-        })
+        self.waiting.get_or_insert_with(|| checked::read_json(path).ok().flatten().unwrap_or_default())
     }
 
     /// Whether an hour was refused in an earlier run, and has not had its turn in this one.
@@ -101,9 +99,8 @@ impl Refused {
         if self.waiting().is_empty() {
             return durable::remove(&self.path);
         }
-        let text = serde_json::to_vec(self.waiting())
-            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the refused hours").caused_by(e))?;
-        durable::replace_soon(&self.path, &durable::seal_text(&text))
+        let path = self.path.clone();
+        checked::write_json(&path, self.waiting(), Survives::Nothing)
     }
 
     /// What there is to say of this run's refusals, in one failure. Where no part at all was taken, and each was refused for the

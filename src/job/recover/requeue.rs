@@ -16,7 +16,7 @@ use crate::job::intake::Intake;
 use crate::job::intake::commit::decode;
 use crate::page::decode::Decoded;
 use crate::page::parse::NotAPage;
-use crate::state::SegmentId;
+use crate::state::pages::journal::SegmentId;
 use crate::state::pages::quarantine::{Identity, OddToken};
 
 /// So many recovered tokens, or bytes of them, make a page.
@@ -109,7 +109,7 @@ impl Recover {
     /// Reads the bodies again that were no pages: those that are now go back into the journal.
     pub(crate) fn retry_rejected(&mut self, run: &mut Run<'_>, intake: &mut Intake) -> Result<()> {
         let (mut left, mut why) = (0, None);
-        for id in run.state.pages.journal().rejected()? {
+        for id in run.state.pages.journal().rejected().list()? {
             if run.is_stopped() {
                 return Ok(());
             }
@@ -131,7 +131,7 @@ impl Recover {
 
     /// Why the body stays. `None`: it is back in the journal.
     fn retry_body(&mut self, run: &mut Run<'_>, intake: &mut Intake, id: SegmentId) -> Result<Option<String>> {
-        let segment = match run.state.pages.journal().read_rejected(id) {
+        let segment = match run.state.pages.journal().rejected().read(id) {
             Ok(segment) => segment,
             Err(damaged) => return Ok(Some(damaged.chain())),
         };
@@ -145,7 +145,7 @@ impl Recover {
         }
         let bodies: Vec<&[u8]> = segment.pages().collect();
         let again = run.state.pages.append(&bodies, segment.received)?;
-        run.state.pages.journal().remove_rejected(id)?;
+        run.state.pages.journal().rejected().remove(id)?;
         intake.commit_segment(run, self, again)?;
         Ok(None)
     }

@@ -7,9 +7,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::durable::{self, Unfinished};
+use super::durable;
 use super::free_space::free_bytes;
 use crate::error::{Error, Result};
+use crate::output::draft::{Draft, Replaces, Survives};
 
 /// Bytes held back for a full disk.
 const RESERVE: u64 = 32 << 20;
@@ -49,9 +50,9 @@ impl Reserve {
         if whole || self.free_bytes()? < RESERVE.saturating_add(min_free.max(SLACK)) {
             return Ok(());
         }
-        let mut unfinished = Unfinished::create(&path)?;
-        allocate(unfinished.file()).map_err(|e| Error::disk("write", &path, e))?;
-        unfinished.publish(&path)
+        let mut draft = Draft::private(&path)?;
+        allocate(draft.file()).map_err(|e| Error::disk("write", &path, e))?;
+        draft.publish(&path, Replaces::AnyFile, Survives::Everything)
     }
 
     /// Gives the reserve up. Says whether there was one.

@@ -4,20 +4,20 @@
 //! array, and its parts in the spool, before the ledger names them; and a record is in the log until the ledger has its receipt. A
 //! crash leaves arrays and spooled files that nothing names, which go later.
 
-pub(crate) mod hashes;
+pub(crate) mod hash_dir;
 pub(crate) mod ledger;
 pub(crate) mod log;
 pub mod parked;
 pub(crate) mod spool;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
-use self::hashes::{HashArray, HashDir};
+use self::hash_dir::HashDir;
 use self::ledger::{Ledger, Settings};
-use self::log::{EachEntry, HourRecords, LineReader, Pending, Wal};
+use self::log::{EachEntry, LineReader, NewCommit, Pending, Wal};
 use self::parked::Parked;
 use self::spool::Spool;
 use crate::error::Result;
@@ -25,10 +25,10 @@ use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::lifecycle::{Event, HashesRef, HourRow, PartStage};
 use crate::hour::tally::Tally;
+use crate::output::draft::Draft;
 use crate::record::ContentHash;
 use crate::record::row::Dictionaries;
-use crate::state::SegmentId;
-use crate::state::files::durable::Unfinished;
+use crate::state::files::hash_array::HashArray;
 use crate::state::files::step::Step;
 
 /// Hours whose hashes are forgotten in one step of the ledger.
@@ -185,21 +185,12 @@ impl Hours {
         self.log.prepare()
     }
 
-    /// Commits a page: its new records by hour, how many of its records were known, `seen`, the ids that came so far, and
-    /// `tallies`, what was counted of its hours so far, these included. Atomic, and durable on return.
+    /// Commits what a segment of the journal brings. Atomic, and durable on return.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn commit(
-        &mut self,
-        segment: SegmentId,
-        received: Timestamp,
-        records: &BTreeMap<Hour, HourRecords<'_>>,
-        duplicates: u64,
-        seen: Seen,
-        tallies: BTreeMap<Hour, Tally>,
-    ) -> Result<()> {
-        self.log.commit(segment, received, records, duplicates, seen, tallies)
+    pub fn commit(&mut self, new: NewCommit<'_>) -> Result<()> {
+        self.log.commit(new)
     }
 
     /// Whether the page with this number was committed.
@@ -214,7 +205,7 @@ impl Hours {
     }
 
     /// Notes that pages are gone from the journal.
-    pub(super) fn note_removed(&mut self, segments: &[SegmentId]) {
+    pub(super) fn note_removed(&mut self, segments: impl IntoIterator<Item = u64>) {
         self.log.note_removed(segments);
     }
 
@@ -233,8 +224,8 @@ impl Hours {
         self.log.lines()
     }
 
-    /// Strikes from the log what has receipts: an interrupted run may not have come to it. `listed`: the pages in the journal.
-    pub(super) fn strike_receipted(&mut self, listed: &[SegmentId]) -> Result<()> {
+    /// Strikes from the log what has receipts: an interrupted run may not have come to it. `listed`: the segments in the journal.
+    pub(super) fn strike_receipted(&mut self, listed: &BTreeSet<u64>) -> Result<()> {
         for hour in self.log.pending_hours().collect::<Vec<_>>() {
             let row = self.ledger.row(hour)?;
             self.log.receipt(hour, row.receipted);
@@ -362,7 +353,7 @@ impl Hours {
     }
 
     /// Starts the file of the spool that will be at `path`.
-    pub(crate) fn begin_spooling(&self, path: &Path) -> Result<Unfinished> {
+    pub(crate) fn begin_spooling(&self, path: &Path) -> Result<Draft> {
         self.spool.begin(path)
     }
 

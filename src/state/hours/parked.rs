@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::state::WatchList;
-use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::state::files::watch_list::WatchList;
+use crate::state::files::{checked, durable};
 
 /// How long an hour is left alone after a try.
 const PAUSE: SignedDuration = SignedDuration::from_hours(1);
@@ -174,7 +174,7 @@ impl Parked {
             let gone = || Error::disk("read", &path, std::io::ErrorKind::NotFound.into());
             let text = durable::read(&path)?.ok_or_else(gone)?;
             let unreadable = |e| Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e);
-            for line in durable::open_text(&path, &text)?.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+            for line in checked::verified(&path, &text)?.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
                 records.push(serde_json::from_slice(line).map_err(unreadable)?);
             }
         }
@@ -214,7 +214,7 @@ fn encode(records: &[ParkedRecord]) -> Result<Vec<u8>> {
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a parked record").caused_by(e))?;
         lines.push(b'\n');
     }
-    Ok(durable::seal_text(&lines))
+    Ok(checked::with_checksum(&lines))
 }
 
 #[cfg(test)]

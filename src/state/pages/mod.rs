@@ -7,20 +7,18 @@
 pub mod journal;
 pub mod quarantine;
 pub(crate) mod tries;
-pub(crate) mod watch_list;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use self::journal::Journal;
+use self::journal::{Journal, SegmentId};
 use self::quarantine::Quarantine;
 use self::tries::Tries;
-use self::watch_list::WatchList;
 use crate::error::Result;
 use crate::source::PageSink;
-use crate::state::SegmentId;
+use crate::state::files::watch_list::WatchList;
 
 /// The half of the state that is about pages.
 #[derive(Debug)]
@@ -56,12 +54,12 @@ impl Pages {
 
     /// Appends bodies that were received before, as a segment of their own. Durable on return.
     pub(crate) fn append(&self, bodies: &[&[u8]], received: Timestamp) -> Result<SegmentId> {
-        let mut writer = self.journal.begin();
+        let mut writer = self.journal.begin(Vec::new());
         for body in bodies {
             writer.write(body)?;
             writer.end_page();
         }
-        Ok(self.journal.publish(writer, received)?.id)
+        Ok(self.journal.append(writer, received)?.id)
     }
 
     /// Moves a page that holds no records out of the journal. Returns where it is now.

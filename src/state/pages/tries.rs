@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::Result;
-use crate::state::WatchList;
+use crate::state::files::watch_list::WatchList;
 
 /// So many noted deaths put a page off: with the one that made it a suspect, two runs died while it waited. To be read last costs a page
 /// little where it was something else: a power cut, an impatient hand.

@@ -466,7 +466,7 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     let reasons = state.pages.quarantine.reasons()?;
     let (count, bytes) = (state.pages.quarantine.count(), state.pages.quarantine.bytes());
     status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.pages.held_pages() };
-    status.rejected = state.pages.journal().rejected_sum();
+    status.rejected = state.pages.journal().rejected().sum();
     status.parked = ParkedStatus::of(state);
     let seen = state.hours.seen();
     status.gaps = seen.gaps();

@@ -22,7 +22,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::tally::Tally;
-use crate::state::SegmentId;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
@@ -44,6 +43,25 @@ impl<'l> HourRecords<'l> {
     pub fn take(&mut self, lines: Option<&'l [u8]>) {
         self.lines.extend(lines.filter(|lines| !lines.is_empty()));
     }
+}
+
+/// What a segment of the journal brings.
+#[derive(Debug)]
+pub struct NewCommit<'r> {
+    /// The segment's number.
+    pub segment: u64,
+    /// Pages in it.
+    pub pages: u32,
+    /// When they were received.
+    pub received: Timestamp,
+    /// Its new records by hour.
+    pub records: &'r BTreeMap<Hour, HourRecords<'r>>,
+    /// How many of its records were known.
+    pub duplicates: u64,
+    /// The ids that came so far, its own included.
+    pub seen: Seen,
+    /// What was counted of its hours so far, its own records included.
+    pub tallies: BTreeMap<Hour, Tally>,
 }
 
 /// The open write-ahead log.
@@ -173,14 +191,13 @@ impl Wal {
     }
 
     /// Notes that segments are gone from the journal. Also called at a start, for those that went before a crash.
-    pub fn note_removed(&mut self, segments: &[SegmentId]) {
-        self.gone.extend(segments.iter().filter_map(|id| self.book.commit_of(id.number)));
+    pub fn note_removed(&mut self, segments: impl IntoIterator<Item = u64>) {
+        self.gone.extend(segments.into_iter().filter_map(|segment| self.book.commit_of(segment)));
     }
 
     /// Notes the finished segments that are no longer among `listed`.
-    pub fn note_missing(&mut self, listed: &[SegmentId]) {
-        let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
-        let missing = self.book.segments().filter(|(segment, _)| !there.contains(segment));
+    pub fn note_missing(&mut self, listed: &BTreeSet<u64>) {
+        let missing = self.book.segments().filter(|(segment, _)| !listed.contains(segment));
         self.gone.extend(missing.map(|(_, commit)| commit).filter(|commit| self.book.is_finished(*commit)));
     }
 
@@ -266,30 +283,22 @@ impl Wal {
         if self.generations.is_empty() { self.make_room() } else { Ok(()) }
     }
 
-    /// Commits a segment: its new records by hour, how many of its records were known, `seen`, the ids that came so far, and
-    /// `tallies`, what was counted of its hours so far, these included. Atomic, and durable on return.
+    /// Commits a segment. Atomic, and durable on return.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn commit(
-        &mut self,
-        segment: SegmentId,
-        received: Timestamp,
-        records: &BTreeMap<Hour, HourRecords<'_>>,
-        duplicates: u64,
-        seen: Seen,
-        tallies: BTreeMap<Hour, Tally>,
-    ) -> Result<()> {
+    pub fn commit(&mut self, new: NewCommit<'_>) -> Result<()> {
+        let NewCommit { segment, pages, received, records, duplicates, seen, tallies } = new;
         self.make_room()?;
         let commit = self.meta.newest_commit + 1;
         let meta = Meta {
             duplicates: self.meta.duplicates + duplicates,
             newest_commit: commit,
-            newest_segment: self.meta.newest_segment.max(segment.number),
+            newest_segment: self.meta.newest_segment.max(segment),
             replaces: std::mem::take(&mut self.meta.replaces),
         };
         let received = received.as_nanosecond();
-        let row = CommitRow { segment: segment.number, pages: segment.pages, received, ..CommitRow::default() };
+        let row = CommitRow { segment, pages, received, ..CommitRow::default() };
         let mut batch = Batch::default();
         batch.begin_commit(commit, row);
         for (hour, new) in records {
@@ -425,8 +434,8 @@ mod tests {
             .map(|(of, n, line)| (*of, HourRecords { entries: vec![entry(*n)], lines: vec![line] }))
             .collect();
         let tallies = all.iter().map(|(of, _, _)| (*of, Tally { duplicates: segment, ..Tally::default() })).collect();
-        let id = SegmentId { number: segment, pages: 1 };
-        wal.commit(id, Timestamp::UNIX_EPOCH, &records, 1, Seen::default(), tallies).unwrap();
+        let (received, seen) = (Timestamp::UNIX_EPOCH, Seen::default());
+        wal.commit(NewCommit { segment, pages: 1, received, records: &records, duplicates: 1, seen, tallies }).unwrap();
     }
 
     fn found(wal: &Wal, hours: std::ops::Range<u32>) -> Vec<u32> {

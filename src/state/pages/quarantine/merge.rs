@@ -12,10 +12,11 @@ use std::path::Path;
 
 use super::{Batch, Kept, Quarantine, path, remove_file};
 use crate::error::Result;
+use crate::output::draft::Survives;
 use crate::state::files::crash_point;
-use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::state::files::{checked, durable};
 
 const NOTE: &str = "merging";
 /// With more files than these of a kind (with and without due tokens), the smallest become one.
@@ -26,10 +27,9 @@ const LARGE: u64 = 64 << 20;
 /// Finishes a merge that a crash interrupted.
 pub(super) fn finish(dir: &Path) -> Result<()> {
     let note = dir.join(NOTE);
-    let Some(text) = durable::read(&note)? else { return Ok(()) };
     // A damaged note is one of a merge that had not begun: nothing is deleted for it.
-    let names = durable::open_text(&note, &text).unwrap_or_default();
-    let mut names = std::str::from_utf8(names).unwrap_or_default().lines();
+    let names = checked::read(&note)?.unwrap_or_default();
+    let mut names = std::str::from_utf8(&names).unwrap_or_default().lines();
     if names.next().is_some_and(|merged| dir.join(merged).exists()) {
         names.try_for_each(|name| remove_file(&dir.join(name)))?;
         durable::sync_dir(dir)?;
@@ -95,7 +95,7 @@ impl Quarantine {
         let old: Vec<_> = old.collect();
         let names = std::iter::once(&merged).chain(&old).filter_map(|path| path.file_name()?.to_str());
         let text: String = names.flat_map(|name| [name, "\n"]).collect();
-        durable::replace(&self.dir.join(NOTE), &durable::seal_text(text.as_bytes()))?;
+        checked::write(&self.dir.join(NOTE), text.as_bytes(), Survives::Everything)?;
         // Off the list before the files go: after a crash, nothing must be reported as missing.
         let stay = |segment: &u64| *segment == newest || !segments.contains(segment);
         self.batches.retain(|segment, _| stay(segment));
@@ -202,7 +202,7 @@ mod tests {
         let gone: Vec<&String> = old.iter().filter(|name| !new.contains(name)).collect();
         let lines: String =
             std::iter::once(merged).chain(gone.iter().copied()).map(|name| format!("{name}\n")).collect();
-        let note = durable::seal_text(lines.as_bytes());
+        let note = checked::with_checksum(lines.as_bytes());
         // The note; then the merged file; then one old file after the other goes; then the note.
         for step in 0..gone.len() + 3 {
             let dir = tempfile::tempdir().unwrap();

@@ -29,10 +29,12 @@ pub use tokens::Tokens;
 use tokens::{Opened, TokenWriter};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::draft::{Replaces, Survives};
 use crate::state::files::durable;
+use crate::state::files::hash_array::HashArray;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::{HashArray, WatchList};
+use crate::state::files::watch_list::WatchList;
 
 /// The most identities of a file that are held until it is written: of a file with more they are read back from it.
 const HELD: usize = 1 << 22;
@@ -463,7 +465,7 @@ impl Kept {
     fn publish(self, path: &Path) -> Result<()> {
         let Some(file) = self.file else { return Ok(()) };
         let tokens = file.tokens;
-        file.finish()?.publish(path)?;
+        file.finish()?.publish(path, Replaces::AnyFile, Survives::Everything)?;
         // Where they are too many, their array is made when it is first asked for.
         if self.identities.len() as u64 == tokens { identity::write(path, self.identities) } else { Ok(()) }
     }
@@ -711,7 +713,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("quarantine")).unwrap();
         let line =
             r#"{"identity":"0af1","reason":"no-token","detail":"d","token":"5","received":"2023-03-10T01:00:00Z"}"#;
-        let text = durable::seal_text(format!("{line}\n").as_bytes());
+        let text = crate::state::files::checked::with_checksum(format!("{line}\n").as_bytes());
         std::fs::write(dir.path().join("quarantine/0000000000000003.1.-"), text).unwrap();
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         let [token] = &quarantine.tokens(3).unwrap().unwrap().map(Result::unwrap).collect::<Vec<_>>()[..] else {

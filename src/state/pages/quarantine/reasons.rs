@@ -9,18 +9,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Quarantine;
-use crate::error::{Error, ErrorKind, Result};
-use crate::state::files::durable;
+use crate::error::Result;
+use crate::output::draft::Survives;
+use crate::state::files::checked;
 
 const NAME: &str = "reasons";
 
 /// The counts that were noted, where they are those of `tokens`.
 pub(super) fn read(dir: &Path, tokens: u64) -> Result<Option<BTreeMap<String, u64>>> {
-    let path = dir.join(NAME);
-    let text = durable::read(&path)?.unwrap_or_default();
-    let noted = durable::open_text(&path, &text).ok();
-    let reasons: Option<BTreeMap<String, u64>> = noted.and_then(|text| serde_json::from_slice(text).ok());
-    let reasons = if tokens == 0 { Some(BTreeMap::new()) } else { reasons };
+    let noted = checked::read_json::<BTreeMap<String, u64>>(&dir.join(NAME))?;
+    let reasons = if tokens == 0 { Some(BTreeMap::new()) } else { noted };
     Ok(reasons.filter(|reasons| reasons.values().sum::<u64>() == tokens))
 }
 
@@ -60,9 +58,7 @@ impl Quarantine {
     }
 
     fn note(&self, reasons: &BTreeMap<String, u64>) -> Result<()> {
-        let text = serde_json::to_vec(reasons)
-            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the reasons").caused_by(e))?;
-        durable::replace_soon(&self.dir.join(NAME), &durable::seal_text(&text))
+        checked::write_json(&self.dir.join(NAME), reasons, Survives::Nothing)
     }
 }
 

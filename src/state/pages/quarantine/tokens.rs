@@ -11,12 +11,12 @@ use jiff::Timestamp;
 
 use super::OddToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::files::durable::{self, Unfinished};
+use crate::output::draft::Draft;
+use crate::state::files::checked::{self, DIGITS};
+use crate::state::files::durable;
 
-/// Hex digits of the checksum that a file begins with.
-pub const SUM: usize = 64;
-/// They, and the end of their line.
-const HEAD: usize = SUM + 1;
+/// The line with the checksum.
+const HEAD: usize = DIGITS + 1;
 /// Bytes read or written at once.
 const BUFFER: usize = 1 << 16;
 
@@ -51,7 +51,7 @@ impl Tokens {
         };
         let mut lines = BufReader::with_capacity(BUFFER, file);
         if !check(&mut lines).map_err(|e| Error::disk("read", path, e))? {
-            return Ok(Opened::Damaged(durable::damaged_text(path)));
+            return Ok(Opened::Damaged(checked::mismatch(path)));
         }
         Ok(Opened::Whole(Self { lines, line: Vec::new(), path: path.to_owned() }))
     }
@@ -98,7 +98,7 @@ fn check(file: &mut BufReader<File>) -> std::io::Result<bool> {
         file.consume(length);
     }
     file.seek(SeekFrom::Start(HEAD as u64))?;
-    let (sum, end) = head.split_at(SUM);
+    let (sum, end) = head.split_at(DIGITS);
     Ok(hasher.finalize().to_hex().as_bytes() == sum && end == b"\n")
 }
 
@@ -120,9 +120,9 @@ impl TokenWriter {
     /// `State`, naming the path.
     pub fn create(target: &Path) -> Result<Self> {
         let path = target.to_owned();
-        let mut unfinished = Unfinished::create(target)?;
-        unfinished.file().write_all(&[b'0'; HEAD]).map_err(|e| Error::disk("write", &path, e))?;
-        let summed = Summed { unfinished, hasher: blake3::Hasher::new(), bytes: HEAD as u64 };
+        let mut draft = Draft::private(target)?;
+        draft.file().write_all(&[b'0'; HEAD]).map_err(|e| Error::disk("write", &path, e))?;
+        let summed = Summed { draft, hasher: blake3::Hasher::new(), bytes: HEAD as u64 };
         Ok(Self { out: BufWriter::with_capacity(BUFFER, summed), path, tokens: 0, due: None })
     }
 
@@ -147,27 +147,27 @@ impl TokenWriter {
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn finish(self) -> Result<Unfinished> {
+    pub fn finish(self) -> Result<Draft> {
         let fail = |e| Error::disk("write", &self.path, e);
-        let Summed { mut unfinished, hasher, .. } = self.out.into_inner().map_err(|e| fail(e.into_error()))?;
+        let Summed { mut draft, hasher, .. } = self.out.into_inner().map_err(|e| fail(e.into_error()))?;
         let head = [hasher.finalize().to_hex().as_bytes(), b"\n"].concat();
-        let file = unfinished.file();
+        let file = draft.file();
         file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head)).map_err(fail)?;
-        Ok(unfinished)
+        Ok(draft)
     }
 }
 
 /// The file, and the checksum of what was written.
 #[derive(Debug)]
 struct Summed {
-    unfinished: Unfinished,
+    draft: Draft,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
 impl Write for Summed {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.unfinished.file().write(bytes)?;
+        let written = self.draft.file().write(bytes)?;
         self.hasher.update(bytes.get(..written).unwrap_or_default());
         self.bytes += written as u64;
         Ok(written)

@@ -1,27 +1,23 @@
-//! Hash arrays: the content hashes of an hour's parts, sorted, one file an hour, looked up on disk.
+//! A hash array: hashes sorted in a file, looked up on disk.
 //!
 //! ```text
-//! hashes/<hour>.<version>
 //!   blocks of 4096 bytes: 255 hashes of 16 bytes, ascending, zero padded in the last block; then 16 bytes of
-//!   BLAKE3 keyed to hour, version, count and block number
+//!   BLAKE3 keyed to what the array is of, and the block number
 //! ```
-//! An array is written once and replaced by one of a higher version; only the one that the ledger names counts, the others
-//! are strays of a crash or of a replacement. Each block proves that it belongs here before it is believed: damage,
-//! an older copy, another hour's array are errors, never "not there".
+//! Written once, never changed. Invariant: each block proves that it belongs to this array before it is believed, so damage, an older copy
+//! and another array are errors, never "not there".
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::damage::Damage;
+use super::durable;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::Hour;
 use crate::hour::lifecycle::HashesRef;
+use crate::output::draft::Draft;
 use crate::record::ContentHash;
-use crate::state::files::damage::Damage;
-use crate::state::files::durable::{self, Unfinished};
-use crate::state::files::step::Step;
-use crate::state::files::step::durable_step;
 
 const BLOCK: usize = 4096;
 const HASH: usize = 16;
@@ -31,99 +27,6 @@ const WHOLE: u64 = 64;
 
 type Block = Box<[u8; BLOCK]>;
 
-/// The directory of hash arrays.
-#[derive(Debug, Clone)]
-pub struct HashDir {
-    dir: PathBuf,
-}
-
-impl HashDir {
-    /// Opens the directory below the state directory.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn open(state: &Path) -> Result<Self> {
-        let opened = Self::at(state);
-        durable::make_dir(&opened.dir)?;
-        Ok(opened)
-    }
-
-    /// Deletes what an interrupted write left.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn remove_leftovers(&self) -> Result<()> {
-        durable::remove_leftovers(&self.dir)
-    }
-
-    /// The directory, for reading only: it need not be there.
-    #[must_use]
-    pub fn at(state: &Path) -> Self {
-        Self { dir: state.join("hashes") }
-    }
-
-    fn path(&self, hour: Hour, version: u64) -> PathBuf {
-        self.dir.join(format!("{hour}.{version}"))
-    }
-
-    /// Opens the array of `hour` that the ledger names.
-    ///
-    /// # Errors
-    /// `State`, naming the path: missing, or not of the size that the ledger says.
-    pub fn array(&self, hour: Hour, named: HashesRef) -> Result<HashArray> {
-        HashArray::open(self.path(hour, named.version), block_seal(hour, named), named)
-    }
-
-    /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
-    /// not in `old`. Durable on return, but for its name: that is when the ledger names it.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn write(&self, hour: Hour, version: u64, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
-        let count = old.map_or(0, |a| a.named.count) + new.len() as u64;
-        let named = HashesRef { version, count };
-        let path = self.path(hour, version);
-        let mut unfinished = Unfinished::create(&path)?;
-        let mut out = BlockWriter::new(unfinished.file(), &path, block_seal(hour, named));
-        merge(old, new, &mut |hash| out.push(hash))?;
-        out.finish()?;
-        durable_step(Step::HashesWritten, || unfinished.publish_name(&path))?;
-        Ok(named)
-    }
-
-    /// Makes the names of all arrays durable: to be called before the ledger names one.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn make_names_durable(&self) -> Result<()> {
-        durable::sync_dir(&self.dir)
-    }
-
-    /// Deletes the arrays for which `keep` says no. Names that are no array's stay.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn retain(&self, mut keep: impl FnMut(Hour, u64) -> Result<bool>) -> Result<()> {
-        for name in durable::names(&self.dir)? {
-            let parsed = name.split_once('.').and_then(|(h, v)| Some((h.parse().ok()?, v.parse().ok()?)));
-            if let Some((hour, version)) = parsed
-                && !keep(hour, version)?
-            {
-                durable::remove(&self.dir.join(&name))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes one array. An absent one is no error.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn remove(&self, hour: Hour, version: u64) -> Result<()> {
-        durable::remove(&self.path(hour, version))
-    }
-}
-
 fn damaged(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::State, format!("the hash array {} is damaged or missing", path.display()))
         .hint(
@@ -132,32 +35,12 @@ fn damaged(path: &Path, why: impl std::fmt::Display) -> Error {
         .caused_by(Damage::to_file(path.to_owned(), why))
 }
 
-/// The key under which the blocks of one array, and of no other, are checked.
-fn block_seal(hour: Hour, named: HashesRef) -> [u8; 32] {
-    let identity = format!("{hour} {} {}", named.version, named.count);
-    blake3::derive_key("etl 2023 hash array block", identity.as_bytes())
-}
-
 fn block_sum(seal: &[u8; 32], number: u64, hashes: &[u8]) -> [u8; HASH] {
     let mut hasher = blake3::Hasher::new_keyed(seal);
     hasher.update(&number.to_le_bytes()).update(hashes);
     let mut sum = [0; HASH];
     hasher.finalize_xof().fill(&mut sum);
     sum
-}
-
-/// The ascending union of two ascending sets.
-fn merge(old: Option<&HashArray>, new: &[ContentHash], push: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
-    let mut new = new.iter().copied().peekable();
-    if let Some(old) = old {
-        old.for_each(&mut |hash| {
-            while let Some(smaller) = new.next_if(|n| *n < hash) {
-                push(smaller)?;
-            }
-            push(hash)
-        })?;
-    }
-    new.try_for_each(push)
 }
 
 struct BlockWriter<'a> {
@@ -232,21 +115,17 @@ impl HashArray {
         Ok(array)
     }
 
-    /// Writes an array that can be made again, ascending as `fill` pushes its hashes: whole under its name on return, but
-    /// durable when the kernel likes.
-    ///
-    /// # Errors
-    /// `State`, naming the path; and whatever `fill` returns.
-    pub fn write_soon(
+    /// Writes an array, ascending as `fill` pushes its hashes. It has no name yet.
+    pub(crate) fn write(
         path: &Path,
         seal: [u8; 32],
         fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>,
-    ) -> Result<()> {
-        let mut unfinished = Unfinished::create(path)?;
-        let mut out = BlockWriter::new(unfinished.file(), path, seal);
+    ) -> Result<Draft> {
+        let mut draft = Draft::private(path)?;
+        let mut out = BlockWriter::new(draft.file(), path, seal);
         fill(&mut |hash| out.push(hash))?;
         out.finish()?;
-        unfinished.publish_soon(path)
+        Ok(draft)
     }
 
     /// Whether `hash` is in the array.
@@ -419,6 +298,8 @@ fn leading(hash: &[u8; HASH]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hour::Hour;
+    use crate::state::HashDir;
     use std::fs;
 
     fn hash(n: u64) -> ContentHash {

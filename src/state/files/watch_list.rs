@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::files::durable;
+use crate::output::draft::Survives;
+use crate::state::files::checked;
 use crate::state::files::step::{Step, durable_step};
 
 /// Files by number, each with a count of what is in it.
@@ -23,8 +24,7 @@ impl WatchList {
     /// Opens the list `name` in the state directory.
     pub(crate) fn open(state: &Path, name: &str) -> Result<Self> {
         let path = state.join(name);
-        let text = durable::read(&path)?.unwrap_or_default();
-        let entries = durable::open_text(&path, &text).ok().and_then(parse).unwrap_or_default();
+        let entries = checked::read(&path)?.and_then(|text| parse(&text)).unwrap_or_default();
         Ok(Self { path, entries })
     }
 
@@ -42,7 +42,7 @@ impl WatchList {
             return Ok(());
         }
         let text: String = entries.iter().map(|(number, count)| format!("{number} {count}\n")).collect();
-        durable_step(Step::WatchListSet, || durable::replace(&self.path, &durable::seal_text(text.as_bytes())))?;
+        durable_step(Step::WatchListSet, || checked::write(&self.path, text.as_bytes(), Survives::Everything))?;
         self.entries = entries;
         Ok(())
     }

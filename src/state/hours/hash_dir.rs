@@ -1,0 +1,128 @@
+//! The hash arrays of hours: the content hashes of an hour's parts, one file an hour.
+//!
+//! ```text
+//! hashes/<hour>.<version>     a [`HashArray`], keyed to hour, version and count
+//! ```
+//! An array is written once and replaced by one of a higher version; only the one that the ledger names counts, the others
+//! are strays of a crash or of a replacement.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::hour::Hour;
+use crate::hour::lifecycle::HashesRef;
+use crate::output::draft::{Replaces, Survives};
+use crate::record::ContentHash;
+use crate::state::files::durable;
+use crate::state::files::hash_array::HashArray;
+use crate::state::files::step::{Step, durable_step};
+
+/// The directory of hash arrays.
+#[derive(Debug, Clone)]
+pub struct HashDir {
+    dir: PathBuf,
+}
+
+impl HashDir {
+    /// Opens the directory below the state directory.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn open(state: &Path) -> Result<Self> {
+        let opened = Self::at(state);
+        durable::make_dir(&opened.dir)?;
+        Ok(opened)
+    }
+
+    /// Deletes what an interrupted write left.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn remove_leftovers(&self) -> Result<()> {
+        durable::remove_leftovers(&self.dir)
+    }
+
+    /// The directory, for reading only: it need not be there.
+    #[must_use]
+    pub fn at(state: &Path) -> Self {
+        Self { dir: state.join("hashes") }
+    }
+
+    pub(crate) fn path(&self, hour: Hour, version: u64) -> PathBuf {
+        self.dir.join(format!("{hour}.{version}"))
+    }
+
+    /// Opens the array of `hour` that the ledger names.
+    ///
+    /// # Errors
+    /// `State`, naming the path: missing, or not of the size that the ledger says.
+    pub fn array(&self, hour: Hour, named: HashesRef) -> Result<HashArray> {
+        HashArray::open(self.path(hour, named.version), block_seal(hour, named), named)
+    }
+
+    /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
+    /// not in `old`. Its bytes are durable on return; its name after [`HashDir::make_names_durable`].
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn write(&self, hour: Hour, version: u64, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
+        let count = old.map_or(0, HashArray::len) + new.len() as u64;
+        let named = HashesRef { version, count };
+        let path = self.path(hour, version);
+        let draft = HashArray::write(&path, block_seal(hour, named), |push| merge(old, new, push))?;
+        durable_step(Step::HashesWritten, || draft.publish(&path, Replaces::AnyFile, Survives::Bytes))?;
+        Ok(named)
+    }
+
+    /// Makes the names of all arrays durable: to be called before the ledger names one.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn make_names_durable(&self) -> Result<()> {
+        durable::sync_dir(&self.dir)
+    }
+
+    /// Deletes the arrays for which `keep` says no. Names that are no array's stay.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn retain(&self, mut keep: impl FnMut(Hour, u64) -> Result<bool>) -> Result<()> {
+        for name in durable::names(&self.dir)? {
+            let parsed = name.split_once('.').and_then(|(h, v)| Some((h.parse().ok()?, v.parse().ok()?)));
+            if let Some((hour, version)) = parsed
+                && !keep(hour, version)?
+            {
+                durable::remove(&self.dir.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes one array. An absent one is no error.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn remove(&self, hour: Hour, version: u64) -> Result<()> {
+        durable::remove(&self.path(hour, version))
+    }
+}
+
+/// The key under which the blocks of one array, and of no other, are checked.
+fn block_seal(hour: Hour, named: HashesRef) -> [u8; 32] {
+    let identity = format!("{hour} {} {}", named.version, named.count);
+    blake3::derive_key("etl 2023 hash array block", identity.as_bytes())
+}
+
+/// The ascending union of two ascending sets.
+fn merge(old: Option<&HashArray>, new: &[ContentHash], push: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
+    let mut new = new.iter().copied().peekable();
+    if let Some(old) = old {
+        old.for_each(&mut |hash| {
+            while let Some(smaller) = new.next_if(|n| *n < hash) {
+                push(smaller)?;
+            }
+            push(hash)
+        })?;
+    }
+    new.try_for_each(push)
+}
