@@ -11,7 +11,7 @@ use crate::config::{Config, Destination};
 use crate::ddl::{Endpoint, Keys, Serde, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, Hour, SystemClock};
-use crate::key::{Layout, data_prefix};
+use crate::key::data_prefix;
 
 /// Prints what an engine needs to read the parts.
 ///
@@ -42,7 +42,7 @@ fn table(config: &Config, args: &DdlArgs) -> Result<Table> {
         database: args.database.clone(),
         name: args.table.clone(),
         place: super::place_named(config, args.location.as_deref())?,
-        layout: Layout::parse(&config.load.layout)?,
+        layout: config.load.layout.clone(),
         keys,
         serde: match args.serde {
             SerdeArg::Hive => Serde::Hive,
@@ -51,7 +51,7 @@ fn table(config: &Config, args: &DdlArgs) -> Result<Table> {
         columns: Table::columns(&args.columns, keys)?,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),
-        zone: config.hours.timezone_name.clone(),
+        zone: config.hours.timezone_name().to_owned(),
         ahead: ahead(&config.hours.timezone, SystemClock.now()),
         years: args.years,
     })

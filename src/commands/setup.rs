@@ -60,7 +60,7 @@ pub fn place_at(config: &Config, destination: &Destination) -> Result<Place> {
 /// # Errors
 /// `Config`: it cannot be used.
 pub(super) fn place_until(config: &Config, destination: &Destination, stop: &Stop) -> Result<Place> {
-    let layout = Layout::parse(&config.load.layout)?;
+    let layout = config.load.layout.clone();
     Ok(match destination {
         Destination::Files(root) => {
             Place { store: Box::new(FileStore::new(root)), prefix: String::new(), layout, uploads: FILE_UPLOADS }
@@ -119,7 +119,7 @@ pub fn setup<'a>(
         state_dir: config.state.dir.clone(),
         settings: settings(config)?,
         min_free: config.state.min_free,
-        quarantine_max_bytes: config.state.quarantine_max_bytes,
+        quarantine_max_bytes: config.quarantine.max_bytes,
         decoder: decoder(config)?,
         closing: closing(config),
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
@@ -127,13 +127,18 @@ pub fn setup<'a>(
         layout: place.layout,
         prefix: place.prefix,
         store: place.store,
-        archive: config.archive.as_ref().map(|a| Archive { dir: a.dir.clone(), keep: a.keep }),
+        archive: archive(config),
         manifest: config.load.manifest,
         uploads: place.uploads,
         clock,
         stop,
         progress,
     })
+}
+
+/// The local originals, if they are kept.
+pub(super) fn archive(config: &Config) -> Option<Archive> {
+    config.archive.dir.clone().map(|dir| Archive { dir, keep: config.archive.keep })
 }
 
 /// When hours close.
@@ -172,8 +177,8 @@ pub fn settings(config: &Config) -> Result<Settings> {
         s3 => s3.to_string(),
     };
     Ok(Settings {
-        timezone: config.hours.timezone_name.clone(),
-        layout: config.load.layout.clone(),
+        timezone: config.hours.timezone_name().to_owned(),
+        layout: config.load.layout.template().to_owned(),
         destination,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),
@@ -215,7 +220,7 @@ pub fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>> {
 pub fn source<'a>(config: &Config, client: Option<&'a mut HttpSource>) -> Result<Source<'a>> {
     Ok(match (config.source.location()?, client) {
         (SourceLocation::Http(url), Some(client)) => {
-            Source::Http { client, url: PageUrl::parse(url.expose())?, follow_links: config.source.follow_links }
+            Source::Http { client, url: PageUrl::parse(url.expose())?, follow_links: config.source.follows_links() }
         }
         (SourceLocation::Http(_), None) => {
             return Err(crate::error::Error::new(crate::error::ErrorKind::Bug, "an HTTP source without a client"));

@@ -61,7 +61,7 @@ fn by_ledger(config: &Config, args: &VerifyArgs, place: &Place, shelf: &Shelf<'_
 }
 
 fn by_archive(config: &Config, ledger: Option<&Ledger>, place: &Place, shelf: &Shelf<'_>) -> Result<Comparison> {
-    let configured = config.archive.as_ref().ok_or_else(|| {
+    let archive = setup::archive(config).ok_or_else(|| {
         Error::new(ErrorKind::Config, "archive.dir is not set: there is no archive to compare with")
             .hint("set archive.dir; what is uploaded from then on is kept there")
     })?;
@@ -73,7 +73,6 @@ fn by_archive(config: &Config, ledger: Option<&Ledger>, place: &Place, shelf: &S
         zone: &config.hours.timezone,
         known: ledger.map(|ledger| Known::of(ledger, Range::default())).transpose()?.unwrap_or_default(),
     };
-    let archive = Archive { dir: configured.dir.clone(), keep: configured.keep };
     let progress = super::run::bar("archived parts");
     let found = archive::compare(&archive, &restorer, &mut |files| progress.set_position(files));
     progress.finish_and_clear();

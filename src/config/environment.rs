@@ -5,12 +5,40 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::lookup::Origin;
+use super::keys::fernet_key_bytes;
 use super::secret::Secret;
 use crate::error::{Error, ErrorKind, Result};
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A flag of the command line.
+    Flag(&'static str),
+    /// A variable of the environment.
+    Environment(String),
+    /// A variable of `.env`.
+    DotEnv(String),
+    /// A line of the configuration file.
+    File(String, usize),
+    /// The template.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Environment(name) => write!(f, "{name} in the environment"),
+            Self::DotEnv(name) => write!(f, "{name} in .env"),
+            Self::File(file, line) => write!(f, "{file}, line {line}"),
+            Self::Default => f.write_str("the default"),
+        }
+    }
+}
 
 /// Asks the process's environment for a variable.
 pub type Ask<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -28,6 +56,24 @@ pub(super) struct Variable {
     pub value: Secret,
     /// Where it was found.
     pub origin: Origin,
+}
+
+impl Variable {
+    /// The variable as the value of the setting `key`.
+    pub fn parse<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+        parse(self.value.expose()).map_err(|wrong| {
+            let error = Error::new(ErrorKind::Config, format!("{}: {key}: {wrong}", self.origin));
+            match wrong.next_step() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })
+    }
+
+    /// Whether both come from the environment proper, or both from `.env`.
+    pub fn same_layer(&self, other: &Self) -> bool {
+        std::mem::discriminant(&self.origin) == std::mem::discriminant(&other.origin)
+    }
 }
 
 impl<'a> Environment<'a> {
@@ -78,6 +124,16 @@ impl<'a> Environment<'a> {
         }
         Ok(None)
     }
+}
+
+/// Checks that `name` can be a variable's name. An error does not repeat it: people put the key itself there.
+pub(super) fn check_name(name: &str, refuse: impl Fn(&str) -> Error) -> Result<()> {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let is_name = name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit());
+    if is_name && fernet_key_bytes(&Secret::new(name)).is_none() {
+        return Ok(());
+    }
+    Err(refuse("not the name of an environment variable").hint("put the secret into a variable and its name here"))
 }
 
 /// The variables of the file at `path`, the later of equal names winning as in a shell; none where there is no file.

@@ -1,0 +1,103 @@
+//! How serde reads a value: each by its own type, once.
+//!
+//! A refusal's second line is the hint; [`Layers`](super::layers::Layers) takes the two apart.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
+
+use super::secret::Secret;
+use super::units::{UnitError, parse_duration, parse_size};
+use crate::error::Error;
+use crate::key::Layout;
+
+/// A text without white space around it.
+pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(String::deserialize(from)?.trim().to_owned())
+}
+
+/// What a text stands for.
+pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = Error>>(from: D) -> Result<T, D::Error> {
+    text(from)?.parse().map_err(refused)
+}
+
+/// What a text stands for; `None` where it is empty.
+pub(super) fn optional<'de, D: Deserializer<'de>, T: FromStr<Err = Error>>(from: D) -> Result<Option<T>, D::Error> {
+    match text(from)?.as_str() {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(refused),
+    }
+}
+
+fn refused<E: serde::de::Error>(error: Error) -> E {
+    E::custom(format!("{error}\n{}", error.next_step().unwrap_or_default()))
+}
+
+/// The template of an hour's folders.
+pub(super) fn layout<'de, D: Deserializer<'de>>(from: D) -> Result<Layout, D::Error> {
+    Layout::parse(&text(from)?).map_err(refused)
+}
+
+/// A time zone. Every one but UTC is looked for among all those that the system has: hundreds of files.
+pub(super) fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, D::Error> {
+    match text(from)?.as_str() {
+        "UTC" => Ok(TimeZone::UTC),
+        name => TimeZone::get(name).map_err(|_| {
+            D::Error::custom("not a time zone\nwrite a name of the tz database, as in \"UTC\" or \"Asia/Seoul\"")
+        }),
+    }
+}
+
+/// Texts that are secrets.
+pub(super) fn secrets<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Secret>>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    Ok(Some(texts.into_iter().map(Secret::new).collect()))
+}
+
+/// A whole number from 0 to `MOST`.
+pub(super) fn count<'de, D, T, const MOST: u32>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<u32>,
+{
+    let number = i64::deserialize(from)?;
+    let count = u32::try_from(number).ok().filter(|count| *count <= MOST);
+    count.map(T::from).ok_or_else(|| D::Error::custom(format!("{number} is not between 0 and {MOST}")))
+}
+
+/// A duration.
+pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    measure(from, "a duration as in \"30s\"", parse_duration)
+}
+
+/// A duration that is not zero.
+pub(super) fn positive_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let duration = duration(from)?;
+    if duration.is_zero() { Err(D::Error::custom("cannot be zero")) } else { Ok(duration) }
+}
+
+/// A size in bytes.
+pub(super) fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    measure(from, "a size as in \"64MiB\"", parse_size)
+}
+
+/// A size that is not zero.
+pub(super) fn positive_size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let size = size(from)?;
+    if size == 0 { Err(D::Error::custom("cannot be zero")) } else { Ok(size) }
+}
+
+/// A number with a unit, or a bare number, of which `parse` says what is missing.
+fn measure<'de, D, T>(from: D, expected: &'static str, parse: fn(&str) -> Result<T, UnitError>) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let text = match toml::Value::deserialize(from)? {
+        toml::Value::String(text) => text,
+        toml::Value::Integer(number) => number.to_string(),
+        _ => return Err(D::Error::invalid_type(Unexpected::Other("it"), &expected)),
+    };
+    parse(&text).map_err(D::Error::custom)
+}
