@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::limits;
+use crate::process::limits;
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -176,5 +176,22 @@ impl fmt::Display for ErrorKind {
             Self::Unavailable => "unavailable",
             Self::Quarantined => "quarantined",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use nix::libc;
+
+    use super::*;
+
+    #[test]
+    fn limit_outranks_what_else_could_be_advised_and_is_this_machine_s() {
+        let full = || io::Error::from_raw_os_error(libc::EMFILE);
+        let error = Error::new(ErrorKind::Config, "cannot make a client").caused_by(full()).hint("check the key");
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(error.next_step().unwrap().starts_with("raise the limit on open files: `ulimit -n`, "));
     }
 }

@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::environment::Variable;
-use super::secret::Secret;
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
 
 /// The keys of a variable: comma separated.
 pub(super) fn of_variable(variable: &Variable, name: &str) -> Result<Vec<Secret>> {

@@ -6,7 +6,6 @@
 //!
 //! Invariant: no error repeats a value that may be a secret.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -47,22 +46,47 @@ pub(super) struct Layers<'a> {
     pub cwd: &'a Path,
 }
 
-/// A place in the tree: its keys from the top, where it starts, and what is there.
-struct Place<'a> {
-    keys: Vec<&'a str>,
-    start: usize,
-    value: &'a DeValue<'a>,
-}
-
 impl<'a> Layers<'a> {
-    /// The template with `file` over it.
+    /// The template with `file` over it. A whole dictionary is one key's value: it replaces the default.
     ///
     /// # Errors
     /// `Config`: not TOML; names the line.
     pub fn new(file: &'a File, cwd: &'a Path) -> Result<Self> {
-        let mut tree = parse("the template", TEMPLATE)?;
-        lay(&mut tree, parse(&file.name, &file.text)?);
-        Ok(Self { tree, file, variables: Vec::new(), cwd })
+        let template = parse("the template", TEMPLATE)?;
+        let mut layers = Self { tree: template.clone(), file, variables: Vec::new(), cwd };
+        for (name, value) in parse(&file.name, &file.text)? {
+            let below = layers.tree.get_mut(name.get_ref().as_ref()).map(Spanned::get_mut);
+            match (below, value.into_inner()) {
+                (Some(DeValue::Table(below)), DeValue::Table(entries)) => {
+                    entries.into_iter().for_each(|(key, value)| replace(below, key, value));
+                }
+                (_, value) => replace(&mut layers.tree, name.clone(), Spanned::new(name.span(), value)),
+            }
+        }
+        layers.check_tables(&template)?;
+        Ok(layers)
+    }
+
+    /// Where the template has a table, there must be one: serde would take an array for it.
+    fn check_tables(&self, template: &DeTable<'_>) -> Result<()> {
+        for (table, entries) in template {
+            self.check_table(&[table.get_ref()])?;
+            for (key, value) in entries.get_ref().as_table().into_iter().flatten() {
+                if value.get_ref().is_table() {
+                    self.check_table(&[table.get_ref(), key.get_ref()])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_table(&self, path: &[&str]) -> Result<()> {
+        match self.at(path) {
+            Some((_, other)) if !other.is_table() => {
+                Err(self.error(path, format!("expected a table, found {}", plain(other.type_str()))))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Puts the value of `variable` in the place of `table.key`.
@@ -81,8 +105,7 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// `Config`: a key that does not exist, a value that is not possible.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
-        let tree = Spanned::new(0..0, self.tree.clone());
-        T::deserialize(Deserializer::from(tree)).map_err(|cause| self.refusal(&cause))
+        T::deserialize(Deserializer::from(Spanned::new(0..0, self.tree.clone()))).map_err(|cause| self.refusal(&cause))
     }
 
     /// The text at `path`, if there is one.
@@ -121,7 +144,7 @@ impl<'a> Layers<'a> {
 
     /// An error about the value at `path`. `what` must not repeat it where it may hold a secret.
     pub fn error(&self, path: &[&str], what: impl std::fmt::Display) -> Error {
-        Error::new(ErrorKind::Config, format!("{}: {}: {what}", self.origin(path), spelled(path)))
+        Error::new(ErrorKind::Config, format!("{}: {}: {what}", self.origin(path), path.join(".")))
     }
 
     fn at(&self, path: &[&str]) -> Option<(usize, &DeValue<'a>)> {
@@ -142,45 +165,40 @@ impl<'a> Layers<'a> {
         variable.cloned().unwrap_or_else(|| Origin::File(self.file.name.clone(), line(&self.file.text, start)))
     }
 
-    /// What the deserializer refused. A hint follows the message on a second line.
+    /// What the deserializer refused. A hint follows the message on a second line; the path is on the last.
     fn refusal(&self, cause: &toml::de::Error) -> Error {
-        let Some(place) = find(&self.tree, &cause.span().unwrap_or_default()) else {
-            return Error::new(ErrorKind::Config, format!("{}: {}", self.file.name, cause.message()));
-        };
+        let origin = self.origin_of(cause.span().unwrap_or_default().start);
+        let shown = cause.to_string();
+        let path = shown.trim_end().rsplit_once("in `").map_or("", |(_, path)| path.trim_end_matches('`'));
         let (what, hint) = cause.message().split_once('\n').unwrap_or((cause.message(), ""));
-        let known = what.strip_prefix("unknown field ").and_then(|text| text.rsplit_once(", expected "));
-        let error = match (known, what.rsplit_once(", expected ")) {
-            (Some((_, known)), _) => self.unknown_key(&place, known),
-            // Serde's own text repeats the value.
-            (None, Some((wrong, expected))) if wrong.starts_with("invalid type: ") => {
-                let found = type_name(place.value);
-                self.error_at(&place, format!("expected {}, found {found}", plain(expected)))
+        let text = match what.rsplit_once(", expected ") {
+            Some((wrong, known)) if wrong.starts_with("unknown field `") => {
+                format!("{origin}: {}", unknown_key(wrong, path, known))
             }
-            _ => self.error_at(&place, what),
+            // Serde's own text repeats the value.
+            Some((wrong, expected)) if wrong.starts_with("invalid type: ") => {
+                let found = wrong.trim_start_matches("invalid type: ");
+                format!("{origin}: {path}: expected {}, found {}", plain(expected), plain(found))
+            }
+            _ => format!("{origin}: {path}: {what}"),
         };
+        let error = Error::new(ErrorKind::Config, text);
         if hint.is_empty() { error } else { error.hint(hint) }
     }
+}
 
-    fn error_at(&self, place: &Place<'_>, what: impl std::fmt::Display) -> Error {
-        let origin = self.origin_of(place.start);
-        Error::new(ErrorKind::Config, format!("{origin}: {}: {what}", spelled(&place.keys)))
-    }
-
-    /// `known` is serde's list of the keys that exist: "`a`, `b`".
-    fn unknown_key(&self, place: &Place<'_>, known: &str) -> Error {
-        let (key, tables) = place.keys.split_last().map_or(("", &[][..]), |(key, tables)| (*key, tables));
-        let known = known.split('`').skip(1).step_by(2);
-        let nearest = known.min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or_default();
-        let nearest = match table_with(key).filter(|_| tables.len() < 2) {
-            Some(table) => format!("{key:?} in [{table}]"),
-            None if tables.is_empty() => format!("[{nearest}]"),
-            None => format!("{nearest:?}"),
-        };
-        let within = if tables.is_empty() { String::new() } else { format!(" in [{}]", tables.join(".")) };
-        let origin = self.origin_of(place.start);
-        let what = format!("{origin}: unknown key {key:?}{within}; the nearest known one is {nearest}");
-        Error::new(ErrorKind::Config, what)
-    }
+/// `wrong` is serde's name for the key, `known` its list of the keys that exist: "`a`, `b`".
+fn unknown_key(wrong: &str, table: &str, known: &str) -> String {
+    let key = wrong.trim_start_matches("unknown field ").trim_matches('`');
+    let known = known.split('`').skip(1).step_by(2);
+    let nearest = known.min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or_default();
+    let nearest = match table_with(key).filter(|_| !table.contains('.')) {
+        Some(table) => format!("{key:?} in [{table}]"),
+        None if table.is_empty() => format!("[{nearest}]"),
+        None => format!("{nearest:?}"),
+    };
+    let within = if table.is_empty() { String::new() } else { format!(" in [{table}]") };
+    format!("unknown key {key:?}{within}; the nearest known one is {nearest}")
 }
 
 /// Without the source line that the parser would quote: it may hold a secret.
@@ -197,49 +215,10 @@ fn line(text: &str, start: usize) -> usize {
     text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// Puts each key of `upper` in the place of that in `lower`. A whole dictionary is one key's value: it replaces the default.
-fn lay<'a>(lower: &mut DeTable<'a>, upper: DeTable<'a>) {
-    for (name, value) in upper {
-        let below = lower.get_mut(name.get_ref().as_ref()).map(Spanned::get_mut);
-        match (below, value.get_ref()) {
-            (Some(DeValue::Table(below)), DeValue::Table(entries)) => {
-                entries.iter().for_each(|(key, value)| replace(below, key.clone(), value.clone()));
-            }
-            _ => replace(lower, name, value),
-        }
-    }
-}
-
 /// `insert` alone would keep the position of the key that is there.
 fn replace<'a>(table: &mut DeTable<'a>, key: Spanned<std::borrow::Cow<'a, str>>, value: Spanned<DeValue<'a>>) {
     table.remove(key.get_ref().as_ref());
     table.insert(key, value);
-}
-
-/// What is at `span`: a key, a value, or the value that holds it.
-fn find<'a>(table: &'a DeTable<'_>, span: &Range<usize>) -> Option<Place<'a>> {
-    table.iter().find_map(|(key, value)| {
-        let (name, start) = (key.get_ref().as_ref(), key.span().start);
-        let here = |value| Some(Place { keys: vec![name], start, value });
-        match value.get_ref() {
-            value if key.span() == *span => here(value),
-            whole if value.span() == *span => here(whole),
-            DeValue::Table(entries) => {
-                let mut place = find(entries, span)?;
-                place.keys.insert(0, name);
-                Some(place)
-            }
-            DeValue::Array(items) if holds(&value.span(), span) => {
-                here(items.iter().find(|item| item.span() == *span).map_or(value.get_ref(), Spanned::get_ref))
-            }
-            inner if holds(&value.span(), span) => here(inner),
-            _ => None,
-        }
-    })
-}
-
-fn holds(outer: &Range<usize>, inner: &Range<usize>) -> bool {
-    outer.start <= inner.start && inner.end <= outer.end
 }
 
 /// The table in which the template has `key`, with a value or behind a `#`.
@@ -255,38 +234,20 @@ fn table_with(key: &str) -> Option<&'static str> {
     None
 }
 
-/// A path as TOML spells it.
-fn spelled(path: &[&str]) -> String {
-    let is_bare = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    let keys: Vec<_> =
-        path.iter().map(|key| if is_bare(key) { (*key).to_owned() } else { format!("{key:?}") }).collect();
-    keys.join(".")
-}
-
-/// What serde expected, in the words of TOML.
-fn plain(expected: &str) -> &str {
-    match expected {
+/// What serde expects or found, in the words of TOML and without the value.
+fn plain(serde: &str) -> &str {
+    let word = |start: &str| serde.starts_with(start);
+    match serde {
         "i64" => "a whole number",
         "a boolean" => "true or false",
-        "a sequence" => "an array",
+        "a sequence" | "sequence" | "array" => "an array",
+        "a map" | "map" | "table" => "a table",
         "path string" => "a string",
-        "a map" => "a table",
-        other if other.starts_with("struct ") => "a table",
+        _ if word("struct ") => "a table",
+        _ if word("string") => "a string",
+        _ if word("integer") => "a number",
+        _ if word("float") => "a fraction",
+        _ if word("boolean") => "a truth value",
         other => other,
-    }
-}
-
-fn type_name(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(number) if i64::from_str_radix(number.as_str(), number.radix()).is_err() => {
-            "a number beyond 64 bits"
-        }
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "a truth value",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "an array",
-        DeValue::Table(_) => "a table",
     }
 }

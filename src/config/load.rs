@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::environment::{Environment, Variable};
 use super::layers::Layers;
-use super::secret::{Secret, SourceUrl};
 use super::{paths, value};
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::Layout;
+use crate::hour::key::Layout;
+use crate::secret::{Secret, SourceUrl};
 
 /// Where parts go.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,7 +17,6 @@ mod layers;
 mod load;
 mod locale;
 mod paths;
-mod secret;
 mod source;
 mod template;
 mod units;
@@ -33,12 +32,12 @@ use serde::Deserialize;
 pub use self::locale::locale_is_utf8;
 pub use environment::Ask;
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
-pub use secret::{Secret, SourceUrl, redact_url};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
 pub use units::{UnitError, parse_duration, parse_size};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
 use environment::{Environment, Origin, check_name};
 use layers::{File, Layers};
 

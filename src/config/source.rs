@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::environment::{Environment, Variable, check_name};
 use super::layers::Layers;
-use super::secret::{Secret, SourceUrl};
 use super::{keys, paths, value};
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::{Secret, SourceUrl};
 
 /// Where pages come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

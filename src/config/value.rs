@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
 
-use super::secret::Secret;
 use super::units::{UnitError, parse_duration, parse_size};
 use crate::error::Error;
-use crate::key::Layout;
+use crate::hour::key::Layout;
+use crate::secret::Secret;
 
 /// A text without white space around it.
 pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
