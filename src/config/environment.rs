@@ -112,6 +112,14 @@ impl<'a> Environment<'a> {
         Ok((!value.is_empty()).then(|| Variable { value: Secret::new(value), origin }))
     }
 
+    /// Those of `names` that are set.
+    ///
+    /// # Errors
+    /// As [`Environment::get`].
+    pub fn all(&self, names: &[&'static str]) -> Result<BTreeMap<&'static str, Variable>> {
+        names.iter().filter_map(|name| self.get(name).map(|found| Some((*name, found?))).transpose()).collect()
+    }
+
     /// The first of `names` that is set.
     ///
     /// # Errors

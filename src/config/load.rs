@@ -1,10 +1,11 @@
 //! `[load]`: where parts go, under which keys, with which credentials.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::environment::{Environment, Variable};
 use super::layers::Layers;
@@ -118,64 +119,31 @@ pub struct S3Access {
 pub struct LoadConfig {
     #[serde(default, deserialize_with = "value::optional")]
     to: Option<Destination>,
-    #[serde(deserialize_with = "value::optional")]
-    endpoint: Option<Endpoint>,
-    #[serde(deserialize_with = "value::parsed")]
-    region: Region,
+    #[serde(deserialize_with = "endpoint")]
+    endpoint: Option<String>,
+    #[serde(deserialize_with = "region")]
+    region: String,
     /// Records in a part at most; 0 = no limit.
     #[serde(deserialize_with = "value::count::<_, _, { u32::MAX }>")]
     pub part_max_records: u64,
     /// The folders of an hour.
-    #[serde(deserialize_with = "value::layout")]
+    #[serde(deserialize_with = "layout")]
     pub layout: Layout,
     /// Whether each part's certificate is published beside it.
     pub manifest: bool,
     #[serde(skip)]
-    variables: Variables,
+    variables: BTreeMap<&'static str, Variable>,
 }
 
-/// What the environment says about S3. Other programs use these names too, so they are looked at only where S3 is used.
-#[derive(Debug, Clone, Default)]
-struct Variables {
-    endpoint: Option<Variable>,
-    region: Option<Variable>,
-    id: Option<Variable>,
-    secret: Option<Variable>,
-    token: Option<Variable>,
-    profile: Option<Variable>,
-}
-
-impl Variables {
-    fn load(environment: &Environment<'_>) -> Result<Self> {
-        Ok(Self {
-            endpoint: environment.get("AWS_ENDPOINT_URL")?,
-            region: environment.get("AWS_REGION")?,
-            id: environment.get("AWS_ACCESS_KEY_ID")?,
-            secret: environment.get("AWS_SECRET_ACCESS_KEY")?,
-            token: environment.get("AWS_SESSION_TOKEN")?,
-            profile: environment.get("AWS_PROFILE")?,
-        })
-    }
-
-    fn credentials(&self) -> Result<S3Credentials> {
-        let value = |variable: &Variable| variable.value.clone();
-        let (there, missing) = match (&self.id, &self.secret) {
-            (Some(id), Some(secret)) => {
-                // A session token belongs to its key: one left behind in `.env` must not join a key of the environment.
-                let token = self.token.as_ref().filter(|token| token.same_layer(id)).map(value);
-                return Ok(S3Credentials::Keys { id: value(id), secret: value(secret), token });
-            }
-            (Some(id), None) => (&id.origin, "AWS_SECRET_ACCESS_KEY"),
-            (None, Some(secret)) => (&secret.origin, "AWS_ACCESS_KEY_ID"),
-            (None, None) => {
-                let profile = self.profile.as_ref().map(|variable| variable.value.expose().to_owned());
-                return Ok(profile.map_or(S3Credentials::Default, S3Credentials::Profile));
-            }
-        };
-        Err(wrong(format!("half of the S3 credentials: {there} is set, {missing} is not"))
-            .hint(format!("set {missing} too, or unset both to use a profile or the machine's role")))
-    }
-}
+/// The variables about S3. Other programs use these names too, so they are looked at only where S3 is used.
+const S3_VARIABLES: [&str; 6] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+];
 
 impl LoadConfig {
     /// Completes what was read by folders and variables.
@@ -183,7 +151,7 @@ impl LoadConfig {
         if let Some(to) = &mut self.to {
             to.resolve(layers.base(&["load", "to"]));
         }
-        self.variables = Variables::load(environment)?;
+        self.variables = environment.all(&S3_VARIABLES)?;
         // A `file:` destination in the file stays what it is: a demo or test must not write to S3, nor fail, because a
         // variable happens to be set.
         if matches!(self.to, Some(Destination::Files(_))) {
@@ -220,53 +188,69 @@ impl LoadConfig {
     /// `Config` where only one of `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` is set, or the environment's endpoint
     /// or region cannot be one.
     pub fn s3(&self) -> Result<S3Access> {
-        let credentials = self.variables.credentials()?;
+        let credentials = self.credentials()?;
         let (endpoint, region) = self.address()?;
-        Ok(S3Access { endpoint: endpoint.map(|Endpoint(url)| url), region: region.0, credentials })
+        Ok(S3Access { endpoint, region, credentials })
     }
 
-    fn address(&self) -> Result<(Option<Endpoint>, Region)> {
-        let endpoint = self.variables.endpoint.as_ref().map(|found| found.parse("load.endpoint", str::parse));
-        let region = self.variables.region.as_ref().map(|found| found.parse("load.region", str::parse));
-        Ok((
-            endpoint.transpose()?.or_else(|| self.endpoint.clone()),
-            region.transpose()?.unwrap_or_else(|| self.region.clone()),
-        ))
+    fn address(&self) -> Result<(Option<String>, String)> {
+        let endpoint = self.variables.get("AWS_ENDPOINT_URL").map(|found| found.parse("load.endpoint", parse_endpoint));
+        let region = self.variables.get("AWS_REGION").map(|found| found.parse("load.region", parse_region));
+        Ok((endpoint.unwrap_or_else(|| Ok(self.endpoint.clone()))?, region.unwrap_or_else(|| Ok(self.region.clone()))?))
+    }
+
+    fn credentials(&self) -> Result<S3Credentials> {
+        let get = |name| self.variables.get(name);
+        let value = |variable: &Variable| variable.value.clone();
+        let (there, missing) = match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
+            (Some(id), Some(secret)) => {
+                // A session token belongs to its key: one left behind in `.env` must not join a key of the environment.
+                let token = get("AWS_SESSION_TOKEN").filter(|token| token.same_layer(id)).map(value);
+                return Ok(S3Credentials::Keys { id: value(id), secret: value(secret), token });
+            }
+            (Some(id), None) => (&id.origin, "AWS_SECRET_ACCESS_KEY"),
+            (None, Some(secret)) => (&secret.origin, "AWS_ACCESS_KEY_ID"),
+            (None, None) => {
+                let profile = get("AWS_PROFILE").map(|variable| variable.value.expose().to_owned());
+                return Ok(profile.map_or(S3Credentials::Default, S3Credentials::Profile));
+            }
+        };
+        Err(wrong(format!("half of the S3 credentials: {there} is set, {missing} is not"))
+            .hint(format!("set {missing} too, or unset both to use a profile or the machine's role")))
     }
 }
 
-/// The URL of an S3-compatible store, without a slash at its end.
-#[derive(Debug, Clone)]
-struct Endpoint(String);
-
-impl FromStr for Endpoint {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let hint = "write it as in \"https://s3.example.net\" or \"http://127.0.0.1:8333\"";
-        let text = text.trim_end_matches('/');
-        let url = SourceUrl::parse(text).ok_or_else(|| wrong("not a URL").hint(hint))?;
-        if url.hides_something() {
-            return Err(wrong("an endpoint has no query and no user").hint(hint));
-        }
-        Ok(Self(text.to_owned()))
-    }
+fn endpoint<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    value::parsed_by(from, parse_endpoint)
 }
 
-/// The region that requests are signed for.
-#[derive(Debug, Clone)]
-struct Region(String);
-
-impl FromStr for Region {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        if text.is_empty() || !text.bytes().all(fits) {
-            return Err(wrong("not a region").hint("write it as in \"ap-northeast-2\""));
-        }
-        Ok(Self(text.to_owned()))
+fn parse_endpoint(text: &str) -> Result<Option<String>> {
+    let text = text.trim_end_matches('/');
+    if text.is_empty() {
+        return Ok(None);
     }
+    let hint = "write it as in \"https://s3.example.net\" or \"http://127.0.0.1:8333\"";
+    let url = SourceUrl::parse(text).ok_or_else(|| wrong("not a URL").hint(hint))?;
+    if url.hides_something() {
+        return Err(wrong("an endpoint has no query and no user").hint(hint));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+fn region<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    value::parsed_by(from, parse_region)
+}
+
+fn parse_region(text: &str) -> Result<String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if text.is_empty() || !text.bytes().all(fits) {
+        return Err(wrong("not a region").hint("write it as in \"ap-northeast-2\""));
+    }
+    Ok(text.to_owned())
+}
+
+fn layout<'de, D: Deserializer<'de>>(from: D) -> Result<Layout, D::Error> {
+    value::parsed_by(from, Layout::parse)
 }
 
 /// A bucket's name: looser than AWS, for the sake of other stores, but nothing that could change the URL.

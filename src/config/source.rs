@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::environment::{Environment, Variable, check_name};
 use super::layers::Layers;
@@ -63,7 +63,7 @@ pub struct SourceConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Paging {
-    #[serde(default, deserialize_with = "value::parsed")]
+    #[serde(default, deserialize_with = "paging_style")]
     style: PagingStyle,
 }
 
@@ -89,17 +89,13 @@ struct Header {
     place: String,
 }
 
-impl FromStr for PagingStyle {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "link" => Ok(Self::Link),
-            "none" => Ok(Self::None),
-            _ => Err(Error::new(ErrorKind::Config, "not a style of paging")
-                .hint("\"link\" follows Link headers with rel=\"next\", \"none\" takes one page")),
-        }
-    }
+fn paging_style<'de, D: Deserializer<'de>>(from: D) -> Result<PagingStyle, D::Error> {
+    value::parsed_by(from, |text| match text {
+        "link" => Ok(PagingStyle::Link),
+        "none" => Ok(PagingStyle::None),
+        _ => Err(Error::new(ErrorKind::Config, "not a style of paging")
+            .hint("\"link\" follows Link headers with rel=\"next\", \"none\" takes one page")),
+    })
 }
 
 impl FromStr for SourceLocation {

