@@ -58,16 +58,23 @@ pub(super) struct Variable {
     pub origin: Origin,
 }
 
-impl Variable {
-    /// The variable as the value of the setting `key`.
-    pub fn parse<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
-        parse(self.value.expose()).map_err(|wrong| {
-            let error = Error::new(ErrorKind::Config, format!("{}: {key}: {wrong}", self.origin));
+impl Origin {
+    /// Reads `text`, which stands here as the value of the setting `key`.
+    pub fn parse<T>(&self, key: &str, text: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+        parse(text).map_err(|wrong| {
+            let error = Error::new(ErrorKind::Config, format!("{self}: {key}: {wrong}"));
             match wrong.next_step() {
                 Some(hint) => error.hint(hint),
                 None => error,
             }
         })
+    }
+}
+
+impl Variable {
+    /// Reads the variable as the value of the setting `key`.
+    pub fn parse<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+        self.origin.parse(key, self.value.expose(), parse)
     }
 
     /// Whether both come from the environment proper, or both from `.env`.
@@ -78,9 +85,6 @@ impl Variable {
 
 impl<'a> Environment<'a> {
     /// The environment behind `ask`, and `.env` in `folder` if there is one.
-    ///
-    /// # Errors
-    /// `Config` where `.env` is there but cannot be read; names the line, never its content.
     pub fn load(ask: Ask<'a>, folder: &Path) -> Result<Self> {
         Ok(Self { ask, dotenv: read_dotenv(&folder.join(".env"))? })
     }
@@ -91,9 +95,6 @@ impl<'a> Environment<'a> {
     }
 
     /// The variable `name`; `None` where it is not set, or empty.
-    ///
-    /// # Errors
-    /// `Config` where its value is no UTF-8.
     pub fn get(&self, name: &str) -> Result<Option<Variable>> {
         let (value, origin) = match (self.ask)(name) {
             Some(value) => {
@@ -113,17 +114,11 @@ impl<'a> Environment<'a> {
     }
 
     /// Those of `names` that are set.
-    ///
-    /// # Errors
-    /// As [`Environment::get`].
     pub fn all(&self, names: &[&'static str]) -> Result<BTreeMap<&'static str, Variable>> {
         names.iter().filter_map(|name| self.get(name).map(|found| Some((*name, found?))).transpose()).collect()
     }
 
     /// The first of `names` that is set.
-    ///
-    /// # Errors
-    /// As [`Environment::get`].
     pub fn first_of(&self, names: &[&str]) -> Result<Option<Variable>> {
         for name in names {
             if let Some(found) = self.get(name)? {

@@ -1,8 +1,8 @@
-//! The template, the user's file and the variables above it, laid over one another.
+//! The user's file laid over the template.
 //!
-//! Owns the use of the TOML parser. As in a compiler, all texts share one space of positions: the template starts at 0, the
-//! file follows, and behind it each variable has one position. So the position of a value says where it was given, and every
-//! error begins with the place to mend: `etl.toml, line 3`, `API_URL in .env`.
+//! Owns the use of the TOML parser. As in a compiler, both texts share one space of positions: the template starts at 0, the
+//! file follows. So the position of a value says where it was given, and an error begins with the place to mend:
+//! `etl.toml, line 3`.
 //!
 //! Invariant: no error repeats a value that may be a secret.
 
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::environment::{Origin, Variable};
+use super::environment::Origin;
 use super::paths;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -37,23 +37,17 @@ impl File {
     }
 }
 
-/// The values of all layers.
+/// The values of both.
 pub(super) struct Layers<'a> {
     tree: DeTable<'a>,
     file: &'a File,
-    variables: Vec<Origin>,
-    /// The current directory, to which paths of flags and variables are relative.
-    pub cwd: &'a Path,
 }
 
 impl<'a> Layers<'a> {
     /// The template with `file` over it. A whole dictionary is one key's value: it replaces the default.
-    ///
-    /// # Errors
-    /// `Config`: not TOML; names the line.
-    pub fn new(file: &'a File, cwd: &'a Path) -> Result<Self> {
+    pub fn new(file: &'a File) -> Result<Self> {
         let template = parse("the template", TEMPLATE)?;
-        let mut layers = Self { tree: template.clone(), file, variables: Vec::new(), cwd };
+        let mut layers = Self { tree: template.clone(), file };
         for (name, value) in parse(&file.name, &file.text)? {
             let below = layers.tree.get_mut(name.get_ref().as_ref()).map(Spanned::get_mut);
             match (below, value.into_inner()) {
@@ -89,28 +83,9 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// Puts the value of `variable` in the place of `table.key`.
-    pub fn set(&mut self, table: &str, key: &str, variable: &Variable) {
-        let start = self.file.text.len() + 1 + self.variables.len();
-        let span = start..start + 1;
-        self.variables.push(variable.origin.clone());
-        if let Some(DeValue::Table(entries)) = self.tree.get_mut(table).map(Spanned::get_mut) {
-            let value = DeValue::String(variable.value.expose().to_owned().into());
-            replace(entries, Spanned::new(span.clone(), key.to_owned().into()), Spanned::new(span, value));
-        }
-    }
-
     /// Reads all values.
-    ///
-    /// # Errors
-    /// `Config`: a key that does not exist, a value that is not possible.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         T::deserialize(Deserializer::from(Spanned::new(0..0, self.tree.clone()))).map_err(|cause| self.refusal(&cause))
-    }
-
-    /// The text at `path`, if there is one.
-    pub fn text(&self, path: &[&str]) -> Option<&str> {
-        self.at(path)?.1.as_str()
     }
 
     /// Where the value at `path` was given.
@@ -123,23 +98,15 @@ impl<'a> Layers<'a> {
         matches!(self.origin(path), Origin::File(..))
     }
 
-    /// The folder that a relative path in the value at `path` belongs to: that of the file also for a default, so that it
-    /// does not matter in which folder a run starts.
-    pub fn base(&self, path: &[&str]) -> &Path {
-        match self.origin(path) {
-            Origin::File(..) | Origin::Default => &self.file.folder,
-            _ => self.cwd,
-        }
+    /// Reads `text`, the value at `path`, with the folder that a relative path in it belongs to: that of the file also for a
+    /// default, so that it does not matter in which folder a run starts.
+    pub fn parse<T>(&self, path: &[&str], text: &str, parse: fn(&str, &Path) -> Result<T>) -> Result<T> {
+        self.origin(path).parse(&path.join("."), text, |text| parse(text, &self.file.folder))
     }
 
-    /// `value`, the path given at `path`, as an absolute one; `None` where it is empty.
-    ///
-    /// # Errors
-    /// `Config`: not a path.
-    pub fn absolute(&self, path: &[&str], value: &Path) -> Result<Option<PathBuf>> {
-        let text = value.to_str().unwrap_or_default().trim();
-        let checked = paths::check(text).map_err(|what| self.error(path, what))?;
-        Ok((!text.is_empty()).then(|| paths::absolute(checked, self.base(path))))
+    /// The path `written` at `path` as an absolute one; `None` where it is empty.
+    pub fn absolute(&self, path: &[&str], written: &Path) -> Result<Option<PathBuf>> {
+        self.parse(path, written.to_str().unwrap_or_default(), paths::optional)
     }
 
     /// An error about the value at `path`. `what` must not repeat it where it may hold a secret.
@@ -161,8 +128,7 @@ impl<'a> Layers<'a> {
         if start < TEMPLATE.len() {
             return Origin::Default;
         }
-        let variable = start.checked_sub(self.file.text.len() + 1).and_then(|at| self.variables.get(at));
-        variable.cloned().unwrap_or_else(|| Origin::File(self.file.name.clone(), line(&self.file.text, start)))
+        Origin::File(self.file.name.clone(), line(&self.file.text, start))
     }
 
     /// What the deserializer refused. A hint follows the message on a second line; the path is on the last.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
 
 use super::environment::{Environment, Variable};
 use super::layers::Layers;
+use super::paths::wrong;
 use super::{paths, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::Layout;
@@ -34,43 +34,26 @@ impl Destination {
     /// # Errors
     /// `Usage` for anything else.
     pub fn from_argument(text: &str, cwd: &Path) -> Result<Self> {
-        let parsed = if text.starts_with("s3:") || text.starts_with("file:") {
-            text.parse()
-        } else if text.is_empty() || text.contains("://") {
-            Err(wrong(UNKNOWN_PLACE))
+        let parsed = if text.contains("://") || text.starts_with("s3:") || text.starts_with("file:") {
+            Self::parse(text, cwd)
         } else {
-            paths::check(text).map(|path| Self::Files(path.to_owned())).map_err(wrong)
+            paths::optional(text, cwd).and_then(|path| path.map(Self::Files).ok_or_else(|| wrong(UNKNOWN_PLACE)))
         };
-        let mut place: Self =
-            parsed.map_err(|what| Error::new(ErrorKind::Usage, format!("cannot read from this place: {what}")))?;
-        place.resolve(cwd);
-        Ok(place)
+        parsed.map_err(|what| Error::new(ErrorKind::Usage, format!("cannot read from this place: {what}")))
     }
 
-    /// Makes a folder that is relative to `base` absolute.
-    fn resolve(&mut self, base: &Path) {
-        if let Self::Files(path) = self {
-            *path = paths::absolute(path, base);
-        }
-    }
-}
-
-impl FromStr for Destination {
-    type Err = Error;
-
-    /// A folder stays as it is written, until it is known what it is relative to.
-    fn from_str(text: &str) -> Result<Self> {
+    fn parse(text: &str, base: &Path) -> Result<Self> {
         if let Some(rest) = text.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             return Ok(Self::S3 { bucket: check_bucket(bucket)?, prefix: check_prefix(prefix)? });
         }
         let path = text.strip_prefix("file:").ok_or_else(|| wrong(UNKNOWN_PLACE))?;
-        Ok(Self::Files(paths::after_file(path).map_err(wrong)?.to_owned()))
+        Ok(Self::Files(paths::absolute(paths::after_file(path)?, base)?))
     }
-}
 
-fn wrong(what: impl Into<String>) -> Error {
-    Error::new(ErrorKind::Config, what)
+    fn optional(text: &str, base: &Path) -> Result<Option<Self>> {
+        if text.is_empty() { Ok(None) } else { Self::parse(text, base).map(Some) }
+    }
 }
 
 const UNKNOWN_PLACE: &str = "not a place; write it as in \"s3://bucket/prefix/\" or \"file:folder\"";
@@ -117,8 +100,8 @@ pub struct S3Access {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LoadConfig {
-    #[serde(default, deserialize_with = "value::optional")]
-    to: Option<Destination>,
+    #[serde(default, deserialize_with = "value::text")]
+    to: String,
     #[serde(deserialize_with = "endpoint")]
     endpoint: Option<String>,
     #[serde(deserialize_with = "region")]
@@ -131,6 +114,9 @@ pub struct LoadConfig {
     pub layout: Layout,
     /// Whether each part's certificate is published beside it.
     pub manifest: bool,
+    /// What `to` or the bucket's variable says.
+    #[serde(skip)]
+    destination: Option<Destination>,
     #[serde(skip)]
     variables: BTreeMap<&'static str, Variable>,
 }
@@ -148,35 +134,30 @@ const S3_VARIABLES: [&str; 6] = [
 impl LoadConfig {
     /// Completes what was read by folders and variables.
     pub(super) fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>) -> Result<()> {
-        if let Some(to) = &mut self.to {
-            to.resolve(layers.base(&["load", "to"]));
-        }
+        self.destination = layers.parse(&["load", "to"], &self.to, Destination::optional)?;
         self.variables = environment.all(&S3_VARIABLES)?;
         // A `file:` destination in the file stays what it is: a demo or test must not write to S3, nor fail, because a
         // variable happens to be set.
-        if matches!(self.to, Some(Destination::Files(_))) {
+        if matches!(self.destination, Some(Destination::Files(_))) {
             return Ok(());
         }
         if let Some(variable) = environment.first_of(&["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"])? {
             let bucket = variable.parse("load.to", check_bucket)?;
-            let prefix = match self.to.take() {
+            let prefix = match self.destination.take() {
                 Some(Destination::S3 { prefix, .. }) => prefix,
                 _ => String::new(),
             };
-            self.to = Some(Destination::S3 { bucket, prefix });
+            self.destination = Some(Destination::S3 { bucket, prefix });
         }
-        if self.to.is_some() {
+        if self.destination.is_some() {
             self.address()?;
         }
         Ok(())
     }
 
     /// Where parts go.
-    ///
-    /// # Errors
-    /// `Config` where nobody said.
     pub fn destination(&self) -> Result<&Destination> {
-        self.to.as_ref().ok_or_else(|| {
+        self.destination.as_ref().ok_or_else(|| {
             wrong("no destination: neither load.to nor AWS_S3_BUCKETNAME is set")
                 .hint("set load.to in etl.toml, or AWS_S3_BUCKETNAME in the environment or in .env")
         })

@@ -152,9 +152,6 @@ pub struct QuarantineConfig {
 
 impl Config {
     /// The configuration of this process: its environment and its current directory.
-    ///
-    /// # Errors
-    /// As [`Config::load`].
     pub fn from_process(flags: &Overrides) -> Result<Self> {
         let cwd = std::env::current_dir()
             .map_err(|cause| Error::new(ErrorKind::Config, "cannot tell the current directory").caused_by(cause))?;
@@ -168,25 +165,19 @@ impl Config {
     pub fn load(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Self> {
         let environment = Environment::load(ask, cwd)?;
         let file = locate(flags, &environment, cwd)?;
-        // A default path is relative to the file's folder too: it must not matter in which folder a run starts.
         let text = file.as_deref().map_or_else(|| Ok(File::new("", "", cwd)), read)?;
-        let mut layers = Layers::new(&text, cwd)?;
-        Ok(Self { file, ..Self::of(&mut layers, &environment, flags)? })
+        Ok(Self { file, ..Self::of(&Layers::new(&text)?, &environment, flags, cwd)? })
     }
 
     /// The configuration that `flags` and `environment` over `layers` give.
-    fn of(layers: &mut Layers, environment: &Environment<'_>, flags: &Overrides) -> Result<Self> {
-        SourceConfig::overlay(layers, environment)?;
-        if let Some(variable) = environment.get("ETL_STATE_DIR")? {
-            layers.set("state", "dir", &variable);
-        }
+    fn of(layers: &Layers, environment: &Environment<'_>, flags: &Overrides, cwd: &Path) -> Result<Self> {
         let mut config: Self = layers.read()?;
-        config.source.resolve(layers, environment)?;
+        config.source.resolve(layers, environment, cwd)?;
         config.compact.check(layers)?;
         config.load.resolve(layers, environment)?;
-        config.archive.resolve(layers)?;
+        config.archive.dir = layers.absolute(&["archive", "dir"], &config.archive.dir.unwrap_or_default())?;
         config.run.resolve(layers, environment)?;
-        config.state.resolve(layers, flags.state_dir.as_deref())?;
+        config.state.dir = config.state.resolve(layers, environment, flags, cwd)?;
         config.check_folders()?;
         Ok(config)
     }
@@ -238,9 +229,6 @@ fn read(path: &Path) -> Result<File> {
 }
 
 /// The key of the simulator: the newest of `FERNET_KEY`, from the environment or `.env`. `None` where it is not set.
-///
-/// # Errors
-/// `Config`: `.env` cannot be read.
 pub fn simulator_key() -> Result<Option<Secret>> {
     let cwd = std::env::current_dir()
         .map_err(|cause| Error::new(ErrorKind::Config, "cannot tell the current directory").caused_by(cause))?;
@@ -275,14 +263,6 @@ impl CompactConfig {
     }
 }
 
-impl ArchiveConfig {
-    fn resolve(&mut self, layers: &Layers) -> Result<()> {
-        let dir = self.dir.take().unwrap_or_default();
-        self.dir = layers.absolute(&["archive", "dir"], &dir)?;
-        Ok(())
-    }
-}
-
 impl RunConfig {
     fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>) -> Result<()> {
         let file = self.metrics_file.take().unwrap_or_default();
@@ -296,13 +276,22 @@ impl RunConfig {
 }
 
 impl StateConfig {
-    fn resolve(&mut self, layers: &Layers, flag: Option<&Path>) -> Result<()> {
+    fn resolve(
+        &self,
+        layers: &Layers,
+        environment: &Environment<'_>,
+        flags: &Overrides,
+        cwd: &Path,
+    ) -> Result<PathBuf> {
+        if let Some(dir) = &flags.state_dir {
+            return Ok(cwd.join(dir).components().collect());
+        }
+        if let Some(variable) = environment.get("ETL_STATE_DIR")? {
+            return variable.parse("state.dir", |text| paths::absolute(text, cwd));
+        }
         let path = ["state", "dir"];
-        self.dir = match flag {
-            Some(dir) => paths::absolute(dir, &layers.cwd),
-            None => layers.absolute(&path, &self.dir)?.ok_or_else(|| layers.error(&path, "names no folder"))?,
-        };
-        Ok(())
+        let dir = layers.absolute(&path, &self.dir)?;
+        dir.ok_or_else(|| layers.error(&path, "names no folder"))
     }
 }
 

@@ -4,34 +4,48 @@
 
 use std::path::{Path, PathBuf};
 
-/// `text` if it can be a path. `~` is refused: nothing here expands it.
-pub(super) fn check(text: &str) -> Result<&Path, &'static str> {
+use crate::error::{Error, ErrorKind, Result};
+
+/// The path `text` as seen from `base`, without "." in it. `~` is refused: nothing here expands it.
+pub(super) fn absolute(text: &str, base: &Path) -> Result<PathBuf> {
     if text == "~" || text.starts_with("~/") {
-        return Err("\"~\" is not expanded; write the folder out");
+        return Err(wrong("\"~\" is not expanded; write the folder out"));
     }
-    if text.contains('\0') { Err("a path cannot contain a NUL") } else { Ok(Path::new(text)) }
+    if text.contains('\0') {
+        return Err(wrong("a path cannot contain a NUL"));
+    }
+    Ok(base.join(text).components().collect())
 }
 
-/// `path` as seen from `base`, without "." in it.
-pub(super) fn absolute(path: &Path, base: &Path) -> PathBuf {
-    base.join(path).components().collect()
+/// The same for a setting that may be empty.
+pub(super) fn optional(text: &str, base: &Path) -> Result<Option<PathBuf>> {
+    let text = text.trim();
+    if text.is_empty() { Ok(None) } else { absolute(text, base).map(Some) }
 }
 
-/// `pattern` as seen from `base`; `None` where `base` is not UTF-8.
-pub(super) fn absolute_pattern(pattern: &str, base: &Path) -> Option<String> {
-    let base = glob::Pattern::escape(base.to_str()?);
-    absolute(Path::new(pattern), Path::new(&base)).to_str().map(str::to_owned)
+/// The glob pattern `text` as seen from `base`.
+pub(super) fn absolute_pattern(text: &str, base: &Path) -> Result<String> {
+    let base = base.to_str().ok_or_else(|| wrong("the folder it is relative to is not UTF-8"))?;
+    let path = absolute(text, Path::new(&glob::Pattern::escape(base)))?;
+    let pattern = path.to_string_lossy().into_owned();
+    glob::Pattern::new(&pattern).map_err(|cause| wrong(format!("not a glob pattern: {cause}")))?;
+    Ok(pattern)
 }
 
 /// The path of a `file:` location, given what follows the colon: the path itself, or `//` and a full path, as in a URL
 /// without a host.
-pub(super) fn after_file(location: &str) -> Result<&Path, &'static str> {
+pub(super) fn after_file(location: &str) -> Result<&str> {
     match location.strip_prefix("//") {
-        Some(path) if path.starts_with('/') => check(path),
-        Some(_) => Err("\"file://\" needs a full path; write \"file:folder\" or \"file:///full/path\""),
-        None if location.is_empty() => Err("\"file:\" names no path"),
-        None => check(location),
+        Some(path) if path.starts_with('/') => Ok(path),
+        Some(_) => Err(wrong("\"file://\" needs a full path; write \"file:folder\" or \"file:///full/path\"")),
+        None if location.is_empty() => Err(wrong("\"file:\" names no path")),
+        None => Ok(location),
     }
+}
+
+/// Why a value is refused; the caller says where it stands.
+pub(super) fn wrong(what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Config, what)
 }
 
 #[cfg(test)]
@@ -46,8 +60,8 @@ mod tests {
             ("/abs/./lake", "/abs/lake"),
             ("a/../b", "/base/a/../b"),
         ] {
-            assert_eq!(absolute(check(given).unwrap(), Path::new("/base")), PathBuf::from(expected));
+            assert_eq!(absolute(given, Path::new("/base")).unwrap(), PathBuf::from(expected));
         }
-        assert!(check("~/lake").unwrap_err().contains("not expanded"));
+        assert!(absolute("~/lake", Path::new("/base")).unwrap_err().chain().contains("not expanded"));
     }
 }

@@ -1,16 +1,16 @@
 //! `[source]`: where pages come from, with what headers, keys and patience.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
 use super::environment::{Environment, Variable, check_name};
 use super::layers::Layers;
+use super::paths::wrong;
 use super::{keys, paths, value};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::secret::{Secret, SourceUrl};
 
 /// Where pages come from.
@@ -26,8 +26,8 @@ pub enum SourceLocation {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    #[serde(default, deserialize_with = "value::optional")]
-    url: Option<SourceLocation>,
+    #[serde(default, deserialize_with = "value::secret")]
+    url: Option<Secret>,
     #[serde(deserialize_with = "value::text")]
     keys_env: String,
     keys_file: Option<PathBuf>,
@@ -48,6 +48,9 @@ pub struct SourceConfig {
     /// The field with the source's rising number, by which gaps are found. Empty: none.
     #[serde(deserialize_with = "value::text")]
     pub sequence: String,
+    /// What `url` or `API_URL` says.
+    #[serde(skip)]
+    location: Option<SourceLocation>,
     /// What `keys_env` names.
     #[serde(skip)]
     key_variable: Option<Variable>,
@@ -93,56 +96,46 @@ fn paging_style<'de, D: Deserializer<'de>>(from: D) -> Result<PagingStyle, D::Er
     value::parsed_by(from, |text| match text {
         "link" => Ok(PagingStyle::Link),
         "none" => Ok(PagingStyle::None),
-        _ => Err(Error::new(ErrorKind::Config, "not a style of paging")
+        _ => Err(wrong("not a style of paging")
             .hint("\"link\" follows Link headers with rel=\"next\", \"none\" takes one page")),
     })
 }
 
-impl FromStr for SourceLocation {
-    type Err = Error;
-
-    /// A pattern stays as it is written, until its folder is known.
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = |what: String| Error::new(ErrorKind::Config, what);
+impl SourceLocation {
+    /// `None` where there is no text; `base` is what a pattern is relative to.
+    fn parse(text: &str, base: &Path) -> Result<Option<Self>> {
+        let text = text.trim();
         if let Some(pattern) = text.strip_prefix("file:") {
-            let path = paths::after_file(pattern).map_err(|what| wrong(what.to_owned()))?;
-            let pattern = path.to_string_lossy().into_owned();
-            glob::Pattern::new(&pattern).map_err(|cause| wrong(format!("not a glob pattern: {cause}")))?;
-            return Ok(Self::Files(pattern));
+            return Ok(Some(Self::Files(paths::absolute_pattern(paths::after_file(pattern)?, base)?)));
+        }
+        if text.is_empty() {
+            return Ok(None);
         }
         // Not repeated: what is no URL may be a secret in the wrong place.
-        let url = SourceUrl::parse(text).ok_or_else(|| {
-            wrong("not a URL".to_owned()).hint("write it as in \"https://host/path\" or \"file:pages/*.json\"")
-        })?;
-        Ok(Self::Http(url))
+        let url = SourceUrl::parse(text)
+            .ok_or_else(|| wrong("not a URL").hint("write it as in \"https://host/path\" or \"file:pages/*.json\""))?;
+        Ok(Some(Self::Http(url)))
     }
 }
 
 impl SourceConfig {
-    /// Lets `API_URL` stand above the file. A `file:` source in the file stays what it is: it belongs to a demo or a
-    /// backfill, and must not turn into a live service because the variable happens to be set.
-    pub(super) fn overlay(layers: &mut Layers, environment: &Environment<'_>) -> Result<()> {
-        let pinned = layers.text(&["source", "url"]).is_some_and(|text| text.starts_with("file:"));
-        if !pinned && let Some(variable) = environment.get("API_URL")? {
-            layers.set("source", "url", &variable);
-        }
+    /// Completes what was read by what it refers to: folders and variables.
+    pub(super) fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>, cwd: &Path) -> Result<()> {
+        self.location = self.find(layers, environment, cwd)?;
+        self.resolve_keys(layers, environment)?;
+        let headers = self.headers.iter().map(|(name, value)| Header::resolve(name, value, layers, environment));
+        self.resolved = headers.collect::<Result<_>>()?;
         Ok(())
     }
 
-    /// Completes what was read by what it refers to: folders and variables.
-    pub(super) fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>) -> Result<()> {
-        if let Some(SourceLocation::Files(pattern)) = &mut self.url {
-            let url = ["source", "url"];
-            *pattern = paths::absolute_pattern(pattern, layers.base(&url))
-                .ok_or_else(|| layers.error(&url, "the folder it is relative to is not UTF-8"))?;
+    /// A `file:` source in the file stays what it is: it belongs to a demo or a backfill, and must not turn into a live
+    /// service because `API_URL` happens to be set. Otherwise the variable goes first.
+    fn find(&self, layers: &Layers, environment: &Environment<'_>, cwd: &Path) -> Result<Option<SourceLocation>> {
+        let written = self.url.as_ref().map_or("", Secret::expose);
+        match environment.get("API_URL")?.filter(|_| !written.starts_with("file:")) {
+            Some(variable) => variable.parse("source.url", |text| SourceLocation::parse(text, cwd)),
+            None => layers.parse(&["source", "url"], written, SourceLocation::parse),
         }
-        self.resolve_keys(layers, environment)?;
-        let written = std::mem::take(&mut self.headers);
-        self.resolved = written
-            .iter()
-            .map(|(name, value)| Header::resolve(name, value, layers, environment))
-            .collect::<Result<_>>()?;
-        Ok(())
     }
 
     /// At most one place of the keys may be given. The keys are read only when asked for.
@@ -154,7 +147,7 @@ impl SourceConfig {
                 .error(&second, "there is another place of the keys already")
                 .hint("keep one of source.keys_env, source.keys_file and source.keys"));
         }
-        if self.keys.is_some() && matches!(self.url, Some(SourceLocation::Http(_))) {
+        if self.keys.is_some() && matches!(self.location, Some(SourceLocation::Http(_))) {
             return Err(layers
                 .error(&list, "keys stand in the file for \"file:\" sources only")
                 .hint("put them into the environment variable FERNET_KEY, or into a file named by source.keys_file"));
@@ -164,17 +157,16 @@ impl SourceConfig {
             *path = layers.absolute(&file, path)?.ok_or_else(|| layers.error(&file, "names no file"))?;
         }
         check_name(&self.keys_env, |what| layers.error(&variable, what))?;
-        self.key_variable = environment.get(&self.keys_env)?;
+        if self.keys.is_none() && self.keys_file.is_none() {
+            self.key_variable = environment.get(&self.keys_env)?;
+        }
         Ok(())
     }
 
     /// Where pages come from.
-    ///
-    /// # Errors
-    /// `Config` where nobody said.
     pub fn location(&self) -> Result<&SourceLocation> {
-        self.url.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Config, "no source: neither source.url nor API_URL is set")
+        self.location.as_ref().ok_or_else(|| {
+            wrong("no source: neither source.url nor API_URL is set")
                 .hint("set source.url in etl.toml, or API_URL in the environment or in .env")
         })
     }
@@ -198,16 +190,13 @@ impl SourceConfig {
         }
         let name = &self.keys_env;
         let variable = self.key_variable.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Config, format!("no decryption key: {name} is not set"))
+            wrong(format!("no decryption key: {name} is not set"))
                 .hint(format!("set {name} in the environment or in .env, or name a file with source.keys_file"))
         })?;
         keys::of_variable(variable, name)
     }
 
     /// The request headers, by name and value.
-    ///
-    /// # Errors
-    /// `Config` where a variable that a header names is not set, or cannot be a header's value.
     pub fn headers(&self) -> Result<Vec<(String, Secret)>> {
         self.resolved.iter().map(Header::sent).collect()
     }
@@ -240,11 +229,11 @@ impl Header {
     fn sent(&self) -> Result<(String, Secret)> {
         let Some(value) = &self.value else {
             let name = self.variable.as_deref().unwrap_or_default();
-            return Err(Error::new(ErrorKind::Config, format!("{}: {name} is not set", self.place))
+            return Err(wrong(format!("{}: {name} is not set", self.place))
                 .hint(format!("set {name} in the environment or in .env")));
         };
         if value.expose().contains(|c: char| c.is_control()) {
-            return Err(Error::new(ErrorKind::Config, format!("{}: the value has a control character", self.place)));
+            return Err(wrong(format!("{}: the value has a control character", self.place)));
         }
         Ok((self.name.clone(), value.clone()))
     }

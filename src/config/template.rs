@@ -50,8 +50,7 @@ pub fn template(starter: Starter<'_>, folder: &Path) -> Result<String> {
 /// Reads `text` as the file that it will be, with nothing in the environment.
 fn accept(text: &str, folder: &Path) -> Result<()> {
     let file = File::new("the new file", text, folder);
-    let mut layers = Layers::new(&file, folder)?;
-    let config = Config::of(&mut layers, &Environment::empty(), &Overrides::default())?;
+    let config = Config::of(&Layers::new(&file)?, &Environment::empty(), &Overrides::default(), folder)?;
     config.load.destination().map(|_| ())
 }
 

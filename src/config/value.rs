@@ -2,14 +2,13 @@
 //!
 //! A refusal's second line is the hint; [`Layers`](super::layers::Layers) takes the two apart.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
 
 use super::units::{UnitError, parse_duration, parse_size};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::secret::Secret;
 
 /// A text without white space around it.
@@ -25,11 +24,6 @@ where
     parse(&text(from)?).map_err(|error| D::Error::custom(format!("{error}\n{}", error.next_step().unwrap_or_default())))
 }
 
-/// What a text stands for; `None` where it is empty.
-pub(super) fn optional<'de, D: Deserializer<'de>, T: FromStr<Err = Error>>(from: D) -> Result<Option<T>, D::Error> {
-    parsed_by(from, |text| if text.is_empty() { Ok(None) } else { text.parse().map(Some) })
-}
-
 /// A time zone. Every one but UTC is looked for among all those that the system has: hundreds of files.
 pub(super) fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, D::Error> {
     match text(from)?.as_str() {
@@ -38,6 +32,11 @@ pub(super) fn time_zone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, 
             D::Error::custom("not a time zone\nwrite a name of the tz database, as in \"UTC\" or \"Asia/Seoul\"")
         }),
     }
+}
+
+/// A text that may be a secret.
+pub(super) fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+    Ok(Some(Secret::new(text(from)?)))
 }
 
 /// Texts that are secrets.
