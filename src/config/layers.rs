@@ -213,6 +213,7 @@ fn plain(serde: &str) -> &str {
         _ if word("string") => "a string",
         _ if word("integer") => "a number",
         _ if word("float") => "a fraction",
+        "datetime" => "a date",
         _ if word("boolean") => "a truth value",
         other => other,
     }
