@@ -39,10 +39,10 @@ whether one that is there is refused; nothing below data/.";
 pub(super) struct CheckArgs {
     /// Print the findings as one JSON object
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
     /// Put no probe object into the store: whether create-only is honoured stays open
     #[arg(long)]
-    pub(super) read_only: bool,
+    read_only: bool,
 }
 
 /// A clock this far off makes records of the present look late or of the future.

@@ -31,37 +31,37 @@ Without state: it reads the configuration, and with --glue it lists the store.";
 pub(super) struct DdlArgs {
     /// Who will read it [default: athena]
     #[arg(long = "for", value_name = "ENGINE", conflicts_with = "glue")]
-    pub(super) engine: Option<Engine>,
+    engine: Option<Engine>,
     /// Partition keys: hour = year, month, day and hour as numbers; dt = one text
     #[arg(long, value_name = "KEYS", default_value = "hour")]
-    pub(super) keys: KeysArg,
+    keys: KeysArg,
     /// Who reads the JSON in Athena and Glue
     #[arg(long, value_name = "SERDE", default_value = "hive")]
-    pub(super) serde: SerdeArg,
+    serde: SerdeArg,
     /// The view with the original logs; the table below it is NAME_compact
     #[arg(long, value_name = "NAME", default_value = "logs", value_parser = name)]
-    pub(super) table: String,
+    table: String,
     /// Database of both [default: the session's; with --glue "default"]
     #[arg(long, value_name = "NAME", value_parser = name)]
-    pub(super) database: Option<String>,
+    database: Option<String>,
     /// Where the objects are: s3://bucket/prefix/ or a folder [default: the configured destination]
     #[arg(long, value_name = "PLACE")]
-    pub(super) location: Option<String>,
+    location: Option<String>,
     /// Another field of the logs, or another type for a known one, as in session:string; repeatable
     #[arg(long = "column", value_name = "NAME:TYPE")]
-    pub(super) columns: Vec<Column>,
+    columns: Vec<Column>,
     /// Years that projection looks for
     #[arg(long, value_name = "FROM-TO", default_value = "2020-2039")]
-    pub(super) years: Years,
+    years: Years,
     /// Print the table and the partitions that there are as JSON input for Glue's API
     #[arg(long)]
-    pub(super) glue: bool,
+    glue: bool,
     /// With --glue: partitions from this hour on
     #[arg(long, value_name = "HOUR", value_parser = hour, requires = "glue")]
-    pub(super) since: Option<Hour>,
+    since: Option<Hour>,
     /// With --glue: partitions up to this hour, it included
     #[arg(long, value_name = "HOUR", value_parser = hour, requires = "glue")]
-    pub(super) until: Option<Hour>,
+    until: Option<Hour>,
 }
 
 /// Who reads.

@@ -27,19 +27,19 @@ It asks nothing, and overwrites nothing.";
 pub(super) struct InitArgs {
     /// The file to write
     #[arg(value_name = "FILE", default_value = "etl.toml")]
-    pub(super) file: PathBuf,
+    file: PathBuf,
     /// Where the logs come from: an address, or files as in "file:pages/*.json"
     #[arg(long, value_name = "URL")]
-    pub(super) url: Option<String>,
+    url: Option<String>,
     /// Where the parts go: "s3://bucket/prefix/", or a folder as in "file:lake" [default: file:lake]
     #[arg(long, value_name = "PLACE")]
-    pub(super) to: Option<String>,
+    to: Option<String>,
     /// Address of an S3-compatible store [default: AWS]
     #[arg(long, value_name = "URL")]
-    pub(super) endpoint: Option<String>,
+    endpoint: Option<String>,
     /// Region of the bucket [default: ap-northeast-2]
     #[arg(long, value_name = "REGION")]
-    pub(super) region: Option<String>,
+    region: Option<String>,
 }
 
 /// Writes the configuration, and prints what comes next.

@@ -272,17 +272,6 @@ mod tests {
     }
 
     #[test]
-    fn simulation_has_its_defaults() {
-        let Command::Simulate(args) = parse("etl simulate").unwrap().command else { panic!("not a simulation") };
-        assert_eq!((args.port, args.window, args.advance), (0, 100, 60));
-        assert_eq!(args.start, "2023-03-10T00:00:00Z".parse().unwrap());
-        assert_eq!((args.interval, args.stall_for), (Duration::from_millis(1800), Duration::from_secs(10)));
-        assert!(refusal("etl simulate --late 101").contains("not a number from 0 to 100"));
-        assert!(refusal("etl simulate --late NaN").contains("not a number from 0 to 100"));
-        assert!(refusal("etl simulate --out pages").contains("--pages"));
-    }
-
-    #[test]
     fn wrong_command_lines_are_refused() {
         for line in [
             "etl fetch",
@@ -297,9 +286,13 @@ mod tests {
             "etl status --watch 0s",
             "etl restore --hour 2023-03-10T01 --since 2023-03-10T00",
             "etl simulate --window 0",
+            "etl simulate --window 4294967296",
         ] {
             refusal(line);
         }
+        assert!(refusal("etl simulate --late 101").contains("not a number from 0 to 100"));
+        assert!(refusal("etl simulate --late NaN").contains("not a number from 0 to 100"));
+        assert!(refusal("etl simulate --out pages").contains("--pages"));
         assert!(refusal("etl status --hour 2023-3-10").contains("write it as in 2023-03-10T01"));
         assert_eq!(parse("etl").unwrap_err().kind(), Clap::DisplayHelpOnMissingArgumentOrSubcommand);
     }

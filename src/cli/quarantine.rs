@@ -43,7 +43,7 @@ A token that only lacks its key needs no dropping: add the key to the ring, and 
 pub(super) struct QuarantineArgs {
     /// What to do with it.
     #[command(subcommand)]
-    pub(super) action: QuarantineAction,
+    action: QuarantineAction,
 }
 
 /// What to do with the quarantine.

@@ -34,19 +34,19 @@ Examples:
 pub(super) struct RestoreArgs {
     /// Where to read: s3://bucket/prefix/ or a folder [default: the configured destination]
     #[arg(long, value_name = "PLACE")]
-    pub(super) from: Option<String>,
+    from: Option<String>,
     /// Only this hour, as in 2023-03-10T01
     #[arg(long, value_name = "HOUR", value_parser = hour, conflicts_with_all = ["since", "until"])]
-    pub(super) hour: Option<Hour>,
+    hour: Option<Hour>,
     /// From this hour on
     #[arg(long, value_name = "HOUR", value_parser = hour)]
-    pub(super) since: Option<Hour>,
+    since: Option<Hour>,
     /// Up to this hour, it included
     #[arg(long, value_name = "HOUR", value_parser = hour)]
-    pub(super) until: Option<Hour>,
+    until: Option<Hour>,
     /// Write a file for each hour into this folder, instead of everything to stdout
     #[arg(long, value_name = "DIR")]
-    pub(super) out: Option<PathBuf>,
+    out: Option<PathBuf>,
 }
 
 /// Writes the originals of the chosen hours to stdout, or one file an hour to a directory. A part that does not verify is

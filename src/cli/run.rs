@@ -8,9 +8,8 @@ use clap::Args;
 use super::print::{print, print_json};
 use super::progress::RunDisplay;
 use super::setup;
-use super::values::positive_duration;
 use super::watchers::Watchers;
-use crate::config::{Config, SourceLocation};
+use crate::config::{Config, SourceLocation, parse_positive_duration};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::job::{self, Outcome, Summary, Wish};
@@ -41,17 +40,17 @@ Examples:
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(super) struct RunArgs {
     /// Stay, and run again this often, as in 5m
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
     pub(super) every: Option<Duration>,
     /// Finish the durable step at hand and stop after this long, as in 10m
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
     pub(super) max_runtime: Option<Duration>,
     /// Seal and upload everything now, also hours that are still open
     #[arg(long)]
-    pub(super) drain: bool,
+    drain: bool,
     /// Fetch and decode in memory, say what would be done, write nothing
     #[arg(long, conflicts_with = "every")]
-    pub(super) dry_run: bool,
+    dry_run: bool,
     /// Write the run's figures into this file, for Prometheus [default: run.metrics_file]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub(super) metrics_file: Option<PathBuf>,
@@ -61,7 +60,7 @@ pub(super) struct RunArgs {
     pub(super) ping: Option<String>,
     /// Print the summary as one JSON object
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 /// `etl replay`.
@@ -69,16 +68,16 @@ pub(super) struct RunArgs {
 pub(super) struct ReplayArgs {
     /// Try all quarantined tokens again
     #[arg(long)]
-    pub(super) quarantine: bool,
+    quarantine: bool,
     /// Read the bodies again that were set aside as no pages
     #[arg(long)]
-    pub(super) rejected: bool,
+    rejected: bool,
     /// Rebuild the ledger and the hashes from the parts in the store first
     #[arg(long)]
-    pub(super) from_s3: bool,
+    from_s3: bool,
     /// Print what was found and done as one JSON object
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 /// Fetches, commits, seals, uploads; with `--every` again and again.

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::print::{print, print_bytes, print_json, styled};
 use super::setup;
-use super::values::{hour, positive_duration};
-use crate::config::{self, Config, parse_duration};
+use super::values::hour;
+use crate::config::{self, Config, parse_duration, parse_positive_duration};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, Hour, SystemClock};
 use crate::output::plain_text::clean;
@@ -45,29 +45,29 @@ For monitoring, one line and exit 0 fine, 1 warning, 2 critical, 3 could not loo
 pub(super) struct StatusArgs {
     /// Print one JSON object
     #[arg(long, conflicts_with_all = ["check", "watch", "html"])]
-    pub(super) json: bool,
+    json: bool,
     /// Only this hour, as in 2023-03-10T01
     #[arg(long, value_name = "HOUR", value_parser = hour)]
-    pub(super) hour: Option<Hour>,
+    hour: Option<Hour>,
     /// Days in the heat map, up to 31 [default: 7; in HTML 31]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=31))]
-    pub(super) days: Option<u8>,
+    days: Option<u8>,
     /// List every hour that is known, not only the newest
     #[arg(long)]
-    pub(super) all: bool,
+    all: bool,
     /// Stay on the terminal and refresh, this often, until Ctrl-C
-    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", value_parser = positive_duration)]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", value_parser = parse_positive_duration)]
     #[arg(conflicts_with_all = ["check", "html"])]
-    pub(super) watch: Option<Duration>,
+    watch: Option<Duration>,
     /// Write one self-contained page into this file, replacing it as a whole
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "hour"])]
-    pub(super) html: Option<PathBuf>,
+    html: Option<PathBuf>,
     /// Answer for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look
     #[arg(long, conflicts_with = "hour")]
-    pub(super) check: bool,
+    check: bool,
     /// What --check finds too much.
     #[command(flatten)]
-    pub(super) limits: LimitArgs,
+    limits: LimitArgs,
 }
 
 /// The limits of `--check`.
@@ -76,28 +76,28 @@ pub(super) struct StatusArgs {
 pub(super) struct LimitArgs {
     /// Warn where the last run that succeeded is older
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = parse_duration, requires = "check")]
-    pub(super) warn_age: Duration,
+    warn_age: Duration,
     /// Critical where it is older than this
     #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = parse_duration, requires = "check")]
-    pub(super) crit_age: Duration,
+    crit_age: Duration,
     /// Warn where an hour has been due for longer and is not uploaded
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration, requires = "check")]
-    pub(super) warn_pending: Duration,
+    warn_pending: Duration,
     /// Critical where it has been due for longer than this
     #[arg(long, value_name = "DURATION", default_value = "12h", value_parser = parse_duration, requires = "check")]
-    pub(super) crit_pending: Duration,
+    crit_pending: Duration,
     /// Warn where more tokens are in the quarantine
     #[arg(long, value_name = "N", default_value_t = 0, requires = "check")]
-    pub(super) warn_quarantine: u64,
+    warn_quarantine: u64,
     /// Critical where more than this are [default: never]
     #[arg(long, value_name = "N", requires = "check")]
-    pub(super) crit_quarantine: Option<u64>,
+    crit_quarantine: Option<u64>,
     /// Warn where more ids are in gaps, for a day after the newest gap was found
     #[arg(long, value_name = "N", default_value_t = 0, requires = "check")]
-    pub(super) warn_missing: u64,
+    warn_missing: u64,
     /// Critical where more than this are [default: never]
     #[arg(long, value_name = "N", requires = "check")]
-    pub(super) crit_missing: Option<u64>,
+    crit_missing: Option<u64>,
 }
 
 /// Days in the heat map of a terminal.

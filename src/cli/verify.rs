@@ -25,13 +25,13 @@ Examples:
 pub(super) struct VerifyArgs {
     /// Download every part, decode and count it
     #[arg(long)]
-    pub(super) deep: bool,
+    deep: bool,
     /// Also compare the originals in archive.dir with what the store restores to; works without a ledger too
     #[arg(long)]
-    pub(super) archive: bool,
+    archive: bool,
     /// Print the findings as one JSON object
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
 }
 
 /// Looks at every part in the store, prints what differs from the ledger, and from the archive where that is asked for.

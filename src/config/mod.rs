@@ -34,7 +34,7 @@ pub use environment::Ask;
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
-pub use units::{UnitError, parse_duration, parse_size};
+pub use units::{UnitError, parse_duration, parse_positive_duration, parse_size};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;

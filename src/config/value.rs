@@ -7,9 +7,11 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
 
-use super::units::{UnitError, parse_duration, parse_size};
+use super::units::{UnitError, parse_duration, parse_positive_duration, parse_size};
 use crate::error::Result;
 use crate::secret::Secret;
+
+const DURATION: &str = "a duration as in \"30s\"";
 
 /// A text without white space around it.
 pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -58,13 +60,12 @@ where
 
 /// A duration.
 pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    measure(from, "a duration as in \"30s\"", parse_duration)
+    measure(from, DURATION, parse_duration)
 }
 
 /// A duration that is not zero.
 pub(super) fn positive_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let duration = duration(from)?;
-    if duration.is_zero() { Err(D::Error::custom("cannot be zero")) } else { Ok(duration) }
+    measure(from, DURATION, parse_positive_duration)
 }
 
 /// A size in bytes.
