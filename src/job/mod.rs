@@ -420,8 +420,8 @@ impl<'a> Job<'a> {
 
     /// Moves old rows of the ledger to their days; the status keeps what it shows of them.
     fn archive_rows(&mut self) -> Result<()> {
-        let (wal, status) = (&self.state.wal, &mut self.status);
-        self.state.ledger.archive(|hour| wal.has_pending(hour), &mut |row| status.note_leaving(row))
+        let status = &mut self.status;
+        self.state.archive_rows(&mut |row| status.note_leaving(row))
     }
 
     fn note_gaps(&mut self) {

@@ -253,21 +253,21 @@ impl State {
         self.remove_finished_pages()?;
         self.clear_spool()?;
         let left = self.wal.remove_dead_generations()?;
-        self.front.lock.owes(self.wal.is_behind());
         if self.spool.filling.is_empty() {
             self.wal.prune()?;
-            self.front.lock.owes(false);
+            self.front.lock.settle();
         }
         self.delete(left)
     }
 
-    /// Strikes from the log what has receipts: an interrupted run may not have come to it.
-    fn strike_receipted(&mut self) -> Result<()> {
-        for hour in self.wal.pending_hours().collect::<Vec<_>>() {
-            let row = self.ledger.row(hour)?;
-            self.wal.receipt(hour, row.receipted);
+    /// Moves old rows of the ledger to the files of their days, and shows them to `leaving` before. The next open believes the ledger's head
+    /// about what has receipts; where the log's rows do not say it yet, it has to look into the days' files, too.
+    pub(crate) fn archive_rows(&mut self, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
+        if self.wal.is_behind() {
+            self.front.lock.owe()?;
         }
-        Ok(())
+        let wal = &self.wal;
+        self.ledger.archive(|hour| wal.has_pending(hour), leaving)
     }
 
     /// Deletes what has served: at once, or while more is being spooled, aside. See [`State::take_doomed`].
@@ -352,8 +352,7 @@ impl State {
         // Their rows come into the ledger's head: some of them at a time.
         for hours in old.chunks(FORGOTTEN_AT_ONCE) {
             self.apply(Step::HashesForgotten, hours.iter().map(|hour| (*hour, Event::Forgotten)).collect())?;
-            let wal = &self.wal;
-            self.ledger.archive(|hour| wal.has_pending(hour), &mut |_| ())?;
+            self.archive_rows(&mut |_| ())?;
         }
         self.ledger.record_forgotten(before)
     }

@@ -37,8 +37,7 @@ impl Job<'_> {
             }
             self.rebuild_hour(hour, &numbers)?;
             if done % ARCHIVE_EVERY == ARCHIVE_EVERY - 1 {
-                let wal = &self.state.wal;
-                self.state.ledger.archive(|hour| wal.has_pending(hour), &mut |_| ())?;
+                self.state.archive_rows(&mut |_| ())?;
             }
         }
         self.state.ledger.recount()?;
