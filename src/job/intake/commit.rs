@@ -267,8 +267,8 @@ impl Job<'_> {
         self.bear(rejected(&path, &format!(": {reason}")))
     }
 
-    /// Gets all hours of the pages ready, and gives those that cannot be read back. `None`: one waits for its own parts, and
-    /// what is about it waits in the journal.
+    /// Gets all hours of the pages ready, and gives those that cannot be read back. `None`: one waits for its own parts, or the run is to
+    /// stop, and the pages wait in the journal.
     pub(crate) fn make_ready(&mut self, pages: &[Decoded]) -> Result<Option<BTreeSet<Hour>>> {
         let hours: BTreeSet<Hour> = pages.iter().flat_map(|page| page.records.iter().map(|r| r.hour)).collect();
         let mut unreadable = BTreeSet::new();
@@ -281,8 +281,8 @@ impl Job<'_> {
                 }
             }
         }
-        self.buckets.look_up(&mut self.state, pages)?;
-        Ok(Some(unreadable))
+        let is_ready = self.buckets.look_up(&mut self.state, pages, self.setup.stop)?;
+        Ok(is_ready.then_some(unreadable))
     }
 }
 

@@ -22,6 +22,7 @@ use crate::state::files::damage::Damage;
 use crate::state::files::durable::{self, Unfinished};
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::stop::Stop;
 
 const BLOCK: usize = 4096;
 const HASH: usize = 16;
@@ -80,15 +81,34 @@ impl HashDir {
     /// # Errors
     /// `State`, naming the path.
     pub fn write(&self, hour: Hour, version: u64, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
+        let written = self.write_until(hour, version, old, new, &Stop::new())?;
+        written.ok_or_else(|| Error::new(ErrorKind::Bug, "nothing stops this, and it was stopped"))
+    }
+
+    /// Like [`HashDir::write`]. `None`: the run is to stop, and nothing was written.
+    pub(crate) fn write_until(
+        &self,
+        hour: Hour,
+        version: u64,
+        old: Option<&HashArray>,
+        new: &[ContentHash],
+        stop: &Stop,
+    ) -> Result<Option<HashesRef>> {
         let count = old.map_or(0, |a| a.named.count) + new.len() as u64;
         let named = HashesRef { version, count };
         let path = self.path(hour, version);
         let mut unfinished = Unfinished::create(&path)?;
         let mut out = BlockWriter::new(unfinished.file(), &path, block_seal(hour, named));
-        merge(old, new, &mut |hash| out.push(hash))?;
+        let is_whole = merge(old, new, &mut |hash| {
+            out.push(hash)?;
+            Ok(out.filled > 0 || !stop.is_requested())
+        })?;
+        if !is_whole {
+            return Ok(None);
+        }
         out.finish()?;
         durable_step(Step::HashesWritten, || unfinished.publish_name(&path))?;
-        Ok(named)
+        Ok(Some(named))
     }
 
     /// Makes the names of all arrays durable: to be called before the ledger names one.
@@ -146,18 +166,33 @@ fn block_sum(seal: &[u8; 32], number: u64, hashes: &[u8]) -> [u8; HASH] {
     sum
 }
 
-/// The ascending union of two ascending sets.
-fn merge(old: Option<&HashArray>, new: &[ContentHash], push: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
+/// The ascending union of two ascending sets. `false`: `push` said so, and this is not all of it.
+fn merge(
+    old: Option<&HashArray>,
+    new: &[ContentHash],
+    push: &mut dyn FnMut(ContentHash) -> Result<bool>,
+) -> Result<bool> {
     let mut new = new.iter().copied().peekable();
-    if let Some(old) = old {
-        old.for_each(&mut |hash| {
+    for number in 0..old.map_or(0, |old| old.blocks) {
+        let Some(old) = old else { break };
+        let block = old.read_block(number)?;
+        for hash in old.hashes_of(number, &block).iter().copied().map(ContentHash) {
             while let Some(smaller) = new.next_if(|n| *n < hash) {
-                push(smaller)?;
+                if !push(smaller)? {
+                    return Ok(false);
+                }
             }
-            push(hash)
-        })?;
+            if !push(hash)? {
+                return Ok(false);
+            }
+        }
     }
-    new.try_for_each(push)
+    for hash in new {
+        if !push(hash)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 struct BlockWriter<'a> {
