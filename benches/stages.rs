@@ -110,7 +110,7 @@ impl Desk {
         for record in &decoded.records {
             self.buckets.open(&mut self.state, record.hour).expect("an hour");
         }
-        self.buckets.load(&mut self.state, std::slice::from_ref(&decoded)).expect("hashes");
+        self.buckets.load(&mut self.state, std::slice::from_ref(&decoded), &Stop::new()).expect("hashes");
         let mut new = NewRecords::default();
         self.buckets.partition(&decoded, now, &mut new).expect("hashes");
         let sorted = started.elapsed();
@@ -149,9 +149,9 @@ fn on_disk(c: &mut Criterion) {
         let rules = CutRules { part_max_records: 0, part_bytes: PART_BYTES };
         let stop = Stop::new();
         b.iter(|| {
-            let ordered = seal::order(&desk.state, std::slice::from_ref(&row)).expect("an hour");
-            let encoded =
-                seal::encode(&desk.state, &row, ordered.first().expect("an hour"), None, rules, &stop).expect("a part");
+            let ordered = seal::order(&desk.state, std::slice::from_ref(&row), &stop).expect("the log");
+            let ordered = ordered.expect("no stop").pop().expect("an hour");
+            let encoded = seal::encode(&desk.state, &row, &ordered, None, rules, &stop).expect("a part");
             encoded.expect("no stop").hashes.len()
         });
     });

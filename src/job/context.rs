@@ -95,7 +95,7 @@ impl<'a> Run<'a> {
     /// Moves old rows of the ledger to their days; the status keeps what it shows of them.
     pub(crate) fn archive_rows(&mut self) -> Result<()> {
         let status = &mut self.status;
-        self.state.hours.archive_rows(&mut |row| status.note_leaving(row))
+        self.state.archive_rows(&mut |row| status.note_leaving(row))
     }
 
     /// Writes `status.json`: not too often, unless `now`.

@@ -50,6 +50,8 @@ pub struct CutRules {
 
 /// Bytes that are handed to the disk at once.
 const BUFFER: usize = 1 << 16;
+/// Bytes of lines that are compressed between two looks at whether the run is to stop.
+const AT_ONCE: usize = 1 << 18;
 
 /// A part whose bytes are in the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,8 +166,10 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 /// # Errors
 /// `State`: the disk, or a damaged write-ahead log.
 pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
+    // One part is done in good time: it is not left half done.
+    let stop = Stop::new();
     let mut records = Vec::new();
-    state.hours.entries(&[(row.hour, row.receipted)], &mut |_, at, entry| {
+    state.hours.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
         if at.commit <= row.frozen {
             records.push(Located::new(at, entry));
         }
@@ -176,19 +180,15 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.rows).sum();
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
-    // One part is done in good time: it is not left half done.
-    let stop = Stop::new();
     let mut lines = Lines::new(state, None, &stop);
     let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines)).transpose()?;
     let again = again.flatten().filter(|again| again.content_sha256 == part.content_sha256);
     Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
 }
 
-/// The unsealed records of the hours of `rows`, each hour's in their total order: the log is read once for all of them.
-///
-/// # Errors
-/// `State`: the disk, or a damaged write-ahead log or hash array.
-pub fn order(state: &State, rows: &[HourRow]) -> Result<Vec<Ordered>> {
+/// The unsealed records of the hours of `rows`, each hour's in their total order: the log is read once for all of them. `None`: the run is to
+/// stop.
+pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<Ordered>>> {
     let mut by_hour: BTreeMap<Hour, Ordered> = BTreeMap::new();
     for row in rows {
         let records = state.hours.unsealed(row).map_or(0, |pending| pending.records);
@@ -197,20 +197,23 @@ pub fn order(state: &State, rows: &[HourRow]) -> Result<Vec<Ordered>> {
     }
     let mut wanted: Vec<(Hour, u64)> = rows.iter().map(|row| (row.hour, row.frozen)).collect();
     wanted.sort_unstable();
-    state.hours.entries(&wanted, &mut |hour, at, entry| {
+    let is_whole = state.hours.entries(&wanted, stop, &mut |hour, at, entry| {
         if let Some(ordered) = by_hour.get_mut(&hour) {
             ordered.through = ordered.through.max(at.commit);
             ordered.records.push(Located::new(at, entry));
         }
         Ok(())
     })?;
+    if !is_whole {
+        return Ok(None);
+    }
     let finish = |row: &HourRow| {
         let mut ordered = by_hour.remove(&row.hour).unwrap_or_default();
         leave_out_known(state, row, &mut ordered.records)?;
         ordered.records.sort_unstable();
         Ok(ordered)
     };
-    rows.iter().map(finish).collect()
+    rows.iter().map(finish).collect::<Result<_>>().map(Some)
 }
 
 /// Only after an import can an unsealed record be in a part already.
@@ -249,9 +252,16 @@ fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>)
     let mut gzip: GzEncoder<_> =
         GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
     let mut content = Hasher::default();
+    let stop = lines.stop;
     let is_whole = lines.read(records, |text| {
-        content.update(text);
-        gzip.write_all(text).map_err(disk)
+        for some in text.chunks(AT_ONCE) {
+            if stop.is_requested() {
+                return Ok(false);
+            }
+            content.update(some);
+            gzip.write_all(some).map_err(disk)?;
+        }
+        Ok(true)
     })?;
     if !is_whole {
         return Ok(None);

@@ -43,9 +43,13 @@ pub use pages::Pages;
 
 use self::files::durable;
 use crate::error::{Error, Result};
+use crate::hour::lifecycle::{Event, HourRow};
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
 use crate::state::pages::journal::SegmentId;
+
+/// Hours whose hashes are forgotten in one step of the ledger.
+const FORGOTTEN_AT_ONCE: usize = 512;
 
 /// An open state directory: its two halves, and what concerns both. Holding one is holding the lock.
 #[derive(Debug)]
@@ -135,9 +139,20 @@ impl State {
         Ok(self.uncommitted()?.iter().any(|id| id.number <= newest))
     }
 
-    /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`.
+    /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`, and deletes strays. It looks at
+    /// every array, so not more often than some thirty times in a window.
     pub(crate) fn forget_hashes(&mut self, now: Timestamp, window: SignedDuration) -> Result<()> {
-        self.hours.forget_hashes(now, window, self.front.after_a_crash())
+        let before = now.checked_sub(window).unwrap_or(Timestamp::MIN);
+        if self.hours.has_forgotten_lately(before, window) && !self.front.after_a_crash() {
+            return Ok(());
+        }
+        // Their rows come into the ledger's head: some of them at a time.
+        for hours in self.hours.remove_stray_arrays(before)?.chunks(FORGOTTEN_AT_ONCE) {
+            let forgotten = hours.iter().map(|hour| (*hour, Event::Forgotten)).collect();
+            self.hours.apply(Step::HashesForgotten, forgotten)?;
+            self.archive_rows(&mut |_| ())?;
+        }
+        self.hours.record_forgotten(before)
     }
 
     /// Prunes what has a receipt: its pages, its spooled bytes, and what the log has of its records. While parts are being
@@ -146,12 +161,20 @@ impl State {
         self.remove_finished_pages()?;
         self.clear_spool()?;
         let left = self.hours.remove_dead_generations()?;
-        self.front.lock.owes(self.hours.is_log_behind());
         if !self.hours.is_spooling() {
             self.hours.prune_log()?;
-            self.front.lock.owes(false);
+            self.front.lock.settle();
         }
         self.delete(left)
+    }
+
+    /// Moves old rows of the ledger to the files of their days, and shows them to `leaving` before. The next open believes the
+    /// ledger's head about what has receipts; where the log's rows do not say it yet, it has to look into the days' files, too.
+    pub(crate) fn archive_rows(&mut self, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
+        if self.hours.is_log_behind() {
+            self.front.lock.owe()?;
+        }
+        self.hours.archive_rows(leaving)
     }
 
     /// Removes the pages that were committed and of which no record is pending.

@@ -74,6 +74,7 @@ impl State {
             remove_old_damage(&dir.join("ledger"))?;
         }
         wal.recall(ledger.seen());
+        strike_receipted(&mut wal, &mut ledger, front.after_a_crash())?;
         let mut parked = Parked::open(dir)?;
         let used = wal.newest_segment().max(quarantine.newest_segment()).max(parked.newest_segment());
         front.journal.number_above(used)?;
@@ -98,9 +99,6 @@ impl State {
             pending_deletes: Vec::new(),
             front,
         };
-        if state.after_a_crash() {
-            state.hours.strike_receipted(&there)?;
-        }
         state.settle_settings(settings)?;
         state.front.record(settings)?;
         state.clear_spool()?;
@@ -125,6 +123,18 @@ impl State {
         }
         self.hours.record_settings(settings.clone())
     }
+}
+
+/// Has the log believe the ledger about what has receipts: its rows on disk may not say it yet. Those of hours that have left the ledger's head
+/// say it, unless the last run did not come to its end.
+fn strike_receipted(wal: &mut Wal, ledger: &mut Ledger, after_a_crash: bool) -> Result<()> {
+    ledger.recent().for_each(|row| wal.receipt(row.hour, row.receipted));
+    if after_a_crash {
+        for hour in wal.pending_hours().collect::<Vec<_>>() {
+            wal.receipt(hour, ledger.row(hour)?.receipted);
+        }
+    }
+    Ok(())
 }
 
 /// The pages that waited and are gone, neither committed nor there.

@@ -17,6 +17,7 @@ use crate::hour::tally::Tally;
 use crate::page::decode::Decoded;
 use crate::record::ContentHash;
 use crate::state::{HashArray, HourRecords, State};
+use crate::stop::Stop;
 
 /// Hashes held in memory before hours are dropped: 12 MB, or twice that where a segment brings more.
 const HELD: usize = 440_000;
@@ -168,12 +169,15 @@ impl Buckets {
         Ok(())
     }
 
-    /// Gets ready what is known of the records of pages, whose hours were touched.
+    /// Gets ready what is known of the records of pages, whose hours were touched. `false`: the run is to stop, and nothing is ready.
     ///
     /// # Errors
     /// `State`: a hash array, or the write-ahead log, is damaged.
-    pub fn load(&mut self, state: &mut State, pages: &[Decoded]) -> Result<()> {
-        self.read_unsealed(state)?;
+    pub fn load(&mut self, state: &mut State, pages: &[Decoded], stop: &Stop) -> Result<bool> {
+        if !self.read_unsealed(state, stop)? {
+            self.clear();
+            return Ok(false);
+        }
         self.sealed.clear();
         let mut wanted: BTreeMap<Hour, Vec<ContentHash>> = BTreeMap::new();
         for run in pages.iter().flat_map(|page| page.records.chunk_by(|a, b| a.hour == b.hour)) {
@@ -184,6 +188,9 @@ impl Buckets {
             }
         }
         for (hour, mut hashes) in wanted {
+            if stop.is_requested() {
+                return Ok(false);
+            }
             hashes.sort_unstable();
             if !self.has_array(hour) {
                 let row = state.hours.row(hour)?;
@@ -196,14 +203,14 @@ impl Buckets {
                 })?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Reads the unsealed hashes of the hours that were not at hand: of all in one go.
-    fn read_unsealed(&mut self, state: &State) -> Result<()> {
+    /// Reads the unsealed hashes of the hours that were not at hand: of all in one go. `false`: the run is to stop.
+    fn read_unsealed(&mut self, state: &State, stop: &Stop) -> Result<bool> {
         let wanted: Vec<(Hour, u64)> = std::mem::take(&mut self.unread).into_iter().collect();
         let (unsealed, hours) = (&mut self.unsealed, &mut self.hours);
-        state.hours.entries(&wanted, &mut |hour, _, entry| {
+        state.hours.entries(&wanted, stop, &mut |hour, _, entry| {
             unsealed.insert(entry.hash, hour);
             hours.get_mut(&hour).into_iter().for_each(|known| known.unsealed += 1);
             Ok(())

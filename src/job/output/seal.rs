@@ -245,8 +245,10 @@ fn are_small<'h>(state: &State, mut hours: impl Iterator<Item = &'h Hour>) -> bo
 /// Encodes hours; `None` for those that a stop left out.
 fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Result<Vec<Result<Option<Spooled>>>> {
     let small = are_small(state, rows.iter().map(|row| &row.hour));
-    let ordered = seal::order(state, rows)?;
-    let texts = if small { gather::gather(state, &ordered)? } else { Vec::new() };
+    let left_out = || rows.iter().map(|_| Ok(None)).collect();
+    let Some(ordered) = seal::order(state, rows, stop)? else { return Ok(left_out()) };
+    let texts = if small { gather::gather(state, &ordered, stop)? } else { Some(Vec::new()) };
+    let Some(texts) = texts else { return Ok(left_out()) };
     let hours: Vec<(&HourRow, Ordered, Option<Vec<u8>>)> = {
         let texts = texts.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
         rows.iter().zip(ordered).zip(texts).map(|((row, ordered), text)| (row, ordered, text)).collect()
@@ -272,6 +274,6 @@ fn encode(
         return Ok(Some((encoded, None)));
     }
     let old = state.hours.array(row)?;
-    let hashes = state.hours.write_array(row, old.as_ref(), &new)?;
-    Ok(Some((encoded, Some(hashes))))
+    let hashes = state.hours.extend_array(row, old.as_ref(), &new, stop)?;
+    Ok(hashes.map(|hashes| (encoded, Some(hashes))))
 }

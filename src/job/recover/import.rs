@@ -67,7 +67,7 @@ fn take_over(
 ) -> Result<()> {
     hashes.sort_unstable();
     hashes.dedup();
-    let hashes = run.state.hours.write_array(row, None, &hashes)?;
+    let hashes = run.state.hours.write_array(row, &hashes)?;
     let imported = Event::Imported { parts, hashes, at };
     run.state.hours.apply(Step::HourImported, vec![(row.hour, imported)])?;
     run.buckets.forget(row.hour);

@@ -39,7 +39,7 @@ pub(crate) fn rebuild_from_store(run: &mut Run<'_>, output: &mut Output) -> Resu
         }
         rebuild_hour(run, output, hour, &numbers)?;
         if done % ARCHIVE_EVERY == ARCHIVE_EVERY - 1 {
-            run.state.hours.archive_rows(&mut |_| ())?;
+            run.state.archive_rows(&mut |_| ())?;
         }
     }
     run.state.hours.recount()?;

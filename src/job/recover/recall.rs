@@ -25,7 +25,7 @@ pub(super) enum Recall {
 
 impl Recover {
     /// Opens all hours of the pages, and returns those that cannot be read back. `None`: one waits for its own parts, and
-    /// its pages wait in the journal.
+    /// its pages wait in the journal; or the run is to stop.
     pub(crate) fn open_hours(&mut self, run: &mut Run<'_>, pages: &[Decoded]) -> Result<Option<BTreeSet<Hour>>> {
         let hours: BTreeSet<Hour> = pages.iter().flat_map(|page| page.records.iter().map(|r| r.hour)).collect();
         let mut unreadable = BTreeSet::new();
@@ -38,8 +38,8 @@ impl Recover {
                 }
             }
         }
-        run.buckets.load(&mut run.state, pages)?;
-        Ok(Some(unreadable))
+        let is_loaded = run.buckets.load(&mut run.state, pages, run.setup.stop)?;
+        Ok(is_loaded.then_some(unreadable))
     }
 
     /// Makes sure that the hashes of an hour that is to be sealed are at hand. `false`: they are not, and that was reported.

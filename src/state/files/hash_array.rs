@@ -219,13 +219,20 @@ impl HashArray {
     /// # Errors
     /// `State`: a block is damaged or unreadable. And whatever `each` returns.
     pub fn for_each(&self, each: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
+        self.for_each_while(&mut |hash| each(hash).map(|()| true)).map(drop)
+    }
+
+    /// Every hash, ascending, as long as `each` says `true`. Whether it always did.
+    pub(crate) fn for_each_while(&self, each: &mut dyn FnMut(ContentHash) -> Result<bool>) -> Result<bool> {
         for number in 0..self.blocks {
             let block = self.read_block(number)?;
             for hash in self.hashes_of(number, &block) {
-                each(ContentHash(*hash))?;
+                if !each(ContentHash(*hash))? {
+                    return Ok(false);
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Hashes of it that are held in memory.

@@ -34,8 +34,8 @@ use crate::state::files::{checked, durable};
 /// an older one is stamped with this one when it is opened.
 ///
 /// 1: etl 0.1.0. 2: floors and an inbox beside the journal, `format`, `parked/`, quarantine files with their arrays, notes of trails,
-/// validators and pages that wait.
-pub const FORMAT: u32 = 2;
+/// validators and pages that wait. 3: a commit of the log has its records in one block, and its row in small pieces.
+pub const FORMAT: u32 = 3;
 /// How many hours without work stay in the head: those that `etl status` shows.
 pub const SHOWN: usize = 48;
 /// How many more may gather there before they move, so that not each run moves one.

@@ -30,9 +30,7 @@ use crate::record::ContentHash;
 use crate::record::row::Dictionaries;
 use crate::state::files::hash_array::HashArray;
 use crate::state::files::step::Step;
-
-/// Hours whose hashes are forgotten in one step of the ledger.
-const FORGOTTEN_AT_ONCE: usize = 512;
+use crate::stop::Stop;
 
 /// The half of the state that is about hours.
 #[derive(Debug)]
@@ -215,23 +213,14 @@ impl Hours {
     }
 
     /// Hands the entries of the records of `wanted` hours, each in commits after the given one, to `each`.
-    pub(crate) fn entries(&self, wanted: &[(Hour, u64)], each: &mut EachEntry<'_>) -> Result<()> {
-        self.log.entries(wanted, each)
+    /// `false`: the run is to stop, and these are not all.
+    pub(crate) fn entries(&self, wanted: &[(Hour, u64)], stop: &Stop, each: &mut EachEntry<'_>) -> Result<bool> {
+        self.log.entries(wanted, stop, each)
     }
 
     /// A reader of the log's lines.
     pub(crate) fn lines(&self) -> LineReader<'_> {
         self.log.lines()
-    }
-
-    /// Strikes from the log what has receipts: an interrupted run may not have come to it. `listed`: the segments in the journal.
-    pub(super) fn strike_receipted(&mut self, listed: &BTreeSet<u64>) -> Result<()> {
-        for hour in self.log.pending_hours().collect::<Vec<_>>() {
-            let row = self.ledger.row(hour)?;
-            self.log.receipt(hour, row.receipted);
-        }
-        self.log.note_missing(listed);
-        Ok(())
     }
 
     /// Whether the log's rows on disk still have what has receipts.
@@ -307,20 +296,31 @@ impl Hours {
         row.hashes.map(|named| self.hashes.array(row.hour, named)).transpose()
     }
 
-    /// Writes the next hash array of the hour of `row`: the hashes of `old` and the `new` ones. The ledger names it with
-    /// the next event.
-    pub(crate) fn write_array(&self, row: &HourRow, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
-        self.hashes.write(row.hour, row.next_hashes, old, new)
+    /// Writes the next hash array of the hour of `row`. The ledger names it with the next event.
+    pub(crate) fn write_array(&self, row: &HourRow, hashes: &[ContentHash]) -> Result<HashesRef> {
+        self.hashes.write(row.hour, row.next_hashes, None, hashes)
     }
 
-    /// Forgets the hash arrays of hours whose last receipt is longer ago than `window`, and deletes strays. It looks at
-    /// every array, so not more often than some thirty times in a window, or `at_once`.
-    pub(super) fn forget_hashes(&mut self, now: Timestamp, window: SignedDuration, at_once: bool) -> Result<()> {
-        let before = now.checked_sub(window).unwrap_or(Timestamp::MIN);
+    /// The same of the hashes of `old` and the `new` ones. `None`: the run is to stop, and there is no next array.
+    pub(crate) fn extend_array(
+        &self,
+        row: &HourRow,
+        old: Option<&HashArray>,
+        new: &[ContentHash],
+        stop: &Stop,
+    ) -> Result<Option<HashesRef>> {
+        self.hashes.write_until(row.hour, row.next_hashes, old, new, stop)
+    }
+
+    /// Whether hash arrays were forgotten so short a time before `before` that it is not worth going through them again.
+    pub(super) fn has_forgotten_lately(&self, before: Timestamp, window: SignedDuration) -> bool {
         let is_soon = |last: Timestamp| (SignedDuration::ZERO..window / 30).contains(&before.duration_since(last));
-        if self.ledger.forgotten_before().is_some_and(is_soon) && !at_once {
-            return Ok(());
-        }
+        self.ledger.forgotten_before().is_some_and(is_soon)
+    }
+
+    /// Deletes the hash arrays that the ledger does not name. Returns the hours whose array may be forgotten: their last
+    /// receipt is older than `before`, and nothing of them is pending.
+    pub(super) fn remove_stray_arrays(&mut self, before: Timestamp) -> Result<Vec<Hour>> {
         self.hashes.remove_leftovers()?;
         let mut old = Vec::new();
         let (hashes, ledger, log) = (self.hashes.clone(), &mut self.ledger, &self.log);
@@ -334,11 +334,11 @@ impl Hours {
             }
             Ok(is_named)
         })?;
-        // Their rows come into the ledger's head: some of them at a time.
-        for hours in old.chunks(FORGOTTEN_AT_ONCE) {
-            self.apply(Step::HashesForgotten, hours.iter().map(|hour| (*hour, Event::Forgotten)).collect())?;
-            self.archive_rows(&mut |_| ())?;
-        }
+        Ok(old)
+    }
+
+    /// Notes that the hash arrays of hours whose last receipt is older than `before` are forgotten.
+    pub(super) fn record_forgotten(&mut self, before: Timestamp) -> Result<()> {
         self.ledger.record_forgotten(before)
     }
 
@@ -386,7 +386,7 @@ impl Hours {
     }
 
     /// Moves old rows of the ledger to the files of their days; `leaving` is told of each.
-    pub(crate) fn archive_rows(&mut self, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
+    pub(super) fn archive_rows(&mut self, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
         let log = &self.log;
         self.ledger.archive(|hour| log.has_pending(hour), leaving)
     }

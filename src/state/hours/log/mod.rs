@@ -409,6 +409,7 @@ fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
 mod tests {
     use super::*;
     use crate::record::ContentHash;
+    use crate::stop::Stop;
 
     fn hour(n: u32) -> Hour {
         Hour::from_key((500_000 + n).to_be_bytes()).unwrap()
@@ -441,7 +442,7 @@ mod tests {
     fn found(wal: &Wal, hours: std::ops::Range<u32>) -> Vec<u32> {
         let wanted: Vec<(Hour, u64)> = hours.map(|n| (hour(n), 0)).collect();
         let (mut found, mut reader) = (Vec::new(), wal.lines());
-        wal.entries(&wanted, &mut |_, at, entry| {
+        wal.entries(&wanted, &Stop::new(), &mut |_, at, entry| {
             let mut line = [0; 4];
             reader.read(at, &mut line)?;
             let n = u32::from_le_bytes(line);

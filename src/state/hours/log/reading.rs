@@ -10,6 +10,7 @@ use super::book::Commit;
 use super::sled::{BlockReader, ENTRY, Entry, Generation, LineAt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::stop::Stop;
 
 /// Entries that are read at once.
 const ENTRIES: usize = 2_048;
@@ -23,11 +24,9 @@ pub type EachEntry<'a> = dyn FnMut(Hour, LineAt, Entry) -> Result<()> + 'a;
 pub(super) type Records = (Vec<Entry>, Vec<u8>);
 
 impl Wal {
-    /// The pending records of hours, each in the commits after a number. `wanted` is in the order of the hours.
-    ///
-    /// # Errors
-    /// `State`: damaged. And whatever `each` returns.
-    pub fn entries(&self, wanted: &[(Hour, u64)], each: &mut EachEntry<'_>) -> Result<()> {
+    /// The pending records of hours, each in the commits after a number. `wanted` is in the order of the hours. `false`: the run is to
+    /// stop, and not all were given.
+    pub fn entries(&self, wanted: &[(Hour, u64)], stop: &Stop, each: &mut EachEntry<'_>) -> Result<bool> {
         let mut commits: BTreeMap<u64, Vec<Hour>> = BTreeMap::new();
         for (hour, after) in wanted {
             self.book.commits_of(*hour, *after).for_each(|commit| commits.entry(commit).or_default().push(*hour));
@@ -38,6 +37,9 @@ impl Wal {
             let mut hours = hours.into_iter().peekable();
             for (share, entries, lines) in commit.places() {
                 if hours.next_if_eq(&share.hour).is_some() {
+                    if stop.is_requested() {
+                        return Ok(false);
+                    }
                     let (reader, generation) = readers.of(commit.generation)?;
                     let read = Share { number, commit, records: u64::from(share.records), entries, lines };
                     let end = read.each(reader, &mut |at, entry| each(share.hour, at, entry))?;
@@ -47,7 +49,7 @@ impl Wal {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A reader of lines.
