@@ -17,7 +17,8 @@ use crate::audit::compare::Comparison;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::{Layout, data_prefix, dictionaries_key};
-use crate::hour::lifecycle::{HourRow, PartRow};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
 use crate::part::read::{self, ReadPart};
 use crate::state::{HashArray, HashDir, Ledger};
 use crate::store::dictionaries::{Shelf, Stored};
@@ -259,7 +260,7 @@ impl Verifier<'_> {
             Ok(read) => read,
             Err(reason) => return Ok(Some(reason.to_string())),
         };
-        let difference = content_difference(part, &read);
+        let difference = records_difference(part, &read.identity);
         if difference.is_some() { Ok(difference) } else { unknown_records(&read, hashes) }
     }
 
@@ -289,8 +290,8 @@ impl Verification {
         self.hours += u64::from(!row.parts.is_empty());
         for part in row.uploaded() {
             self.parts += 1;
-            self.rows += part.rows;
-            self.bytes += part.bytes;
+            self.rows += part.identity.rows;
+            self.bytes += part.identity.bytes;
         }
     }
 }
@@ -316,20 +317,15 @@ fn unknown_records(read: &ReadPart, hashes: Option<&HashArray>) -> Result<Option
 }
 
 fn difference(part: &PartRow, object: &ObjectInfo) -> Option<String> {
-    if let Some(meta) = &object.meta {
-        if meta.content_sha256 != part.content_sha256 {
-            return Some("its content is another than the ledger's".to_owned());
-        }
-        if meta.rows != part.rows {
-            return Some(format!("it has {} records, the ledger {}", meta.rows, part.rows));
-        }
-    }
-    (object.size != part.bytes).then(|| format!("it has {} bytes, the ledger {}", object.size, part.bytes))
+    let other_records = object.meta.as_ref().and_then(|meta| records_difference(part, &meta.identity));
+    let other_size = || format!("it has {} bytes, the ledger {}", object.size, part.identity.bytes);
+    other_records.or_else(|| (object.size != part.identity.bytes).then(other_size))
 }
 
-fn content_difference(part: &PartRow, read: &ReadPart) -> Option<String> {
-    if read.content_sha256 != part.content_sha256 {
+fn records_difference(part: &PartRow, found: &PartIdentity) -> Option<String> {
+    if found.content_sha256 != part.identity.content_sha256 {
         return Some("its content is another than the ledger's".to_owned());
     }
-    (read.rows() != part.rows).then(|| format!("it has {} records, the ledger {}", read.rows(), part.rows))
+    let (found, ours) = (found.rows, part.identity.rows);
+    (found != ours).then(|| format!("it has {found} records, the ledger {ours}"))
 }

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use crate::hour::Hour;
+use crate::hour::part::PartIdentity;
 use crate::part::seal::hex;
 use crate::record::row::Compactor;
 use crate::record::{self, ContentHash, Fields, MAX_LINE, Record, Scratch};
@@ -23,26 +24,14 @@ const LARGEST: u64 = 4 * MAX_LINE as u64;
 pub struct ReadPart {
     /// The content hashes of its records, in its order.
     pub hashes: Vec<ContentHash>,
-    /// Size of the object.
-    pub bytes: u64,
-    /// SHA-256 of the object, hex.
-    pub sha256: String,
-    /// SHA-256 of the lines, hex.
-    pub content_sha256: String,
+    /// Which part it is.
+    pub identity: PartIdentity,
     /// The first event time in it.
     pub first: Timestamp,
     /// The last event time in it.
     pub last: Timestamp,
     /// Whether its records are in the total order of a part: by event time, then by hash, none twice.
     pub is_in_order: bool,
-}
-
-impl ReadPart {
-    /// Records in it.
-    #[must_use]
-    pub const fn rows(&self) -> u64 {
-        self.hashes.len() as u64
-    }
 }
 
 /// Why an object is no part.
@@ -131,15 +120,13 @@ pub fn read_each(
     if hashes.is_empty() {
         return Err(NotAPart::Empty);
     }
-    Ok(ReadPart {
-        hashes,
+    let identity = PartIdentity {
+        rows: hashes.len() as u64,
         bytes: object.len() as u64,
         sha256: hex(&Sha256::digest(object)),
         content_sha256: hex(&Sha256::digest(text.as_bytes())),
-        first,
-        last,
-        is_in_order,
-    })
+    };
+    Ok(ReadPart { hashes, identity, first, last, is_in_order })
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use sha2::{Digest, Sha256};
 use super::gather::Lines;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::{HourRow, PartRow};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
 use crate::record::ContentHash;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
@@ -51,14 +52,8 @@ const BUFFER: usize = 1 << 16;
 pub struct EncodedPart {
     /// Its number within the hour.
     pub part: u32,
-    /// Records in it.
-    pub rows: u64,
-    /// Bytes of the object.
-    pub bytes: u64,
-    /// SHA-256 of the object, hex.
-    pub sha256: String,
-    /// SHA-256 of the lines, hex.
-    pub content_sha256: String,
+    /// Its records and its bytes.
+    pub identity: PartIdentity,
     /// The first event time in it.
     pub first: Timestamp,
     /// The last event time in it.
@@ -150,7 +145,7 @@ pub fn encode_until(state: &State, row: &HourRow, rules: CutRules, stop: &Stop) 
 /// `State`: they cannot be read.
 pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
-    Ok(bytes.len() as u64 == part.bytes && hex(&Sha256::digest(&bytes)) == part.sha256)
+    Ok(bytes.len() as u64 == part.identity.bytes && hex(&Sha256::digest(&bytes)) == part.identity.sha256)
 }
 
 /// Encodes a frozen part whose spooled bytes are damaged or missing once more, from the write-ahead log: the same content.
@@ -168,13 +163,13 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     })?;
     records.sort_unstable();
     let of_this_freeze = |p: &&PartRow| p.through == part.through && p.part < part.part;
-    let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.rows).sum();
-    let range = usize::try_from(before).ok().zip(usize::try_from(before + part.rows).ok());
+    let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.identity.rows).sum();
+    let range = usize::try_from(before).ok().zip(usize::try_from(before + part.identity.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, row.hour);
     let again = records.map(|records| write_part(part.part, records, &mut lines, &Stop::new())).transpose()?;
-    let again = again.filter(|again| again.content_sha256 == part.content_sha256);
-    Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
+    let again = again.filter(|again| again.identity.has_records_of(&part.identity));
+    Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
 
 /// The unsealed records in their total order, without those that are in parts already, and the newest commit among them.
@@ -244,10 +239,12 @@ fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>, stop: &Stop
     durable_step(Step::PartSpooled, || spooled.publish_name(&path))?;
     Ok(EncodedPart {
         part,
-        rows: records.len() as u64,
-        bytes,
-        sha256: hex(&sum.finalize()),
-        content_sha256: hex(&content.finalize()),
+        identity: PartIdentity {
+            rows: records.len() as u64,
+            bytes,
+            sha256: hex(&sum.finalize()),
+            content_sha256: hex(&content.finalize()),
+        },
         first: records.first().map_or(Timestamp::MIN, Located::time),
         last: records.last().map_or(Timestamp::MIN, Located::time),
     })

@@ -28,6 +28,7 @@ use tempfile::NamedTempFile;
 
 use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hour::part::PartIdentity;
 
 const TMP: &str = ".etl-tmp";
 const TMP_PREFIX: &str = "part-";
@@ -241,8 +242,11 @@ fn look_inside(path: &Path) -> Result<ObjectInfo> {
     }
     let size = bytes.size;
     let sha256 = hex(bytes.sha256);
-    let of_part =
-        |(content_sha256, rows)| PartMeta { sha256, content_sha256, rows, hour: String::new(), dict: String::new() };
+    let of_part = |(content_sha256, rows)| PartMeta {
+        identity: PartIdentity { rows, bytes: size, sha256, content_sha256 },
+        hour: String::new(),
+        dict: String::new(),
+    };
     Ok(ObjectInfo { size, etag: None, meta: content.map(of_part) })
 }
 
@@ -334,7 +338,8 @@ mod tests {
 
     fn nobody() -> PartMeta {
         let empty = String::new;
-        PartMeta { sha256: empty(), content_sha256: empty(), rows: 0, hour: empty(), dict: empty() }
+        let identity = PartIdentity { rows: 0, bytes: 0, sha256: empty(), content_sha256: empty() };
+        PartMeta { identity, hour: empty(), dict: empty() }
     }
 
     fn gz(text: &str) -> Vec<u8> {
@@ -402,9 +407,9 @@ mod tests {
         let found = lake.store.head(KEY).unwrap().unwrap();
         let meta = found.meta.unwrap();
         assert_eq!(found.size, u64::try_from(bytes.len()).unwrap());
-        assert_eq!(meta.sha256, hex(Sha256::new_with_prefix(&bytes)));
-        assert_eq!(meta.content_sha256, hex(Sha256::new_with_prefix("{\"a\":1}\n{\"a\":2}\n")));
-        assert_eq!((meta.rows, meta.hour.as_str(), meta.dict.as_str()), (2, "", ""));
+        assert_eq!(meta.identity.sha256, hex(Sha256::new_with_prefix(&bytes)));
+        assert_eq!(meta.identity.content_sha256, hex(Sha256::new_with_prefix("{\"a\":1}\n{\"a\":2}\n")));
+        assert_eq!((meta.identity.rows, meta.hour.as_str(), meta.dict.as_str()), (2, "", ""));
     }
 
     #[test]

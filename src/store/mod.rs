@@ -7,7 +7,11 @@
 
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use crate::error::{Error, Result};
+use crate::hour::part::PartIdentity;
+use crate::part::seal::hex;
 
 pub mod dictionaries;
 pub mod lake;
@@ -21,16 +25,21 @@ const LARGEST: u64 = 256 << 20;
 /// What identifies a part's object; sent as user metadata and read back by HEAD.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartMeta {
-    /// SHA-256 of the object's bytes, hex (`etl-sha256`).
-    pub sha256: String,
-    /// SHA-256 of the uncompressed content, hex (`etl-content-sha256`): the identity, with `rows`.
-    pub content_sha256: String,
-    /// Records in it (`etl-rows`).
-    pub rows: u64,
+    /// Which part: `etl-sha256`, `etl-content-sha256`, `etl-rows`, and the object's own size.
+    pub identity: PartIdentity,
     /// The event-time hour it belongs to (`etl-hour`). Empty where a `file:` store found it: the key says it.
     pub hour: String,
     /// Which dictionaries it was compacted with (`etl-dict`). Empty where a `file:` store found it: the bytes do not say.
     pub dict: String,
+}
+
+impl PartMeta {
+    /// For an object that is no part but goes the same way: one document, not compressed.
+    pub(crate) fn of_document(bytes: &[u8], hour: &str, dict: &str) -> Self {
+        let sha256 = hex(&Sha256::digest(bytes));
+        let identity = PartIdentity { rows: 1, bytes: bytes.len() as u64, content_sha256: sha256.clone(), sha256 };
+        Self { identity, hour: hour.to_owned(), dict: dict.to_owned() }
+    }
 }
 
 /// An object, as a look at the store found it.
@@ -79,7 +88,7 @@ pub trait ObjectStore: Send + Sync {
     fn place(&self) -> &str;
 
     /// Creates the object `key` from the file at `body`, if there is none (`If-None-Match: *`). Durable on return.
-    /// The caller makes sure that the bytes are those that `meta.sha256` names.
+    /// The caller makes sure that the bytes are those that `meta.identity` names.
     ///
     /// # Errors
     /// See the trait. After an error the object may or may not be there.

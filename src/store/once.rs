@@ -36,10 +36,8 @@ pub struct Sealed<'a> {
     pub key: &'a str,
     /// The file that holds its bytes.
     pub body: &'a Path,
-    /// What identifies it. `meta.sha256` is that of the file's bytes.
+    /// What identifies it, and the file's bytes with it.
     pub meta: &'a PartMeta,
-    /// The file's size in bytes.
-    pub size: u64,
 }
 
 /// What is known about the store's answer to a PUT of a key that exists.
@@ -107,7 +105,7 @@ pub fn probe_create_only(store: &dyn ObjectStore, part: &Sealed<'_>, before: boo
     if store.create_only_is_certain() {
         return Ok(CreateOnly::Proven);
     }
-    let is_ours = |found: &ObjectInfo| found.size == part.size && found.meta.as_ref() == Some(part.meta);
+    let is_ours = |found: &ObjectInfo| found.meta.as_ref() == Some(part.meta);
     if !store.head(part.key)?.is_some_and(|found| is_ours(&found)) {
         return Ok(CreateOnly::Unknown);
     }
@@ -274,9 +272,9 @@ pub fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome
 #[must_use]
 pub fn judge(part: &Sealed<'_>, found: ObjectInfo) -> Outcome {
     match &found.meta {
-        Some(meta) if is_this_part(part, meta, found.size) => Outcome::Uploaded {
+        Some(meta) if is_this_part(part.meta, meta) => Outcome::Uploaded {
             etag: found.etag.clone(),
-            sha256: meta.sha256.clone(),
+            sha256: meta.identity.sha256.clone(),
             size: found.size,
             how: How::Earlier,
         },
@@ -286,16 +284,14 @@ pub fn judge(part: &Sealed<'_>, found: ObjectInfo) -> Outcome {
 
 /// Content and rows are the identity, under the same dictionaries: under others the same rows are other records. The compressed
 /// bytes may differ, but equal ones cannot differ in size.
-fn is_this_part(part: &Sealed<'_>, meta: &PartMeta, size: u64) -> bool {
-    if !meta.dict.is_empty() && meta.dict != part.meta.dict {
-        return false;
-    }
-    let same_content = meta.content_sha256 == part.meta.content_sha256 && meta.rows == part.meta.rows;
-    same_content && (meta.sha256 != part.meta.sha256 || size == part.size)
+fn is_this_part(ours: &PartMeta, found: &PartMeta) -> bool {
+    let same_dictionaries = found.dict.is_empty() || found.dict == ours.dict;
+    let (ours, found) = (&ours.identity, &found.identity);
+    same_dictionaries && found.has_records_of(ours) && (found.sha256 != ours.sha256 || found.bytes == ours.bytes)
 }
 
 fn stored(part: &Sealed<'_>, etag: Option<String>, how: How) -> Outcome {
-    Outcome::Uploaded { etag, sha256: part.meta.sha256.clone(), size: part.size, how }
+    Outcome::Uploaded { etag, sha256: part.meta.identity.sha256.clone(), size: part.meta.identity.bytes, how }
 }
 
 fn contradiction(store: &dyn ObjectStore, part: &Sealed<'_>) -> Error {
@@ -311,6 +307,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::hour::part::PartIdentity;
 
     /// What the fake does with one PUT.
     #[derive(Debug, Clone, Copy)]
@@ -366,7 +363,7 @@ mod tests {
         }
 
         fn stored_sha(&self) -> Option<String> {
-            self.object.lock().unwrap().as_ref()?.meta.as_ref().map(|meta| meta.sha256.clone())
+            self.object.lock().unwrap().as_ref()?.meta.as_ref().map(|meta| meta.identity.sha256.clone())
         }
     }
 
@@ -459,19 +456,19 @@ mod tests {
 
     const SIZE: u64 = 10;
 
-    fn meta(sha256: &str, content: &str, rows: u64) -> PartMeta {
-        let hour = "2023-03-10T01".to_owned();
-        PartMeta { sha256: sha256.into(), content_sha256: content.into(), rows, hour, dict: "d".into() }
+    fn meta(sha256: &str, content: &str, rows: u64, bytes: u64) -> PartMeta {
+        let identity = PartIdentity { rows, bytes, sha256: sha256.into(), content_sha256: content.into() };
+        PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d".into() }
     }
 
     fn object(sha256: &str, content: &str, rows: u64, size: u64) -> ObjectInfo {
-        ObjectInfo { size, etag: Some("old".into()), meta: Some(meta(sha256, content, rows)) }
+        ObjectInfo { size, etag: Some("old".into()), meta: Some(meta(sha256, content, rows, size)) }
     }
 
     fn run(store: &Fake, create_only: CreateOnly) -> (Result<Outcome>, usize) {
         let pauses = RefCell::new(0);
-        let meta = meta("ours", "content", 3);
-        let part = Sealed { key: "k", body: Path::new("unused"), meta: &meta, size: SIZE };
+        let meta = meta("ours", "content", 3, SIZE);
+        let part = Sealed { key: "k", body: Path::new("unused"), meta: &meta };
         let outcome = upload_pausing(store, &part, create_only, &|_| {
             *pauses.borrow_mut() += 1;
             false
@@ -480,8 +477,8 @@ mod tests {
     }
 
     fn probe(store: &Fake, before: bool) -> Result<CreateOnly> {
-        let meta = meta("ours", "content", 3);
-        probe_create_only(store, &Sealed { key: "k", body: Path::new("unused"), meta: &meta, size: SIZE }, before)
+        let meta = meta("ours", "content", 3, SIZE);
+        probe_create_only(store, &Sealed { key: "k", body: Path::new("unused"), meta: &meta }, before)
     }
 
     fn uploaded(outcome: Result<Outcome>) -> (String, u64, How) {
@@ -647,8 +644,8 @@ mod tests {
     #[test]
     fn nothing_is_tried_again_after_a_stop() {
         let store = Fake::new(None, &[Put::LostUnanswered; 9]);
-        let meta = meta("ours", "content", 3);
-        let part = Sealed { key: "k", body: Path::new("unused"), meta: &meta, size: SIZE };
+        let meta = meta("ours", "content", 3, SIZE);
+        let part = Sealed { key: "k", body: Path::new("unused"), meta: &meta };
         let outcome = upload_pausing(&store, &part, CreateOnly::Proven, &|_| true);
         assert_eq!((outcome.unwrap_err().kind(), store.log().as_str()), (ErrorKind::Unavailable, "P"));
     }

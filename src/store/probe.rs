@@ -32,16 +32,9 @@ pub fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
         return Ok(CreateOnly::Proven);
     }
     let key = key(prefix);
-    let digest = hex(&Sha256::digest(BODY));
-    let meta = PartMeta {
-        sha256: digest.clone(),
-        content_sha256: digest,
-        rows: 1,
-        hour: "check".to_owned(),
-        dict: "check".to_owned(),
-    };
+    let meta = PartMeta::of_document(BODY, "check", "check");
     let body = body()?;
-    let probe = Sealed { key: &key, body: body.path(), meta: &meta, size: BODY.len() as u64 };
+    let probe = Sealed { key: &key, body: body.path(), meta: &meta };
     // As the first part of a run would be, by a store of which nothing is known.
     match once::upload(store, &probe, CreateOnly::Unknown, &Stop::new())? {
         Outcome::Foreign { .. } => Ok(CreateOnly::Unknown),

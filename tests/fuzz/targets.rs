@@ -142,7 +142,7 @@ pub fn part(object: &[u8]) {
     std::io::Write::write_all(&mut gzip, object).unwrap();
     if let Ok(read) = read::read(&gzip.finish().unwrap(), &COMPACTOR, &TimeZone::UTC, hour) {
         let lines = object.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
-        assert!(read.rows() <= u64::try_from(lines).unwrap() && read.first <= read.last);
+        assert!(read.identity.rows <= u64::try_from(lines).unwrap() && read.first <= read.last);
     }
 }
 

@@ -6,12 +6,9 @@
 
 use std::path::PathBuf;
 
-use sha2::{Digest, Sha256};
-
 use super::upload::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
-use crate::part::seal::hex;
 use crate::process::parallel::side_by_side;
 use crate::state::files::durable;
 use crate::state::status::certificate::Manifest;
@@ -67,16 +64,14 @@ impl Job<'_> {
         // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
         let body = upload.body.with_added_extension("manifest");
         durable::replace_soon(&body, &bytes)?;
-        let sha256 = hex(&Sha256::digest(&bytes));
-        let (content_sha256, hour, dict) = (sha256.clone(), upload.hour.to_string(), upload.row.dict.clone());
-        Ok(Some(Spooled { key, body, bytes, meta: PartMeta { sha256, content_sha256, rows: 1, hour, dict } }))
+        let meta = PartMeta::of_document(&bytes, &upload.hour.to_string(), &upload.row.dict);
+        Ok(Some(Spooled { key, body, bytes, meta }))
     }
 }
 
 impl Spooled {
     fn publish(&self, store: &dyn ObjectStore, create_only: CreateOnly, stop: &Stop) -> Result<()> {
-        let size = self.bytes.len() as u64;
-        let sealed = Sealed { key: &self.key, body: &self.body, meta: &self.meta, size };
+        let sealed = Sealed { key: &self.key, body: &self.body, meta: &self.meta };
         // A lake keeps no metadata: there the bytes say whether it is ours.
         if let Outcome::Foreign { .. } = once::upload(store, &sealed, create_only, stop)?
             && store.get(&self.key)? != self.bytes

@@ -7,7 +7,8 @@
 use super::upload::SpooledBy;
 use crate::error::Result;
 use crate::hour::Hour;
-use crate::hour::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage};
+use crate::hour::lifecycle::{Event, HashesRef, HourRow};
+use crate::hour::part::{PartRow, PartStage};
 use crate::hour::tally::Certified;
 use crate::job::{Job, Progress};
 use crate::part::seal::{self, CutRules, Encoded, EncodedPart};
@@ -174,10 +175,7 @@ impl Job<'_> {
             part: part.part,
             stage: PartStage::Sealing,
             key: self.setup.layout.key(&self.setup.prefix, hour, part.part),
-            rows: part.rows,
-            bytes: part.bytes,
-            sha256: part.sha256,
-            content_sha256: part.content_sha256,
+            identity: part.identity,
             dict: self.setup.decoder.dictionaries.clone(),
             through,
             first: part.first,

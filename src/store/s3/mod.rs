@@ -23,6 +23,7 @@ use self::refusal::{Refusal, Verb};
 use self::wire::{Answer, Ask};
 use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hour::part::PartIdentity;
 use crate::stop::Stop;
 
 mod client;
@@ -138,7 +139,7 @@ impl S3Store {
                 self.list_page(key, Some(1), None).map_err(Failure::of_all)?;
                 Ok(None)
             }
-            Ok(Some(found)) if part_meta(&found).is_none() => self.confirm(key).map(|()| Some(found)),
+            Ok(Some(found)) if part_meta(&found, 0).is_none() => self.confirm(key).map(|()| Some(found)),
             Err(Failure::Refused(refusal)) if !refusal.is_passing() => {
                 self.list_page(key, Some(1), None).map_err(Failure::of_all)?;
                 // Listing works, perhaps with fresh credentials by now. If not, it is this object they may not read.
@@ -165,8 +166,14 @@ impl S3Store {
         let headers = put_headers(meta, &md5.0, condition).map_err(|cause| {
             Error::new(ErrorKind::Bug, format!("cannot describe {key} in a header")).caused_by(cause)
         })?;
-        let sending =
-            Ask { headers, body: bytes, sha256: &meta.sha256, patience, whole: patience, ..asking(Verb::Put, key) };
+        let sending = Ask {
+            headers,
+            body: bytes,
+            sha256: &meta.identity.sha256,
+            patience,
+            whole: patience,
+            ..asking(Verb::Put, key)
+        };
         // What is stored twice in a row under a condition is stored once.
         match self.client.send(&Ask { repeatable: condition, ..sending }) {
             Ok(answer) => {
@@ -192,7 +199,7 @@ impl S3Store {
             Answer { status, .. } => Err(Failure::gibberish(&format!("HTTP {status} to GET"))),
         })?;
         // A lake that was copied may have lost its metadata; its parts are gzip all the same.
-        if part_meta(&answer).is_none() && !answer.body.starts_with(&[0x1f, 0x8b]) {
+        if part_meta(&answer, 0).is_none() && !answer.body.starts_with(&[0x1f, 0x8b]) {
             self.confirm(key)?;
         }
         Ok((!answer.cut).then_some(answer.body))
@@ -219,7 +226,7 @@ impl ObjectStore for S3Store {
             let what = format!("cannot look at {}: the answer names no size", self.client.address(key));
             return Err(Error::new(ErrorKind::Unavailable, what));
         };
-        Ok(Some(ObjectInfo { size, etag: found.header("etag").and_then(plain_etag), meta: part_meta(&found) }))
+        Ok(Some(ObjectInfo { size, etag: found.header("etag").and_then(plain_etag), meta: part_meta(&found, size) }))
     }
 
     fn get(&self, key: &str) -> Result<Vec<u8>> {
@@ -343,9 +350,9 @@ fn put_headers(meta: &PartMeta, md5: &[u8], condition: bool) -> Result<HeaderMap
         headers.insert(reqwest::header::IF_NONE_MATCH, HeaderValue::from_static("*"));
     }
     for (name, value) in [
-        ("x-amz-meta-etl-sha256", &meta.sha256),
-        ("x-amz-meta-etl-content-sha256", &meta.content_sha256),
-        ("x-amz-meta-etl-rows", &meta.rows.to_string()),
+        ("x-amz-meta-etl-sha256", &meta.identity.sha256),
+        ("x-amz-meta-etl-content-sha256", &meta.identity.content_sha256),
+        ("x-amz-meta-etl-rows", &meta.identity.rows.to_string()),
         ("x-amz-meta-etl-hour", &meta.hour),
         ("x-amz-meta-etl-dict", &meta.dict),
     ] {
@@ -359,12 +366,15 @@ fn plain_etag(quoted: &str) -> Option<String> {
     (!plain.is_empty()).then(|| plain.to_owned())
 }
 
-fn part_meta(found: &Answer) -> Option<PartMeta> {
+fn part_meta(found: &Answer, bytes: u64) -> Option<PartMeta> {
     let text = |name: &str| found.header(name).map(str::to_owned);
     Some(PartMeta {
-        sha256: text("x-amz-meta-etl-sha256")?,
-        content_sha256: text("x-amz-meta-etl-content-sha256")?,
-        rows: text("x-amz-meta-etl-rows")?.parse().ok()?,
+        identity: PartIdentity {
+            rows: text("x-amz-meta-etl-rows")?.parse().ok()?,
+            bytes,
+            sha256: text("x-amz-meta-etl-sha256")?,
+            content_sha256: text("x-amz-meta-etl-content-sha256")?,
+        },
         hour: text("x-amz-meta-etl-hour")?,
         dict: text("x-amz-meta-etl-dict")?,
     })
@@ -436,8 +446,8 @@ mod tests {
     }
 
     fn meta() -> PartMeta {
-        let hour = "2023-03-10T01".to_owned();
-        PartMeta { sha256: "5a".into(), content_sha256: "c5".into(), rows: 3, hour, dict: "d1".into() }
+        let identity = PartIdentity { rows: 3, bytes: 5, sha256: "5a".into(), content_sha256: "c5".into() };
+        PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d1".into() }
     }
 
     fn put(store: &S3Store) -> Result<PutAnswer> {

@@ -257,7 +257,8 @@ fn store_that_refuses_the_condition_gets_the_part_without_it_after_a_look() {
 
 fn meta() -> etl::store::PartMeta {
     let text = || "x".to_owned();
-    etl::store::PartMeta { sha256: text(), content_sha256: text(), rows: 1, hour: text(), dict: text() }
+    let identity = etl::hour::part::PartIdentity { rows: 1, bytes: 0, sha256: text(), content_sha256: text() };
+    etl::store::PartMeta { identity, hour: text(), dict: text() }
 }
 
 #[test]
