@@ -178,3 +178,20 @@ impl fmt::Display for ErrorKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use nix::libc;
+
+    use super::*;
+
+    #[test]
+    fn limit_outranks_what_else_could_be_advised_and_is_this_machine_s() {
+        let full = || io::Error::from_raw_os_error(libc::EMFILE);
+        let error = Error::new(ErrorKind::Config, "cannot make a client").caused_by(full()).hint("check the key");
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(error.next_step().unwrap().starts_with("raise the limit on open files: `ulimit -n`, "));
+    }
+}

@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::limits;
+use crate::process::threads;
 
 /// The flag that signals set in this process.
 static INSTALLED: OnceLock<Stop> = OnceLock::new();
@@ -203,7 +203,7 @@ pub fn install(stop: &Stop) -> Result<()> {
         }
         // Its thread listens to them.
         ctrlc::Error::System(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => {
-            limits::no_thread("for the signals", cause)
+            threads::no_thread("for the signals", cause)
         }
         ctrlc::Error::System(cause) => {
             Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause)

@@ -7,11 +7,10 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use sha2::{Digest, Sha256};
 
+use crate::digest::Sha256;
 use crate::hour::Hour;
 use crate::hour::part::PartIdentity;
-use crate::part::seal::hex;
 use crate::record::row::Compactor;
 use crate::record::{self, ContentHash, Fields, MAX_LINE, Record, Scratch};
 
@@ -123,8 +122,8 @@ pub fn read_each(
     let identity = PartIdentity {
         rows: hashes.len() as u64,
         bytes: object.len() as u64,
-        sha256: hex(&Sha256::digest(object)),
-        content_sha256: hex(&Sha256::digest(text.as_bytes())),
+        sha256: Sha256::of(object).to_string(),
+        content_sha256: Sha256::of(&text).to_string(),
     };
     Ok(ReadPart { hashes, identity, first, last, is_in_order })
 }

@@ -7,17 +7,18 @@
 
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
+use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::hour::part::PartIdentity;
-use crate::part::seal::hex;
 
 pub mod dictionaries;
 pub mod lake;
 pub mod once;
 pub mod probe;
 pub mod s3;
+
+/// How often one request is sent before the store counts as unavailable.
+const TRIES: u32 = 4;
 
 /// Nothing larger than these bytes can be a part.
 const LARGEST: u64 = 256 << 20;
@@ -36,7 +37,7 @@ pub struct PartMeta {
 impl PartMeta {
     /// For an object that is no part but goes the same way: one document, not compressed.
     pub(crate) fn of_document(bytes: &[u8], hour: &str, dict: &str) -> Self {
-        let sha256 = hex(&Sha256::digest(bytes));
+        let sha256 = Sha256::of(bytes).to_string();
         let identity = PartIdentity { rows: 1, bytes: bytes.len() as u64, content_sha256: sha256.clone(), sha256 };
         Self { identity, hour: hour.to_owned(), dict: dict.to_owned() }
     }
