@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::{Layout, data_prefix};
 use crate::hour::part::{PartIdentity, PartRow};
-use crate::part::read;
+use crate::part::read::read_part_and_fields;
 use crate::record::ContentHash;
 use crate::state::Ledger;
 use crate::store::ObjectStore;
@@ -150,7 +150,7 @@ impl Restorer<'_> {
             Err(error) => return Err(error),
         };
         let mut originals = Vec::new();
-        let read = read::read_each(&self.store.get(&key)?, &compactor, self.zone, hour, &mut |fields| {
+        let read = read_part_and_fields(&self.store.get(&key)?, &compactor, self.zone, hour, &mut |fields| {
             crate::record::json::write_fields(fields, &mut originals);
             originals.push(b'\n');
         });

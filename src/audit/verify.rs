@@ -19,7 +19,7 @@ use crate::hour::Hour;
 use crate::hour::key::{Layout, data_prefix, dictionaries_key};
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartIdentity, PartRow};
-use crate::part::read::{self, ReadPart};
+use crate::part::read::{ReadPart, read_part};
 use crate::state::{HashArray, HashDir, Ledger};
 use crate::store::dictionaries::{Shelf, Stored};
 use crate::store::{ObjectInfo, ObjectStore};
@@ -256,7 +256,7 @@ impl Verifier<'_> {
             Err(error) if error.kind() == ErrorKind::Mismatch => return Ok(Some(error.to_string())),
             Err(error) => return Err(error),
         };
-        let read = match read::read(&self.store.get(&part.key)?, &compactor, self.zone, row.hour) {
+        let read = match read_part(&self.store.get(&part.key)?, &compactor, self.zone, row.hour) {
             Ok(read) => read,
             Err(reason) => return Ok(Some(reason.to_string())),
         };

@@ -16,19 +16,19 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, ErrorKind as Io, Read};
+use std::io::{ErrorKind as Io, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use flate2::read::MultiGzDecoder;
 use tempfile::NamedTempFile;
 
 use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
-use crate::digest::Hasher;
+use crate::digest::{Hasher, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::part::PartIdentity;
+use crate::part::ndjson;
 
 const TMP: &str = ".etl-tmp";
 const TMP_PREFIX: &str = "part-";
@@ -233,7 +233,7 @@ fn look_inside(path: &Path) -> Result<ObjectInfo> {
     let unreadable = |error| Error::disk("read", path, error);
     let mut file = File::open(path).map_err(unreadable)?;
     let mut bytes = Digested::new(&mut file);
-    let content = digest_content(&mut bytes);
+    let content = ndjson::content_of(&mut bytes);
     // What the decoder left unread, so that the digest is of the whole file.
     std::io::copy(&mut bytes, &mut std::io::sink()).map_err(unreadable)?;
     if let Some(failed) = bytes.failed {
@@ -242,29 +242,12 @@ fn look_inside(path: &Path) -> Result<ObjectInfo> {
     }
     let size = bytes.size;
     let sha256 = bytes.sha256.finish().to_string();
-    let of_part = |(content_sha256, rows)| PartMeta {
-        identity: PartIdentity { rows, bytes: size, sha256, content_sha256 },
+    let of_part = |(content, rows): (Sha256, u64)| PartMeta {
+        identity: PartIdentity { rows, bytes: size, sha256, content_sha256: content.to_string() },
         hour: String::new(),
         dict: String::new(),
     };
     Ok(ObjectInfo { size, etag: None, meta: content.map(of_part) })
-}
-
-/// Digest and lines of what gunzips. `None` for what does not.
-fn digest_content(bytes: &mut impl Read) -> Option<(String, u64)> {
-    let mut content = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(bytes));
-    let (mut sha256, mut rows) = (Hasher::default(), 0_u64);
-    loop {
-        let chunk = content.fill_buf().ok()?;
-        if chunk.is_empty() {
-            return Some((sha256.finish().to_string(), rows));
-        }
-        sha256.update(chunk);
-        let lines = chunk.iter().filter(|byte| **byte == b'\n').count();
-        rows += u64::try_from(lines).ok()?;
-        let read = chunk.len();
-        content.consume(read);
-    }
 }
 
 /// A reader that digests and counts what passes, and remembers a failure.
@@ -455,7 +438,7 @@ mod tests {
         }
         let whole = std::io::Cursor::new(gz("{}\n"));
         let mut bytes = Digested::new(whole.take(15).chain(Broken));
-        assert_eq!(digest_content(&mut bytes), None);
+        assert_eq!(ndjson::content_of(&mut bytes), None);
         assert_eq!(bytes.failed, Some(Io::TimedOut));
     }
 

@@ -12,7 +12,7 @@ use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::job::Job;
 use crate::job::recover::thaw::Memory;
-use crate::part::read::{self, ReadPart};
+use crate::part::read::{ReadPart, read_part};
 use crate::record::ContentHash;
 use crate::state::files::step::Step;
 
@@ -106,7 +106,7 @@ impl Job<'_> {
         // A store without metadata would read the whole object for a look that says nothing of the dictionaries.
         let meta = if store.keeps_metadata() { store.head(key)?.and_then(|found| found.meta) } else { None };
         let compactor = self.shelf.for_part(meta.as_ref()).map_err(|error| unreadable(key, hour, error))?;
-        let read = read::read(&store.get(key)?, &compactor, &self.setup.decoder.zone, hour).ok();
+        let read = read_part(&store.get(key)?, &compactor, &self.setup.decoder.zone, hour).ok();
         Ok(read.map(|read| (read, meta.map(|meta| meta.dict).unwrap_or_default())))
     }
 }

@@ -25,6 +25,7 @@ use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::config::S3Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::part::PartIdentity;
+use crate::part::ndjson;
 use crate::stop::Stop;
 
 mod client;
@@ -308,7 +309,7 @@ fn asking(verb: Verb, key: &str) -> Ask<'_> {
 
 fn put_headers(meta: &PartMeta, md5: &[u8], condition: bool) -> Result<HeaderMap, reqwest::header::InvalidHeaderValue> {
     let mut headers = HeaderMap::new();
-    headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(reqwest::header::CONTENT_TYPE, HeaderValue::from_static(ndjson::CONTENT_TYPE));
     let md5 = base64::engine::general_purpose::STANDARD.encode(md5);
     headers.insert(HeaderName::from_static("content-md5"), HeaderValue::from_str(&md5)?);
     if condition {
