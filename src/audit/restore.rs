@@ -17,7 +17,7 @@ use crate::part::read::read_part_and_fields;
 use crate::record::ContentHash;
 use crate::state::Ledger;
 use crate::store::ObjectStore;
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
 
 /// Missing parts of an hour that are named, of a number that cannot be that of a part.
 const MISSING_NAMED: usize = 100;
@@ -48,7 +48,7 @@ pub struct Restorer<'a> {
     /// How they are spelled.
     pub layout: &'a Layout,
     /// The dictionaries that parts are read with.
-    pub shelf: &'a Shelf<'a>,
+    pub dictionaries: &'a DictionaryStore<'a>,
     /// The time zone of the hours.
     pub zone: &'a TimeZone,
     /// What a ledger says of each part, where there is one of this store.
@@ -141,7 +141,7 @@ impl Restorer<'_> {
         if !meta.hour.is_empty() && meta.hour != hour.to_string() {
             return refuse(&format!("it was made as a part of hour {}", meta.hour));
         }
-        let compactor = match self.shelf.for_part(Some(&meta)) {
+        let compactor = match self.dictionaries.for_part(Some(&meta)) {
             Ok(compactor) => compactor,
             Err(error) if error.kind() == ErrorKind::Mismatch => {
                 let hint = error.next_step().unwrap_or_default().to_owned();

@@ -21,7 +21,7 @@ use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartIdentity, PartRow};
 use crate::part::read::{ReadPart, read_part};
 use crate::state::{HashArray, HashDir, Ledger};
-use crate::store::dictionaries::{Shelf, Stored};
+use crate::store::dictionaries::{DictionaryStore, Stored};
 use crate::store::{ObjectInfo, ObjectStore};
 use crate::view::table::plural;
 
@@ -101,7 +101,7 @@ pub struct Verifier<'a> {
     /// How they are spelled.
     pub layout: &'a Layout,
     /// The dictionaries that parts are read with.
-    pub shelf: &'a Shelf<'a>,
+    pub dictionaries: &'a DictionaryStore<'a>,
     /// The time zone of the hours.
     pub zone: &'a TimeZone,
     /// Whether to download and decode.
@@ -251,7 +251,7 @@ impl Verifier<'_> {
         object: &ObjectInfo,
         hashes: Option<&HashArray>,
     ) -> Result<Option<String>> {
-        let compactor = match self.shelf.for_part(object.meta.as_ref()) {
+        let compactor = match self.dictionaries.for_part(object.meta.as_ref()) {
             Ok(compactor) => compactor,
             Err(error) if error.kind() == ErrorKind::Mismatch => return Ok(Some(error.to_string())),
             Err(error) => return Err(error),
@@ -269,9 +269,11 @@ impl Verifier<'_> {
     fn dictionaries(&self, ledger: &Ledger, id: &str, parts: u64) -> Result<Option<Finding>> {
         let was_stored = ledger.has_stored_dictionaries(id);
         let parts = plural(parts, "part", "parts");
-        let (fault, what) = match self.shelf.stored(id)? {
+        let (fault, what) = match self.dictionaries.stored(id)? {
             Stored::Sound(_) => return Ok(None),
-            Stored::Missing if !was_stored && self.shelf.known_without_the_store(id).is_some() => return Ok(None),
+            Stored::Missing if !was_stored && self.dictionaries.known_without_the_store(id).is_some() => {
+                return Ok(None);
+            }
             Stored::Missing => {
                 (Fault::Missing, format!("there is nothing where the dictionaries of {parts} should be:"))
             }

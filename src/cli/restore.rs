@@ -16,7 +16,7 @@ use crate::output::{self, Form};
 use crate::process::threads;
 use crate::state::Ledger;
 use crate::stop::Stop;
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
 
 /// Writes the originals of the chosen hours to stdout, or one file an hour to a directory. A part that does not verify is
 /// refused and named; the others are restored.
@@ -40,12 +40,12 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
     let place = setup::place_until(config, &crate::cli::print::place_named(config, args.from.as_deref())?, stop)?;
     let range = Range { since: args.hour.or(args.since), until: args.hour.or(args.until) };
     let compactor = setup::compactor(config)?;
-    let shelf = Shelf::new(&*place.store, &place.prefix, &compactor);
+    let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor);
     let restorer = Restorer {
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
-        shelf: &shelf,
+        dictionaries: &dictionaries,
         zone: &config.hours.timezone,
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };

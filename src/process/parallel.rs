@@ -1,6 +1,6 @@
-//! Work side by side: on a few threads, with the results in the order of the items.
+//! Work on a few threads, with the results in the order of the items.
 //!
-//! Invariant: what comes out never depends on how many threads there were, or on which was faster. Nothing here touches disk.
+//! Invariant: results never depend on how many threads there are, or which is faster. Nothing here touches disk.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,10 +25,9 @@ pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items. Each thread
-/// takes the next item when it is done with one: that others have less of the processor makes nobody wait. This thread is one of
-/// them, so that all is done even where no other can be had.
-pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+/// Does `work` on all items on at most `threads` threads, and returns the results in the order of the items. A thread that is done
+/// takes the next item, so a slow thread holds up none. The calling thread is one of them: all is done even where no other starts.
+pub(crate) fn parallel_map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if items.len() < 2 || threads < 2 {
         return items.iter().map(work).collect();
     }
@@ -53,13 +52,13 @@ pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: 
 
 #[cfg(test)]
 mod tests {
-    use super::side_by_side;
+    use super::parallel_map;
 
     #[test]
     fn results_keep_the_order_of_the_items() {
         let items: Vec<u64> = (0..1000).collect();
-        let doubled = side_by_side(&items, 4, |n| n * 2);
+        let doubled = parallel_map(&items, 4, |n| n * 2);
         assert!(doubled.iter().zip(&items).all(|(d, n)| *d == n * 2));
-        assert!(side_by_side(&[] as &[u64], 4, |n| *n).is_empty());
+        assert!(parallel_map(&[] as &[u64], 4, |n| *n).is_empty());
     }
 }

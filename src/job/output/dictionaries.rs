@@ -56,7 +56,7 @@ impl Job<'_> {
         if self.store_is_down {
             return Ok(false);
         }
-        let stored = match self.shelf.known_without_the_store(id) {
+        let stored = match self.dictionaries.known_without_the_store(id) {
             Some(dictionaries) => self.store_dictionaries(id, &dictionaries),
             None => self.find_dictionaries(id),
         };
@@ -71,11 +71,11 @@ impl Job<'_> {
 
     /// Nothing here knows these dictionaries: another machine's parts, or a state that another configuration made.
     fn find_dictionaries(&self, id: &str) -> Result<()> {
-        self.shelf.named(id).map(|_| ())
+        self.dictionaries.named(id).map(|_| ())
     }
 
     fn store_dictionaries(&self, id: &str, dictionaries: &Dictionaries) -> Result<()> {
-        self.shelf.allow(dictionaries)?;
+        self.dictionaries.allow(dictionaries)?;
         let (store, prefix) = (&*self.setup.store, &self.setup.prefix);
         let (key, bytes) = (dictionaries_key(prefix, id), dictionaries.to_stored()?);
         // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
@@ -87,7 +87,7 @@ impl Job<'_> {
         durable::remove(&body)?;
         // A store without metadata, or another spelling: the content says whether it is sound.
         if let Outcome::Foreign { .. } = stored?
-            && !matches!(self.shelf.stored(id)?, Stored::Sound(_))
+            && !matches!(self.dictionaries.stored(id)?, Stored::Sound(_))
         {
             let what = format!("the object {key} is not what its name says: no part that needs it is uploaded");
             let hint = "it was left alone: move it away, then run again; the records are kept";

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use super::upload::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
-use crate::process::parallel::side_by_side;
+use crate::process::parallel::parallel_map;
 use crate::state::files::durable;
 use crate::state::status::certificate::Manifest;
 use crate::stop::Stop;
@@ -44,7 +44,7 @@ impl Job<'_> {
             });
         }
         let (store, stop) = (&*self.setup.store, self.setup.stop);
-        let published = side_by_side(&spooled, self.setup.uploads, |one| match one {
+        let published = parallel_map(&spooled, self.setup.uploads, |one| match one {
             Some(manifest) => manifest.publish(store, create_only, stop),
             None => Ok(()),
         });

@@ -14,7 +14,7 @@ use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::job::{Job, Progress, Setup, UploadedPart};
 use crate::part::seal;
-use crate::process::parallel::{aside, joined, side_by_side};
+use crate::process::parallel::{aside, joined, parallel_map};
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
@@ -226,7 +226,7 @@ impl Job<'_> {
                 // Where no thread can be had, they are encoded when it is their turn.
                 let _ = aside(scope, || ahead.encode(state, setup.cut, setup.stop));
             }
-            let answers = side_by_side(round, setup.uploads, put);
+            let answers = parallel_map(round, setup.uploads, put);
             (answers, deleting.map_or_else(delete, joined))
         });
         self.problems.extend(deleted.err());

@@ -105,7 +105,7 @@ impl Job<'_> {
         let store = &self.setup.store;
         // A store without metadata would read the whole object for a look that says nothing of the dictionaries.
         let meta = if store.keeps_metadata() { store.head(key)?.and_then(|found| found.meta) } else { None };
-        let compactor = self.shelf.for_part(meta.as_ref()).map_err(|error| unreadable(key, hour, error))?;
+        let compactor = self.dictionaries.for_part(meta.as_ref()).map_err(|error| unreadable(key, hour, error))?;
         let read = read_part(&store.get(key)?, &compactor, &self.setup.decoder.zone, hour).ok();
         Ok(read.map(|read| (read, meta.map(|meta| meta.dict).unwrap_or_default())))
     }
