@@ -1,9 +1,9 @@
 //! Parts into the store: the object-store seam and what an answer of the store means.
 //!
-//! Owns the [`ObjectStore`] trait. Invariant: no operation here overwrites or deletes an object, and a failed look is
-//! never an absence: [`ObjectStore::head`] answers `Ok(None)` only where the store itself said "not there".
+//! Owns the [`ObjectStore`] trait. Invariant: no operation overwrites or deletes an object, and a failed look is never an absence:
+//! [`ObjectStore::head`] returns `Ok(None)` only where the store itself says that nothing is there.
 //!
-//! [`once`] is the logic that makes a PUT happen once; [`s3`] and [`lake`] are the stores.
+//! [`once`] makes a PUT happen once; [`s3`] and [`lake`] are the stores.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub mod s3;
 /// How often one request is sent before the store counts as unavailable.
 const TRIES: u32 = 4;
 
-/// Nothing larger than these bytes can be a part.
+/// No part is larger than these bytes.
 const LARGEST: u64 = 256 << 20;
 
 /// What identifies a part's object; sent as user metadata and read back by HEAD.
@@ -43,12 +43,12 @@ impl PartMeta {
     }
 }
 
-/// An object, as a look at the store found it.
+/// An object, as a look found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// Size in bytes.
     pub size: u64,
-    /// The store's entity tag, without quotes; no identity.
+    /// The store's entity tag, without quotes. It identifies nothing.
     pub etag: Option<String>,
     /// The metadata of a part of ours; `None` where any of it is missing.
     pub meta: Option<PartMeta>,
@@ -57,13 +57,13 @@ pub struct ObjectInfo {
 /// The answer to a PUT.
 #[derive(Debug)]
 pub enum PutAnswer {
-    /// Stored now, and these very bytes: the store's entity tag is their MD5, or it is a directory that did it.
+    /// Stored now, with exactly these bytes: the store's entity tag is their MD5, or the store is a directory.
     Created {
         /// The store's entity tag, without quotes. A directory has none.
         etag: Option<String>,
     },
-    /// A good answer that proves nothing: a store that encrypts gives a tag of its own, and so may a machine in between that knows
-    /// nothing of stores. Look before you believe it.
+    /// A good answer that proves nothing: a store that encrypts has tags of its own, and so may a machine in between that is no store.
+    /// Look before you believe it.
     Unproven {
         /// The tag that it gave, without quotes.
         etag: Option<String>,
@@ -72,8 +72,8 @@ pub enum PutAnswer {
     Exists,
     /// 409: a conflicting operation ran. Look, then try again; never "exists".
     Conflict,
-    /// Nothing was stored, and it may be the condition that was refused: 501, or 400 with a code that says so. What it is as a failure
-    /// if it was something else.
+    /// Nothing was stored, perhaps because the condition was refused: 501, or 400 with a code that fits. The error is for the case
+    /// that something else was.
     Refused(Error),
 }
 
@@ -82,8 +82,8 @@ pub enum PutAnswer {
 /// Errors are of kind `Unavailable` (no answer, 5xx, 429: unknown whether it happened), `Credentials` (401, 403),
 /// `Config` (no such S3 bucket, bad endpoint or region) or `State` (a local file or directory); each names the key or
 /// path, and says whether it [concerns one object](Error::concerns_one_object). Calls block; HEAD, GET and LIST are tried a
-/// few times before they fail, a PUT is sent once (and again only where a connection that was kept turned out to have
-/// ended): whether it may be sent again is for [`once`] to say.
+/// few times before they fail. A PUT is sent once, and a second time only where a kept connection turned out to be closed:
+/// [`once`] decides whether to send it again.
 pub trait ObjectStore: Send + Sync {
     /// Where it is, for people and for the recorded settings: `s3://bucket/prefix/` or the lake's path.
     fn place(&self) -> &str;
@@ -95,9 +95,9 @@ pub trait ObjectStore: Send + Sync {
     /// See the trait. After an error the object may or may not be there.
     fn put_new(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer>;
 
-    /// Creates the object `key` without a condition: it would replace what is there. For a store that does not honour or take the
-    /// condition, right after a look that found nothing there, and never where [`once::CreateOnly::Proven`]. A store that always
-    /// honours it has nothing else to offer than [`ObjectStore::put_new`].
+    /// Creates the object `key` without a condition: it would replace what is there. For a store that ignores or refuses the
+    /// condition, right after a look that found nothing, and never where [`once::CreateOnly::Proven`]. For a store that always
+    /// honours it this is [`ObjectStore::put_new`].
     ///
     /// # Errors
     /// See the trait. After an error the object may or may not be there.
@@ -123,11 +123,10 @@ pub trait ObjectStore: Send + Sync {
     /// See the trait, and whatever `each` returns.
     fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()>;
 
-    /// Whether a second PUT of an existing key is known to be refused without asking the store
-    /// (a local directory: yes). `None`: ask it once.
+    /// Whether a second PUT of an existing key is certainly refused, so that the store need not be asked (a local directory: yes).
     fn create_only_is_certain(&self) -> bool;
 
-    /// Whether it keeps the metadata of an object. One that does not cannot say which dictionaries a part was made with.
+    /// Whether it keeps the metadata of objects. If not, it cannot say which dictionaries a part was made with.
     fn keeps_metadata(&self) -> bool {
         true
     }
