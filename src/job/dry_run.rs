@@ -111,7 +111,7 @@ impl Known {
         found.fetched += page.elements;
         let mut each = |odd: &OddToken| *found.quarantined.entry(odd.reason.clone()).or_default() += 1;
         page.odd.iter().for_each(&mut each);
-        if page.spread.is_some() {
+        if page.dropped_odd() {
             let again = setup.decoder.odd_again(body, now, &stop, &mut |odd| {
                 each(&odd);
                 Ok(())

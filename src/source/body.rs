@@ -7,13 +7,11 @@ use std::io::{self, Read, Write};
 
 use flate2::write::MultiGzDecoder;
 
-use super::{FileSink, PageSink};
+use super::{BYTE_ORDER_MARK, FileSink, PageSink};
 use crate::error::Error;
 
 /// Compressed bytes read at a time.
 const CHUNK: usize = 64 * 1024;
-/// Some writers begin a UTF-8 text with it. JSON has none; a reader may skip it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

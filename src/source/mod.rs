@@ -20,6 +20,9 @@ pub mod paging;
 pub use http::{Headers, HttpSettings, HttpSource};
 pub use page_url::PageUrl;
 
+/// Some writers begin a UTF-8 text with it. JSON has none; a reader may skip it.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Where a page's bytes go while they arrive. Dropped before [`Fetched::Page`] returns it, it discards them.
 pub trait PageSink {
     /// Takes the next bytes, uncompressed.
