@@ -57,6 +57,8 @@ pub mod view;
 
 pub mod audit;
 
+pub mod docs;
+
 pub mod cli;
 
 pub mod simulate;

@@ -51,6 +51,7 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
         Command::Init(args) => return cli::init(args),
         Command::Completions(args) => return cli::completions(args),
         Command::Man(args) => return cli::man(args),
+        Command::Help(args) => return cli::help(args),
         _ => {}
     }
     let config = Config::from_process(&cli.overrides());
@@ -66,9 +67,12 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
         Command::Restore(args) => cli::restore(&config, args, say),
         Command::Ddl(args) => cli::ddl(&config, args),
         Command::Quarantine(args) => cli::quarantine(&config, args),
-        Command::Simulate(_) | Command::Check(_) | Command::Init(_) | Command::Completions(_) | Command::Man(_) => {
-            Ok(0)
-        }
+        Command::Simulate(_)
+        | Command::Check(_)
+        | Command::Init(_)
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::Help(_) => Ok(0),
     }
 }
 

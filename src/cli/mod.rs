@@ -6,6 +6,7 @@
 mod certificate;
 pub mod check;
 pub mod ddl;
+pub mod help;
 pub mod init;
 pub mod manual;
 mod print;
@@ -27,6 +28,7 @@ use jiff::Timestamp;
 
 pub use self::check::check;
 pub use self::ddl::ddl;
+pub use self::help::help;
 pub use self::init::init;
 pub use self::manual::{completions, man};
 pub use self::quarantine::quarantine;
@@ -129,6 +131,7 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "etl", version, about = ABOUT, long_about = LONG_ABOUT)]
 #[command(after_help = EXAMPLES, after_long_help = LONG_EXAMPLES, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -215,6 +218,9 @@ pub enum Command {
     /// Print the manual page
     #[command(after_help = manual::MAN_EXAMPLES)]
     Man(manual::ManArgs),
+    /// Show help for a command, or a page of the manual
+    #[command(after_help = help::EXAMPLES)]
+    Help(help::HelpArgs),
 }
 
 /// `etl run`.
