@@ -58,7 +58,8 @@ Examples:
   etl --config /etc/etl/etl.toml run         with a configuration file
   etl status                                 what is pending, what is wrong
   etl verify                                 is everything that was uploaded still there?
-  etl restore --hour 2023-03-10T01           the original logs of an hour";
+  etl restore --hour 2023-03-10T01           the original logs of an hour
+  etl help operations                        a page of the manual: `etl help` lists them";
 
 const LONG_EXAMPLES: &str = "\
 Examples:
@@ -67,6 +68,7 @@ Examples:
   etl status                                 what is pending, what is wrong
   etl verify                                 is everything that was uploaded still there?
   etl restore --hour 2023-03-10T01           the original logs of an hour
+  etl help operations                        a page of the manual: `etl help` lists them
 
 Exit codes (of several, the first that applies in this order):
     1  a bug in etl: please report it

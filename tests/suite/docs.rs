@@ -244,7 +244,7 @@ fn keys() -> Vec<(String, String, Option<toml::Value>)> {
 fn every_key_has_an_entry_with_its_default_and_an_example_that_works() {
     let page = page("configuration");
     let keys = keys();
-    assert_eq!(keys.len(), 30);
+    assert!(keys.len() >= 30, "{keys:?}");
     for (table, key, default) in keys {
         let head = format!("- **`{table}.{key}`** — ");
         let (_, rest) = page.split_once(&head).unwrap_or_else(|| panic!("{table}.{key} has no entry"));
