@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command as Process;
 
 use clap::error::ErrorKind as Clap;
 use clap::{Command, CommandFactory, Parser};
@@ -213,6 +214,20 @@ fn every_command_line_in_a_document_is_one() {
         }
     }
     assert!(seen > 60, "{seen}");
+}
+
+#[test]
+fn every_script_and_every_json_in_a_document_is_one() {
+    for path in documents() {
+        let (text, place) = (fs::read_to_string(&path).unwrap(), path.display().to_string());
+        for script in ["sh", "bash"].into_iter().flat_map(|language| blocks(&text, language)) {
+            let ran = Process::new("bash").args(["-n", "-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{place}: {script}");
+        }
+        for json in blocks(&text, "json") {
+            assert!(serde_json::from_str::<serde_json::Value>(&json).is_ok(), "{place}: {json}");
+        }
+    }
 }
 
 #[test]
