@@ -107,7 +107,9 @@ fn block_laid_out(block: &Block<'_>, columns: usize) -> String {
     match block {
         Block::Heading(_, title) => bold(&plain(title)) + "\n",
         Block::Paragraph(text) => wrapped(&plain(text), columns).join("\n") + "\n",
-        Block::Code(lines) => lines.iter().map(|line| format!("{:INDENT$}{line}\n", "")).collect(),
+        Block::Code(lines) => {
+            lines.iter().map(|line| format!("{:INDENT$}{line}", "").trim_end().to_owned() + "\n").collect()
+        }
         Block::Item(text) => item(text, columns),
         Block::Table(rows) => table(rows, columns),
     }
