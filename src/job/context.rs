@@ -9,7 +9,7 @@ use super::intake::dedup::Buckets;
 use super::{RunRequest, Setup, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{Reserve, State, status};
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
 use crate::store::once::CreateOnly;
 
 /// A run at work.
@@ -20,7 +20,7 @@ pub(crate) struct Run<'a> {
     /// Which records are known, of the hours at hand.
     pub(crate) buckets: Buckets,
     /// The dictionaries that parts are read with.
-    pub(crate) dictionaries: Shelf<'a>,
+    pub(crate) dictionaries: DictionaryStore<'a>,
     pub(crate) summary: &'a mut Summary,
     pub(crate) problems: Vec<Error>,
     /// The store did not answer: it is not asked again in this run.
@@ -31,7 +31,7 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     pub(crate) fn new(setup: &'a Setup<'a>, mut state: State, request: RunRequest, summary: &'a mut Summary) -> Self {
         state.pages.quarantine.cap(setup.quarantine_max_bytes);
-        let dictionaries = Shelf::new(&*setup.store, &setup.prefix, &setup.decoder.compactor)
+        let dictionaries = DictionaryStore::new(&*setup.store, &setup.prefix, &setup.decoder.compactor)
             .with_former(state.hours.former_dictionaries());
         let status = status::Writer::start(&setup.state_dir, setup.clock.now());
         Self {

@@ -6,19 +6,18 @@
 //! Writes only spool files; a crash leaves files that no intent names, which the next run deletes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::Path;
 
-use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
 use jiff::Timestamp;
 
 use super::gather::Lines;
-use crate::digest::{Hasher, Sha256};
+use super::ndjson::Encoder;
+use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::{HourRow, PartRow};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
 use crate::output::draft::{Replaces, Survives};
 use crate::record::ContentHash;
 use crate::state::files::durable;
@@ -29,15 +28,10 @@ use crate::stop::Stop;
 
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
 pub const PART_BYTES: u64 = 64 << 20;
-/// Measured on lines of the origin's kind, µs and bytes a record with zlib-rs: level 1 0.60 and 60.0, level 2 0.77 and 48.1,
-/// level 4 1.03 and 45.9, level 6 1.47 and 45.6, level 9 2.47 and 44.9. `benches/README.md` has all of them.
-pub const LEVEL: u32 = 4;
 /// An hour with more records, or more bytes of lines, is large: its lines are not held while it is encoded.
 pub const LARGE: u64 = 100_000;
 /// See [`LARGE`].
 pub const LARGE_BYTES: u64 = 16 << 20;
-/// gzip's "unknown operating system".
-const NO_SYSTEM: u8 = 255;
 
 /// How hours are cut.
 #[derive(Debug, Clone, Copy)]
@@ -58,14 +52,8 @@ const AT_ONCE: usize = 1 << 18;
 pub struct EncodedPart {
     /// Its number within the hour.
     pub part: u32,
-    /// Records in it.
-    pub rows: u64,
-    /// Bytes of the object.
-    pub bytes: u64,
-    /// SHA-256 of the object, hex.
-    pub sha256: String,
-    /// SHA-256 of the lines, hex.
-    pub content_sha256: String,
+    /// Its records and its bytes.
+    pub identity: PartIdentity,
     /// The first event time in it.
     pub first: Timestamp,
     /// The last event time in it.
@@ -157,7 +145,7 @@ pub fn encode(
 /// `State`: they cannot be read.
 pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
-    Ok(bytes.len() as u64 == part.bytes && Sha256::of(&bytes).to_string() == part.sha256)
+    Ok(bytes.len() as u64 == part.identity.bytes && Sha256::of(&bytes).to_string() == part.identity.sha256)
 }
 
 /// Encodes a frozen part whose spooled bytes are damaged or missing once more, from the write-ahead log: the same content.
@@ -177,13 +165,13 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     })?;
     records.sort_unstable();
     let of_this_freeze = |p: &&PartRow| p.through == part.through && p.part < part.part;
-    let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.rows).sum();
-    let range = usize::try_from(before).ok().zip(usize::try_from(before + part.rows).ok());
+    let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.identity.rows).sum();
+    let range = usize::try_from(before).ok().zip(usize::try_from(before + part.identity.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, None, &stop);
     let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines)).transpose()?;
-    let again = again.flatten().filter(|again| again.content_sha256 == part.content_sha256);
-    Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
+    let again = again.flatten().filter(|again| again.identity.has_records_of(&part.identity));
+    Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
 
 /// The unsealed records of the hours of `rows`, each hour's in their total order: the log is read once for all of them. `None`: the run is to
@@ -248,57 +236,28 @@ fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>)
     let path = lines.state.hours.spool_path(hour, part);
     let mut spooled = lines.state.hours.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let out = Hashed { inner: BufWriter::with_capacity(BUFFER, spooled.file()), sum: Hasher::default(), bytes: 0 };
-    let mut gzip: GzEncoder<_> =
-        GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
-    let mut content = Hasher::default();
+    let mut encoder = Encoder::new(BufWriter::with_capacity(BUFFER, spooled.file()));
     let stop = lines.stop;
     let is_whole = lines.read(records, |text| {
         for some in text.chunks(AT_ONCE) {
             if stop.is_requested() {
                 return Ok(false);
             }
-            content.update(some);
-            gzip.write_all(some).map_err(disk)?;
+            encoder.write(some).map_err(disk)?;
         }
         Ok(true)
     })?;
     if !is_whole {
         return Ok(None);
     }
-    let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
-    inner.flush().map_err(disk)?;
-    drop(inner);
+    let identity = encoder.finish(records.len() as u64).map_err(disk)?;
     durable_step(Step::PartSpooled, || spooled.publish(&path, Replaces::AnyFile, Survives::Bytes))?;
     Ok(Some(EncodedPart {
         part,
-        rows: records.len() as u64,
-        bytes,
-        sha256: sum.finish().to_string(),
-        content_sha256: content.finish().to_string(),
+        identity,
         first: records.first().map_or(Timestamp::MIN, Located::time),
         last: records.last().map_or(Timestamp::MIN, Located::time),
     }))
-}
-
-/// A file whose bytes are summed as they are written.
-struct Hashed<'f> {
-    inner: BufWriter<&'f mut File>,
-    sum: Hasher,
-    bytes: u64,
-}
-
-impl Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.inner.write_all(bytes)?;
-        self.sum.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::job::recover::Recover;
 use crate::job::{Progress, Run};
 use crate::page::decode::{Decoded, Decoder};
 use crate::page::parse::NotAPage;
-use crate::process::parallel::{side_by_side, threads};
+use crate::process::parallel::{parallel_map, threads};
 use crate::state::NewCommit;
 use crate::state::files::crash_point;
 use crate::state::pages::journal::Segment;
@@ -253,7 +253,7 @@ fn rejected(path: &std::path::Path, reason: &str) -> Error {
 pub(crate) fn decode(decoder: &Decoder, segment: &Segment, stop: &Stop) -> Vec<Result<Decoded, NotAPage>> {
     let pages: Vec<&[u8]> = segment.pages().collect();
     let threads = if pages.len() < WORTH_A_THREAD { 1 } else { threads() };
-    side_by_side(&pages, threads, |body| {
+    parallel_map(&pages, threads, |body| {
         crash_point::reading(body);
         decoder.page_until(body, segment.received, &|| stop.is_requested())
     })

@@ -28,7 +28,7 @@ pub(super) fn quarantine(
     for share in 0..1 << bits {
         for (body, page) in bodies.iter().zip(pages) {
             let mut each = |odd: &OddToken| if odd_share(odd, bits) == share { adding.push(odd) } else { Ok(()) };
-            if page.spread.is_none() {
+            if !page.dropped_odd() {
                 page.odd.iter().try_for_each(&mut each)?;
                 continue;
             }

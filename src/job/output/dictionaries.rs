@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 
 use super::Output;
 use super::upload::Upload;
-use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::dictionaries_key;
 use crate::job::Run;
@@ -84,10 +83,8 @@ fn store_dictionaries(run: &Run<'_>, id: &str, dictionaries: &Dictionaries) -> R
     // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
     let body = run.state.hours.spool_path_beside(id);
     durable::replace(&body, &bytes)?;
-    let sha256 = Sha256::of(&bytes).to_string();
-    let (content_sha256, hour) = (sha256.clone(), "dict".to_owned());
-    let meta = PartMeta { sha256, content_sha256, rows: 1, hour, dict: id.to_owned() };
-    let sealed = Sealed { key: &key, body: &body, meta: &meta, size: bytes.len() as u64 };
+    let meta = PartMeta::of_document(&bytes, "dict", id);
+    let sealed = Sealed { key: &key, body: &body, meta: &meta };
     let stored = once::upload(store, &sealed, run.create_only(), run.setup.stop);
     durable::remove(&body)?;
     // A store without metadata, or another spelling: the content says whether it is sound.

@@ -8,14 +8,15 @@ use super::Output;
 use super::upload::SpooledBy;
 use crate::error::Result;
 use crate::hour::Hour;
-use crate::hour::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage};
+use crate::hour::lifecycle::{Event, HashesRef, HourRow};
+use crate::hour::part::{PartRow, PartStage};
 use crate::hour::tally::Certified;
 use crate::job::Progress;
 use crate::job::Run;
 use crate::job::recover::Recover;
 use crate::part::gather;
 use crate::part::seal::{self, CutRules, Encoded, EncodedPart, Ordered};
-use crate::process::parallel::{side_by_side, threads};
+use crate::process::parallel::{parallel_map, threads};
 use crate::state::files::step::Step;
 use crate::state::{Pending, State};
 use crate::stop::Stop;
@@ -198,10 +199,7 @@ fn intent(run: &Run<'_>, hour: Hour, through: u64, part: EncodedPart) -> PartRow
         part: part.part,
         stage: PartStage::Sealing,
         key: run.setup.layout.key(&run.setup.prefix, hour, part.part),
-        rows: part.rows,
-        bytes: part.bytes,
-        sha256: part.sha256,
-        content_sha256: part.content_sha256,
+        identity: part.identity,
         dict: run.setup.decoder.dictionaries.clone(),
         through,
         first: part.first,
@@ -254,7 +252,7 @@ fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Re
         rows.iter().zip(ordered).zip(texts).map(|((row, ordered), text)| (row, ordered, text)).collect()
     };
     // While one waits for the disk, another works.
-    Ok(side_by_side(&hours, 2 * threads(), |(row, ordered, text)| {
+    Ok(parallel_map(&hours, 2 * threads(), |(row, ordered, text)| {
         if stop.is_requested() { Ok(None) } else { encode(state, row, ordered, text.as_deref(), cut, stop) }
     }))
 }

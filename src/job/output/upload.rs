@@ -12,12 +12,13 @@ use super::manifest::publish_manifests;
 use super::refused::MOST_IN_A_ROW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::{Event, HourRow, PartRow, PartStage};
+use crate::hour::lifecycle::{Event, HourRow};
+use crate::hour::part::{PartRow, PartStage};
 use crate::job::recover::Recover;
 use crate::job::recover::import::import;
 use crate::job::{Progress, Run, Setup, UploadedPart};
 use crate::part::seal;
-use crate::process::parallel::{aside, joined, side_by_side};
+use crate::process::parallel::{aside, joined, parallel_map};
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
@@ -43,24 +44,18 @@ pub(crate) struct Upload {
 
 impl Upload {
     fn meta(&self) -> PartMeta {
-        PartMeta {
-            sha256: self.row.sha256.clone(),
-            content_sha256: self.row.content_sha256.clone(),
-            rows: self.row.rows,
-            hour: self.hour.to_string(),
-            dict: self.row.dict.clone(),
-        }
+        PartMeta { identity: self.row.identity.clone(), hour: self.hour.to_string(), dict: self.row.dict.clone() }
     }
 
     fn put(&self, setup: &Setup<'_>, create_only: CreateOnly) -> Result<Outcome> {
         let meta = self.meta();
-        let sealed = Sealed { key: &self.row.key, body: &self.body, meta: &meta, size: self.row.bytes };
+        let sealed = Sealed { key: &self.row.key, body: &self.body, meta: &meta };
         durable_step(Step::PartPut, || once::upload(&*setup.store, &sealed, create_only, setup.stop))
     }
 
     fn look(&self, store: &dyn ObjectStore) -> Result<Option<Outcome>> {
         let meta = self.meta();
-        once::look(store, &Sealed { key: &self.row.key, body: &self.body, meta: &meta, size: self.row.bytes })
+        once::look(store, &Sealed { key: &self.row.key, body: &self.body, meta: &meta })
     }
 }
 
@@ -230,7 +225,7 @@ impl Output {
                 // Where no thread can be had, they are encoded when it is their turn.
                 let _ = aside(scope, || ahead.encode(state, setup.cut, setup.stop));
             }
-            let answers = side_by_side(round, setup.uploads, put);
+            let answers = parallel_map(round, setup.uploads, put);
             (answers, deleting.map_or_else(delete, joined))
         });
         run.problems.extend(deleted.err());
@@ -288,7 +283,7 @@ fn probe(run: &mut Run<'_>, first: &[Upload], condition_is_refused: bool) -> Res
         return Ok(());
     }
     let meta = upload.meta();
-    let sealed = Sealed { key: &upload.row.key, body: &upload.body, meta: &meta, size: upload.row.bytes };
+    let sealed = Sealed { key: &upload.row.key, body: &upload.body, meta: &meta };
     match once::probe_create_only(&*run.setup.store, &sealed, condition_is_refused) {
         Ok(CreateOnly::Unknown) => Ok(()),
         Ok(answer) => {
@@ -309,7 +304,7 @@ fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {
         hour: upload.hour.to_string(),
         part: upload.row.part,
         key: upload.row.key.clone(),
-        rows: upload.row.rows,
+        rows: upload.row.identity.rows,
         bytes,
     }
 }

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::{Event, HourRow, PartRow, PartStage};
+use crate::hour::lifecycle::{Event, HourRow};
+use crate::hour::part::{PartRow, PartStage};
 use crate::job::Run;
-use crate::part::read::{self, ReadPart};
+use crate::part::read::{ReadPart, read_part};
 use crate::record::ContentHash;
 use crate::state::files::step::Step;
 
@@ -33,8 +34,8 @@ fn read_back(
     let (mut parts, mut hashes) = (Vec::new(), Vec::new());
     for part in row.uploaded() {
         check_stop(run, row.hour)?;
-        let read = read_part(run, &part.key, row.hour)?.map(|(read, _)| read);
-        let read = read.filter(|read| read.content_sha256 == part.content_sha256 && read.rows() == part.rows);
+        let read = read_from_store(run, &part.key, row.hour)?.map(|(read, _)| read);
+        let read = read.filter(|read| read.identity.has_records_of(&part.identity));
         let read = read.ok_or_else(|| changed(&part.key, row.hour))?;
         hashes.extend(read.hashes);
         parts.push(part.clone());
@@ -42,7 +43,7 @@ fn read_back(
     for number in foreign {
         check_stop(run, row.hour)?;
         let key = run.setup.layout.key(&run.setup.prefix, row.hour, *number);
-        let Some((read, dict)) = read_part(run, &key, row.hour)? else {
+        let Some((read, dict)) = read_from_store(run, &key, row.hour)? else {
             return Ok(None);
         };
         parts.push(imported(*number, key, dict, &read, now));
@@ -75,12 +76,12 @@ fn take_over(
 }
 
 /// The part, and the id of its dictionaries where the store says it. `None`: it is not a part of ours for that hour.
-fn read_part(run: &Run<'_>, key: &str, hour: Hour) -> Result<Option<(ReadPart, String)>> {
+fn read_from_store(run: &Run<'_>, key: &str, hour: Hour) -> Result<Option<(ReadPart, String)>> {
     let store = &run.setup.store;
     // A store without metadata would read the whole object for a look that says nothing of the dictionaries.
     let meta = if store.keeps_metadata() { store.head(key)?.and_then(|found| found.meta) } else { None };
     let compactor = run.dictionaries.for_part(meta.as_ref()).map_err(|error| unreadable(key, hour, error))?;
-    let read = read::read(&store.get(key)?, &compactor, &run.setup.decoder.zone, hour).ok();
+    let read = read_part(&store.get(key)?, &compactor, &run.setup.decoder.zone, hour).ok();
     Ok(read.map(|read| (read, meta.map(|meta| meta.dict).unwrap_or_default())))
 }
 
@@ -98,10 +99,7 @@ fn imported(part: u32, key: String, dict: String, read: &ReadPart, at: Timestamp
         part,
         stage: PartStage::Uploaded,
         key,
-        rows: read.rows(),
-        bytes: read.bytes,
-        sha256: read.sha256.clone(),
-        content_sha256: read.content_sha256.clone(),
+        identity: read.identity.clone(),
         dict,
         through: 0,
         first: read.first,

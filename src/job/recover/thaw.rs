@@ -21,7 +21,8 @@ impl Recover {
             return Ok(false);
         }
         tracing::warn!("{what}: its records are sealed again");
-        let at_hand: u64 = row.uploaded().filter(|part| part.through > row.receipted).map(|part| part.rows).sum();
+        let at_hand: u64 =
+            row.uploaded().filter(|part| part.through > row.receipted).map(|part| part.identity.rows).sum();
         let expected = run.state.hours.pending_records(row.hour) + gone.saturating_sub(at_hand);
         self.expected.insert(row.hour, expected);
         run.state.hours.thaw(row.hour)?;

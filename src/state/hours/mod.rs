@@ -23,7 +23,8 @@ use self::spool::Spool;
 use crate::error::Result;
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
-use crate::hour::lifecycle::{Event, HashesRef, HourRow, PartStage};
+use crate::hour::lifecycle::{Event, HashesRef, HourRow};
+use crate::hour::part::PartStage;
 use crate::hour::tally::Tally;
 use crate::output::draft::Draft;
 use crate::record::ContentHash;
@@ -136,7 +137,8 @@ impl Hours {
 
     /// How many records of the parts of `row` that wait for receipts the log no longer holds.
     pub(crate) fn gone_from_log(&self, row: &HourRow) -> u64 {
-        let frozen: u64 = row.parts.iter().filter(|part| part.through > row.receipted).map(|part| part.rows).sum();
+        let frozen: u64 =
+            row.parts.iter().filter(|part| part.through > row.receipted).map(|part| part.identity.rows).sum();
         frozen.saturating_sub(self.log.count_between(row.hour, row.receipted, row.frozen))
     }
 
