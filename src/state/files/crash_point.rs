@@ -15,23 +15,23 @@ mod points {
     pub struct Point;
 
     /// Right before a durable step.
-    pub const fn before(_: Step) -> Point {
+    pub(crate) const fn before(_: Step) -> Point {
         Point
     }
 
     /// Right after a durable step.
-    pub const fn after(_: Point) {}
+    pub(crate) const fn after(_: Point) {}
 
     /// The failure of a step that is to fail, not done or `done`.
-    pub const fn failure(_: &Point, _: bool) -> Option<crate::error::Error> {
+    pub(crate) const fn failure(_: &Point, _: bool) -> Option<crate::error::Error> {
         None
     }
 
     /// A page is about to be read.
-    pub const fn reading(_: &[u8]) {}
+    pub(crate) const fn reading(_: &[u8]) {}
 
     /// A threshold that only tests lower.
-    pub const fn threshold(_: &str, usual: u64) -> u64 {
+    pub(crate) const fn threshold(_: &str, usual: u64) -> u64 {
         usual
     }
 }
@@ -59,13 +59,13 @@ mod points {
     }
 
     /// The failure of a step that is to fail, not done or `done`.
-    pub fn failure(n: &u64, done: bool) -> Option<Error> {
+    pub(crate) fn failure(n: &u64, done: bool) -> Option<Error> {
         let broken = || Error::disk("write", "a planted place".as_ref(), std::io::Error::from_raw_os_error(5));
         (*FAIL == Some((!done, *n))).then(broken)
     }
 
     /// Right before a durable step. Gives its number: steps of several threads may be under way.
-    pub fn before(step: Step) -> u64 {
+    pub(crate) fn before(step: Step) -> u64 {
         let n = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
         if let Ok(path) = std::env::var("ETL_STEPS")
             && let Ok(mut file) = OpenOptions::new().create(true).append(true).open(path)
@@ -79,14 +79,14 @@ mod points {
     }
 
     /// Right after durable step `n`.
-    pub fn after(n: u64) {
+    pub(crate) fn after(n: u64) {
         if *CRASH == Some((false, n)) {
             std::process::abort();
         }
     }
 
     /// Aborts where the page that is about to be read has the text of `ETL_POISON` in it.
-    pub fn reading(body: &[u8]) {
+    pub(crate) fn reading(body: &[u8]) {
         let poison = std::env::var("ETL_POISON").unwrap_or_default();
         if !poison.is_empty() && memchr::memmem::find(body, poison.as_bytes()).is_some() {
             std::process::abort();
@@ -94,9 +94,9 @@ mod points {
     }
 
     /// The threshold that the environment variable `name` says, else the usual one.
-    pub fn threshold(name: &str, usual: u64) -> u64 {
+    pub(crate) fn threshold(name: &str, usual: u64) -> u64 {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
     }
 }
 
-pub use points::{after, before, failure, reading, threshold};
+pub(crate) use points::{after, before, failure, reading, threshold};

@@ -18,27 +18,23 @@ pub struct Damage {
 
 impl Damage {
     /// Damage that the next open finds by itself.
-    pub fn new(what: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(what: impl std::fmt::Display) -> Self {
         Self { what: what.to_string(), condemned: None }
     }
 
     /// Damage to a file that is worth nothing any more: without it, the next open makes it again.
-    pub fn to_file(path: PathBuf, what: impl std::fmt::Display) -> Self {
+    pub(crate) fn to_file(path: PathBuf, what: impl std::fmt::Display) -> Self {
         Self { what: what.to_string(), condemned: Some(path) }
     }
 }
 
 /// Whether an error is about something that the next open repairs.
-#[must_use]
-pub fn is_damage(error: &Error) -> bool {
+pub(crate) fn is_damage(error: &Error) -> bool {
     of(error).is_some()
 }
 
 /// Removes what has to go before the next open. The caller holds the lock.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn clear(error: &Error) -> Result<()> {
+pub(crate) fn clear(error: &Error) -> Result<()> {
     of(error).and_then(|damage| damage.condemned.as_deref()).map_or(Ok(()), durable::remove)
 }
 

@@ -20,8 +20,7 @@ const ALIGNMENT: usize = 4096;
 
 /// Where in the memory of `bytes` to start what is to be written, so that the device can take it from there; 0 where it is
 /// too little to matter.
-#[must_use]
-pub fn aligned_start(bytes: &Vec<u8>) -> usize {
+pub(crate) fn aligned_start(bytes: &Vec<u8>) -> usize {
     if bytes.capacity() < WORTH_IT { 0 } else { bytes.as_ptr().align_offset(ALIGNMENT) }
 }
 
@@ -29,7 +28,7 @@ pub fn aligned_start(bytes: &Vec<u8>) -> usize {
 ///
 /// # Errors
 /// What the system says. Then some of them may be there.
-pub fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     if bytes.len() < WORTH_IT || set_flags(file, OFlag::O_DIRECT).is_err() {
         return file.write_all(bytes);
     }

@@ -45,10 +45,7 @@ pub(crate) fn write(target: &Path, bytes: &[u8], survives: Survives) -> Result<(
 }
 
 /// Makes the private (0700) directory `dir`, with those above it, durably.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn make_dir(dir: &Path) -> Result<()> {
+pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -63,10 +60,7 @@ pub fn make_dir(dir: &Path) -> Result<()> {
 }
 
 /// Removes the file `path`; that it is gone is durable only after a [`sync_dir`]. An absent file is no error.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::disk("remove", path, e)),
         _ => Ok(()),
@@ -74,10 +68,7 @@ pub fn remove(path: &Path) -> Result<()> {
 }
 
 /// Removes the file or the whole directory `path`. An absent one is no error.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn remove_all(path: &Path) -> Result<()> {
+pub(crate) fn remove_all(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::disk("remove", path, e)),
@@ -86,27 +77,18 @@ pub fn remove_all(path: &Path) -> Result<()> {
 }
 
 /// Removes files and whole directories.
-///
-/// # Errors
-/// `State`, naming the first path that stays.
-pub fn remove_each(paths: &[PathBuf]) -> Result<()> {
+pub(crate) fn remove_each(paths: &[PathBuf]) -> Result<()> {
     paths.iter().try_for_each(|path| remove_all(path))
 }
 
 /// Renames `from` to `to` in the same directory, durably.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn rename(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(|e| Error::disk("rename", from, e))?;
     sync_parent(to)
 }
 
 /// The names in `dir`, sorted; those of unfinished files are left out.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn names(dir: &Path) -> Result<Vec<String>> {
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
     let read = fs::read_dir(dir).map_err(|e| Error::disk("list", dir, e))?;
     let mut names = Vec::new();
     for entry in read {
@@ -122,10 +104,7 @@ pub fn names(dir: &Path) -> Result<Vec<String>> {
 }
 
 /// Deletes the unfinished files of an interrupted run.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn remove_leftovers(dir: &Path) -> Result<()> {
+pub(crate) fn remove_leftovers(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir).map_err(|e| Error::disk("list", dir, e))? {
         let path = entry.map_err(|e| Error::disk("list", dir, e))?.path();
         if path.extension() == Some(OsStr::new(EXTENSION)) {
@@ -136,8 +115,7 @@ pub fn remove_leftovers(dir: &Path) -> Result<()> {
 }
 
 /// A name like `wanted` that nothing has.
-#[must_use]
-pub fn free_name(wanted: &Path) -> PathBuf {
+pub(crate) fn free_name(wanted: &Path) -> PathBuf {
     (0..)
         .map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
         .find(|path| !path.exists())
@@ -148,15 +126,12 @@ pub fn free_name(wanted: &Path) -> PathBuf {
 ///
 /// # Errors
 /// As [`File::open`]; `FilesystemLoop` for a symbolic link.
-pub fn open(path: &Path) -> std::io::Result<File> {
+pub(crate) fn open(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
 /// Reads the file at `path`. `None` if there is none.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     match open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
         Ok(_) => Ok(Some(bytes)),

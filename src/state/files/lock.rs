@@ -53,10 +53,7 @@ impl Lock {
     }
 
     /// Takes the lock of the inbox below `dir`, without waiting. `None`: another process has it.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn take_inbox(dir: &Path) -> Result<Option<Self>> {
+    pub(crate) fn take_inbox(dir: &Path) -> Result<Option<Self>> {
         let inbox = dir.join("inbox");
         durable::make_dir(&inbox)?;
         match Self::take(&inbox) {
@@ -74,14 +71,12 @@ impl Lock {
     }
 
     /// Whether the last holder did not come to its end, as far as one can tell.
-    #[must_use]
-    pub const fn after_a_crash(&self) -> bool {
+    pub(crate) const fn after_a_crash(&self) -> bool {
         self.after_a_crash
     }
 
     /// Whether some process holds the lock of `dir`. Takes nothing; where it cannot look, the answer is no.
-    #[must_use]
-    pub fn is_held(dir: &Path) -> bool {
+    pub(crate) fn is_held(dir: &Path) -> bool {
         let Ok(file) = durable::open(&dir.join("lock")) else {
             return false;
         };

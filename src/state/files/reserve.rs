@@ -26,8 +26,7 @@ pub struct Reserve {
 
 impl Reserve {
     /// The reserve below the state directory.
-    #[must_use]
-    pub fn new(state: &Path) -> Self {
+    pub(crate) fn new(state: &Path) -> Self {
         Self { dir: state.to_owned() }
     }
 
@@ -41,10 +40,7 @@ impl Reserve {
     }
 
     /// Makes the reserve where it is missing and `min_free` bytes stay free beside it.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn fill(&self, min_free: u64) -> Result<()> {
+    pub(crate) fn fill(&self, min_free: u64) -> Result<()> {
         let path = self.path();
         let whole = fs::metadata(&path).is_ok_and(|m| m.len() == RESERVE);
         if whole || self.free_bytes()? < RESERVE.saturating_add(min_free.max(SLACK)) {
@@ -56,10 +52,7 @@ impl Reserve {
     }
 
     /// Gives the reserve up. Says whether there was one.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn give_up(&self) -> Result<bool> {
+    pub(crate) fn give_up(&self) -> Result<bool> {
         let path = self.path();
         let there = path.exists();
         durable::remove(&path)?;

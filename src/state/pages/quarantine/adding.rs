@@ -25,8 +25,7 @@ pub struct Added {
 
 impl Added {
     /// Tokens that are new here.
-    #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.reasons.values().sum()
     }
 }
@@ -112,10 +111,7 @@ impl Quarantine {
 
 impl Adding<'_> {
     /// Adds a token if it is new.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn push(&mut self, token: &OddToken) -> Result<()> {
+    pub(crate) fn push(&mut self, token: &OddToken) -> Result<()> {
         let identity = token.identity();
         if self.added.is_full || self.seen.contains(&identity) || self.quarantine.knows(identity, self.segment)? {
             return Ok(());
@@ -128,15 +124,12 @@ impl Adding<'_> {
     }
 
     /// Forgets which tokens came: the caller knows that no equal ones follow.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.seen.clear();
     }
 
     /// Makes the new tokens durable, all or none.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn finish(self) -> Result<Added> {
+    pub(crate) fn finish(self) -> Result<Added> {
         if self.added.is_full {
             return Ok(Added { is_full: true, ..Added::default() });
         }

@@ -14,7 +14,7 @@ use crate::state::files::watch_list::WatchList;
 ///
 /// # Errors
 /// `State`, naming the path: unreadable or damaged; and whatever `each` returns.
-pub fn look(state: &Path, each: &mut dyn FnMut(OddToken) -> Result<()>) -> Result<()> {
+pub(crate) fn look(state: &Path, each: &mut dyn FnMut(OddToken) -> Result<()>) -> Result<()> {
     let mut quarantine = Quarantine::at(state, WatchList::default());
     if !quarantine.dir.try_exists().map_err(|e| Error::disk("look at", &quarantine.dir, e))? {
         return Ok(());

@@ -39,16 +39,12 @@ pub(super) fn finish(dir: &Path) -> Result<()> {
 
 impl Quarantine {
     /// Whether there are so many files that some are to become one.
-    #[must_use]
-    pub fn has_many(&self) -> bool {
+    pub(crate) fn has_many(&self) -> bool {
         [false, true].iter().any(|is_due| !self.smallest(*is_due, &|_| true).is_empty())
     }
 
     /// Makes one file of the smallest, where there are many; only of segments that are settled. When stopped, nothing changes.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn merge(&mut self, is_settled: &dyn Fn(u64) -> bool, stop: &dyn Fn() -> bool) -> Result<()> {
+    pub(crate) fn merge(&mut self, is_settled: &dyn Fn(u64) -> bool, stop: &dyn Fn() -> bool) -> Result<()> {
         for is_due in [false, true] {
             let few = self.smallest(is_due, is_settled);
             if few.len() > 1 {

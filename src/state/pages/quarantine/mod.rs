@@ -30,8 +30,9 @@ use jiff::Timestamp;
 use self::adding::NewFile;
 pub use self::adding::{Added, Adding};
 use self::batch::Batch;
-pub use self::identity::{Identity, share_bits};
-pub use self::look::look;
+pub use self::identity::Identity;
+pub(crate) use self::identity::share_bits;
+pub(crate) use self::look::look;
 pub use self::token::{Encoding, OddToken};
 use self::tokens::Opened;
 pub use self::tokens::Tokens;
@@ -72,10 +73,7 @@ impl Quarantine {
     }
 
     /// Opens the quarantine below the state directory.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn open(state: &Path) -> Result<Self> {
+    pub(crate) fn open(state: &Path) -> Result<Self> {
         let mut quarantine = Self::at(state, WatchList::open(state, "quarantined")?);
         durable::make_dir(&quarantine.dir)?;
         durable::remove_leftovers(&quarantine.dir)?;
@@ -120,26 +118,22 @@ impl Quarantine {
     }
 
     /// Limits the bytes of its files; 0: no limit.
-    pub const fn cap(&mut self, max_bytes: u64) {
+    pub(crate) const fn cap(&mut self, max_bytes: u64) {
         self.max_bytes = max_bytes;
     }
 
     /// Whether there is no room for more.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.max_bytes > 0 && self.bytes() >= self.max_bytes
     }
 
     /// What was there at the end of the last run and is gone; reported once.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn vanished(&mut self) -> Result<Option<Error>> {
+    pub(crate) fn vanished(&mut self) -> Result<Option<Error>> {
         self.watch_list.check(self.by_segment(), "quarantined tokens", &self.dir)
     }
 
     /// The files that were set aside as damaged since the last call.
-    pub fn take_damaged(&mut self) -> Vec<Error> {
+    pub(crate) fn take_damaged(&mut self) -> Vec<Error> {
         std::mem::take(&mut self.damaged)
     }
 
@@ -171,35 +165,28 @@ impl Quarantine {
     }
 
     /// Tokens in it.
-    #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.batches.values().map(|b| b.tokens).sum()
     }
 
     /// Bytes of its files.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.batches.values().map(|b| b.bytes).sum()
     }
 
     /// The newest segment that has tokens here.
-    #[must_use]
-    pub fn newest_segment(&self) -> u64 {
+    pub(crate) fn newest_segment(&self) -> u64 {
         self.batches.last_key_value().map_or(0, |(segment, _)| *segment)
     }
 
     /// The segments with tokens here; with `due_by`, only those with one that is due by then.
-    #[must_use]
-    pub fn segments(&self, due_by: Option<Timestamp>) -> Vec<u64> {
+    pub(crate) fn segments(&self, due_by: Option<Timestamp>) -> Vec<u64> {
         let due = |batch: &Batch| due_by.is_none_or(|now| batch.due.is_some_and(|due| due <= now.as_second()));
         self.batches.iter().filter(|(_, batch)| due(batch)).map(|(segment, _)| *segment).collect()
     }
 
     /// The tokens of a segment. `None`: it has none. A damaged file is set aside, and reported by [`Quarantine::take_damaged`].
-    ///
-    /// # Errors
-    /// `State`, naming the path: unreadable.
-    pub fn tokens(&mut self, segment: u64) -> Result<Option<Tokens>> {
+    pub(crate) fn tokens(&mut self, segment: u64) -> Result<Option<Tokens>> {
         let Some(batch) = self.batches.get(&segment).copied() else { return Ok(None) };
         let path = self.path(segment, batch);
         match Tokens::open(&path)? {
@@ -213,10 +200,7 @@ impl Quarantine {
     }
 
     /// Releases the tokens of a segment that `keep` rejects, and returns how many they were. When stopped, all stay.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn release(
+    pub(crate) fn release(
         &mut self,
         segment: u64,
         keep: &mut dyn FnMut(&OddToken) -> bool,
@@ -244,18 +228,12 @@ impl Quarantine {
     }
 
     /// Whether a key ring other than `ring` tried the tokens last.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn ring_changed(&self, ring: &str) -> Result<bool> {
+    pub(crate) fn ring_changed(&self, ring: &str) -> Result<bool> {
         Ok(durable::read(&self.dir.join("ring"))?.is_none_or(|known| known != ring.as_bytes()))
     }
 
     /// Records the key ring that tried the tokens last.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn record_ring(&self, ring: &str) -> Result<()> {
+    pub(crate) fn record_ring(&self, ring: &str) -> Result<()> {
         durable_step(Step::RingRecorded, || durable::replace(&self.dir.join("ring"), ring.as_bytes()))
     }
 

@@ -24,10 +24,7 @@ pub(super) fn read(dir: &Path, tokens: u64) -> Result<Option<BTreeMap<String, u6
 
 impl Quarantine {
     /// How many tokens there are of each reason.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn reasons(&mut self) -> Result<BTreeMap<String, u64>> {
+    pub(crate) fn reasons(&mut self) -> Result<BTreeMap<String, u64>> {
         if let Some(reasons) = &self.reasons {
             return Ok(reasons.clone());
         }

@@ -36,8 +36,7 @@ pub enum Encoding {
 
 impl OddToken {
     /// Its identity, as it is looked up.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         self.identity.parse().unwrap_or_else(|_| Identity::of(self.identity.as_bytes()))
     }
 }
