@@ -64,7 +64,7 @@ impl Job<'_> {
         let key = self.setup.layout.manifest_key(&self.setup.prefix, upload.hour, upload.row.part);
         // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
         let body = upload.body.with_added_extension("manifest");
-        durable::replace_soon(&body, &bytes)?;
+        durable::replace_unsynced(&body, &bytes)?;
         let sha256 = Sha256::of(&bytes).to_string();
         let (content_sha256, hour, dict) = (sha256.clone(), upload.hour.to_string(), upload.row.dict.clone());
         Ok(Some(Spooled { key, body, bytes, meta: PartMeta { sha256, content_sha256, rows: 1, hour, dict } }))

@@ -1,9 +1,9 @@
-//! Crash points: where the crash tests abort the process. Shipped builds hold none of it.
+//! Crash points: where the crash tests abort the process. Shipped builds contain none of it.
 //!
-//! With the feature `failpoints`, `ETL_CRASH=before:7` aborts right before the seventh durable step of the process,
-//! `after:7` right after it, `ETL_POISON=TEXT` when a page with that text in it is read, and `ETL_STEPS=FILE` appends each step's name to
-//! a file. Thresholds that real data reach only
-//! after gigabytes can be lowered by an environment variable.
+//! With the feature `failpoints`, `ETL_CRASH=before:7` aborts right before the seventh durable step of the process, `after:7` right
+//! after it; `ETL_FAIL` makes that step fail; `ETL_POISON=TEXT` aborts when a page with that text is read; `ETL_STEPS=FILE`
+//! appends each step's name to a file. Thresholds that real data reach only after gigabytes can be lowered by an environment
+//! variable.
 
 use crate::state::files::step::Step;
 
@@ -11,7 +11,7 @@ use crate::state::files::step::Step;
 mod points {
     use super::Step;
 
-    /// A durable step that is under way.
+    /// A durable step that has begun.
     pub struct Point;
 
     /// Right before a durable step.
@@ -22,12 +22,12 @@ mod points {
     /// Right after a durable step.
     pub(crate) const fn after(_: Point) {}
 
-    /// The failure of a step that is to fail, not done or `done`.
+    /// The error of a step that is to fail, before it is done or after (`done`).
     pub(crate) const fn failure(_: &Point, _: bool) -> Option<crate::error::Error> {
         None
     }
 
-    /// A page is about to be read.
+    /// Before a page is read.
     pub(crate) const fn reading(_: &[u8]) {}
 
     /// A threshold that only tests lower.
@@ -51,20 +51,20 @@ mod points {
 
     static FAIL: LazyLock<Option<(bool, u64)>> = LazyLock::new(|| wanted("ETL_FAIL"));
 
-    /// What an environment variable wants to happen: before or after which step.
+    /// The step that an environment variable names, and whether it means before it.
     fn wanted(name: &str) -> Option<(bool, u64)> {
         let text = std::env::var(name).ok()?;
         let (when, n) = text.split_once(':')?;
         Some((when == "before", n.parse().ok()?))
     }
 
-    /// The failure of a step that is to fail, not done or `done`.
+    /// The error of a step that is to fail, before it is done or after (`done`).
     pub(crate) fn failure(n: &u64, done: bool) -> Option<Error> {
         let broken = || Error::disk("write", "a planted place".as_ref(), std::io::Error::from_raw_os_error(5));
         (*FAIL == Some((!done, *n))).then(broken)
     }
 
-    /// Right before a durable step. Gives its number: steps of several threads may be under way.
+    /// Right before a durable step. Returns its number: several threads may be in a step.
     pub(crate) fn before(step: Step) -> u64 {
         let n = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
         if let Ok(path) = std::env::var("ETL_STEPS")
@@ -85,7 +85,7 @@ mod points {
         }
     }
 
-    /// Aborts where the page that is about to be read has the text of `ETL_POISON` in it.
+    /// Aborts if the page that is about to be read contains the text of `ETL_POISON`.
     pub(crate) fn reading(body: &[u8]) {
         let poison = std::env::var("ETL_POISON").unwrap_or_default();
         if !poison.is_empty() && memchr::memmem::find(body, poison.as_bytes()).is_some() {
@@ -93,7 +93,7 @@ mod points {
         }
     }
 
-    /// The threshold that the environment variable `name` says, else the usual one.
+    /// The threshold in the environment variable `name`, else the usual one.
     pub(crate) fn threshold(name: &str, usual: u64) -> u64 {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
     }

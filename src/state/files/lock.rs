@@ -1,8 +1,8 @@
-//! The lock of a state directory: one run at a time, and it dies with its process.
+//! The lock of a state directory: one run at a time. It ends with its process.
 //!
-//! A kernel lock (an open-file-description lock on `lock`), so a crash leaves nothing to clean up, and `etl status` can see
-//! whether it is held without taking it. A holder that comes to its end leaves a mark in the file: only where that is missing
-//! has the next one to look for what a crash left in directories that are large.
+//! It is a kernel lock (an open-file-description lock on the file `lock`), so a crash leaves nothing to clean up, and `etl status`
+//! sees whether it is held without taking it. A holder that ends normally leaves a mark in the file. Only where the mark is missing
+//! does the next holder search large directories for what a crash left.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -15,7 +15,7 @@ use nix::libc;
 use super::durable;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a holder that came to its end leaves in the file.
+/// The mark of a holder that ended normally.
 const ENDED: &[u8; 6] = b"ended\n";
 
 /// The held lock.
@@ -70,12 +70,12 @@ impl Lock {
         Ok(Self { file, after_a_crash })
     }
 
-    /// Whether the last holder did not come to its end, as far as one can tell.
+    /// Whether the last holder crashed, as far as one can tell.
     pub(crate) const fn after_a_crash(&self) -> bool {
         self.after_a_crash
     }
 
-    /// Whether some process holds the lock of `dir`. Takes nothing; where it cannot look, the answer is no.
+    /// Whether some process holds the lock of `dir`. Does not take it. Where the file cannot be opened, the answer is no.
     pub(crate) fn is_held(dir: &Path) -> bool {
         let Ok(file) = durable::open(&dir.join("lock")) else {
             return false;
@@ -89,7 +89,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // Where this fails, the next holder looks for leftovers: that is all.
+            // If this fails, the next holder searches for leftovers, nothing more.
             let _ = self.file.write_all_at(ENDED, 0);
         }
     }

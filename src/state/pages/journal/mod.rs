@@ -79,7 +79,7 @@ impl Journal {
         durable_step(Step::PageJournaled, || {
             for id in segments {
                 let adopted = SegmentId { number: self.numbers.next(), ..id };
-                durable::rename_soon(&self.inbox.join(id.file_name()), &self.path(adopted))?;
+                durable::rename_unsynced(&self.inbox.join(id.file_name()), &self.path(adopted))?;
             }
             durable::sync_dir(&self.dir)?;
             durable::sync_dir(&self.inbox)
@@ -145,7 +145,7 @@ impl Journal {
                 if is_floor(id) {
                     self.numbers.rename_to_floor(&path, newest)?;
                 } else {
-                    left.push(durable::set_unfinished(&path, &path)?);
+                    left.push(durable::retire(&path, &path)?);
                 }
             }
             durable::sync_dir(&self.dir)?;
