@@ -18,7 +18,7 @@ use crate::output::{self, Form};
 use crate::process::threads;
 use crate::state::Ledger;
 use crate::stop::Stop;
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -68,12 +68,12 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
     let place = setup::place_until(config, &place_named(config, args.from.as_deref())?, stop)?;
     let range = Range { since: args.hour.or(args.since), until: args.hour.or(args.until) };
     let compactor = setup::compactor(config)?;
-    let shelf = Shelf::new(&*place.store, &place.prefix, &compactor);
+    let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor);
     let restorer = Restorer {
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
-        shelf: &shelf,
+        dictionaries: &dictionaries,
         zone: &config.hours.timezone,
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };

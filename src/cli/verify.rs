@@ -10,7 +10,7 @@ use crate::audit::verify::{Verification, Verifier};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::Ledger;
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
 use crate::view::text;
 
 pub(super) const EXAMPLES: &str = "\
@@ -45,13 +45,13 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     }
     let (place, compactor) = (setup::place(config)?, setup::compactor(config)?);
     let former = ledger.as_ref().map(Ledger::former_dictionaries).unwrap_or_default();
-    let shelf = Shelf::new(&*place.store, &place.prefix, &compactor).with_former(former);
+    let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor).with_former(former);
     let mut found = match &ledger {
-        Some(_) => by_ledger(config, args, &place, &shelf)?,
+        Some(_) => by_ledger(config, args, &place, &dictionaries)?,
         None => Verification::new(args.deep),
     };
     if args.archive {
-        found.archive = Some(by_archive(config, ledger.as_ref(), &place, &shelf)?);
+        found.archive = Some(by_archive(config, ledger.as_ref(), &place, &dictionaries)?);
     }
     if args.json {
         print_json(&found)?
@@ -63,13 +63,18 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     Ok(if found.is_well() { 0 } else { ErrorKind::Mismatch.exit_code() })
 }
 
-fn by_ledger(config: &Config, args: &VerifyArgs, place: &Place, shelf: &Shelf<'_>) -> Result<Verification> {
+fn by_ledger(
+    config: &Config,
+    args: &VerifyArgs,
+    place: &Place,
+    dictionaries: &DictionaryStore<'_>,
+) -> Result<Verification> {
     let verifier = Verifier {
         state: &config.state.dir,
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
-        shelf,
+        dictionaries,
         zone: &config.hours.timezone,
         deep: args.deep,
     };
@@ -79,7 +84,12 @@ fn by_ledger(config: &Config, args: &VerifyArgs, place: &Place, shelf: &Shelf<'_
     found
 }
 
-fn by_archive(config: &Config, ledger: Option<&Ledger>, place: &Place, shelf: &Shelf<'_>) -> Result<Comparison> {
+fn by_archive(
+    config: &Config,
+    ledger: Option<&Ledger>,
+    place: &Place,
+    dictionaries: &DictionaryStore<'_>,
+) -> Result<Comparison> {
     let archive = setup::archive(config).ok_or_else(|| {
         Error::new(ErrorKind::Config, "archive.dir is not set: there is no archive to compare with")
             .hint("set archive.dir; what is uploaded from then on is kept there")
@@ -88,7 +98,7 @@ fn by_archive(config: &Config, ledger: Option<&Ledger>, place: &Place, shelf: &S
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
-        shelf,
+        dictionaries,
         zone: &config.hours.timezone,
         known: ledger.map(|ledger| Known::of(ledger, Range::default())).transpose()?.unwrap_or_default(),
     };
