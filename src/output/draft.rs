@@ -49,7 +49,7 @@ pub struct Draft {
 impl Draft {
     /// Starts a file for its owner alone (0600), to be named `target`. A draft that a crash left there is overwritten; a symbolic
     /// link is not followed.
-    pub fn private(target: &Path) -> Result<Self> {
+    pub(crate) fn private(target: &Path) -> Result<Self> {
         Self::open(private_name(target), false)
     }
 
@@ -85,13 +85,12 @@ impl Draft {
     }
 
     /// The file under its draft name.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.file.path()
     }
 
     /// The open file.
-    pub fn file(&mut self) -> &mut File {
+    pub(crate) fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
@@ -99,7 +98,7 @@ impl Draft {
     ///
     /// # Errors
     /// `State`, naming the path; then there is the old file, or already the new one.
-    pub fn publish(mut self, target: &Path, replaces: Replaces, survives: Survives) -> Result<()> {
+    pub(crate) fn publish(mut self, target: &Path, replaces: Replaces, survives: Survives) -> Result<()> {
         self.finish(target, survives)?;
         if replaces == Replaces::RegularFile {
             refuse_special(target)?;
@@ -148,7 +147,7 @@ fn refuse_special(target: &Path) -> Result<()> {
 }
 
 /// Makes the names in `dir` durable.
-pub fn sync_dir(dir: &Path) -> Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::disk("flush", dir, e))
 }
 

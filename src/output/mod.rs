@@ -18,7 +18,8 @@ use std::path::Path;
 
 use self::flow::Flow;
 use self::place::Place;
-pub use self::writer::{Output, begin};
+pub use self::writer::Output;
+pub(crate) use self::writer::begin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stop::Stop;
 
@@ -44,8 +45,7 @@ impl Form {
     pub const PRIVATE: Self = Self { mode: 0o600, refuses: None };
 
     /// The same, but a file that exists stays, and that is an error of this kind.
-    #[must_use]
-    pub const fn refusing(self, kind: ErrorKind) -> Self {
+    pub(crate) const fn refusing(self, kind: ErrorKind) -> Self {
         Self { refuses: Some(kind), ..self }
     }
 }
@@ -54,7 +54,7 @@ impl Form {
 ///
 /// # Errors
 /// `Usage`: a directory, a disk, a socket. `State`: another user's link, a pipe that nobody reads, the disk.
-pub fn replace(target: &Path, bytes: &[u8], form: Form) -> Result<()> {
+pub(crate) fn replace(target: &Path, bytes: &[u8], form: Form) -> Result<()> {
     replace_until(target, bytes, form, &running())
 }
 
@@ -66,8 +66,7 @@ fn replace_until(target: &Path, bytes: &[u8], form: Form, stop: &Stop) -> Result
 }
 
 /// The text of the regular file at `target`. Empty where there is none; a pipe is not read.
-#[must_use]
-pub fn before(target: &Path) -> String {
+pub(crate) fn before(target: &Path) -> String {
     let Ok(Place::File(spot)) = place::find(target) else { return String::new() };
     let mut text = String::new();
     // One that cannot be read counts as empty.
@@ -79,7 +78,7 @@ pub fn before(target: &Path) -> String {
 ///
 /// # Errors
 /// `State`: stdout cannot be written to.
-pub fn print(bytes: &[u8]) -> Result<()> {
+pub(crate) fn print(bytes: &[u8]) -> Result<()> {
     let printed = match crate::stop::installed() {
         // A signal ends the process where it is: nothing needs to look for one while it waits.
         None => {
@@ -110,7 +109,7 @@ pub(crate) fn is_draft(path: &Path) -> bool {
 ///
 /// # Errors
 /// `Usage`: it is a file. `State`, naming the path.
-pub fn make_folder(dir: &Path) -> Result<()> {
+pub(crate) fn make_folder(dir: &Path) -> Result<()> {
     match fs::create_dir_all(dir) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             Err(Error::new(ErrorKind::Usage, format!("{} is not a directory", dir.display())).hint("name a folder"))

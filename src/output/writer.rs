@@ -29,10 +29,7 @@ pub enum Output {
 
 impl Output {
     /// Opens what `target` names. A regular file has that name after [`Output::finish`].
-    ///
-    /// # Errors
-    /// See [`super::replace`].
-    pub fn open(target: &Path, form: Form) -> Result<Self> {
+    pub(crate) fn open(target: &Path, form: Form) -> Result<Self> {
         Self::open_until(target, form, &running())
     }
 
@@ -52,7 +49,7 @@ impl Output {
     ///
     /// # Errors
     /// `State`, naming the path; of the form's kind where a file exists.
-    pub fn finish(self) -> Result<()> {
+    pub(crate) fn finish(self) -> Result<()> {
         match self {
             Self::File(file) => file.publish(),
             Self::Flow(_) => Ok(()),
@@ -63,7 +60,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`Output::finish`]; `State` where the name leads out of the folder.
-    pub fn finish_as(self, other: &Path) -> Result<()> {
+    pub(crate) fn finish_as(self, other: &Path) -> Result<()> {
         match self {
             Self::File(file) => file.publish_as(other),
             Self::Flow(_) => Ok(()),
@@ -152,10 +149,7 @@ fn take_after(file: &File, old: &fs::Metadata, is_shared: bool) -> io::Result<()
 }
 
 /// Replaces what `target` names by an empty file, and keeps it open: for a file that others read while it grows.
-///
-/// # Errors
-/// See [`super::replace`].
-pub fn begin(target: &Path, form: Form) -> Result<Box<dyn Write + Send>> {
+pub(crate) fn begin(target: &Path, form: Form) -> Result<Box<dyn Write + Send>> {
     Ok(match Output::open(target, form)? {
         Output::Flow(flow) => Box::new(flow),
         Output::File(mut output) => {

@@ -314,7 +314,7 @@ fn note_validator(setup: &Setup<'_>, url: &PageUrl, etag: String, segment: u64) 
 
 fn write_note(path: &Path, note: &impl Serialize) -> Result<()> {
     let text = serde_json::to_vec(note).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a note").caused_by(e))?;
-    durable::replace_soon(path, &text)
+    durable::replace_unsynced(path, &text)
 }
 
 /// Forgets the entity tag: its page turned out to be none, or is damaged or lost, so the source has to send it again.

@@ -62,7 +62,7 @@ fn spool_manifest(run: &mut Run<'_>, upload: &Upload, sha256: &str, size: u64) -
     let key = run.setup.layout.manifest_key(&run.setup.prefix, upload.hour, upload.row.part);
     // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
     let body = upload.body.with_added_extension("manifest");
-    durable::replace_soon(&body, &bytes)?;
+    durable::replace_unsynced(&body, &bytes)?;
     let meta = PartMeta::of_document(&bytes, &upload.hour.to_string(), &upload.row.dict);
     Ok(Some(Spooled { key, body, bytes, meta }))
 }

@@ -17,7 +17,6 @@ use crate::output::draft::Survives;
 pub(crate) const DIGITS: usize = 64;
 
 /// `body` behind its checksum.
-#[must_use]
 pub fn with_checksum(body: &[u8]) -> Vec<u8> {
     let mut text = blake3::hash(body).to_hex().as_bytes().to_vec();
     text.push(b'\n');

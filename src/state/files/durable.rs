@@ -1,12 +1,12 @@
-//! The one place that makes files durable: what returns from here survives a power cut.
+//! Files and names of the state directory, made durable: unless a function says otherwise, what it did survives a power cut.
 //!
-//! Invariant: a file under its final name is whole. It is written under a `.tmp` name, fsynced, renamed, and its
-//! directory is fsynced. Symbolic links are not followed. A crash in the middle leaves a `.tmp` file, which
-//! [`remove_leftovers`] deletes at the next open.
+//! Invariant: a file under its final name is whole (see [`crate::output::draft`]). Symbolic links are not followed. A crash leaves `.tmp`
+//! files, which [`remove_leftovers`] deletes at the next open.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::ErrorKind::{AlreadyExists, NotFound};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -16,39 +16,43 @@ use crate::error::{Error, Result};
 pub(crate) use crate::output::draft::sync_dir;
 use crate::output::draft::{Draft, EXTENSION, Replaces, Survives, private_name, sync_parent};
 
-/// Removes the file `old` later: it has the name of a draft of `target` now, and the next open deletes it.
-pub(crate) fn set_unfinished(old: &Path, target: &Path) -> Result<PathBuf> {
-    let path = private_name(target);
-    rename_soon(old, &path).map(|()| path)
-}
-
-/// Renames a file; the new name survives a power cut after a [`sync_dir`].
-pub(crate) fn rename_soon(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|e| Error::disk("rename to", to, e))
-}
-
-/// Replaces `target` with `bytes`, as a whole. Durable on return.
+/// Replaces `target` with `bytes`, as a whole.
 pub(crate) fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     write(target, bytes, Survives::Everything)
 }
 
-/// Replaces `target` with `bytes`, as a whole, and leaves it to the kernel when they reach the disk: for what can be made
-/// again, such as `status.json`.
-pub(crate) fn replace_soon(target: &Path, bytes: &[u8]) -> Result<()> {
+/// The same, but not durable: for what can be made again, such as `status.json`.
+pub(crate) fn replace_unsynced(target: &Path, bytes: &[u8]) -> Result<()> {
     write(target, bytes, Survives::Nothing)
 }
 
+/// Replaces `target` with `bytes`, as a whole.
 pub(crate) fn write(target: &Path, bytes: &[u8], survives: Survives) -> Result<()> {
     let mut draft = Draft::private(target)?;
     draft.file().write_all(bytes).map_err(|e| Error::disk("write", target, e))?;
     draft.publish(target, Replaces::AnyFile, survives)
 }
 
-/// Makes the private (0700) directory `dir`, with those above it, durably.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn make_dir(dir: &Path) -> Result<()> {
+/// Renames `from` to `to` in the same directory.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
+    rename_unsynced(from, to)?;
+    sync_parent(to)
+}
+
+/// Renames a file. Durable after a [`sync_dir`].
+pub(crate) fn rename_unsynced(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|e| Error::disk("rename to", to, e))
+}
+
+/// Takes the file `old` out of use, to be deleted later: it gets the name of a draft of `target`, which the next open deletes.
+/// Durable after a [`sync_dir`].
+pub(crate) fn retire(old: &Path, target: &Path) -> Result<PathBuf> {
+    let path = private_name(target);
+    rename_unsynced(old, &path).map(|()| path)
+}
+
+/// Makes the private (0700) directory `dir`, and those above it.
+pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -57,110 +61,75 @@ pub fn make_dir(dir: &Path) -> Result<()> {
     }
     match DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => sync_parent(dir),
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(e) if e.kind() == AlreadyExists && dir.is_dir() => Ok(()),
         Err(e) => Err(Error::disk("create the directory", dir, e)),
     }
 }
 
-/// Removes the file `path`; that it is gone is durable only after a [`sync_dir`]. An absent file is no error.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::disk("remove", path, e)),
-        _ => Ok(()),
-    }
+/// Removes a file, which may be absent. Durable after a [`sync_dir`].
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    or_absent(path, fs::remove_file(path))
 }
 
-/// Removes the file or the whole directory `path`. An absent one is no error.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn remove_all(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+/// Removes a file or a whole directory, which may be absent. Durable after a [`sync_dir`].
+pub(crate) fn remove_all(path: &Path) -> Result<()> {
+    or_absent(path, if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) })
+}
+
+fn or_absent(path: &Path, removed: io::Result<()>) -> Result<()> {
     match removed {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::disk("remove", path, e)),
+        Err(e) if e.kind() != NotFound => Err(Error::disk("remove", path, e)),
         _ => Ok(()),
     }
 }
 
-/// Removes files and whole directories.
-///
-/// # Errors
-/// `State`, naming the first path that stays.
-pub fn remove_each(paths: &[PathBuf]) -> Result<()> {
+/// Removes files and whole directories, up to the first that cannot be removed.
+pub(crate) fn remove_each(paths: &[PathBuf]) -> Result<()> {
     paths.iter().try_for_each(|path| remove_all(path))
 }
 
-/// Renames `from` to `to` in the same directory, durably.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(|e| Error::disk("rename", from, e))?;
-    sync_parent(to)
+/// Deletes the drafts of an interrupted run.
+pub(crate) fn remove_leftovers(dir: &Path) -> Result<()> {
+    let entries = entries(dir)?;
+    entries.iter().filter(|name| is_draft(name)).try_for_each(|name| remove(&dir.join(name)))
 }
 
-/// The names in `dir`, sorted; those of unfinished files are left out.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn names(dir: &Path) -> Result<Vec<String>> {
-    let read = fs::read_dir(dir).map_err(|e| Error::disk("list", dir, e))?;
-    let mut names = Vec::new();
-    for entry in read {
-        let entry = entry.map_err(|e| Error::disk("list", dir, e))?;
-        if let Ok(name) = entry.file_name().into_string()
-            && Path::new(&name).extension() != Some(OsStr::new(EXTENSION))
-        {
-            names.push(name);
-        }
-    }
+/// The names in `dir`, sorted, without those of drafts.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>> {
+    let finished = entries(dir)?.into_iter().filter(|name| !is_draft(name));
+    let mut names: Vec<String> = finished.filter_map(|name| name.into_string().ok()).collect();
     names.sort_unstable();
     Ok(names)
 }
 
-/// Deletes the unfinished files of an interrupted run.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn remove_leftovers(dir: &Path) -> Result<()> {
-    for entry in fs::read_dir(dir).map_err(|e| Error::disk("list", dir, e))? {
-        let path = entry.map_err(|e| Error::disk("list", dir, e))?.path();
-        if path.extension() == Some(OsStr::new(EXTENSION)) {
-            remove(&path)?;
-        }
-    }
-    Ok(())
+fn entries(dir: &Path) -> Result<Vec<OsString>> {
+    let entries = fs::read_dir(dir).and_then(|read| read.map(|entry| Ok(entry?.file_name())).collect());
+    entries.map_err(|e| Error::disk("list", dir, e))
 }
 
-/// A name like `wanted` that nothing has.
-#[must_use]
-pub fn free_name(wanted: &Path) -> PathBuf {
+fn is_draft(name: &OsStr) -> bool {
+    Path::new(name).extension() == Some(OsStr::new(EXTENSION))
+}
+
+/// `wanted`, or the first name like it that is not taken.
+pub(crate) fn free_name(wanted: &Path) -> PathBuf {
     (0..)
         .map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
         .find(|path| !path.exists())
         .unwrap_or_else(|| wanted.to_owned())
 }
 
-/// Opens the file at `path` for reading. A symbolic link is not followed: nothing in a state directory is one.
-///
-/// # Errors
-/// As [`File::open`]; `FilesystemLoop` for a symbolic link.
-pub fn open(path: &Path) -> std::io::Result<File> {
+/// Opens the file at `path` for reading. A symbolic link is an error: nothing in a state directory is one.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
-/// Reads the file at `path`. `None` if there is none.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+/// Reads the file at `path`. `None`: there is none.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     match open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
         Ok(_) => Ok(Some(bytes)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == NotFound => Ok(None),
         Err(e) => Err(Error::disk("read", path, e)),
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub(crate) struct Disk {
     /// Bytes free for this user.
     pub(crate) free: u64,
-    /// The file system's name; `None` where it is none of the well-known.
+    /// The name of the file system, if it is a well-known one.
     pub(crate) file_system: Option<&'static str>,
     /// Why a state directory should not be there.
     pub(crate) doubt: Option<&'static str>,
@@ -21,8 +21,8 @@ pub(crate) struct Disk {
 
 const NETWORK: &str =
     "a network file system may lose or reorder what was flushed, and not keep locks: use a local disk";
-const MEMORY: &str = "it is in memory, and gone with the next restart: use a disk";
-const FOREIGN: &str = "what it promises about flushing is not known: use a local disk";
+const MEMORY: &str = "it is in memory, and lost at the next restart: use a disk";
+const FOREIGN: &str = "whether it keeps what was flushed is not known: use a local disk";
 
 /// Magic number, name, doubt.
 const FILE_SYSTEMS: [(u32, &str, Option<&str>); 14] = [
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn network_file_systems_are_doubted_whatever_their_number_s_sign() {
+    fn network_file_systems_are_recognised_whatever_the_sign_of_their_number() {
         assert_eq!(name_of(0x6969), (Some("nfs"), Some(NETWORK)));
         assert_eq!(name_of(i64::from(0xff53_4d42_u32.cast_signed())), (Some("cifs"), Some(NETWORK)));
         assert_eq!(name_of(0xef53), (Some("ext4"), None));

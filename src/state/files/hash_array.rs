@@ -101,7 +101,7 @@ impl HashArray {
     ///
     /// # Errors
     /// `State`, naming the path: missing, or not of the size that the count says.
-    pub fn open(path: PathBuf, seal: [u8; 32], named: HashesRef) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf, seal: [u8; 32], named: HashesRef) -> Result<Self> {
         let file = durable::open(&path).map_err(|e| damaged(&path, e))?;
         let blocks = named.count.div_ceil(PER_BLOCK as u64);
         let length = file.metadata().map_err(|e| Error::disk("look at", &path, e))?.len();
@@ -218,7 +218,7 @@ impl HashArray {
     ///
     /// # Errors
     /// `State`: a block is damaged or unreadable. And whatever `each` returns.
-    pub fn for_each(&self, each: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
+    pub(crate) fn for_each(&self, each: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
         self.for_each_while(&mut |hash| each(hash).map(|()| true)).map(drop)
     }
 
@@ -236,21 +236,13 @@ impl HashArray {
     }
 
     /// Hashes of it that are held in memory.
-    #[must_use]
-    pub const fn held(&self) -> usize {
+    pub(crate) const fn held(&self) -> usize {
         self.whole.len() * PER_BLOCK
     }
 
     /// Hashes in it.
-    #[must_use]
-    pub const fn len(&self) -> u64 {
+    pub(crate) const fn len(&self) -> u64 {
         self.named.count
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.named.count == 0
     }
 
     fn hashes_of<'a>(&self, number: u64, block: &'a Block) -> &'a [[u8; HASH]] {

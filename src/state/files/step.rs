@@ -124,7 +124,6 @@ impl Step {
     ];
 
     /// The crash table: what a crash right after this step leaves, and what the next run does about it.
-    #[must_use]
     pub const fn after_a_crash(self) -> AfterACrash {
         let (on_disk, in_store, next_run) = match self {
             Self::SettingsRecorded => ("an empty ledger with the settings", "–", "goes on with them"),
@@ -199,10 +198,7 @@ impl Step {
 
 /// Does the durable step `step`. With the feature `failpoints` the process can be aborted right before and right after, or the
 /// step made to fail.
-///
-/// # Errors
-/// Those of `action`.
-pub fn durable_step<T>(step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn durable_step<T>(step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
     let point = crash_point::before(step);
     crash_point::failure(&point, false).map_or(Ok(()), Err)?;
     let done = action()?;

@@ -29,9 +29,6 @@ pub struct HashDir {
 
 impl HashDir {
     /// Opens the directory below the state directory.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
     pub fn open(state: &Path) -> Result<Self> {
         let opened = Self::at(state);
         durable::make_dir(&opened.dir)?;
@@ -39,16 +36,12 @@ impl HashDir {
     }
 
     /// Deletes what an interrupted write left.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn remove_leftovers(&self) -> Result<()> {
+    pub(crate) fn remove_leftovers(&self) -> Result<()> {
         durable::remove_leftovers(&self.dir)
     }
 
     /// The directory, for reading only: it need not be there.
-    #[must_use]
-    pub fn at(state: &Path) -> Self {
+    pub(crate) fn at(state: &Path) -> Self {
         Self { dir: state.join("hashes") }
     }
 
@@ -66,9 +59,6 @@ impl HashDir {
 
     /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
     /// not in `old`. Its bytes are durable on return; its name after [`HashDir::make_names_durable`].
-    ///
-    /// # Errors
-    /// `State`, naming the path.
     pub fn write(&self, hour: Hour, version: u64, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
         let written = self.write_until(hour, version, old, new, &Stop::new())?;
         written.ok_or_else(|| Error::new(ErrorKind::Bug, "nothing stops this, and it was stopped"))
@@ -99,18 +89,12 @@ impl HashDir {
     }
 
     /// Makes the names of all arrays durable: to be called before the ledger names one.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn make_names_durable(&self) -> Result<()> {
+    pub(crate) fn make_names_durable(&self) -> Result<()> {
         durable::sync_dir(&self.dir)
     }
 
     /// Deletes the arrays for which `keep` says no. Names that are no array's stay.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn retain(&self, mut keep: impl FnMut(Hour, u64) -> Result<bool>) -> Result<()> {
+    pub(crate) fn retain(&self, mut keep: impl FnMut(Hour, u64) -> Result<bool>) -> Result<()> {
         for name in durable::names(&self.dir)? {
             let parsed = name.split_once('.').and_then(|(h, v)| Some((h.parse().ok()?, v.parse().ok()?)));
             if let Some((hour, version)) = parsed
@@ -123,10 +107,7 @@ impl HashDir {
     }
 
     /// Deletes one array. An absent one is no error.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn remove(&self, hour: Hour, version: u64) -> Result<()> {
+    pub(crate) fn remove(&self, hour: Hour, version: u64) -> Result<()> {
         durable::remove(&self.path(hour, version))
     }
 }

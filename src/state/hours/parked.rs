@@ -131,7 +131,7 @@ impl Parked {
         let text = serde_json::to_vec(&self.tried)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the tried hours").caused_by(e))?;
         durable::make_dir(&self.dir)?;
-        durable::replace_soon(&self.dir.join("tried"), &text)
+        durable::replace_unsynced(&self.dir.join("tried"), &text)
     }
 
     /// Parks records of an hour that came in `segment`; gives how many of them were not parked yet. Durable on return.

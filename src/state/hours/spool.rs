@@ -105,7 +105,7 @@ impl Spool {
         let mut left = Vec::new();
         for path in served {
             self.spared += 1;
-            let aside = durable::set_unfinished(&path, &self.dir.join(format!("spare-{}", self.spared)))?;
+            let aside = durable::retire(&path, &self.dir.join(format!("spare-{}", self.spared)))?;
             let is_small = fs::symlink_metadata(&aside).is_ok_and(|meta| meta.is_file() && meta.len() <= WORTH_KEEPING);
             if is_small { spare.push(aside) } else { left.push(aside) }
         }

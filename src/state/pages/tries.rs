@@ -30,10 +30,7 @@ pub struct Tries {
 
 impl Tries {
     /// Opens the notes in the state directory. `uncommitted`: the pages that are to be read.
-    ///
-    /// # Errors
-    /// `State`: they cannot be read.
-    pub fn open(state: &Path, after_a_crash: bool, uncommitted: BTreeSet<u64>) -> Result<Self> {
+    pub(crate) fn open(state: &Path, after_a_crash: bool, uncommitted: BTreeSet<u64>) -> Result<Self> {
         let watch_list = WatchList::open(state, "tried")?;
         let deaths = |noted: u64| if after_a_crash { noted.div_ceil(2) } else { noted / 2 };
         let noted = watch_list.entries().iter().map(|(segment, noted)| (*segment, deaths(*noted)));
@@ -43,8 +40,7 @@ impl Tries {
     }
 
     /// The pages that are put off, those at which the fewest died first: so each comes to its turn.
-    #[must_use]
-    pub fn put_off(&self) -> Vec<u64> {
+    pub(crate) fn put_off(&self) -> Vec<u64> {
         let deadly = self.deaths.iter().filter(|(_, deaths)| **deaths >= DEADLY);
         let mut segments: Vec<(u64, u64)> = deadly.map(|(segment, deaths)| (*deaths, *segment)).collect();
         segments.sort_unstable();
@@ -52,10 +48,7 @@ impl Tries {
     }
 
     /// Notes that a page is about to be read, where that may be deadly. `false`: it is put off, and must not be.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn begin(&mut self, segment: u64) -> Result<bool> {
+    pub(crate) fn begin(&mut self, segment: u64) -> Result<bool> {
         if self.deaths.get(&segment).is_some_and(|deaths| *deaths >= DEADLY) {
             return Ok(false);
         }
@@ -66,10 +59,7 @@ impl Tries {
     }
 
     /// Notes that a page is about to be read, whether it was put off or not: so the one before was survived.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn read(&mut self, segment: u64) -> Result<()> {
+    pub(crate) fn read(&mut self, segment: u64) -> Result<()> {
         self.survive();
         self.current = Some(segment);
         let deaths = self.deaths.get(&segment).copied().unwrap_or(0);
@@ -77,10 +67,7 @@ impl Tries {
     }
 
     /// The last page was survived.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn end(&mut self) -> Result<()> {
+    pub(crate) fn end(&mut self) -> Result<()> {
         self.survive();
         self.note(None)
     }

@@ -398,7 +398,7 @@ fn days_before(before: Option<&mut Status>, state: &State) -> Days {
 fn replace(path: &Path, status: &Status) -> Result<()> {
     let text =
         serde_json::to_vec(status).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
-    durable::replace_soon(path, &text)
+    durable::replace_unsynced(path, &text)
 }
 
 /// Notes that a run has started and asks its source; all else is as the last one left it. A view: where that is not possible, the

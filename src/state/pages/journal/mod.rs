@@ -41,7 +41,6 @@ pub struct Journal {
 
 impl Journal {
     /// The journal below `state`, for reading only: it need not exist.
-    #[must_use]
     pub fn at(state: &Path) -> Self {
         Self::in_dir(state.join("journal"), state)
     }
@@ -51,9 +50,6 @@ impl Journal {
     }
 
     /// Opens the journal below the state directory `state`; numbers go on above all that exist.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
     pub fn open(state: &Path) -> Result<Self> {
         let journal = Self::at(state);
         durable::make_dir(&journal.dir)?;
@@ -83,7 +79,7 @@ impl Journal {
         durable_step(Step::PageJournaled, || {
             for id in segments {
                 let adopted = SegmentId { number: self.numbers.next(), ..id };
-                durable::rename_soon(&self.inbox.join(id.file_name()), &self.path(adopted))?;
+                durable::rename_unsynced(&self.inbox.join(id.file_name()), &self.path(adopted))?;
             }
             durable::sync_dir(&self.dir)?;
             durable::sync_dir(&self.inbox)
@@ -108,7 +104,6 @@ impl Journal {
 
     /// Starts a segment in `memory`, which may be that of one that is no longer needed ([`Segment::into_memory`]). Nothing of it
     /// is on the disk before [`Journal::append`].
-    #[must_use]
     pub fn begin(&self, memory: Vec<u8>) -> Writer {
         Writer::new(self.numbers.next(), memory)
     }
@@ -123,18 +118,12 @@ impl Journal {
     }
 
     /// The segments that exist, oldest first.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
     pub fn list(&self) -> Result<Vec<SegmentId>> {
         SegmentId::list(&self.dir)
     }
 
     /// Reads a segment and checks it.
-    ///
-    /// # Errors
-    /// `State`, naming the path: unreadable, or damaged.
-    pub fn read(&self, id: SegmentId) -> Result<Segment> {
+    pub(crate) fn read(&self, id: SegmentId) -> Result<Segment> {
         Segment::read(&self.path(id), id)
     }
 
@@ -156,7 +145,7 @@ impl Journal {
                 if is_floor(id) {
                     self.numbers.rename_to_floor(&path, newest)?;
                 } else {
-                    left.push(durable::set_unfinished(&path, &path)?);
+                    left.push(durable::retire(&path, &path)?);
                 }
             }
             durable::sync_dir(&self.dir)?;
@@ -168,9 +157,6 @@ impl Journal {
     }
 
     /// Sets a body aside that is no page, and returns where it is.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
     pub fn reject(&self, id: SegmentId) -> Result<PathBuf> {
         durable_step(Step::PageRejected, || self.rejected.append(id, &self.path(id), &self.dir))
     }

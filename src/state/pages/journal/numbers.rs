@@ -71,7 +71,7 @@ impl Numbers {
 
     /// Renames the segment in `file` to the floor; durable after a `sync_dir`.
     pub(super) fn rename_to_floor(&self, file: &Path, number: u64) -> Result<()> {
-        durable::rename_soon(file, &self.path(number))
+        durable::rename_unsynced(file, &self.path(number))
     }
 
     /// A segment has become the floor: its bytes go, and the floor before it.

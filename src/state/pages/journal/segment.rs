@@ -70,7 +70,6 @@ pub struct Segment {
 
 impl Segment {
     /// The segment in the `bytes` of its file; `None` where they are damaged.
-    #[must_use]
     pub fn parse(id: SegmentId, bytes: Vec<u8>) -> Option<Self> {
         let (mut start, at) = bodies(&bytes)?;
         let directory: Directory = bincode::deserialize(bytes.get(at..)?).ok()?;

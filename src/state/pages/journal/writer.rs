@@ -37,7 +37,7 @@ impl Writer {
     }
 
     /// Starts a page that may still turn out to be none: dropping it removes its bytes.
-    pub const fn page(&mut self) -> OpenPage<'_> {
+    pub(crate) const fn page(&mut self) -> OpenPage<'_> {
         OpenPage { writer: self, ended: false }
     }
 
@@ -47,8 +47,7 @@ impl Writer {
     }
 
     /// Bytes of pages so far.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.end() - self.start - HEAD
     }
 
@@ -60,8 +59,7 @@ impl Writer {
     }
 
     /// Pages ended so far.
-    #[must_use]
-    pub const fn pages(&self) -> usize {
+    pub(crate) const fn pages(&self) -> usize {
         self.pages.len()
     }
 
@@ -113,7 +111,7 @@ pub struct OpenPage<'w> {
 
 impl OpenPage<'_> {
     /// Ends the page: it stays in the segment.
-    pub fn end(mut self) {
+    pub(crate) fn end(mut self) {
         self.writer.end_page();
         self.ended = true;
     }

@@ -31,20 +31,17 @@ pub struct Identity(u128);
 
 impl Identity {
     /// That of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         blake3::hash(bytes).as_bytes().first_chunk().map_or(Self(0), |id| Self(u128::from_be_bytes(*id)))
     }
 
     /// Zero bits that it begins with.
-    #[must_use]
-    pub const fn leading_zeros(self) -> u32 {
+    pub(crate) const fn leading_zeros(self) -> u32 {
         self.0.leading_zeros()
     }
 
     /// Which of 2^`bits` shares it belongs to; shares are in the order of identities.
-    #[must_use]
-    pub fn share(self, bits: u32) -> u64 {
+    pub(crate) fn share(self, bits: u32) -> u64 {
         let share = self.0.checked_shr(u128::BITS - bits.min(64)).unwrap_or(0);
         u64::try_from(share).unwrap_or(0)
     }
@@ -71,33 +68,28 @@ impl From<Identity> for ContentHash {
 }
 
 /// In how many shares so many identities are sorted, as a power of two.
-#[must_use]
-pub fn share_bits(count: u64) -> u32 {
+pub(crate) fn share_bits(count: u64) -> u32 {
     count.div_ceil(SORTED).max(1).next_power_of_two().trailing_zeros()
 }
 
 /// Where the array of the file at `path` is.
-#[must_use]
-pub fn array_path(path: &Path) -> PathBuf {
+pub(crate) fn array_path(path: &Path) -> PathBuf {
     path.with_added_extension(ENDING)
 }
 
 /// Opens the array of the file at `path`, which has `tokens`.
-///
-/// # Errors
-/// `State`: it is missing or damaged.
-pub fn open(path: &Path, tokens: u64) -> Result<HashArray> {
+pub(crate) fn open(path: &Path, tokens: u64) -> Result<HashArray> {
     HashArray::open(array_path(path), seal(path)?, HashesRef { version: 0, count: tokens })
 }
 
 /// Writes the array of the file at `path`, whose tokens have these `identities`.
-pub fn write(path: &Path, mut identities: Vec<Identity>) -> Result<()> {
+pub(crate) fn write(path: &Path, mut identities: Vec<Identity>) -> Result<()> {
     identities.sort_unstable();
     write_sorted(path, |push| identities.into_iter().try_for_each(|identity| push(identity.into())))
 }
 
 /// Makes the array of the file at `path`, which has `tokens`, from the file.
-pub fn make(path: &Path, tokens: u64) -> Result<()> {
+pub(crate) fn make(path: &Path, tokens: u64) -> Result<()> {
     let bits = share_bits(tokens);
     write_sorted(path, |push| {
         for share in 0..1_u64 << bits {

@@ -3,7 +3,7 @@
 //! ```text
 //! quarantine/reasons      JSON behind a checksum: the reasons with their counts
 //! ```
-//! A view, not fsynced: where its sum is not the number of tokens, or it is damaged, it is counted anew from the tokens.
+//! A view, not fsynced: where its sum is not the number of tokens, or it is damaged, the tokens are counted again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::state::files::checked;
 
 const NAME: &str = "reasons";
 
-/// The counts that were noted, where they are those of `tokens`.
+/// The counts in the file, where their sum is `tokens`.
 pub(super) fn read(dir: &Path, tokens: u64) -> Result<Option<BTreeMap<String, u64>>> {
     let noted = checked::read_json::<BTreeMap<String, u64>>(&dir.join(NAME))?;
     let reasons = if tokens == 0 { Some(BTreeMap::new()) } else { noted };
@@ -24,10 +24,7 @@ pub(super) fn read(dir: &Path, tokens: u64) -> Result<Option<BTreeMap<String, u6
 
 impl Quarantine {
     /// How many tokens there are of each reason.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn reasons(&mut self) -> Result<BTreeMap<String, u64>> {
+    pub(crate) fn reasons(&mut self) -> Result<BTreeMap<String, u64>> {
         if let Some(reasons) = &self.reasons {
             return Ok(reasons.clone());
         }
@@ -42,7 +39,7 @@ impl Quarantine {
         Ok(reasons)
     }
 
-    /// Counts tokens that came and went.
+    /// Counts added and released tokens.
     pub(super) fn count_reasons(&mut self, came: &BTreeMap<String, u64>, went: &BTreeMap<String, u64>) -> Result<()> {
         let Some(mut reasons) = self.reasons.take() else { return Ok(()) };
         came.iter().for_each(|(reason, count)| *reasons.entry(reason.clone()).or_default() += count);
@@ -87,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_follow_what_comes_and_goes_and_are_counted_anew_where_they_cannot_be_right() {
+    fn reasons_follow_what_comes_and_goes_and_are_counted_again_where_they_cannot_be_right() {
         let dir = tempfile::tempdir().unwrap();
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         assert_eq!(reasons(&mut quarantine, dir.path()), []);

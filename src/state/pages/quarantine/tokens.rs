@@ -41,10 +41,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// Opens and checks the file at `path`.
-    ///
-    /// # Errors
-    /// `State`: it cannot be read.
-    pub fn open(path: &Path) -> Result<Opened> {
+    pub(crate) fn open(path: &Path) -> Result<Opened> {
         let file = match durable::open(path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Opened::Absent),
             opened => opened.map_err(|e| Error::disk("read", path, e))?,
@@ -115,10 +112,7 @@ pub struct TokenWriter {
 
 impl TokenWriter {
     /// Starts a file beside the final one, `target` being what it may be named.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn create(target: &Path) -> Result<Self> {
+    pub(crate) fn create(target: &Path) -> Result<Self> {
         let path = target.to_owned();
         let mut draft = Draft::private(target)?;
         draft.file().write_all(&[b'0'; HEAD]).map_err(|e| Error::disk("write", &path, e))?;
@@ -127,10 +121,7 @@ impl TokenWriter {
     }
 
     /// Adds a token.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn push(&mut self, token: &OddToken) -> Result<()> {
+    pub(crate) fn push(&mut self, token: &OddToken) -> Result<()> {
         self.tokens += 1;
         self.due = self.due.into_iter().chain(token.due).min();
         let written = serde_json::to_writer(&mut self.out, token).map_err(std::io::Error::from);
@@ -138,16 +129,12 @@ impl TokenWriter {
     }
 
     /// Its bytes so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.out.get_ref().bytes + self.out.buffer().len() as u64
     }
 
     /// Writes the rest, and the checksum before it. The file has no name yet.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn finish(self) -> Result<Draft> {
+    pub(crate) fn finish(self) -> Result<Draft> {
         let fail = |e| Error::disk("write", &self.path, e);
         let Summed { mut draft, hasher, .. } = self.out.into_inner().map_err(|e| fail(e.into_error()))?;
         let head = [hasher.finalize().to_hex().as_bytes(), b"\n"].concat();
