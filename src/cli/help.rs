@@ -29,14 +29,14 @@ const GAP: usize = 2;
 
 /// `etl help`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct HelpArgs {
+pub(super) struct HelpArgs {
     /// A command, or a page of the manual [default: a list of both]
     #[arg(value_name = "NAME")]
-    pub names: Vec<String>,
+    names: Vec<String>,
 }
 
 /// Prints the help of a command, a page of the manual, or a list of both.
-pub fn help(args: &HelpArgs) -> Result<u8> {
+pub(super) fn help(args: &HelpArgs) -> Result<u8> {
     let names: Vec<&str> = args.names.iter().map(String::as_str).collect();
     match names.as_slice() {
         [] => print::print(&list())?,

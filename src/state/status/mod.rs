@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 pub use crate::hour::gaps::Gap;
-use crate::hour::lifecycle::{ClosingRules, HourRow, PartStage};
+use crate::hour::lifecycle::{ClosingRules, HourRow};
+use crate::hour::part::PartStage;
 use crate::state::files::durable;
 pub use crate::state::pages::journal::Rejected;
 use crate::state::pages::quarantine::Quarantine;
@@ -516,7 +517,7 @@ pub fn sealed_hour(row: &HourRow) -> HourStatus {
     HourStatus {
         hour: row.hour,
         state: if row.is_sealing() { HourState::Sealing } else { HourState::Uploaded },
-        pending_records: unreceipted.map(|part| part.rows).sum(),
+        pending_records: unreceipted.map(|part| part.identity.rows).sum(),
         closes_at: closed.or(row.last_receipt).unwrap_or(Timestamp::MIN),
         late_records: days::late(row, 0),
         uploaded_at: row.last_receipt,
@@ -524,13 +525,13 @@ pub fn sealed_hour(row: &HourRow) -> HourStatus {
     }
 }
 
-fn part_status(part: &crate::hour::lifecycle::PartRow) -> PartStatus {
+fn part_status(part: &crate::hour::part::PartRow) -> PartStatus {
     PartStatus {
         part: part.part,
         state: part.stage,
         key: part.key.clone(),
-        rows: part.rows,
-        bytes: part.bytes,
-        sha256: part.sha256.clone(),
+        rows: part.identity.rows,
+        bytes: part.identity.bytes,
+        sha256: part.identity.sha256.clone(),
     }
 }
