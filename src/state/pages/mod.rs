@@ -1,4 +1,5 @@
-//! Pages: as received, and what of them is not a record. Nothing here knows hours' logs or ledgers.
+//! Pages: as received (`journal`), which of them runs died at (`tries`), and their tokens that are not records (`quarantine`). Nothing
+//! here knows hours' logs or ledgers.
 
 pub mod journal;
 pub mod quarantine;
