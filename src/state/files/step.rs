@@ -136,7 +136,7 @@ impl Step {
                 ("a directory *.corrupt, and every page of its records", "–", "fills a new generation from the journal")
             }
             Self::FileSetAside => {
-                ("a file *.damaged, still on its watch list", "–", "reads it back from the store, or reports what is gone")
+                ("a file *.damaged, and none under its own name", "–", "reads it back from the store, or reports what is gone")
             }
             Self::PageJournaled => ("a page that was not decrypted", "–", "decrypts and commits it"),
             Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
