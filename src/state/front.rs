@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::WatchList;
 use super::files::access;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::output::draft::Survives;
 use crate::state::files::lock::Lock;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
 use crate::state::files::{checked, durable};
-use crate::state::hours::ledger::{FORMAT, Settings};
+use crate::state::hours::ledger::{FORMAT, Settings, newer_format};
 use crate::state::pages::journal::{Journal, SegmentId};
 
 /// Where a run puts pages while another one has the lock.
@@ -155,12 +155,6 @@ fn read(dir: &Path) -> Result<Option<Format>> {
         return Err(newer_format(&path, newer));
     }
     Ok(serde_json::from_slice(&body).ok())
-}
-
-/// The refusal of a state of a newer format.
-pub(super) fn newer_format(path: &Path, found: u64) -> Error {
-    Error::new(ErrorKind::State, format!("{} has format {found}, newer than this etl", path.display()))
-        .hint("use the newer etl that wrote it")
 }
 
 fn path(dir: &Path) -> PathBuf {

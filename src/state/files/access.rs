@@ -4,6 +4,9 @@
 //! directory. The directory itself may be a symbolic link (the owner's way to put it on another disk); a link inside could
 //! make a run read, replace or delete files that are not its own. Between this check and the use, [`super::durable`] opens
 //! without following links. Writes nothing.
+//!
+//! Two directories grow with the hours for ever. Where others cannot get into them, their files are not gone through: no one but the
+//! owner can have put anything there, and each is opened without following links.
 
 use std::fs::{self, DirEntry, Metadata};
 use std::io::ErrorKind::NotFound;
@@ -22,6 +25,9 @@ const PASSABLE: u32 = 0o011;
 /// The config key that names the state directory.
 const KEY: &str = "state.dir";
 
+/// What has a file for each hour, or for each day.
+const GROWING: [&str; 2] = ["hashes", "ledger"];
+
 /// Refuses the state directory `dir` where a run could not use it, or others could change what is in it. It need not exist yet.
 pub(crate) fn check(dir: &Path) -> Result<()> {
     check_writable(dir, KEY)?;
@@ -33,11 +39,26 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
         return Err(refused(format!("the state directory {} can be written by others", dir.display()))
             .hint(format!("chmod 700 {}", dir.display())));
     }
-    if !is_ours(Uid::effective(), meta.uid()) {
+    let me = Uid::effective();
+    if !is_ours(me, meta.uid()) {
         return Err(refused(format!("the state directory {} belongs to another user", dir.display()))
             .hint(format!("run as that user, or choose another folder with {KEY}")));
     }
-    check_below(dir, mode(&meta) & PASSABLE != 0)
+    let reached = mode(&meta) & PASSABLE != 0;
+    for entry in fs::read_dir(dir).map_err(|e| Error::disk("list", dir, e))? {
+        let entry = entry.map_err(|e| Error::disk("list", dir, e))?;
+        if !is_closed(&entry, me) {
+            check_entry(&entry, reached)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an entry of the state directory is one that grows, and that nobody but its owner gets into.
+fn is_closed(entry: &DirEntry, me: Uid) -> bool {
+    let grows = GROWING.iter().any(|name| entry.file_name() == *name);
+    let is_closed = |meta: Metadata| meta.is_dir() && meta.uid() == me.as_raw() && mode(&meta) & 0o077 == 0;
+    grows && entry.metadata().is_ok_and(is_closed)
 }
 
 /// Whether a directory of `owner` is safe for the user `me`. Root can change any file anyway, as owner or not.
@@ -156,6 +177,20 @@ mod tests {
             assert_eq!(found.is_err(), refused, "{top:o} {middle:o}: {found:?}");
             chmod(&file, 0o644);
             assert!(check(dir.path()).is_ok());
+        }
+    }
+
+    #[test]
+    fn files_of_a_growing_directory_are_gone_through_only_where_others_get_into_it() {
+        for name in GROWING {
+            let (dir, _) = tree(0o755);
+            let grown = dir.path().join(name);
+            fs::create_dir(&grown).unwrap();
+            symlink("nowhere", grown.join("2023-03-10T01.1")).unwrap();
+            for (mode, refused) in [(0o700, false), (0o710, true), (0o701, true), (0o755, true), (0o777, true)] {
+                chmod(&grown, mode);
+                assert_eq!(check(dir.path()).is_err(), refused, "{name} {mode:o}");
+            }
         }
     }
 

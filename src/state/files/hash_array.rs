@@ -92,6 +92,8 @@ pub struct HashArray {
     named: HashesRef,
     blocks: u64,
     whole: Vec<Block>,
+    /// The CRC-32 of each block that was checked under the seal: when it is read again, it is the same or damaged.
+    checked: Vec<Option<u32>>,
 }
 
 impl HashArray {
@@ -106,7 +108,7 @@ impl HashArray {
         if length != blocks * BLOCK as u64 {
             return Err(damaged(&path, "its length is not that of the ledger's count"));
         }
-        let mut array = Self { file, path, seal, named, blocks, whole: Vec::new() };
+        let mut array = Self { file, path, seal, named, blocks, whole: Vec::new(), checked: Vec::new() };
         if blocks <= WHOLE {
             array.whole = (0..blocks).map(|n| array.read_block(n)).collect::<Result<_>>()?;
         }
@@ -155,18 +157,82 @@ impl HashArray {
         Ok(false)
     }
 
+    /// Gives those of `hashes`, which are ascending, that are in the array: each block is read once for all of them, and what it proved
+    /// once it need not prove again while the array is open.
+    ///
+    /// # Errors
+    /// As [`HashArray::contains`].
+    pub fn find(&mut self, hashes: &[ContentHash], found: &mut dyn FnMut(ContentHash)) -> Result<()> {
+        self.checked.resize(usize::try_from(self.blocks).unwrap_or(0), None);
+        let mut at_hand: Option<(u64, Block)> = None;
+        let (mut first, mut low) = (0, 0);
+        for hash in hashes {
+            let mut range = Range { first, last: self.blocks, low, high: u64::MAX };
+            while range.first < range.last {
+                let near = at_hand.as_ref().map(|(number, _)| *number).filter(|number| *number == range.first);
+                let number = near.unwrap_or_else(|| range.guess(*hash));
+                let block = match at_hand.take() {
+                    Some((of, block)) if of == number => block,
+                    before => self.checked_block(number, before.map(|(_, block)| block))?,
+                };
+                let those = self.hashes_of(number, &block);
+                let (Some(least), Some(most)) = (those.first(), those.last()) else { return Ok(()) };
+                if hash.0 < *least {
+                    (range.last, range.high) = (number, leading(least));
+                } else if hash.0 > *most {
+                    (range.first, range.low) = (number + 1, leading(most));
+                } else {
+                    if those.binary_search(&hash.0).is_ok() {
+                        found(*hash);
+                    }
+                    (range.first, range.low, range.last) = (number, leading(least), number);
+                }
+                at_hand = Some((number, block));
+            }
+            // What follows is not before this.
+            (first, low) = (range.first, range.low);
+        }
+        Ok(())
+    }
+
+    /// A block, read into the memory of another.
+    fn checked_block(&mut self, number: u64, memory: Option<Block>) -> Result<Block> {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(block) = self.whole.get(index) {
+            let mut copy = memory.unwrap_or_else(|| Box::new([0; BLOCK]));
+            copy.copy_from_slice(&block[..]);
+            return Ok(copy);
+        }
+        let block = self.read_into(number, memory.unwrap_or_else(|| Box::new([0; BLOCK])))?;
+        let sum = crc32fast::hash(&block[..]);
+        match self.checked.get_mut(index) {
+            Some(Some(before)) if *before == sum => return Ok(block),
+            Some(Some(_)) => return Err(damaged(&self.path, "a block has changed")),
+            _ => self.check(number, &block)?,
+        }
+        self.checked.get_mut(index).into_iter().for_each(|checked| *checked = Some(sum));
+        Ok(block)
+    }
+
     /// Every hash, ascending.
     ///
     /// # Errors
     /// `State`: a block is damaged or unreadable. And whatever `each` returns.
     pub(crate) fn for_each(&self, each: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
+        self.for_each_while(&mut |hash| each(hash).map(|()| true)).map(drop)
+    }
+
+    /// Every hash, ascending, as long as `each` says `true`. Whether it always did.
+    pub(crate) fn for_each_while(&self, each: &mut dyn FnMut(ContentHash) -> Result<bool>) -> Result<bool> {
         for number in 0..self.blocks {
             let block = self.read_block(number)?;
             for hash in self.hashes_of(number, &block) {
-                each(ContentHash(*hash))?;
+                if !each(ContentHash(*hash))? {
+                    return Ok(false);
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Hashes of it that are held in memory.
@@ -187,11 +253,20 @@ impl HashArray {
     }
 
     fn read_block(&self, number: u64) -> Result<Block> {
-        let mut block: Block = Box::new([0; BLOCK]);
+        let block = self.read_into(number, Box::new([0; BLOCK]))?;
+        self.check(number, &block).map(|()| block)
+    }
+
+    fn read_into(&self, number: u64, mut block: Block) -> Result<Block> {
         self.file.read_exact_at(&mut block[..], number * BLOCK as u64).map_err(|e| damaged(&self.path, e))?;
+        Ok(block)
+    }
+
+    /// Whether a block belongs here.
+    fn check(&self, number: u64, block: &Block) -> Result<()> {
         let (hashes, sum) = block.split_at(PER_BLOCK * HASH);
         let belongs = block_sum(&self.seal, number, hashes) == sum;
-        if belongs { Ok(block) } else { Err(damaged(&self.path, "a block's checksum does not match")) }
+        if belongs { Ok(()) } else { Err(damaged(&self.path, "a block's checksum does not match")) }
     }
 }
 
@@ -257,6 +332,39 @@ mod tests {
             assert!(!array.contains(ContentHash([0; 16])).unwrap());
             assert!(!array.contains(ContentHash([0xff; 16])).unwrap());
         }
+    }
+
+    #[test]
+    fn what_is_looked_for_together_is_found_as_one_by_one_at_any_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let hashes = HashDir::open(dir.path()).unwrap();
+        for count in [0, 1, 255, 256, 2_000, 50_000] {
+            let named = hashes.write(hour(), count, None, &sorted(0..count)).unwrap();
+            let mut array = hashes.array(hour(), named).unwrap();
+            for step in [1, 7, 1_000] {
+                let wanted: Vec<_> = sorted(0..count + 300).into_iter().step_by(step).collect();
+                let wanted = [vec![ContentHash([0; 16])], wanted, vec![ContentHash([0xff; 16])]].concat();
+                let mut found = Vec::new();
+                array.find(&wanted, &mut |hash| found.push(hash)).unwrap();
+                let expected: Vec<_> = wanted.into_iter().filter(|hash| array.contains(*hash).unwrap()).collect();
+                assert_eq!(found, expected, "{count}, each {step}th");
+            }
+        }
+    }
+
+    #[test]
+    fn block_that_changes_after_it_was_checked_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let hashes = HashDir::open(dir.path()).unwrap();
+        let named = hashes.write(hour(), 1, None, &sorted(0..50_000)).unwrap();
+        let mut array = hashes.array(hour(), named).unwrap();
+        let wanted = sorted(0..50_000);
+        array.find(&wanted, &mut |_| ()).unwrap();
+        let path = hashes.path(hour(), 1);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[20 * BLOCK + 5] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(array.find(&wanted, &mut |_| ()).unwrap_err().kind(), ErrorKind::State);
     }
 
     #[test]

@@ -135,15 +135,15 @@ impl Step {
             Self::GenerationSetAside => {
                 ("a directory *.corrupt, and every page of its records", "–", "fills a new generation from the journal")
             }
-            Self::FileSetAside => {
-                ("a file *.damaged, and none under its own name", "–", "reads it back from the store, or reports what is gone")
-            }
+            Self::FileSetAside => (
+                "a file *.damaged, and none under its own name",
+                "–",
+                "reads it back from the store, or reports what is gone",
+            ),
             Self::PageJournaled => ("a page that was not decrypted", "–", "decrypts and commits it"),
             Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
             Self::FloorRaised => ("the number above which new pages are numbered", "–", "numbers new pages above it"),
-            Self::WatchListSet => {
-                ("the numbers of the files that must exist", "–", "reports one that is gone")
-            }
+            Self::WatchListSet => ("the numbers of the files that must exist", "–", "reports one that is gone"),
             Self::TokensQuarantined => (
                 "the page, and its odd tokens in the quarantine",
                 "–",

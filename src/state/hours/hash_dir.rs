@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::HashesRef;
 use crate::output::draft::{Replaces, Survives};
@@ -16,6 +16,10 @@ use crate::record::ContentHash;
 use crate::state::files::durable;
 use crate::state::files::hash_array::HashArray;
 use crate::state::files::step::{Step, durable_step};
+use crate::stop::Stop;
+
+/// A stop is heard each time that so many hashes are written.
+const STOP_HEARD_EVERY: usize = 256;
 
 /// The directory of hash arrays.
 #[derive(Debug, Clone)]
@@ -56,12 +60,32 @@ impl HashDir {
     /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
     /// not in `old`. Its bytes are durable on return; its name after [`HashDir::make_names_durable`].
     pub fn write(&self, hour: Hour, version: u64, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
+        let written = self.write_until(hour, version, old, new, &Stop::new())?;
+        written.ok_or_else(|| Error::new(ErrorKind::Bug, "nothing stops this, and it was stopped"))
+    }
+
+    /// Like [`HashDir::write`]. `None`: the run is to stop, and nothing was written.
+    pub(crate) fn write_until(
+        &self,
+        hour: Hour,
+        version: u64,
+        old: Option<&HashArray>,
+        new: &[ContentHash],
+        stop: &Stop,
+    ) -> Result<Option<HashesRef>> {
         let count = old.map_or(0, HashArray::len) + new.len() as u64;
         let named = HashesRef { version, count };
         let path = self.path(hour, version);
-        let draft = HashArray::write(&path, block_seal(hour, named), |push| merge(old, new, push))?;
+        let mut is_whole = true;
+        let draft = HashArray::write(&path, block_seal(hour, named), |push| {
+            is_whole = merge(old, new, stop, push)?;
+            Ok(())
+        })?;
+        if !is_whole {
+            return Ok(None);
+        }
         durable_step(Step::HashesWritten, || draft.publish(&path, Replaces::AnyFile, Survives::Bytes))?;
-        Ok(named)
+        Ok(Some(named))
     }
 
     /// Makes the names of all arrays durable: to be called before the ledger names one.
@@ -94,16 +118,37 @@ fn block_seal(hour: Hour, named: HashesRef) -> [u8; 32] {
     blake3::derive_key("etl 2023 hash array block", identity.as_bytes())
 }
 
-/// The ascending union of two ascending sets.
-fn merge(old: Option<&HashArray>, new: &[ContentHash], push: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
+/// The ascending union of two ascending sets. `false`: the run is to stop, and this is not all of it.
+fn merge(
+    old: Option<&HashArray>,
+    new: &[ContentHash],
+    stop: &Stop,
+    push: &mut dyn FnMut(ContentHash) -> Result<()>,
+) -> Result<bool> {
     let mut new = new.iter().copied().peekable();
-    if let Some(old) = old {
-        old.for_each(&mut |hash| {
-            while let Some(smaller) = new.next_if(|n| *n < hash) {
-                push(smaller)?;
+    let mut pushed: usize = 0;
+    let mut push = |hash| {
+        push(hash)?;
+        pushed += 1;
+        Ok(!pushed.is_multiple_of(STOP_HEARD_EVERY) || !stop.is_requested())
+    };
+    let mut push_up_to = |hash: ContentHash| {
+        while let Some(smaller) = new.next_if(|n| *n < hash) {
+            if !push(smaller)? {
+                return Ok(false);
             }
-            push(hash)
-        })?;
+        }
+        push(hash)
+    };
+    if let Some(old) = old
+        && !old.for_each_while(&mut push_up_to)?
+    {
+        return Ok(false);
     }
-    new.try_for_each(push)
+    for hash in new {
+        if !push(hash)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
