@@ -1,6 +1,6 @@
 //! Every durable step, and what a crash after it leaves: the crash table.
 //!
-//! Every durable step of the crate goes through [`durable_step`], so that tests can crash around each. The documents' table is
+//! Every durable step of the crate goes through `durable_step`, so that tests can crash around each. The documents' table is
 //! [`Step::after_a_crash`]; a test compares them.
 
 use crate::error::Result;
