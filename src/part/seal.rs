@@ -6,15 +6,13 @@
 //! Writes only spool files; a crash leaves files that no intent names, which the next run deletes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
-use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
 use jiff::Timestamp;
 
 use super::gather::Lines;
+use super::gzip::{Compressors, Gzip};
 use crate::digest::{Hasher, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -35,8 +33,6 @@ pub const LEVEL: u32 = 4;
 pub const LARGE: u64 = 100_000;
 /// See [`LARGE`].
 pub const LARGE_BYTES: u64 = 16 << 20;
-/// gzip's "unknown operating system".
-const NO_SYSTEM: u8 = 255;
 
 /// How hours are cut.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +43,6 @@ pub struct CutRules {
     pub part_bytes: u64,
 }
 
-/// Bytes that are handed to the disk at once.
-const BUFFER: usize = 1 << 16;
 /// Bytes of lines that are compressed between two looks at whether the run is to stop.
 const AT_ONCE: usize = 1 << 18;
 
@@ -118,36 +112,58 @@ pub struct Ordered {
     pub through: u64,
 }
 
-/// Encodes an hour's records into the spool, numbered on after the parts of `row`. `text`: their lines, each with its newline, where
-/// they were gathered. `None`: the run is to stop, and what is in the spool is not all of it.
-///
-/// # Errors
-/// `State`: the disk, or a damaged write-ahead log.
-pub fn encode(
-    state: &State,
-    row: &HourRow,
-    ordered: &Ordered,
-    text: Option<&[u8]>,
+/// Encodes hours into the spool.
+pub struct Encoder<'s> {
+    state: &'s State,
     rules: CutRules,
-    stop: &Stop,
-) -> Result<Option<Encoded>> {
-    let mut lines = Lines::new(state, text, stop);
-    let mut parts = Vec::new();
-    let mut rest = ordered.records.as_slice();
-    for number in row.parts.len().. {
-        if rest.is_empty() {
-            break;
-        }
-        let (part, behind) = rest.split_at(cut(rest, rules));
-        let too_many = |_| Error::new(ErrorKind::Bug, format!("hour {}: too many parts", row.hour));
-        let number = u32::try_from(number).map_err(too_many)?;
-        let Some(part) = write_part(row.hour, number, part, &mut lines)? else { return Ok(None) };
-        parts.push(part);
-        rest = behind;
+    stop: &'s Stop,
+    compressors: Compressors,
+}
+
+impl<'s> Encoder<'s> {
+    /// Hours of `state`, cut by `rules`.
+    #[must_use]
+    pub const fn new(state: &'s State, rules: CutRules, stop: &'s Stop) -> Self {
+        Self { state, rules, stop, compressors: Compressors::new(LEVEL) }
     }
-    let mut hashes: Vec<ContentHash> = ordered.records.iter().map(|r| ContentHash(r.hash)).collect();
-    hashes.sort_unstable();
-    Ok(Some(Encoded { hour: row.hour, through: ordered.through, parts, hashes }))
+
+    /// Encodes an hour's records, numbered on after the parts of `row`. `text`: their lines, each with its newline, where they were
+    /// gathered. `None`: the run is to stop, and what is in the spool is not all of it.
+    ///
+    /// # Errors
+    /// `State`: the disk, or a damaged write-ahead log.
+    pub fn encode(&self, row: &HourRow, ordered: &Ordered, text: Option<&[u8]>) -> Result<Option<Encoded>> {
+        let mut gzip = self.compressors.take();
+        let parts = self.parts(row, ordered, &mut Lines::new(self.state, text, self.stop), &mut gzip)?;
+        self.compressors.give_back(gzip);
+        let Some(parts) = parts else { return Ok(None) };
+        let mut hashes: Vec<ContentHash> = ordered.records.iter().map(|r| ContentHash(r.hash)).collect();
+        hashes.sort_unstable();
+        Ok(Some(Encoded { hour: row.hour, through: ordered.through, parts, hashes }))
+    }
+
+    fn parts(
+        &self,
+        row: &HourRow,
+        ordered: &Ordered,
+        lines: &mut Lines<'_>,
+        gzip: &mut Gzip,
+    ) -> Result<Option<Vec<EncodedPart>>> {
+        let mut parts = Vec::new();
+        let mut rest = ordered.records.as_slice();
+        for number in row.parts.len().. {
+            if rest.is_empty() {
+                break;
+            }
+            let (part, behind) = rest.split_at(cut(rest, self.rules));
+            let too_many = |_| Error::new(ErrorKind::Bug, format!("hour {}: too many parts", row.hour));
+            let number = u32::try_from(number).map_err(too_many)?;
+            let Some(part) = write_part(row.hour, number, part, lines, gzip)? else { return Ok(None) };
+            parts.push(part);
+            rest = behind;
+        }
+        Ok(Some(parts))
+    }
 }
 
 /// Whether the spooled bytes of a part are those of its intent.
@@ -180,7 +196,9 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, None, &stop);
-    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines)).transpose()?;
+    let again = records
+        .map(|records| write_part(row.hour, part.part, records, &mut lines, &mut Gzip::new(LEVEL)))
+        .transpose()?;
     let again = again.flatten().filter(|again| again.content_sha256 == part.content_sha256);
     Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
 }
@@ -243,13 +261,25 @@ pub(crate) fn cut(records: &[Located], rules: CutRules) -> usize {
 }
 
 /// `None`: the run is to stop, and there is no part.
-fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<Option<EncodedPart>> {
+fn write_part(
+    hour: Hour,
+    part: u32,
+    records: &[Located],
+    lines: &mut Lines<'_>,
+    gzip: &mut Gzip,
+) -> Result<Option<EncodedPart>> {
     let path = lines.state.spool.path(hour, part);
     let mut spooled = lines.state.spool.begin(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let out = Hashed { inner: BufWriter::with_capacity(BUFFER, spooled.file()), sum: Hasher::default(), bytes: 0 };
-    let mut gzip: GzEncoder<_> =
-        GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
+    let file = spooled.file();
+    let (mut sum, mut bytes) = (Hasher::default(), 0);
+    let mut out = |some: &[u8]| {
+        file.write_all(some)?;
+        sum.update(some);
+        bytes += some.len() as u64;
+        Ok(())
+    };
+    gzip.begin();
     let mut content = Hasher::default();
     let stop = lines.stop;
     let is_whole = lines.read(records, |text| {
@@ -258,16 +288,14 @@ fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>)
                 return Ok(false);
             }
             content.update(some);
-            gzip.write_all(some).map_err(disk)?;
+            gzip.write(some, &mut out).map_err(disk)?;
         }
         Ok(true)
     })?;
     if !is_whole {
         return Ok(None);
     }
-    let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
-    inner.flush().map_err(disk)?;
-    drop(inner);
+    gzip.finish(&mut out).map_err(disk)?;
     durable_step(Step::PartSpooled, || spooled.publish_name(&path))?;
     Ok(Some(EncodedPart {
         part,
@@ -278,26 +306,6 @@ fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>)
         first: records.first().map_or(Timestamp::MIN, Located::time),
         last: records.last().map_or(Timestamp::MIN, Located::time),
     }))
-}
-
-/// A file whose bytes are summed as they are written.
-struct Hashed<'f> {
-    inner: BufWriter<&'f mut File>,
-    sum: Hasher,
-    bytes: u64,
-}
-
-impl Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.inner.write_all(bytes)?;
-        self.sum.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]
