@@ -8,17 +8,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::tz::TimeZone;
-use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::{Layout, data_prefix};
-use crate::hour::lifecycle::PartRow;
-use crate::part::read;
+use crate::hour::part::{PartIdentity, PartRow};
+use crate::part::read::read_part_and_fields;
 use crate::record::ContentHash;
 use crate::state::Ledger;
 use crate::store::ObjectStore;
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
 
 /// Missing parts of an hour that are named, of a number that cannot be that of a part.
 const MISSING_NAMED: usize = 100;
@@ -49,7 +48,7 @@ pub struct Restorer<'a> {
     /// How they are spelled.
     pub layout: &'a Layout,
     /// The dictionaries that parts are read with.
-    pub shelf: &'a Shelf<'a>,
+    pub dictionaries: &'a DictionaryStore<'a>,
     /// The time zone of the hours.
     pub zone: &'a TimeZone,
     /// What a ledger says of each part, where there is one of this store.
@@ -58,13 +57,7 @@ pub struct Restorer<'a> {
 
 /// The parts with a receipt that a ledger knows, by hour and number.
 #[derive(Debug, Default)]
-pub struct Known(BTreeMap<Hour, BTreeMap<u32, KnownPart>>);
-
-#[derive(Debug, Deserialize)]
-struct KnownPart {
-    content_sha256: String,
-    rows: u64,
-}
+pub struct Known(BTreeMap<Hour, BTreeMap<u32, PartIdentity>>);
 
 impl Known {
     /// What `ledger` knows of the hours in `range`.
@@ -72,8 +65,7 @@ impl Known {
     /// # Errors
     /// `State`: it cannot be read.
     pub fn of(ledger: &Ledger, range: Range) -> Result<Self> {
-        let part =
-            |part: &PartRow| (part.part, KnownPart { content_sha256: part.content_sha256.clone(), rows: part.rows });
+        let part = |part: &PartRow| (part.part, part.identity.clone());
         let mut hours = BTreeMap::new();
         ledger.for_each(&mut |row| {
             if range.holds(row.hour) && row.uploaded().next().is_some() {
@@ -84,7 +76,7 @@ impl Known {
         Ok(Self(hours))
     }
 
-    fn part(&self, hour: Hour, part: u32) -> Option<&KnownPart> {
+    fn part(&self, hour: Hour, part: u32) -> Option<&PartIdentity> {
         self.0.get(&hour)?.get(&part)
     }
 }
@@ -149,7 +141,7 @@ impl Restorer<'_> {
         if !meta.hour.is_empty() && meta.hour != hour.to_string() {
             return refuse(&format!("it was made as a part of hour {}", meta.hour));
         }
-        let compactor = match self.shelf.for_part(Some(&meta)) {
+        let compactor = match self.dictionaries.for_part(Some(&meta)) {
             Ok(compactor) => compactor,
             Err(error) if error.kind() == ErrorKind::Mismatch => {
                 let hint = error.next_step().unwrap_or_default().to_owned();
@@ -158,7 +150,7 @@ impl Restorer<'_> {
             Err(error) => return Err(error),
         };
         let mut originals = Vec::new();
-        let read = read::read_each(&self.store.get(&key)?, &compactor, self.zone, hour, &mut |fields| {
+        let read = read_part_and_fields(&self.store.get(&key)?, &compactor, self.zone, hour, &mut |fields| {
             crate::record::json::write_fields(fields, &mut originals);
             originals.push(b'\n');
         });
@@ -166,22 +158,21 @@ impl Restorer<'_> {
             Ok(read) => read,
             Err(why) => return refuse(&why.to_string()),
         };
-        let rows = read.rows();
-        if read.sha256 != meta.sha256 {
+        if read.identity.sha256 != meta.identity.sha256 {
             return refuse("its bytes are not those of its checksum");
         }
-        if (&read.content_sha256, rows) != (&meta.content_sha256, meta.rows) {
+        if !read.identity.has_records_of(&meta.identity) {
             return refuse("its content is not that of its checksum");
         }
         if let Some(known) = self.known.part(hour, part)
-            && (&read.content_sha256, rows) != (&known.content_sha256, known.rows)
+            && !read.identity.has_records_of(known)
         {
             return refuse("the ledger knows it with another content");
         }
         // A lake keeps no metadata, but perhaps a manifest.
         if meta.hour.is_empty()
             && let Some(told) = self.manifest(hour, part)?
-            && (&read.content_sha256, rows) != (&told.content_sha256, told.rows)
+            && !read.identity.has_records_of(&told)
         {
             return refuse("its manifest tells of another content");
         }
@@ -195,7 +186,7 @@ impl Restorer<'_> {
         Ok(originals)
     }
     /// What the part's manifest tells of it. `None`: there is none, or it is no manifest of ours.
-    fn manifest(&self, hour: Hour, part: u32) -> Result<Option<KnownPart>> {
+    fn manifest(&self, hour: Hour, part: u32) -> Result<Option<PartIdentity>> {
         let key = self.layout.manifest_key(self.prefix, hour, part);
         if self.store.head(&key)?.is_none() {
             return Ok(None);

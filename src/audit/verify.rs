@@ -17,10 +17,11 @@ use crate::audit::compare::Comparison;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::{Layout, data_prefix, dictionaries_key};
-use crate::hour::lifecycle::{HourRow, PartRow};
-use crate::part::read::{self, ReadPart};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
+use crate::part::read::{ReadPart, read_part};
 use crate::state::{HashArray, HashDir, Ledger};
-use crate::store::dictionaries::{Shelf, Stored};
+use crate::store::dictionaries::{DictionaryStore, Stored};
 use crate::store::{ObjectInfo, ObjectStore};
 use crate::view::table::plural;
 
@@ -100,7 +101,7 @@ pub struct Verifier<'a> {
     /// How they are spelled.
     pub layout: &'a Layout,
     /// The dictionaries that parts are read with.
-    pub shelf: &'a Shelf<'a>,
+    pub dictionaries: &'a DictionaryStore<'a>,
     /// The time zone of the hours.
     pub zone: &'a TimeZone,
     /// Whether to download and decode.
@@ -250,16 +251,16 @@ impl Verifier<'_> {
         object: &ObjectInfo,
         hashes: Option<&HashArray>,
     ) -> Result<Option<String>> {
-        let compactor = match self.shelf.for_part(object.meta.as_ref()) {
+        let compactor = match self.dictionaries.for_part(object.meta.as_ref()) {
             Ok(compactor) => compactor,
             Err(error) if error.kind() == ErrorKind::Mismatch => return Ok(Some(error.to_string())),
             Err(error) => return Err(error),
         };
-        let read = match read::read(&self.store.get(&part.key)?, &compactor, self.zone, row.hour) {
+        let read = match read_part(&self.store.get(&part.key)?, &compactor, self.zone, row.hour) {
             Ok(read) => read,
             Err(reason) => return Ok(Some(reason.to_string())),
         };
-        let difference = content_difference(part, &read);
+        let difference = records_difference(part, &read.identity);
         if difference.is_some() { Ok(difference) } else { unknown_records(&read, hashes) }
     }
 
@@ -268,9 +269,11 @@ impl Verifier<'_> {
     fn dictionaries(&self, ledger: &Ledger, id: &str, parts: u64) -> Result<Option<Finding>> {
         let was_stored = ledger.has_stored_dictionaries(id);
         let parts = plural(parts, "part", "parts");
-        let (fault, what) = match self.shelf.stored(id)? {
+        let (fault, what) = match self.dictionaries.stored(id)? {
             Stored::Sound(_) => return Ok(None),
-            Stored::Missing if !was_stored && self.shelf.known_without_the_store(id).is_some() => return Ok(None),
+            Stored::Missing if !was_stored && self.dictionaries.known_without_the_store(id).is_some() => {
+                return Ok(None);
+            }
             Stored::Missing => {
                 (Fault::Missing, format!("there is nothing where the dictionaries of {parts} should be:"))
             }
@@ -289,8 +292,8 @@ impl Verification {
         self.hours += u64::from(!row.parts.is_empty());
         for part in row.uploaded() {
             self.parts += 1;
-            self.rows += part.rows;
-            self.bytes += part.bytes;
+            self.rows += part.identity.rows;
+            self.bytes += part.identity.bytes;
         }
     }
 }
@@ -316,20 +319,15 @@ fn unknown_records(read: &ReadPart, hashes: Option<&HashArray>) -> Result<Option
 }
 
 fn difference(part: &PartRow, object: &ObjectInfo) -> Option<String> {
-    if let Some(meta) = &object.meta {
-        if meta.content_sha256 != part.content_sha256 {
-            return Some("its content is another than the ledger's".to_owned());
-        }
-        if meta.rows != part.rows {
-            return Some(format!("it has {} records, the ledger {}", meta.rows, part.rows));
-        }
-    }
-    (object.size != part.bytes).then(|| format!("it has {} bytes, the ledger {}", object.size, part.bytes))
+    let other_records = object.meta.as_ref().and_then(|meta| records_difference(part, &meta.identity));
+    let other_size = || format!("it has {} bytes, the ledger {}", object.size, part.identity.bytes);
+    other_records.or_else(|| (object.size != part.identity.bytes).then(other_size))
 }
 
-fn content_difference(part: &PartRow, read: &ReadPart) -> Option<String> {
-    if read.content_sha256 != part.content_sha256 {
+fn records_difference(part: &PartRow, found: &PartIdentity) -> Option<String> {
+    if found.content_sha256 != part.identity.content_sha256 {
         return Some("its content is another than the ledger's".to_owned());
     }
-    (read.rows() != part.rows).then(|| format!("it has {} records, the ledger {}", read.rows(), part.rows))
+    let (found, ours) = (found.rows, part.identity.rows);
+    (found != ours).then(|| format!("it has {found} records, the ledger {ours}"))
 }

@@ -1,49 +1,49 @@
-//! `etl init`: a configuration to start with, and how to have it run by cron or systemd.
+//! `etl init`: a configuration to start with, and how to run etl from cron or systemd.
 //!
 //! A crash leaves no file, or a whole one.
 
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::print::print;
 use crate::config::{Starter, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{self, Form};
 use crate::secret::SourceUrl;
-use clap::Args;
-use std::path::{Path, PathBuf};
 
 /// The examples of the help.
-pub const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
-  etl init                                   write etl.toml, and say how to go on
+  etl init                                   write etl.toml, and print what to do next
   etl init --url https://api.example.com/api/data/log --to s3://my-logs/prefix/
   etl init --to s3://logs/ --endpoint http://127.0.0.1:8333 --region us-east-1
   etl init /etc/etl/etl.toml --to file:/srv/lake
 
-It asks nothing, and overwrites nothing.";
+It asks no questions and overwrites nothing.";
 
 /// `etl init`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct InitArgs {
+pub(super) struct InitArgs {
     /// The file to write
     #[arg(value_name = "FILE", default_value = "etl.toml")]
-    pub file: PathBuf,
+    file: PathBuf,
     /// Where the logs come from: an address, or files as in "file:pages/*.json"
     #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
+    url: Option<String>,
     /// Where the parts go: "s3://bucket/prefix/", or a folder as in "file:lake" [default: file:lake]
     #[arg(long, value_name = "PLACE")]
-    pub to: Option<String>,
+    to: Option<String>,
     /// Address of an S3-compatible store [default: AWS]
     #[arg(long, value_name = "URL")]
-    pub endpoint: Option<String>,
+    endpoint: Option<String>,
     /// Region of the bucket [default: ap-northeast-2]
     #[arg(long, value_name = "REGION")]
-    pub region: Option<String>,
+    region: Option<String>,
 }
 
 /// Writes the configuration, and prints what comes next.
-///
-/// # Errors
-/// `Usage`: the file is there already, or the flags make no configuration. `State`: it cannot be written.
-pub fn init(args: &InitArgs) -> Result<u8> {
+pub(super) fn init(args: &InitArgs) -> Result<u8> {
     let (folder, file) = place(&args.file)?;
     for (flag, url) in [("--url", &args.url), ("--endpoint", &args.endpoint)] {
         refuse_secrets(flag, url.as_deref())?;
@@ -60,19 +60,15 @@ pub fn init(args: &InitArgs) -> Result<u8> {
         return Ok(0);
     }
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("etl"));
-    crate::cli::print::print(&next_steps(
-        &folder,
-        &file,
-        &binary,
-        args.to.as_deref().is_some_and(|to| to.starts_with("s3:")),
-    ))?;
+    print(&next_steps(&folder, &file, &binary, args.to.as_deref().is_some_and(|to| to.starts_with("s3:"))))?;
     Ok(0)
 }
 
-/// The folder of the file, and the file, by their one true names.
+/// The absolute, resolved paths of the folder and the file.
 fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
     let name = file.file_name().ok_or_else(|| {
-        Error::new(ErrorKind::Usage, format!("{} names no file", file.display())).hint("write it as in etl.toml")
+        Error::new(ErrorKind::Usage, format!("{} is not the name of a file", file.display()))
+            .hint("write it as in etl.toml")
     })?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.canonicalize().map_err(|e| Error::disk("find the folder", folder, e).hint("make it first"))?;
@@ -80,7 +76,7 @@ fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((folder, file))
 }
 
-/// What stands on a command line can be read by everybody on the machine.
+/// Everybody on the machine can read a command line.
 fn refuse_secrets(flag: &str, url: Option<&str>) -> Result<()> {
     match url.and_then(SourceUrl::parse) {
         Some(url) if url.hides_something() => {
@@ -108,15 +104,15 @@ fn next_steps(folder: &Path, file: &Path, binary: &Path, is_s3: bool) -> String 
         "\
 {file} is written. Next:
 
-1. Read it, and set source.url and load.to in it where they are not yet yours.
+1. Read it, and set source.url and load.to.
 2. Put the secrets into {folder}/.env (chmod 600), or into the environment:
      {secrets}
-3. See whether all is well, in that folder:
+3. Check everything, in that folder:
      etl check
-4. Have it run, by cron (crontab -e):
+4. Run it from cron (crontab -e):
      */3 * * * *  cd {cron_folder} && {cron} >> run.log
 
-   or by systemd:
+   or from systemd:
 
 # /etc/systemd/system/etl.service
 [Unit]
@@ -128,7 +124,7 @@ After=network-online.target
 Type=oneshot
 WorkingDirectory={unit_folder}
 ExecStart={unit}
-# Another run is at work; source or store are away, and the next run goes on.
+# 11: another run is at work. 75: source or store is unavailable, and the next run continues.
 SuccessExitStatus=11 75
 
 # /etc/systemd/system/etl.timer

@@ -1,34 +1,23 @@
-//! What a command prints on stdout: text for people, bytes for programs, JSON. Nothing else goes there.
+//! What a command prints on stdout: text for people, bytes for programs, JSON. Nothing else goes to stdout.
 
 use serde::Serialize;
 
-use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output;
 use crate::output::plain_text::{clean_json, clean_lines, clean_styled};
-
-/// The place that is named, else the configured destination.
-pub(super) fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
-    let Some(text) = named else {
-        return config.load.destination().cloned();
-    };
-    let cwd = std::env::current_dir()
-        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))?;
-    Destination::from_argument(text, &cwd)
-}
 
 /// Prints a result for people. A closed stdout (`etl status | head`) is not an error.
 pub(super) fn print(text: &str) -> Result<()> {
     print_bytes(clean_lines(text).as_bytes())
 }
 
-/// Prints exactly these bytes: what programs read, and what this program itself tells a terminal.
+/// Prints exactly these bytes: for programs, and for this program's own control of a terminal.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<()> {
     output::print(bytes)
 }
 
-/// A styled text as stdout wants it: with its styles on a terminal, or where `CLICOLOR_FORCE` says so; `NO_COLOR` is heeded.
-/// Nothing else in it acts on a terminal.
+/// A styled text for stdout: with its styles on a terminal or with `CLICOLOR_FORCE`, and never with `NO_COLOR`. Nothing else in
+/// it acts on a terminal.
 pub(super) fn styled(text: &str) -> String {
     match anstream::AutoStream::choice(&std::io::stdout()) {
         anstream::ColorChoice::Never => clean_lines(&anstream::adapter::strip_str(text).to_string()).into_owned(),

@@ -1,25 +1,24 @@
-//! Those who watch runs from outside: a metrics file, and a monitor that is pinged.
+//! What watches runs from outside: a metrics file, and a monitor that is pinged.
 //!
-//! Invariants: their failures are warnings and never a run's exit code; of the ping's address, which is a secret, nothing is said.
+//! Invariants: a failure here is a warning and never a run's exit code; the monitor's address is a secret and never shown.
 
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::cli::RunArgs;
+use super::run::RunArgs;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::hour::{Clock, SystemClock};
 use crate::job::Outcome;
 use crate::net::ping;
-use crate::secret::Secret;
-use crate::secret::SourceUrl;
+use crate::secret::{Secret, SourceUrl};
 use crate::state::status;
 use crate::view::metrics::{self, Ended};
 use crate::view::text;
 
 /// The watchers of one run.
-pub struct Watchers {
+pub(super) struct Watchers {
     metrics: Option<PathBuf>,
     ping: Option<Secret>,
     state: PathBuf,
@@ -27,8 +26,8 @@ pub struct Watchers {
 }
 
 impl Watchers {
-    /// Tells them that a run starts.
-    pub fn start(config: &Config, args: &RunArgs) -> Self {
+    /// Reports that a run starts.
+    pub(super) fn start(config: &Config, args: &RunArgs) -> Self {
         let ping = args.ping.as_deref().map(Secret::new).or_else(|| config.run.ping.clone());
         let metrics = args.metrics_file.clone().or_else(|| config.run.metrics_file.clone());
         let watchers = Self { metrics, ping, state: config.state.dir.clone(), started: SystemClock.now() };
@@ -36,8 +35,8 @@ impl Watchers {
         watchers
     }
 
-    /// Tells them how it ended. A run that found another one at work is no news: that other one will tell.
-    pub fn end(&self, exit: u8, outcome: Option<&Outcome>) {
+    /// Reports how it ended; nothing where another run was at work, which reports itself.
+    pub(super) fn end(&self, exit: u8, outcome: Option<&Outcome>) {
         if exit == ErrorKind::Busy.exit_code() {
             return;
         }

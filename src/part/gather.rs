@@ -22,7 +22,7 @@ pub(crate) fn gather(state: &State, hours: &[Ordered], stop: &Stop) -> Result<Op
     for (hour, text) in hours.iter().zip(&mut texts) {
         place(&hour.records, text, &mut lines)?;
     }
-    let is_whole = fill(&mut state.wal.lines(), lines, stop)?;
+    let is_whole = fill(&mut state.hours.lines(), lines, stop)?;
     Ok(is_whole.then_some(texts))
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Lines<'s> {
 
 impl<'s> Lines<'s> {
     pub(super) fn new(state: &'s State, gathered: Option<&'s [u8]>, stop: &'s Stop) -> Self {
-        Self { state, gathered, reader: state.wal.lines(), stop, text: Vec::new() }
+        Self { state, gathered, reader: state.hours.lines(), stop, text: Vec::new() }
     }
 
     /// Hands the lines of `records` to `each`, in their order and each with a newline behind it: some of them at a time. What was

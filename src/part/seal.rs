@@ -6,17 +6,19 @@
 //! Writes only spool files; a crash leaves files that no intent names, which the next run deletes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::gather::Lines;
 use super::gzip::{Compressors, Gzip};
-use crate::digest::{Hasher, Sha256};
+use super::ndjson;
+use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::{HourRow, PartRow};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
+use crate::output::draft::{Replaces, Survives};
 use crate::record::ContentHash;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
@@ -26,9 +28,6 @@ use crate::stop::Stop;
 
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
 pub const PART_BYTES: u64 = 64 << 20;
-/// Measured on lines of the origin's kind, µs and bytes a record with zlib-rs: level 1 0.60 and 60.0, level 2 0.77 and 48.1,
-/// level 4 1.03 and 45.9, level 6 1.47 and 45.6, level 9 2.47 and 44.9. `benches/README.md` has all of them.
-pub const LEVEL: u32 = 4;
 /// An hour with more records, or more bytes of lines, is large: its lines are not held while it is encoded.
 pub const LARGE: u64 = 100_000;
 /// See [`LARGE`].
@@ -51,14 +50,8 @@ const AT_ONCE: usize = 1 << 18;
 pub struct EncodedPart {
     /// Its number within the hour.
     pub part: u32,
-    /// Records in it.
-    pub rows: u64,
-    /// Bytes of the object.
-    pub bytes: u64,
-    /// SHA-256 of the object, hex.
-    pub sha256: String,
-    /// SHA-256 of the lines, hex.
-    pub content_sha256: String,
+    /// Its records and its bytes.
+    pub identity: PartIdentity,
     /// The first event time in it.
     pub first: Timestamp,
     /// The last event time in it.
@@ -124,7 +117,7 @@ impl<'s> Encoder<'s> {
     /// Hours of `state`, cut by `rules`.
     #[must_use]
     pub const fn new(state: &'s State, rules: CutRules, stop: &'s Stop) -> Self {
-        Self { state, rules, stop, compressors: Compressors::new(LEVEL) }
+        Self { state, rules, stop, compressors: Compressors::new(ndjson::LEVEL) }
     }
 
     /// Encodes an hour's records, numbered on after the parts of `row`. `text`: their lines, each with its newline, where they were
@@ -172,7 +165,7 @@ impl<'s> Encoder<'s> {
 /// `State`: they cannot be read.
 pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
-    Ok(bytes.len() as u64 == part.bytes && Sha256::of(&bytes).to_string() == part.sha256)
+    Ok(bytes.len() as u64 == part.identity.bytes && Sha256::of(&bytes).to_string() == part.identity.sha256)
 }
 
 /// Encodes a frozen part whose spooled bytes are damaged or missing once more, from the write-ahead log: the same content.
@@ -184,7 +177,7 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     // One part is done in good time: it is not left half done.
     let stop = Stop::new();
     let mut records = Vec::new();
-    state.wal.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
+    state.hours.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
         if at.commit <= row.frozen {
             records.push(Located::new(at, entry));
         }
@@ -192,15 +185,14 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     })?;
     records.sort_unstable();
     let of_this_freeze = |p: &&PartRow| p.through == part.through && p.part < part.part;
-    let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.rows).sum();
-    let range = usize::try_from(before).ok().zip(usize::try_from(before + part.rows).ok());
+    let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.identity.rows).sum();
+    let range = usize::try_from(before).ok().zip(usize::try_from(before + part.identity.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, None, &stop);
-    let again = records
-        .map(|records| write_part(row.hour, part.part, records, &mut lines, &mut Gzip::new(LEVEL)))
-        .transpose()?;
-    let again = again.flatten().filter(|again| again.content_sha256 == part.content_sha256);
-    Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
+    let mut gzip = Gzip::new(ndjson::LEVEL);
+    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines, &mut gzip)).transpose()?;
+    let again = again.flatten().filter(|again| again.identity.has_records_of(&part.identity));
+    Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
 
 /// The unsealed records of the hours of `rows`, each hour's in their total order: the log is read once for all of them. `None`: the run is to
@@ -208,13 +200,13 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
 pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<Ordered>>> {
     let mut by_hour: BTreeMap<Hour, Ordered> = BTreeMap::new();
     for row in rows {
-        let records = state.wal.unsealed(row.hour, row.frozen).map_or(0, |pending| pending.records);
+        let records = state.hours.unsealed(row).map_or(0, |pending| pending.records);
         let records = Vec::with_capacity(usize::try_from(records).unwrap_or(0));
         by_hour.insert(row.hour, Ordered { records, through: 0 });
     }
     let mut wanted: Vec<(Hour, u64)> = rows.iter().map(|row| (row.hour, row.frozen)).collect();
     wanted.sort_unstable();
-    let is_whole = state.wal.entries(&wanted, stop, &mut |hour, at, entry| {
+    let is_whole = state.hours.entries(&wanted, stop, &mut |hour, at, entry| {
         if let Some(ordered) = by_hour.get_mut(&hour) {
             ordered.through = ordered.through.max(at.commit);
             ordered.records.push(Located::new(at, entry));
@@ -235,7 +227,7 @@ pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<
 
 /// Only after an import can an unsealed record be in a part already.
 fn leave_out_known(state: &State, row: &HourRow, records: &mut Vec<Located>) -> Result<()> {
-    let Some(mut array) = state.array(row)? else { return Ok(()) };
+    let Some(mut array) = state.hours.array(row)? else { return Ok(()) };
     records.sort_unstable_by_key(|record| record.hash);
     let hashes: Vec<ContentHash> = records.iter().map(|record| ContentHash(record.hash)).collect();
     let mut known = BTreeSet::new();
@@ -268,41 +260,28 @@ fn write_part(
     lines: &mut Lines<'_>,
     gzip: &mut Gzip,
 ) -> Result<Option<EncodedPart>> {
-    let path = lines.state.spool.path(hour, part);
-    let mut spooled = lines.state.spool.begin(&path)?;
+    let path = lines.state.hours.spool_path(hour, part);
+    let mut spooled = lines.state.hours.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let file = spooled.file();
-    let (mut sum, mut bytes) = (Hasher::default(), 0);
-    let mut out = |some: &[u8]| {
-        file.write_all(some)?;
-        sum.update(some);
-        bytes += some.len() as u64;
-        Ok(())
-    };
-    gzip.begin();
-    let mut content = Hasher::default();
+    let mut encoder = ndjson::Encoder::new(gzip, spooled.file());
     let stop = lines.stop;
     let is_whole = lines.read(records, |text| {
         for some in text.chunks(AT_ONCE) {
             if stop.is_requested() {
                 return Ok(false);
             }
-            content.update(some);
-            gzip.write(some, &mut out).map_err(disk)?;
+            encoder.write(some).map_err(disk)?;
         }
         Ok(true)
     })?;
     if !is_whole {
         return Ok(None);
     }
-    gzip.finish(&mut out).map_err(disk)?;
-    durable_step(Step::PartSpooled, || spooled.publish_name(&path))?;
+    let identity = encoder.finish(records.len() as u64).map_err(disk)?;
+    durable_step(Step::PartSpooled, || spooled.publish(&path, Replaces::AnyFile, Survives::Bytes))?;
     Ok(Some(EncodedPart {
         part,
-        rows: records.len() as u64,
-        bytes,
-        sha256: sum.finish().to_string(),
-        content_sha256: content.finish().to_string(),
+        identity,
         first: records.first().map_or(Timestamp::MIN, Located::time),
         last: records.last().map_or(Timestamp::MIN, Located::time),
     }))

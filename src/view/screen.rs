@@ -12,7 +12,7 @@ use super::table::{Align, Table, bytes, count, plural};
 use super::text;
 use crate::hour::Hour;
 use crate::hour::gaps::Gap;
-use crate::hour::lifecycle::PartStage;
+use crate::hour::part::PartStage;
 use crate::output::plain_text::clean;
 use crate::state::status::{HourState, HourStatus, Status};
 

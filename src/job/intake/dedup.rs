@@ -16,7 +16,7 @@ use crate::hour::gaps::Sighting;
 use crate::hour::tally::Tally;
 use crate::page::decode::Decoded;
 use crate::record::ContentHash;
-use crate::state::{HashArray, NewRecords, State};
+use crate::state::{HashArray, HourRecords, State};
 use crate::stop::Stop;
 
 /// Hashes held in memory before hours are dropped: 12 MB, or twice that where a segment brings more.
@@ -30,9 +30,9 @@ const ARRAY_HASHES: usize = 1 << 18;
 
 /// Content hashes are as good as random already.
 #[derive(Debug, Default)]
-struct Leading(u64);
+struct FirstBytes(u64);
 
-impl Hasher for Leading {
+impl Hasher for FirstBytes {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -44,7 +44,7 @@ impl Hasher for Leading {
     }
 }
 
-type Build = BuildHasherDefault<Leading>;
+type Build = BuildHasherDefault<FirstBytes>;
 
 /// What is known of an hour at hand.
 #[derive(Debug)]
@@ -53,7 +53,8 @@ struct Known {
     unsealed: usize,
     has_parts: bool,
     first_received: Option<Timestamp>,
-    touched: u64,
+    /// By [`Buckets::clock`].
+    last_used: u64,
 }
 
 fn not_ready(hour: Hour) -> Error {
@@ -62,9 +63,9 @@ fn not_ready(hour: Hour) -> Error {
 
 /// What a segment brings, hour by hour; its lines are those of its decoded pages.
 #[derive(Debug, Default)]
-pub struct News<'p> {
+pub struct NewRecords<'p> {
     /// Its new records.
-    pub records: BTreeMap<Hour, NewRecords<'p>>,
+    pub records: BTreeMap<Hour, HourRecords<'p>>,
     /// Records that were known.
     pub duplicates: u64,
     /// The ids that came, of new and known records.
@@ -73,7 +74,7 @@ pub struct News<'p> {
     pub tallies: BTreeMap<Hour, Tally>,
 }
 
-impl News<'_> {
+impl NewRecords<'_> {
     /// Counts tokens of a page that were quarantined with the hours of its new records; `before`: what there was of the
     /// hours before it.
     pub fn quarantined(&mut self, tokens: u64, before: &BTreeMap<Hour, usize>) {
@@ -150,19 +151,19 @@ impl Buckets {
     ///
     /// # Errors
     /// `State`: its row is damaged.
-    pub fn touch(&mut self, state: &mut State, hour: Hour) -> Result<()> {
+    pub fn open(&mut self, state: &mut State, hour: Hour) -> Result<()> {
         self.clock += 1;
         if let Some(known) = self.hours.get_mut(&hour) {
-            known.touched = self.clock;
+            known.last_used = self.clock;
             return Ok(());
         }
-        let row = state.ledger.row(hour)?;
+        let row = state.hours.row(hour)?;
         self.unread.insert(hour, row.frozen);
         let known = Known {
             unsealed: 0,
             has_parts: !row.parts.is_empty(),
-            first_received: state.wal.pending(hour).map(|p| p.first_received),
-            touched: self.clock,
+            first_received: state.hours.pending(hour).map(|p| p.first_received),
+            last_used: self.clock,
         };
         self.hours.insert(hour, known);
         Ok(())
@@ -172,7 +173,7 @@ impl Buckets {
     ///
     /// # Errors
     /// `State`: a hash array, or the write-ahead log, is damaged.
-    pub fn look_up(&mut self, state: &mut State, pages: &[Decoded], stop: &Stop) -> Result<bool> {
+    pub fn load(&mut self, state: &mut State, pages: &[Decoded], stop: &Stop) -> Result<bool> {
         if !self.read_unsealed(state, stop)? {
             self.clear();
             return Ok(false);
@@ -192,8 +193,8 @@ impl Buckets {
             }
             hashes.sort_unstable();
             if !self.has_array(hour) {
-                let row = state.ledger.row(hour)?;
-                let Some(array) = state.array(&row)? else { continue };
+                let row = state.hours.row(hour)?;
+                let Some(array) = state.hours.array(&row)? else { continue };
                 self.keep_array(hour, array);
             }
             if let Some((_, array)) = self.arrays.get_mut(&hour) {
@@ -209,14 +210,14 @@ impl Buckets {
     fn read_unsealed(&mut self, state: &State, stop: &Stop) -> Result<bool> {
         let wanted: Vec<(Hour, u64)> = std::mem::take(&mut self.unread).into_iter().collect();
         let (unsealed, hours) = (&mut self.unsealed, &mut self.hours);
-        state.wal.entries(&wanted, stop, &mut |hour, _, entry| {
+        state.hours.entries(&wanted, stop, &mut |hour, _, entry| {
             unsealed.insert(entry.hash, hour);
             hours.get_mut(&hour).into_iter().for_each(|known| known.unsealed += 1);
             Ok(())
         })
     }
 
-    fn holds(&self, hash: [u8; 16]) -> bool {
+    fn contains(&self, hash: [u8; 16]) -> bool {
         self.unsealed.contains_key(&hash) || self.sealed.contains(&hash)
     }
 
@@ -226,40 +227,40 @@ impl Buckets {
         self.hours.get(&hour).map_or((false, None), |known| (known.has_parts, known.first_received))
     }
 
-    /// Sorts the records of a decoded page into `news`: the first of equal records is kept. They were looked up.
+    /// Adds the records of a decoded page that are new to `new`: the first of equal records is kept. They were loaded.
     ///
     /// # Errors
     /// `Bug`: they were not.
-    pub fn sort<'p>(&mut self, page: &'p Decoded, received: Timestamp, news: &mut News<'p>) -> Result<()> {
+    pub fn partition<'p>(&mut self, page: &'p Decoded, received: Timestamp, new: &mut NewRecords<'p>) -> Result<()> {
         let mut at: usize = 0;
         // Records of one hour mostly come together, so that their hour is looked up once.
         for run in page.records.chunk_by(|a, b| a.hour == b.hour) {
             let Some(hour) = run.first().map(|record| record.hour) else { continue };
             let known = self.hours.get_mut(&hour).ok_or_else(|| not_ready(hour))?;
-            let tally = news.tallies.entry(hour).or_default();
-            let new = news.records.entry(hour).or_default();
+            let tally = new.tallies.entry(hour).or_default();
+            let of_hour = new.records.entry(hour).or_default();
             // The lines of new records without a known one between them.
             let mut lines = at..at;
             for record in run {
                 at = at.saturating_add(usize::try_from(record.entry.length).unwrap_or(usize::MAX));
                 let hash = record.entry.hash;
                 let is_new = !self.sealed.contains(&hash) && self.unsealed.insert(hash, hour).is_none();
-                news.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
+                new.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
                 if is_new {
                     known.unsealed += 1;
                     known.first_received.get_or_insert(received);
                     record.id.into_iter().for_each(|id| tally.saw(id));
-                    new.entries.push(record.entry);
+                    of_hour.entries.push(record.entry);
                     lines.end = at;
                 } else {
-                    new.take(page.lines.get(std::mem::replace(&mut lines, at..at)));
+                    of_hour.take(page.lines.get(std::mem::replace(&mut lines, at..at)));
                     tally.duplicates += 1;
-                    news.duplicates += 1;
+                    new.duplicates += 1;
                 }
             }
-            new.take(page.lines.get(lines));
-            if new.entries.is_empty() {
-                news.records.remove(&hour);
+            of_hour.take(page.lines.get(lines));
+            if of_hour.entries.is_empty() {
+                new.records.remove(&hour);
             }
         }
         Ok(())
@@ -267,8 +268,8 @@ impl Buckets {
 
     /// Whether all records of a decoded page are known. They were looked up.
     #[must_use]
-    pub fn know(&self, page: &Decoded) -> bool {
-        page.records.iter().all(|record| self.holds(record.entry.hash))
+    pub fn contains_all(&self, page: &Decoded) -> bool {
+        page.records.iter().all(|record| self.contains(record.entry.hash))
     }
 
     /// Drops the hours that were not touched for longest, where too much is held; none that was touched since the last
@@ -279,9 +280,9 @@ impl Buckets {
         if self.unsealed.len() <= HELD && self.hours.len() <= HOURS {
             return;
         }
-        let idle = self.hours.iter().filter(|(_, known)| known.touched <= idle_until);
+        let idle = self.hours.iter().filter(|(_, known)| known.last_used <= idle_until);
         let mut ages: Vec<(u64, Hour, usize)> =
-            idle.map(|(hour, known)| (known.touched, *hour, known.unsealed)).collect();
+            idle.map(|(hour, known)| (known.last_used, *hour, known.unsealed)).collect();
         ages.sort_unstable();
         let (mut held, mut hours, mut dropped) = (self.unsealed.len(), self.hours.len(), BTreeSet::new());
         for (_, hour, unsealed) in ages {

@@ -1,8 +1,8 @@
-//! The lock of a state directory: one run at a time, and it dies with its process.
+//! The lock of a state directory: one run at a time. It ends with its process.
 //!
-//! A kernel lock (an open-file-description lock on `lock`), so a crash leaves nothing to clean up, and `etl status` can see
-//! whether it is held without taking it. A holder that comes to its end leaves a mark in the file: only where that is missing
-//! has the next one to look for what a crash left in directories that are large.
+//! It is a kernel lock (an open-file-description lock on the file `lock`), so a crash leaves nothing to clean up, and `etl status`
+//! sees whether it is held without taking it. A holder that ends normally leaves a mark in the file. Only where the mark is missing
+//! does the next holder search large directories for what a crash left.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -15,7 +15,7 @@ use nix::libc;
 use super::durable;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a holder that came to its end leaves in the file.
+/// The mark of a holder that ended normally.
 const ENDED: &[u8; 6] = b"ended\n";
 
 /// The held lock.
@@ -56,10 +56,7 @@ impl Lock {
     }
 
     /// Takes the lock of the inbox below `dir`, without waiting. `None`: another process has it.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn take_inbox(dir: &Path) -> Result<Option<Self>> {
+    pub(crate) fn take_inbox(dir: &Path) -> Result<Option<Self>> {
         let inbox = dir.join("inbox");
         durable::make_dir(&inbox)?;
         match Self::take(&inbox) {
@@ -76,17 +73,13 @@ impl Lock {
         Ok(Self { file, path, after_a_crash, owes: false })
     }
 
-    /// Whether the last holder did not come to its end, as far as one can tell.
-    #[must_use]
-    pub const fn after_a_crash(&self) -> bool {
+    /// Whether the last holder crashed, as far as one can tell.
+    pub(crate) const fn after_a_crash(&self) -> bool {
         self.after_a_crash
     }
 
     /// Notes that something is put off: unless [`Lock::settle`] is called, the next holder has to do it as after a crash. It learns
     /// that even after a power cut: the missing mark is durable on return.
-    ///
-    /// # Errors
-    /// `State`: the disk.
     pub(crate) fn owe(&mut self) -> Result<()> {
         if !self.owes {
             self.file.sync_all().map_err(|e| Error::disk("fsync", &self.path, e))?;
@@ -100,9 +93,8 @@ impl Lock {
         self.owes = false;
     }
 
-    /// Whether some process holds the lock of `dir`. Takes nothing; where it cannot look, the answer is no.
-    #[must_use]
-    pub fn is_held(dir: &Path) -> bool {
+    /// Whether some process holds the lock of `dir`. Does not take it. Where the file cannot be opened, the answer is no.
+    pub(crate) fn is_held(dir: &Path) -> bool {
         let Ok(file) = durable::open(&dir.join("lock")) else {
             return false;
         };
@@ -115,7 +107,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if !self.owes && !std::thread::panicking() {
-            // Where this fails, the next holder looks for leftovers: that is all.
+            // If this fails, the next holder searches for leftovers, nothing more.
             let _ = self.file.write_all_at(ENDED, 0);
         }
     }

@@ -24,10 +24,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::lifecycle::{Event, HourRow};
+use crate::output::draft::Survives;
 use crate::record::row::Dictionaries;
-use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::state::files::{checked, durable};
 
 /// The format of the state directory: of all that is stored in it, and raised with each change of any of it. A newer one is refused,
 /// an older one is stamped with this one when it is opened.
@@ -140,7 +141,7 @@ impl Ledger {
         };
         let head: Head = serde_json::from_slice(body(&path, &text)?).map_err(|e| unreadable(&path, e))?;
         if head.format > FORMAT {
-            return Err(crate::state::front::newer_format(&path, head.format.into()));
+            return Err(newer_format(&path, head.format.into()));
         }
         Ok(Some(Self { dir, head, days: BTreeMap::new() }))
     }
@@ -194,7 +195,7 @@ impl Ledger {
             let path = dir.join(&name);
             let Some(text) = durable::read(&path)? else { continue };
             let is_ours = name == "head" || name.parse::<Date>().is_ok();
-            if is_ours && durable::open_text(&path, &text).is_err() {
+            if is_ours && checked::verified(&path, &text).is_err() {
                 let aside = durable::free_name(&path.with_added_extension("damaged"));
                 durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
                 repairs.push(format!("{} is damaged: set aside as {}", path.display(), aside.display()));
@@ -402,9 +403,9 @@ impl Ledger {
         let mut day = self.day(date)?.clone();
         day.extend(rows.into_iter().map(|row| (row.hour, row)));
         let rows: Vec<&HourRow> = day.values().collect();
-        let text = durable::seal_text(&gzipped(&json(&rows)?)?);
+        let text = checked::with_checksum(&gzipped(&json(&rows)?)?);
         // Their names are made durable together, before the head forgets the rows.
-        durable_step(Step::DayArchived, || durable::replace_name(&path, &text))?;
+        durable_step(Step::DayArchived, || durable::write(&path, &text, Survives::Bytes))?;
         self.days.insert(date, day);
         Ok(())
     }
@@ -496,7 +497,7 @@ impl Ledger {
     }
 
     fn write(&self, step: Step, head: &Head) -> Result<()> {
-        let text = durable::seal_text(&json(head)?);
+        let text = checked::with_checksum(&json(head)?);
         durable_step(step, || durable::replace(&self.dir.join("head"), &text))
     }
 }
@@ -512,7 +513,7 @@ fn gzipped(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn body<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
-    durable::open_text(path, text)
+    checked::verified(path, text)
         .map_err(|damage| damage.hint("restore it from a backup, or rebuild it from the store: `etl replay --from-s3`"))
 }
 
@@ -520,10 +521,17 @@ fn unreadable(path: &Path, e: serde_json::Error) -> Error {
     Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e)
 }
 
+/// Refuses a state of a newer format.
+pub(crate) fn newer_format(path: &Path, found: u64) -> Error {
+    Error::new(ErrorKind::State, format!("{} has format {found}, newer than this etl", path.display()))
+        .hint("use the newer etl that wrote it")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hour::lifecycle::{HashesRef, PartRow, PartStage};
+    use crate::hour::lifecycle::HashesRef;
+    use crate::hour::part::{PartIdentity, PartRow, PartStage};
     use crate::hour::tally::{Certified, Tally};
 
     fn settings() -> Settings {
@@ -547,10 +555,7 @@ mod tests {
             part: u32::try_from(n).unwrap(),
             stage: PartStage::Sealing,
             key: "k".into(),
-            rows: 5,
-            bytes: 1,
-            sha256: String::new(),
-            content_sha256: String::new(),
+            identity: PartIdentity { rows: 5, bytes: 1, sha256: String::new(), content_sha256: String::new() },
             dict: String::new(),
             through,
             first: at,

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::hour::Hour;
 use crate::hour::gaps::Gap;
-use crate::hour::lifecycle::{HourRow, PartRow};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
 use crate::hour::tally::within;
 use crate::view::table::{Align, Table, bytes, count, plural};
 
@@ -56,14 +57,9 @@ pub struct Part {
     pub part: u32,
     /// The object's key.
     pub key: String,
-    /// Records in it.
-    pub rows: u64,
-    /// Size of the object.
-    pub bytes: u64,
-    /// SHA-256 of the object.
-    pub sha256: String,
-    /// SHA-256 of the lines in it.
-    pub content_sha256: String,
+    /// Its records and its bytes.
+    #[serde(flatten)]
+    pub identity: PartIdentity,
     /// The first event time in it.
     pub first: Timestamp,
     /// The last event time in it.
@@ -116,7 +112,7 @@ impl Sums {
         let first_seal = row.parts.iter().map(|part| part.frozen_at).min()?;
         Some(Self {
             closed_at: certified.map(|certified| certified.closed_at),
-            rows: row.parts.iter().map(|part| part.rows).sum(),
+            rows: row.parts.iter().map(|part| part.identity.rows).sum(),
             duplicates: certified.map(|certified| certified.tally.duplicates),
             quarantined: certified.map(|certified| certified.tally.quarantined),
             late_parts: row.parts.iter().filter(|part| part.frozen_at > first_seal).count() as u64,
@@ -132,10 +128,7 @@ impl Part {
         Self {
             part: row.part,
             key: row.key.clone(),
-            rows: row.rows,
-            bytes: row.bytes,
-            sha256: row.sha256.clone(),
-            content_sha256: row.content_sha256.clone(),
+            identity: row.identity.clone(),
             first: row.first,
             last: row.last,
             sealed_at: row.frozen_at,
@@ -147,7 +140,8 @@ impl Manifest {
     /// Of a part of `row` whose object has these bytes. `None`: the hour has no parts.
     #[must_use]
     pub fn of(row: &HourRow, part: &PartRow, sha256: &str, bytes: u64) -> Option<Self> {
-        let part = Part { sha256: sha256.to_owned(), bytes, ..Part::of(part) };
+        let mut part = Part::of(part);
+        (part.identity.sha256, part.identity.bytes) = (sha256.to_owned(), bytes);
         Some(Self { schema: 1, hour: row.hour, part, hour_so_far: Sums::of(row, None)? })
     }
 }
@@ -204,8 +198,8 @@ impl Certificate {
             ("KEY", Align::Left),
         ]);
         for part in &self.parts {
-            let (number, rows, size) = (part.part.to_string(), count(part.rows), bytes(part.bytes));
-            table.row(vec![number, rows, size, part.sha256.clone(), part.key.clone()]);
+            let (number, rows, size) = (part.part.to_string(), count(part.identity.rows), bytes(part.identity.bytes));
+            table.row(vec![number, rows, size, part.identity.sha256.clone(), part.key.clone()]);
         }
         table.render()
     }

@@ -17,8 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 pub use crate::hour::gaps::Gap;
-use crate::hour::lifecycle::{ClosingRules, HourRow, PartStage};
-use crate::state::files::durable;
+use crate::hour::lifecycle::{ClosingRules, HourRow};
+use crate::hour::part::PartStage;
+use crate::state::files::{access, durable};
 pub use crate::state::pages::journal::Rejected;
 use crate::state::pages::quarantine::Quarantine;
 use crate::state::{Lock, SHOWN, State, refuse_newer};
@@ -221,9 +222,9 @@ pub struct ParkedStatus {
 
 impl ParkedStatus {
     fn of(state: &State) -> Self {
-        let mut hours = state.parked.hours();
+        let mut hours = state.hours.parked.hours();
         hours.truncate(SHOWN);
-        Self { count: state.parked.count(), hours }
+        Self { count: state.hours.parked.count(), hours }
     }
 }
 
@@ -308,7 +309,7 @@ pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
     if path.exists() || dir.join("ledger").exists() {
         return Ok(());
     }
-    durable::make_dir(dir)?;
+    access::make(dir)?;
     // Of runs that start at once, the one that has the lock writes it; the others are told that it is at work.
     let Ok(_lock) = Lock::take(dir) else { return Ok(()) };
     if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now)) }
@@ -384,20 +385,20 @@ impl Writer {
 
 /// The days that an earlier status has, where it knows of all receipts; else those that the ledger's files have.
 fn days_before(before: Option<&mut Status>, state: &State) -> Days {
-    let parts = state.ledger.uploaded_parts();
+    let parts = state.hours.uploaded_parts();
     if let Some(before) = before.filter(|before| before.totals.parts == parts && before.days.is_empty() == (parts == 0))
     {
         return Days::carried(std::mem::take(&mut before.days));
     }
     let mut days = Days::default();
-    state.ledger.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
+    state.hours.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
     days
 }
 
 fn replace(path: &Path, status: &Status) -> Result<()> {
     let text =
         serde_json::to_vec(status).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
-    durable::replace_soon(path, &text)
+    durable::replace_unsynced(path, &text)
 }
 
 /// Notes that a run has started and asks its source; all else is as the last one left it. A view: where that is not possible, the
@@ -447,68 +448,68 @@ pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &mut Quarantine) 
 /// The status of an open state directory.
 fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Status> {
     let mut status = Status::empty(now);
-    let segments = state.journal.list()?;
+    let segments = state.pages.journal().list()?;
     for id in &segments {
         status.journal.pages += u64::from(id.pages);
-        status.journal.bytes += state.journal.size(*id);
-        if !state.wal.is_committed(id.number) {
+        status.journal.bytes += state.pages.journal().size(*id);
+        if !state.hours.is_committed(id.number) {
             status.journal.uncommitted += u64::from(id.pages);
         }
     }
-    status.journal.pinned_by = state.wal.oldest_needed(PINNING).map(|(_, hours)| hours).unwrap_or_default();
+    status.journal.pinned_by = state.hours.that_need_the_oldest_page(PINNING);
     days.clear_pending();
     status.hours = hours(state, rules, days, now)?;
     let listed = status.hours.iter().filter(|hour| hour.state != HourState::Uploaded).count();
-    status.hours_left_out = state.hours_at_work().saturating_sub(listed) as u64;
+    status.hours_left_out = state.hours.count_at_work().saturating_sub(listed as u64);
     status.days = days.to_vec();
-    status.journal.put_off = state.tries.put_off().len() as u64;
+    status.journal.put_off = state.pages.put_off().len() as u64;
     // Counting may set a damaged file aside.
-    let reasons = state.quarantine.reasons()?;
-    let (count, bytes) = (state.quarantine.count(), state.quarantine.bytes());
-    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.held_pages() };
-    status.rejected = state.journal.rejected_sum();
+    let reasons = state.pages.quarantine.reasons()?;
+    let (count, bytes) = (state.pages.quarantine.count(), state.pages.quarantine.bytes());
+    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.pages.held_pages() };
+    status.rejected = state.pages.journal().rejected().sum();
     status.parked = ParkedStatus::of(state);
-    let seen = state.wal.seen();
+    let seen = state.hours.seen();
     status.gaps = seen.gaps();
     status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
     status.gaps_given_up = seen.given_up();
     let pending = pending(state);
-    let uploaded = state.ledger.uploaded_records();
+    let uploaded = state.hours.uploaded_records();
     status.totals = Totals {
         records: uploaded + pending,
-        duplicates: state.wal.duplicates(),
+        duplicates: state.hours.duplicates(),
         uploaded,
         pending,
-        quarantined: state.quarantine.count(),
-        parts: state.ledger.uploaded_parts(),
+        quarantined: state.pages.quarantine.count(),
+        parts: state.hours.uploaded_parts(),
     };
     Ok(status)
 }
 
 /// All records without a receipt.
 fn pending(state: &State) -> u64 {
-    let sealing = state.ledger.recent().filter(|row| row.is_sealing());
-    let has = |hour| state.wal.pending(hour).map_or(0, |pending| pending.records);
-    let unpruned: u64 = sealing.map(|row| row.uploaded_but_unpruned().min(has(row.hour))).sum();
-    state.wal.pending_records().saturating_sub(unpruned)
+    let sealing = state.hours.recent().filter(|row| row.is_sealing());
+    let unpruned = sealing.map(|row| row.uploaded_but_unpruned().min(state.hours.pending_records(row.hour)));
+    let unpruned: u64 = unpruned.sum();
+    state.hours.all_pending_records().saturating_sub(unpruned)
 }
 
 /// The oldest hours with work, and the newest others, in the order of time; what is known of these and of the newest days is noted in
 /// `days`. However many hours there are, it looks at those that are shown.
 fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
-    let newest: Vec<Hour> = state.wal.pending_hours().rev().take(days::KEPT * 24).collect();
+    let newest: Vec<Hour> = state.hours.pending_hours().rev().take(days::KEPT * 24).collect();
     for hour in newest {
-        let row = state.ledger.row(hour)?;
+        let row = state.hours.row(hour)?;
         let status = hour_status(state, &row, rules, now);
         days.note(&row, status.pending_records, status.late_records);
     }
-    let pending = state.wal.pending_hours().take(LISTED);
-    let mut known: Vec<Hour> = state.ledger.recent().map(|row| row.hour).chain(pending).collect();
+    let pending = state.hours.pending_hours().take(LISTED);
+    let mut known: Vec<Hour> = state.hours.recent().map(|row| row.hour).chain(pending).collect();
     known.sort_unstable();
     known.dedup();
     let mut hours = Vec::with_capacity(known.len());
     for hour in known {
-        let row = state.ledger.row(hour)?;
+        let row = state.hours.row(hour)?;
         let status = hour_status(state, &row, rules, now);
         days.note(&row, status.pending_records, status.late_records);
         hours.push(status);
@@ -525,8 +526,8 @@ fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestam
 }
 
 fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
-    let unsealed = state.wal.unsealed(row.hour, row.frozen);
-    let unreceipted = state.wal.unsealed(row.hour, row.receipted).map_or(0, |p| p.records);
+    let unsealed = state.hours.unsealed(row);
+    let unreceipted = state.hours.pending_after(row.hour, row.receipted).map_or(0, |p| p.records);
     let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
     HourStatus {
         hour: row.hour,
@@ -552,7 +553,7 @@ pub fn sealed_hour(row: &HourRow) -> HourStatus {
     HourStatus {
         hour: row.hour,
         state: if row.is_sealing() { HourState::Sealing } else { HourState::Uploaded },
-        pending_records: unreceipted.map(|part| part.rows).sum(),
+        pending_records: unreceipted.map(|part| part.identity.rows).sum(),
         closes_at: closed.or(row.last_receipt).unwrap_or(Timestamp::MIN),
         late_records: days::late(row, 0),
         uploaded_at: row.last_receipt,
@@ -560,13 +561,13 @@ pub fn sealed_hour(row: &HourRow) -> HourStatus {
     }
 }
 
-fn part_status(part: &crate::hour::lifecycle::PartRow) -> PartStatus {
+fn part_status(part: &crate::hour::part::PartRow) -> PartStatus {
     PartStatus {
         part: part.part,
         state: part.stage,
         key: part.key.clone(),
-        rows: part.rows,
-        bytes: part.bytes,
-        sha256: part.sha256.clone(),
+        rows: part.identity.rows,
+        bytes: part.identity.bytes,
+        sha256: part.identity.sha256.clone(),
     }
 }

@@ -26,25 +26,43 @@ use crate::hour::tally::Tally;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::pages::journal::SegmentId;
 use book::Book;
 pub use book::Pending;
-pub use reading::LineReader;
+pub use reading::{EachEntry, LineReader};
 
 /// The new records of one hour in a commit.
 #[derive(Debug, Default)]
-pub struct NewRecords<'l> {
+pub struct HourRecords<'l> {
     /// Their index entries in order of arrival.
     pub entries: Vec<Entry>,
     /// Their lines one behind the other, in pieces that lie somewhere.
     pub lines: Vec<&'l [u8]>,
 }
 
-impl<'l> NewRecords<'l> {
+impl<'l> HourRecords<'l> {
     /// Adds a piece of lines, if there is one.
     pub fn take(&mut self, lines: Option<&'l [u8]>) {
         self.lines.extend(lines.filter(|lines| !lines.is_empty()));
     }
+}
+
+/// What a segment of the journal brings.
+#[derive(Debug)]
+pub struct NewCommit<'r> {
+    /// The segment's number.
+    pub segment: u64,
+    /// Pages in it.
+    pub pages: u32,
+    /// When they were received.
+    pub received: Timestamp,
+    /// Its new records by hour.
+    pub records: &'r BTreeMap<Hour, HourRecords<'r>>,
+    /// How many of its records were known.
+    pub duplicates: u64,
+    /// The ids that came so far, its own included.
+    pub seen: Seen,
+    /// What was counted of its hours so far, its own records included.
+    pub tallies: BTreeMap<Hour, Tally>,
 }
 
 /// The open write-ahead log.
@@ -99,7 +117,7 @@ impl Wal {
             return durable::remove_all(&path);
         }
         if name.ends_with(".condemned") && !path.with_extension("").exists() {
-            // A crash after the setting aside: the next generation of that number is not condemned by it.
+            // A crash after the setting aside: the mark must not hit the next generation of that number.
             return durable::remove(&path);
         }
         let Ok(id) = name.parse::<u32>() else { return Ok(()) };
@@ -174,14 +192,13 @@ impl Wal {
     }
 
     /// Notes that segments are gone from the journal. Also called at a start, for those that went before a crash.
-    pub fn note_removed(&mut self, segments: &[SegmentId]) {
-        self.gone.extend(segments.iter().filter_map(|id| self.book.commit_of(id.number)));
+    pub fn note_removed(&mut self, segments: impl IntoIterator<Item = u64>) {
+        self.gone.extend(segments.into_iter().filter_map(|segment| self.book.commit_of(segment)));
     }
 
     /// Notes the finished segments that are no longer among `listed`.
-    pub fn note_missing(&mut self, listed: &[SegmentId]) {
-        let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
-        let missing = self.book.segments().filter(|(segment, _)| !there.contains(segment));
+    pub fn note_missing(&mut self, listed: &BTreeSet<u64>) {
+        let missing = self.book.segments().filter(|(segment, _)| !listed.contains(segment));
         self.gone.extend(missing.map(|(_, commit)| commit).filter(|commit| self.book.is_finished(*commit)));
     }
 
@@ -266,30 +283,22 @@ impl Wal {
         if self.generations.is_empty() { self.make_room() } else { Ok(()) }
     }
 
-    /// Commits a segment: its new records by hour, how many of its records were known, `seen`, the ids that came so far, and
-    /// `tallies`, what was counted of its hours so far, these included. Atomic, and durable on return.
+    /// Commits a segment. Atomic, and durable on return.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn commit(
-        &mut self,
-        segment: SegmentId,
-        received: Timestamp,
-        records: &BTreeMap<Hour, NewRecords<'_>>,
-        duplicates: u64,
-        seen: Seen,
-        tallies: BTreeMap<Hour, Tally>,
-    ) -> Result<()> {
+    pub fn commit(&mut self, new: NewCommit<'_>) -> Result<()> {
+        let NewCommit { segment, pages, received, records, duplicates, seen, tallies } = new;
         self.make_room()?;
         let commit = self.meta.newest_commit + 1;
         let meta = Meta {
             duplicates: self.meta.duplicates + duplicates,
             newest_commit: commit,
-            newest_segment: self.meta.newest_segment.max(segment.number),
+            newest_segment: self.meta.newest_segment.max(segment),
             replaces: std::mem::take(&mut self.meta.replaces),
         };
         let received = received.as_nanosecond();
-        let row = CommitRow { segment: segment.number, pages: segment.pages, received, ..CommitRow::default() };
+        let row = CommitRow { segment, pages, received, ..CommitRow::default() };
         let mut batch = Batch::default();
         batch.begin_commit(commit, row);
         for (hour, new) in records {
@@ -423,11 +432,13 @@ mod tests {
         let lines: Vec<[u8; 4]> = hours.clone().map(u32::to_le_bytes).collect();
         let new = |(n, line): (u32, &'_ [u8; 4])| (hour(n), n, *line);
         let all: Vec<(Hour, u32, [u8; 4])> = hours.zip(&lines).map(new).collect();
-        let records: BTreeMap<Hour, NewRecords<'_>> =
-            all.iter().map(|(of, n, line)| (*of, NewRecords { entries: vec![entry(*n)], lines: vec![line] })).collect();
+        let records: BTreeMap<Hour, HourRecords<'_>> = all
+            .iter()
+            .map(|(of, n, line)| (*of, HourRecords { entries: vec![entry(*n)], lines: vec![line] }))
+            .collect();
         let tallies = all.iter().map(|(of, _, _)| (*of, Tally { duplicates: segment, ..Tally::default() })).collect();
-        let id = SegmentId { number: segment, pages: 1 };
-        wal.commit(id, Timestamp::UNIX_EPOCH, &records, 1, Seen::default(), tallies).unwrap();
+        let (received, seen) = (Timestamp::UNIX_EPOCH, Seen::default());
+        wal.commit(NewCommit { segment, pages: 1, received, records: &records, duplicates: 1, seen, tallies }).unwrap();
     }
 
     fn found(wal: &Wal, hours: std::ops::Range<u32>) -> Vec<u32> {

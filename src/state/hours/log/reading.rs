@@ -44,7 +44,7 @@ impl Wal {
                     let read = Share { number, commit, records: u64::from(share.records), entries, lines };
                     let end = read.each(reader, &mut |at, entry| each(share.hour, at, entry))?;
                     if end != lines + u64::from(share.bytes) {
-                        return Err(generation.condemn());
+                        return Err(generation.mark_corrupt());
                     }
                 }
             }
@@ -66,7 +66,8 @@ impl Wal {
         let is_pending = |share: &sled::Share| self.book.is_pending(share.hour, number);
         for (share, entries, lines) in commit.places().filter(|(share, _, _)| is_pending(share)) {
             let (reader, _) = readers.of(commit.generation)?;
-            let mut records: Records = (Vec::new(), vec![0; usize::try_from(share.bytes).map_err(|_| from.condemn())?]);
+            let mut records: Records =
+                (Vec::new(), vec![0; usize::try_from(share.bytes).map_err(|_| from.mark_corrupt())?]);
             let read = Share { number, commit, records: u64::from(share.records), entries, lines };
             read.each(reader, &mut |_, entry| {
                 records.0.push(entry);

@@ -202,13 +202,13 @@ impl Wal {
         let (dead, alive) = std::mem::take(&mut self.generations).into_iter().partition(|g| ids.contains(&g.id));
         self.generations = alive;
         let dead: Vec<Generation> = dead;
-        let bury = |generation: Generation| {
+        let mark_dead = |generation: Generation| {
             let path = self.dir.join(format!("{:06}", generation.id));
-            let grave = path.with_added_extension("dead");
+            let marked = path.with_added_extension("dead");
             generation.close();
-            durable_step(Step::GenerationRemoved, || durable::rename(&path, &grave))?;
-            Ok(grave)
+            durable_step(Step::GenerationRemoved, || durable::rename(&path, &marked))?;
+            Ok(marked)
         };
-        dead.into_iter().map(bury).collect()
+        dead.into_iter().map(mark_dead).collect()
     }
 }

@@ -248,7 +248,7 @@ impl Generation {
     }
 
     /// Says that the generation cannot be trusted, and makes the next open set it aside.
-    pub fn condemn(&self) -> Error {
+    pub fn mark_corrupt(&self) -> Error {
         self.damaged()
     }
 
