@@ -1,11 +1,11 @@
 //! Object keys: the one place that spells them, with the inverse beside it.
 //!
-//! A part's key is `<prefix>data/<layout>/part-00000.ndjson.gz`. Invariant: [`Layout::parse_key`] gives exactly the keys
-//! that [`Layout::key`] makes, so anything else below `data/` is a stranger. Pure; nothing here touches disk.
+//! A part's key is `<prefix>data/<layout>/part-00000.ndjson.gz`. Invariant: [`Layout::parse_key`] reads exactly the keys that
+//! [`Layout::key`] makes, so anything else below `data/` is a stranger. Pure; nothing here touches disk.
 //!
-//! Within an hour the byte order of the keys is the order of the part numbers, for every number. Five digits hold the
-//! parts 0–99999; a longer number is led by a letter for its length (`part-a100000`, `part-b1000000`, …), since digits
-//! sort before letters, and a bare `part-100000` would sort before `part-99999`.
+//! Within an hour the byte order of the keys is the order of the part numbers. Parts 0–99999 have five digits; longer numbers begin
+//! with a letter for their length (`part-a100000`, `part-b1000000`, …), because digits sort before letters and `part-100000` would
+//! sort before `part-99999`.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use jiff::civil::Date;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 
-/// The layout that is used unless the configuration says otherwise.
+/// The default layout.
 pub const DEFAULT_LAYOUT: &str = "{year}_y/{month}_m/{day}_d/{hour}_h";
 
 /// What `layout = "hive"` stands for.
@@ -22,7 +22,7 @@ pub const HIVE_LAYOUT: &str = "year={year}/month={month}/day={day}/hour={hour}";
 
 const PART: &str = "part-";
 const SUFFIX: &str = ".ndjson.gz";
-/// Leads part numbers of 6, 7, 8, 9 and 10 digits, which is all that 32 bits can have.
+/// The first characters of part numbers with 6, 7, 8, 9 and 10 digits; 32 bits have no more.
 const LENGTH_LETTERS: [char; 5] = ['a', 'b', 'c', 'd', 'e'];
 
 /// How the folders of an hour are spelled, between `data/` and the part's name.
@@ -130,13 +130,13 @@ impl Layout {
         format!("{}{PART}{}{SUFFIX}", self.hour_prefix(prefix, hour), part_number(part))
     }
 
-    /// The key of that part's manifest: outside `data/`, below which is nothing but parts.
+    /// The key of that part's manifest: outside `data/`, which holds only parts.
     #[must_use]
     pub fn manifest_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
         format!("{prefix}manifest/{}/{PART}{}.json", self.folders(hour), part_number(part))
     }
 
-    /// What the keys of all parts of `hour` begin with, up to and with the last `/`.
+    /// The beginning of the keys of all parts of `hour`, with the last `/`.
     #[must_use]
     pub fn hour_prefix(&self, prefix: &str, hour: Hour) -> String {
         format!("{}{}/", data_prefix(prefix), self.folders(hour))
@@ -155,7 +155,7 @@ impl Layout {
         key
     }
 
-    /// The inverse of [`Layout::key`]. `None` for every string that it never makes.
+    /// The inverse of [`Layout::key`]. `None` for a string that it never makes.
     #[must_use]
     pub fn parse_key(&self, prefix: &str, key: &str) -> Option<(Hour, u32)> {
         let mut rest = key.strip_prefix(prefix)?.strip_prefix("data/")?;
@@ -180,7 +180,7 @@ impl Layout {
         let part = number.trim_start_matches(LENGTH_LETTERS).parse().ok()?;
         let date = Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()?;
         let hour = Hour::new(date, hour.try_into().ok()?).ok()?;
-        // Spelled again, so that "+1", a wrong letter or a missing zero can never pass for a part.
+        // Compared with the key made again: "+1", a wrong letter or a missing zero is not a part.
         (self.key(prefix, hour, part) == key).then_some((hour, part))
     }
 }
@@ -191,13 +191,13 @@ impl fmt::Display for Layout {
     }
 }
 
-/// What every part's key begins with. Nothing but parts is ever written below it.
+/// The beginning of every part's key. Only parts are written below it.
 #[must_use]
 pub fn data_prefix(prefix: &str) -> String {
     format!("{prefix}data/")
 }
 
-/// What the key of every object with dictionaries begins with.
+/// The beginning of the key of every object with dictionaries.
 #[must_use]
 pub fn dictionaries_prefix(prefix: &str) -> String {
     format!("{prefix}dict/")
@@ -209,7 +209,7 @@ pub fn dictionaries_key(prefix: &str, id: &str) -> String {
     format!("{}{id}.json", dictionaries_prefix(prefix))
 }
 
-/// The inverse of [`dictionaries_key`]. `None` for every string that it never makes of an id.
+/// The inverse of [`dictionaries_key`]. `None` for a string that it never makes.
 #[must_use]
 pub fn parse_dictionaries_key<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
     let id = key.strip_prefix(prefix)?.strip_prefix("dict/")?.strip_suffix(".json")?;

@@ -423,7 +423,7 @@ impl<'a> Job<'a> {
         self.summary.gaps = gaps.len() as u64;
         self.summary.missing = seen.missing();
         self.summary.newest_gaps = gaps.into_iter().rev().take(GAPS_LISTED).collect();
-        self.summary.polled_too_rarely = self.watch.as_ref().and_then(|watch| watch.verdict(seen));
+        self.summary.polled_too_rarely = self.watch.as_ref().and_then(|watch| watch.lost(seen));
     }
 
     /// Writes `status.json`: not too often, unless `now`.

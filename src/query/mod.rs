@@ -1,8 +1,8 @@
 //! The uploaded parts as a table, and a view over it that gives the original logs back: for Athena, DuckDB and Glue.
 //!
-//! Pure text: what is printed depends on the configuration and the flags alone (Glue's partitions also on the hours there are).
-//! Invariant: the columns here are the rows that [`crate::record::row`] writes, and each expression of the view is the inverse
-//! that it uses, the original (`<field>_raw`) before the compact value. The tests run both texts over real parts.
+//! Pure: the text depends only on the configuration and the flags (Glue's partitions also on the hours that exist). Invariant: the
+//! columns are those of the rows that [`crate::record::row`] writes, and each expression of the view is the inverse that it uses, with
+//! the original (`<field>_raw`) before the compact value. The tests run the texts over real parts.
 
 mod athena;
 mod column;
@@ -31,7 +31,7 @@ pub enum Keys {
     Dt,
 }
 
-/// Who reads JSON in Athena.
+/// Athena's reader of JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serde {
     /// Hive's.
@@ -67,12 +67,12 @@ impl FromStr for Years {
     }
 }
 
-/// The table, as all engines see it.
+/// The table, for all engines.
 #[derive(Debug, Clone)]
 pub struct Table {
     /// Its database; `None`: the session's.
     pub database: Option<String>,
-    /// The name of the view. The table's has [`Table::COMPACT`] behind it.
+    /// The name of the view. The table's name is this and [`Table::COMPACT`].
     pub name: String,
     /// Where the parts are.
     pub place: Destination,
@@ -80,7 +80,7 @@ pub struct Table {
     pub layout: Layout,
     /// How they are divided.
     pub keys: Keys,
-    /// Who reads the JSON.
+    /// Athena's reader of JSON.
     pub serde: Serde,
     /// The fields of the logs.
     pub columns: Vec<Column>,
@@ -97,10 +97,10 @@ pub struct Table {
 }
 
 impl Table {
-    /// What the table's name has behind the view's.
+    /// What the table's name has after the view's.
     pub const COMPACT: &'static str = "_compact";
 
-    /// The columns of known logs, with those that were `given` added or in their place.
+    /// The known columns; those `given` replace them or are added.
     ///
     /// # Errors
     /// `Usage`: a column has the name of something else.
@@ -132,7 +132,7 @@ impl Table {
         duckdb::print(self, s3)
     }
 
-    /// Table and partitions for Glue's API: those of these hours.
+    /// Table and the partitions of these hours for Glue's API.
     ///
     /// # Errors
     /// `Usage`: the parts are not in S3.

@@ -1,6 +1,6 @@
 //! Byte scans, eight bytes at a time: where a run of plain text ends.
 //!
-//! Pure. Strings are most of a record, so both reading literals and writing JSON scan here.
+//! Pure. Strings are most of a record, so both reading literals and writing JSON scan here. Measured: 32 bytes at a time are no faster.
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;

@@ -62,11 +62,11 @@ pub(super) const fn usual_fields(depth: usize) -> usize {
 }
 
 /// Up to here, comparing all pairs is faster than hashing.
-const FEW: usize = 16;
+const ALL_PAIRS: usize = 16;
 
 /// Makes keys unique as Python and JSON readers do: the last value wins, at the first one's position.
 pub(super) fn unique(fields: Fields<'_>) -> Fields<'_> {
-    if fields.len() <= FEW && all_differ(&fields) { fields } else { merged(fields) }
+    if fields.len() <= ALL_PAIRS && all_differ(&fields) { fields } else { merged(fields) }
 }
 
 fn all_differ(fields: &[(Cow<'_, str>, Value<'_>)]) -> bool {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::gaps::{Seen, Sighting};
+use crate::hour::gaps::{ArrivedId, Seen};
 use crate::hour::tally::Tally;
 use crate::job::intake::dedup::News;
 use crate::job::recover::thaw::Memory;
@@ -198,7 +198,7 @@ impl Job<'_> {
     }
 
     /// The ids that came so far, those of a segment included.
-    fn see(&mut self, ids: &[Sighting], segment: &Segment) -> Seen {
+    fn see(&mut self, ids: &[ArrivedId], segment: &Segment) -> Seen {
         if let Some(watch) = &mut self.watch {
             ids.iter().for_each(|id| watch.saw(id));
         }

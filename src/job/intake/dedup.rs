@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::gaps::Sighting;
+use crate::hour::gaps::ArrivedId;
 use crate::hour::tally::Tally;
 use crate::page::decode::Decoded;
 use crate::record::ContentHash;
@@ -83,7 +83,7 @@ pub struct News<'p> {
     /// Records that were known.
     pub duplicates: u64,
     /// The ids that came, of new and known records.
-    pub ids: Vec<Sighting>,
+    pub ids: Vec<ArrivedId>,
     /// What is counted of each hour.
     pub tallies: BTreeMap<Hour, Tally>,
 }
@@ -186,7 +186,7 @@ impl Buckets {
             for record in run {
                 at = at.saturating_add(usize::try_from(record.entry.length).unwrap_or(usize::MAX));
                 let is_new = known.learns(record.entry.hash, received)?;
-                news.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
+                news.ids.extend(record.id.map(|id| ArrivedId { id, at: record.entry.at(), is_new }));
                 if is_new {
                     self.held += 1;
                     record.id.into_iter().for_each(|id| tally.saw(id));
