@@ -1,7 +1,7 @@
-//! The limits that the system sets to this process: open files, the size of a file, quota, inodes. Threads: [`super::threads`].
+//! The limits that the system sets for this process: open files, file size, quota, inodes. For threads: [`super::threads`].
 //!
-//! Keeps nothing but the way out of each. Invariant: meeting one is an error of this machine (exit 74) that names it, and never a
-//! signal's silent end, a panic, or damage.
+//! Invariant: reaching a limit is an error of this machine (exit 74) that names the limit and how to raise it, never the silent end
+//! by a signal, a panic, or damage.
 
 use std::error::Error as Cause;
 use std::io;
@@ -13,19 +13,19 @@ use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
-/// From now on a file that may not grow any more is a failed write, and not the end of the process.
+/// Makes a file that reaches its size limit a failed write instead of the end of the process.
 pub fn survive_large_files() {
-    // Where the handler is refused, the signal ends the process, as it would any other.
+    // Where the system refuses the handler, the signal ends the process, as it does by default.
     let _ = signal_hook::flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)));
 }
 
-/// The way out of the limit that `cause` tells of, if it tells of one.
+/// How to raise the limit that `cause` reports, if it reports one.
 #[must_use]
-pub fn way_out(cause: &(dyn Cause + 'static)) -> Option<String> {
+pub fn remedy(cause: &(dyn Cause + 'static)) -> Option<String> {
     std::iter::successors(Some(cause), |cause| (*cause).source()).find_map(|cause| of_system(reported(cause)?))
 }
 
-/// What the system reported, be it through sled.
+/// The I/O error itself, also where sled wraps it.
 pub(crate) fn reported<'c>(cause: &'c (dyn Cause + 'static)) -> Option<&'c io::Error> {
     match cause.downcast_ref::<sled::Error>() {
         Some(sled::Error::Io(io)) => Some(io),
@@ -47,7 +47,7 @@ fn of_system(error: &io::Error) -> Option<String> {
     }
 }
 
-/// The system's number of an error. Who hands one on in another's clothes often keeps it in the text only.
+/// The system's number of an error. Libraries that wrap an error often keep its number in the text only.
 fn code(error: &io::Error) -> Option<i32> {
     error.raw_os_error().or_else(|| {
         let text = error.to_string();
@@ -62,7 +62,7 @@ fn raise(of: &str, flag: &str, unit: &str, resource: Resource) -> String {
     format!("raise the limit on {of}: `ulimit {flag}`{limit}; {unit} in a systemd unit")
 }
 
-/// Whether the disk of `path` has room, but nothing to give a new file a place in.
+/// Whether the disk of `path` has free space but no free inode.
 #[must_use]
 pub fn is_without_inodes(path: &Path) -> bool {
     let stat = path.ancestors().find_map(|path| statvfs(path).ok());
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_known_however_they_are_dressed() {
+    fn limits_are_recognized_however_libraries_wrap_them() {
         let sled = |io: &io::Error| sled::Error::Io(io::Error::new(io.kind(), format!("{io:?}")));
         for (number, expected) in [
             (libc::EMFILE, Some("open files")),
@@ -85,14 +85,14 @@ mod tests {
             (libc::EIO, None),
         ] {
             let io = || io::Error::from_raw_os_error(number);
-            let dressed: [Box<dyn Cause>; 4] = [
+            let wrapped: [Box<dyn Cause>; 4] = [
                 Box::new(io()),
                 Box::new(sled::Error::Io(io())),
                 Box::new(sled(&io())),
                 Box::new(io::Error::new(io().kind(), format!("at path x: {}", io()))),
             ];
-            for cause in &dressed {
-                let found = way_out(&**cause);
+            for cause in &wrapped {
+                let found = remedy(&**cause);
                 assert_eq!(found.is_some(), expected.is_some(), "{cause:?}: {found:?}");
                 assert!(expected.is_none_or(|text| found.unwrap().contains(text)), "{cause:?}");
             }

@@ -1,6 +1,6 @@
-//! Whether the system gives this process another thread, asked before something starts one and cannot do without.
+//! Whether the system gives this process another thread: checked before code runs that panics or hangs without one.
 //!
-//! Keeps nothing: each thread that is started here has ended when the answer is there.
+//! Keeps nothing: every thread that a check starts has ended when the check returns.
 
 use std::io;
 use std::sync::mpsc::channel;
@@ -12,10 +12,10 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a thread that has ended may still be counted.
+/// How long the system may still count a thread that has ended.
 const PATIENCE_MS: u32 = 500;
 
-/// No thread can be had, and what is to be done cannot do without.
+/// The error where the system gives no thread for `what`.
 #[must_use]
 pub fn no_thread(what: &str, cause: io::Error) -> Error {
     let limit = getrlimit(Resource::RLIMIT_NPROC).map(|(soft, _)| format!(", {soft} here")).unwrap_or_default();
@@ -26,7 +26,7 @@ pub fn no_thread(what: &str, cause: io::Error) -> Error {
         .caused_by(cause)
 }
 
-/// Makes sure that a thread can be had right now.
+/// Fails where the system gives no thread right now.
 ///
 /// # Errors
 /// [`no_thread`].
@@ -34,7 +34,7 @@ pub fn need_thread(what: &str) -> Result<()> {
     had_threads(1).map_err(|cause| no_thread(what, cause))
 }
 
-/// Whether so many threads can be had right now.
+/// Whether the system gives `count` threads right now.
 #[must_use]
 pub fn has_threads(count: usize) -> bool {
     had_threads(count).is_ok()
@@ -45,14 +45,14 @@ fn had_threads(count: usize) -> io::Result<()> {
     let waiting = Arc::new(Mutex::new(waiting));
     let start = |_| {
         let waiting = Arc::clone(&waiting);
-        // They are all there at once: each waits until the last was started.
+        // All exist at the same time: each waits until the last one has started.
         Builder::new().spawn(move || drop(waiting.lock().map(|waiting| waiting.recv())))
     };
     let mut refused = Ok(());
     let started: Vec<_> = (0..count).map(start).map_while(|one| one.map_err(|e| refused = Err(e)).ok()).collect();
     drop(done);
     started.into_iter().for_each(|thread| drop(thread.join()));
-    // The system counts a thread for a moment after it has ended, and whoever comes next needs its place.
+    // The system still counts a thread for a moment after it has ended, and the caller needs its place.
     for _ in 0..PATIENCE_MS {
         if threads() <= before {
             break;
@@ -62,7 +62,7 @@ fn had_threads(count: usize) -> io::Result<()> {
     refused
 }
 
-/// The threads of this process. Where that cannot be told there are as many as ever.
+/// The threads of this process; 0 where `/proc` does not tell.
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }

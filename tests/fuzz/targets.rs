@@ -177,7 +177,7 @@ pub fn config(text: &[u8]) {
         Ok(config) => {
             drop((config.source.location().map(drop), config.source.keys(), config.source.headers()));
             drop((config.load.destination().map(drop), config.load.s3()));
-            Layout::parse(&config.load.layout).unwrap();
+            Layout::parse(config.load.layout.template()).unwrap();
             Dictionaries::new(config.compact.url.clone(), config.compact.method.clone()).unwrap();
         }
         Err(error) => assert!(!error.chain().is_empty() && !error.chain().contains(KEY)),

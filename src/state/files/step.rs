@@ -1,7 +1,7 @@
 //! Every durable step, and what a crash after it leaves: the crash table.
 //!
-//! Through [`durable_step`] goes every durable step of the crate, so that tests can crash around each. The table of the README
-//! is [`Step::after_a_crash`]; a test compares them.
+//! Through [`durable_step`] goes every durable step of the crate, so that tests can crash around each. The table of the manual
+//! (`docs/guarantees.md`) is [`Step::after_a_crash`]; a test compares them.
 
 use crate::error::Result;
 use crate::state::files::crash_point;

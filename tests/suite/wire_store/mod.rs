@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
-use crate::support::proxy::{CANNED, Fault, Proxy, named};
+use crate::support::proxy::{CANNED, Fault, LOST, Proxy, named};
 mod refusals;
 
 use crate::support::{TestS3, s3, tally, tls, unique_prefix};
@@ -24,24 +24,17 @@ const GRACE: Duration = Duration::from_secs(15);
 /// A `--max-runtime` that no run here needs.
 const LONG: Duration = Duration::from_secs(30);
 
-const BROKEN: [Fault; 10] = [
-    Fault::ResetInHead,
-    Fault::BodyCut,
-    Fault::AnswerDropped,
-    Fault::AnswerReset,
-    Fault::ResetInAnswerHead,
-    Fault::AnswerCut,
-    Fault::ResetInAnswerBody,
-    Fault::Drip,
-    Fault::Gibberish,
-    Fault::Instead(&CANNED[0]),
-];
 const SILENT: [Fault; 3] = [Fault::EndlessDrip, Fault::HungBefore, Fault::HungAfter];
+
+/// Faults after which the connection ends, or whose answer is none.
+fn broken() -> Vec<Fault> {
+    [&LOST[..], &[Fault::ResetInAnswerBody, Fault::Gibberish, Fault::Instead(&CANNED[0])]].concat()
+}
 
 /// Every fault that ends by itself.
 fn quick() -> Vec<Fault> {
     let canned = CANNED.iter().flat_map(|canned| [Fault::Instead(canned), Fault::Afterwards(canned)]);
-    let mut faults = BROKEN.to_vec();
+    let mut faults = broken();
     faults.extend(canned);
     faults.dedup();
     faults
@@ -236,7 +229,7 @@ fn each_fault_once_under_verify_and_restore_is_said_and_never_taken_for_absence(
 fn fault_that_lasts_ends_the_run_unavailable_and_leaves_everything_for_the_next() {
     let Some(at) = s3() else { return };
     let mut cases: Vec<(&str, Fault)> = Vec::new();
-    for fault in BROKEN.into_iter().chain(SILENT).filter(|fault| *fault != Fault::Drip) {
+    for fault in broken().into_iter().chain(SILENT).filter(|fault| *fault != Fault::Drip) {
         cases.extend([("PUT ", fault), ("", fault)]);
     }
     for name in ["503", "409", "403", "expired token", "200 in HTML", "200 with a tag", "302", "413"] {
