@@ -34,7 +34,7 @@ pub struct Layout {
 
 /// What a template is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// This text.
     Literal(String),
     /// A number of the hour.
@@ -43,7 +43,7 @@ pub enum Piece {
 
 /// A number that an hour's folders are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub(crate) enum Field {
     /// Four digits.
     Year,
     /// Two digits, as are the others.
@@ -60,7 +60,7 @@ impl Field {
 
     /// Its name in a template.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Year => "year",
             Self::Month => "month",
@@ -71,13 +71,13 @@ impl Field {
 
     /// How many digits it has.
     #[must_use]
-    pub const fn width(self) -> usize {
+    pub(crate) const fn width(self) -> usize {
         if matches!(self, Self::Year) { 4 } else { 2 }
     }
 
     /// Its value in an hour.
     #[must_use]
-    pub fn of(self, hour: Hour) -> i16 {
+    pub(crate) fn of(self, hour: Hour) -> i16 {
         match self {
             Self::Year => hour.date().year(),
             Self::Month => hour.date().month().into(),
@@ -120,7 +120,7 @@ impl Layout {
 
     /// The template's pieces, in order.
     #[must_use]
-    pub fn pieces(&self) -> &[Piece] {
+    pub(crate) fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
@@ -132,19 +132,19 @@ impl Layout {
 
     /// The key of that part's manifest: outside `data/`, which holds only parts.
     #[must_use]
-    pub fn manifest_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
+    pub(crate) fn manifest_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
         format!("{prefix}manifest/{}/{PART}{}.json", self.folders(hour), part_number(part))
     }
 
     /// The beginning of the keys of all parts of `hour`, with the last `/`.
     #[must_use]
-    pub fn hour_prefix(&self, prefix: &str, hour: Hour) -> String {
+    pub(crate) fn hour_prefix(&self, prefix: &str, hour: Hour) -> String {
         format!("{}{}/", data_prefix(prefix), self.folders(hour))
     }
 
     /// The folders of `hour`, below `data/`.
     #[must_use]
-    pub fn folders(&self, hour: Hour) -> String {
+    pub(crate) fn folders(&self, hour: Hour) -> String {
         let mut key = String::new();
         for piece in &self.pieces {
             match piece {
@@ -193,32 +193,32 @@ impl fmt::Display for Layout {
 
 /// The beginning of every part's key. Only parts are written below it.
 #[must_use]
-pub fn data_prefix(prefix: &str) -> String {
+pub(crate) fn data_prefix(prefix: &str) -> String {
     format!("{prefix}data/")
 }
 
 /// The beginning of the key of every object with dictionaries.
 #[must_use]
-pub fn dictionaries_prefix(prefix: &str) -> String {
+pub(crate) fn dictionaries_prefix(prefix: &str) -> String {
     format!("{prefix}dict/")
 }
 
 /// The key of the dictionaries with this id.
 #[must_use]
-pub fn dictionaries_key(prefix: &str, id: &str) -> String {
+pub(crate) fn dictionaries_key(prefix: &str, id: &str) -> String {
     format!("{}{id}.json", dictionaries_prefix(prefix))
 }
 
 /// The inverse of [`dictionaries_key`]. `None` for a string that it never makes.
 #[must_use]
-pub fn parse_dictionaries_key<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
+pub(crate) fn parse_dictionaries_key<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
     let id = key.strip_prefix(prefix)?.strip_prefix("dict/")?.strip_suffix(".json")?;
     is_dictionaries_id(id).then_some(id)
 }
 
 /// Whether `id` can be that of dictionaries: 16 lower-case hexadecimal digits.
 #[must_use]
-pub fn is_dictionaries_id(id: &str) -> bool {
+pub(crate) fn is_dictionaries_id(id: &str) -> bool {
     id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 

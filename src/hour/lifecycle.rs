@@ -35,7 +35,7 @@ pub struct HourRow {
     /// The version that the next hash array gets.
     pub next_hashes: u64,
     /// When the last receipt was written: the dedup window counts from here.
-    pub last_receipt: Option<Timestamp>,
+    pub(crate) last_receipt: Option<Timestamp>,
     /// What is certified of it. `None`: it was only imported, or frozen by an etl without certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certified: Option<Certified>,
@@ -112,7 +112,7 @@ impl HourRow {
 
     /// Records in parts with a receipt.
     #[must_use]
-    pub fn uploaded_rows(&self) -> u64 {
+    pub(crate) fn uploaded_rows(&self) -> u64 {
         self.uploaded().map(|p| p.identity.rows).sum()
     }
 
@@ -123,7 +123,7 @@ impl HourRow {
 
     /// Records in parts with a receipt that still count as pending, because another part of the same freeze has none.
     #[must_use]
-    pub fn uploaded_but_unpruned(&self) -> u64 {
+    pub(crate) fn uploaded_but_unpruned(&self) -> u64 {
         self.uploaded().filter(|p| p.through > self.receipted).map(|p| p.identity.rows).sum()
     }
 
@@ -221,27 +221,27 @@ pub struct ClosingRules {
 impl ClosingRules {
     /// When `hour` closes for records that are not late.
     #[must_use]
-    pub fn closes_at(&self, hour: Hour) -> Timestamp {
+    pub(crate) fn closes_at(&self, hour: Hour) -> Timestamp {
         later(hour.ends_at(&self.zone), self.grace)
     }
 
     /// Whether records of `hour`, the first of which was received at `received`, are late: the hour has a part already
     /// (`has_parts`), or it had closed before.
     #[must_use]
-    pub fn is_late(&self, hour: Hour, has_parts: bool, received: Timestamp) -> bool {
+    pub(crate) fn is_late(&self, hour: Hour, has_parts: bool, received: Timestamp) -> bool {
         has_parts || received >= self.closes_at(hour)
     }
 
     /// When the unsealed records of `hour` are due. `received`: when the first of them was received.
     #[must_use]
-    pub fn due_at(&self, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
+    pub(crate) fn due_at(&self, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
         let closes = self.closes_at(hour);
         if self.is_late(hour, has_parts, received) { later(received, self.late_hold).max(closes) } else { closes }
     }
 
     /// [`ClosingRules::due_at`] as of `now`. A `received` in the future comes from a clock that was wrong, and is ignored.
     #[must_use]
-    pub fn due_as_of(&self, now: Timestamp, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
+    pub(crate) fn due_as_of(&self, now: Timestamp, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
         if received > now { self.closes_at(hour) } else { self.due_at(hour, has_parts, received) }
     }
 }

@@ -16,21 +16,21 @@ const LISTED: usize = 64;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Records that were received again, and dropped.
-    pub duplicates: u64,
+    pub(crate) duplicates: u64,
     /// Tokens that were quarantined from pages with records of the hour: each may be one of them.
-    pub quarantined: u64,
+    pub(crate) quarantined: u64,
     /// The lowest and the highest of the source's numbers in its records.
-    pub ids: Option<(i64, i64)>,
+    pub(crate) ids: Option<(i64, i64)>,
 }
 
 impl Tally {
     /// Counts a new record with this number.
-    pub fn saw(&mut self, id: i64) {
+    pub(crate) fn saw(&mut self, id: i64) {
         self.ids = Some(self.ids.map_or((id, id), |(low, high)| (low.min(id), high.max(id))));
     }
 
     /// Adds a later count.
-    pub fn add(&mut self, since: &Self) {
+    pub(crate) fn add(&mut self, since: &Self) {
         self.duplicates += since.duplicates;
         self.quarantined += since.quarantined;
         for id in since.ids.into_iter().flat_map(|(low, high)| [low, high]) {
@@ -43,15 +43,15 @@ impl Tally {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certified {
     /// When it closed: its end and the grace, as they were when its first part was frozen.
-    pub closed_at: Timestamp,
+    pub(crate) closed_at: Timestamp,
     /// What was counted.
     #[serde(flatten)]
     pub tally: Tally,
     /// Ids between the lowest and the highest, or next to them, that had never come.
-    pub missing: u64,
+    pub(crate) missing: u64,
     /// The first of the ranges that they are in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub holes: Vec<Gap>,
+    pub(crate) holes: Vec<Gap>,
 }
 
 impl Certified {
@@ -67,7 +67,7 @@ impl Certified {
 
 /// The gaps between two ids that came, and those right before and after them, which may belong to any hour.
 #[must_use]
-pub fn within((low, high): (i64, i64), gaps: &[Gap]) -> Vec<Gap> {
+pub(crate) fn within((low, high): (i64, i64), gaps: &[Gap]) -> Vec<Gap> {
     let touches = |gap: &&Gap| gap.to.saturating_add(1) >= low && gap.from.saturating_sub(1) <= high;
     gaps.iter().filter(touches).copied().collect()
 }

@@ -26,7 +26,7 @@ use crate::stop::Stop;
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
 pub const PART_BYTES: u64 = 64 << 20;
 /// From so many records on an hour fills generations of its own, which rest until their lines are read.
-pub const LARGE: usize = 100_000;
+pub(crate) const LARGE: usize = 100_000;
 
 /// How hours are cut.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +112,7 @@ pub fn encode(state: &State, row: &HourRow, rules: CutRules) -> Result<Encoded> 
 ///
 /// # Errors
 /// Those of [`encode`]; `Unavailable`: the run is to stop.
-pub fn encode_until(state: &State, row: &HourRow, rules: CutRules, stop: &Stop) -> Result<Encoded> {
+pub(crate) fn encode_until(state: &State, row: &HourRow, rules: CutRules, stop: &Stop) -> Result<Encoded> {
     let (records, through) = order(state, row, stop)?;
     let mut lines = Lines::new(state, row.hour);
     let mut parts = Vec::new();
@@ -136,7 +136,7 @@ pub fn encode_until(state: &State, row: &HourRow, rules: CutRules, stop: &Stop) 
 ///
 /// # Errors
 /// `State`: they cannot be read.
-pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
+pub(crate) fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
     Ok(bytes.len() as u64 == part.identity.bytes && Sha256::of(&bytes).to_string() == part.identity.sha256)
 }
@@ -146,7 +146,7 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 ///
 /// # Errors
 /// `State`: the disk, or a damaged write-ahead log.
-pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
+pub(crate) fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     let mut records = Vec::new();
     state.wal.records(row.hour, row.receipted, &mut |generation, at, entry| {
         if at.commit <= row.frozen {

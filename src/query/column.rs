@@ -15,7 +15,7 @@ const DEEPEST: u8 = 16;
 
 /// A field of the logs as a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub(crate) struct Column {
     /// The field.
     pub(super) name: String,
     pub(super) ty: Type,
@@ -110,7 +110,7 @@ impl FromStr for Column {
 ///
 /// # Errors
 /// `Usage`.
-pub fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if starts && name.bytes().all(fits) && name.len() <= 128 {

@@ -10,9 +10,9 @@ use crate::hour::key::{Field, data_prefix};
 
 /// The address of S3, for DuckDB's secret.
 #[derive(Debug, Clone)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The URL of an S3-compatible store; `None`: AWS.
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// The region.
     pub region: String,
 }

@@ -33,7 +33,7 @@ pub struct Scratch {
 
 impl Scratch {
     /// Frees what is larger than `bytes`, after a huge record.
-    pub fn shrink_to(&mut self, bytes: usize) {
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
         if self.text.capacity() > bytes {
             self.text = Vec::new();
         }

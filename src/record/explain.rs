@@ -11,7 +11,7 @@ const SHOWN: usize = 40;
 
 /// `reason`, why `plaintext` is not a record, with the word that it is about and the field that this is in.
 #[must_use]
-pub fn explain(plaintext: &[u8], reason: &Reason) -> String {
+pub(crate) fn explain(plaintext: &[u8], reason: &Reason) -> String {
     let (text, odd_byte) = match std::str::from_utf8(plaintext) {
         Ok(text) => (text, None),
         Err(error) => {

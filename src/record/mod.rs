@@ -21,16 +21,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 pub use canonical::{ContentHash, Scratch, content_hash};
-pub use explain::explain;
+pub(crate) use explain::explain;
 pub use reason::Reason;
 pub(crate) use reason::ReasonKind;
-pub use schema::IN_DATE;
+pub(crate) use schema::IN_DATE;
 pub use value::{Fields, MAX_DEPTH, MAX_VALUES, Value, count_values};
 
 use crate::hour::Hour;
 
 /// The most bytes of a line, be it a compact row or an original: far below what its readers accept, so all that is written can be read.
-pub const MAX_LINE: usize = 64 << 20;
+pub(crate) const MAX_LINE: usize = 64 << 20;
 
 /// One decrypted log.
 #[derive(Debug, Clone, PartialEq)]

@@ -46,7 +46,7 @@ impl Reason {
     /// `unrepresentable` (a value or key that a row cannot hold), `too-deep`, `too-large`, `no-indate`, `bad-indate`, or
     /// `bad-row` (a compacted row that this program did not write).
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self.kind {
             ReasonKind::NotUtf8 => "not-utf8",
             ReasonKind::NotARecord => "not-a-record",

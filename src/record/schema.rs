@@ -11,4 +11,4 @@ pub(crate) const URL: &str = "url";
 /// The HTTP method.
 pub(crate) const METHOD: &str = "method";
 /// The time that dates a record.
-pub const IN_DATE: &str = "inDate";
+pub(crate) const IN_DATE: &str = "inDate";

@@ -25,7 +25,7 @@ pub fn key(prefix: &str) -> String {
 ///
 /// # Errors
 /// Those of [`ObjectStore`].
-pub fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
+pub(crate) fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
     if store.create_only_is_certain() {
         return Ok(CreateOnly::Proven);
     }

@@ -29,11 +29,11 @@ use self::epoch::Epoch;
 pub use self::watch::{PolledTooRarely, Watch};
 
 /// An id that is further below the highest shows that the counter restarted: logs never overtake each other by so much.
-pub const RESTART_DISTANCE: i64 = 1000;
+pub(crate) const RESTART_DISTANCE: i64 = 1000;
 /// So many ids far off may be strays.
-pub const MAX_STRAYS: u64 = 16;
+pub(crate) const MAX_STRAYS: u64 = 16;
 /// Ranges that are kept; the oldest holes beyond that are given up.
-pub const MAX_RANGES: usize = 1024;
+pub(crate) const MAX_RANGES: usize = 1024;
 /// Epochs that are kept.
 const MAX_EPOCHS: usize = 8;
 /// Ranges of strays that are kept, so that they are known when they come again.
@@ -43,15 +43,15 @@ const MAX_STRAY_RANGES: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The first.
-    pub from: i64,
+    pub(crate) from: i64,
     /// The last.
-    pub to: i64,
+    pub(crate) to: i64,
 }
 
 impl Gap {
     /// How many ids it spans.
     #[must_use]
-    pub const fn ids(&self) -> u64 {
+    pub(crate) const fn ids(&self) -> u64 {
         self.to.abs_diff(self.from).saturating_add(1)
     }
 }
@@ -60,11 +60,11 @@ impl Gap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArrivedId {
     /// The id.
-    pub id: i64,
+    pub(crate) id: i64,
     /// Its record's time.
     pub at: Timestamp,
     /// Whether its record is new.
-    pub is_new: bool,
+    pub(crate) is_new: bool,
 }
 
 /// The ids that came.
@@ -87,13 +87,13 @@ pub struct Seen {
 impl Seen {
     /// No ids of `field` seen yet.
     #[must_use]
-    pub fn of(field: &str) -> Self {
+    pub(crate) fn of(field: &str) -> Self {
         Self { field: field.to_owned(), ..Self::default() }
     }
 
     /// The set for ids in `field`: this one if it is of that field, else an empty one.
     #[must_use]
-    pub fn for_field(&self, field: &str) -> Self {
+    pub(crate) fn for_field(&self, field: &str) -> Self {
         if self.field == field {
             return self.clone();
         }
@@ -108,7 +108,7 @@ impl Seen {
 
     /// The same with the ids of a journal segment that was received at `received`.
     #[must_use]
-    pub fn with(&self, ids: &[ArrivedId], segment: u64, received: Timestamp) -> Self {
+    pub(crate) fn with(&self, ids: &[ArrivedId], segment: u64, received: Timestamp) -> Self {
         let mut seen = self.clone();
         if seen.field.is_empty() {
             return seen;
@@ -252,25 +252,25 @@ impl Seen {
 
     /// The ranges that never came, those of the oldest epoch first, by id.
     #[must_use]
-    pub fn gaps(&self) -> Vec<Gap> {
+    pub(crate) fn gaps(&self) -> Vec<Gap> {
         self.epochs.iter().flat_map(Epoch::gaps).collect()
     }
 
     /// How many ids never came.
     #[must_use]
-    pub fn missing(&self) -> u64 {
+    pub(crate) fn missing(&self) -> u64 {
         self.epochs.iter().flat_map(Epoch::gaps).fold(0, |sum, gap| sum.saturating_add(gap.ids()))
     }
 
     /// Ids in holes that were given up, because there were too many holes.
     #[must_use]
-    pub const fn given_up(&self) -> u64 {
+    pub(crate) const fn given_up(&self) -> u64 {
         self.given_up
     }
 
     /// When the last hole was found. `None`: never.
     #[must_use]
-    pub fn last_found(&self) -> Option<Timestamp> {
+    pub(crate) fn last_found(&self) -> Option<Timestamp> {
         self.grew.and_then(|at| Timestamp::from_millisecond(at).ok())
     }
 }

@@ -9,14 +9,14 @@ use super::{ArrivedId, Gap, Seen};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PolledTooRarely {
     /// How many.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// Their ids.
     #[serde(flatten)]
-    pub gap: Gap,
+    pub(crate) gap: Gap,
     /// The time of the newest log before them.
-    pub after: Timestamp,
+    pub(crate) after: Timestamp,
     /// The time of the first log after them.
-    pub before: Timestamp,
+    pub(crate) before: Timestamp,
 }
 
 /// Watches whether a poll overlaps with the one before.
@@ -33,14 +33,14 @@ pub struct Watch {
 impl Watch {
     /// Starts to watch a poll. `None`: nothing came before it.
     #[must_use]
-    pub fn start(seen: &Seen) -> Option<Self> {
+    pub(crate) fn start(seen: &Seen) -> Option<Self> {
         let epoch = seen.epochs.last()?;
         let (highest, newest) = (epoch.highest(), epoch.newest);
         Some(Self { epochs: counted(seen), highest, newest, overlaps: false, next: None })
     }
 
     /// Notes an id that came.
-    pub fn saw(&mut self, ArrivedId { id, at, .. }: &ArrivedId) {
+    pub(crate) fn saw(&mut self, ArrivedId { id, at, .. }: &ArrivedId) {
         let (id, at) = (*id, *at);
         self.overlaps |= id == self.highest;
         if id > self.highest && self.next.is_none_or(|(lowest, _)| id < lowest) {
@@ -50,7 +50,7 @@ impl Watch {
 
     /// What may be lost between the last poll and this one, which is in `seen` by now.
     #[must_use]
-    pub fn lost(&self, seen: &Seen) -> Option<PolledTooRarely> {
+    pub(crate) fn lost(&self, seen: &Seen) -> Option<PolledTooRarely> {
         let epoch = seen.epochs.last().filter(|_| !self.overlaps)?;
         let after = Timestamp::from_millisecond(self.newest).ok()?;
         let began = counted(seen) - self.epochs.min(counted(seen));

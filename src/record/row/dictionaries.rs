@@ -75,19 +75,19 @@ impl Dictionaries {
 
     /// The codes of `url`.
     #[must_use]
-    pub const fn url(&self) -> &BTreeMap<String, i64> {
+    pub(crate) const fn url(&self) -> &BTreeMap<String, i64> {
         &self.url
     }
 
     /// The codes of `method`.
     #[must_use]
-    pub const fn method(&self) -> &BTreeMap<String, i64> {
+    pub(crate) const fn method(&self) -> &BTreeMap<String, i64> {
         &self.method
     }
 
     /// Whether these have all entries of `older`: then they restore all that was written with `older`.
     #[must_use]
-    pub fn extends(&self, older: &Self) -> bool {
+    pub(crate) fn extends(&self, older: &Self) -> bool {
         let has_all = |new: &BTreeMap<String, i64>, old: &BTreeMap<String, i64>| {
             old.iter().all(|(text, code)| new.get(text) == Some(code))
         };
@@ -96,14 +96,8 @@ impl Dictionaries {
 
     /// How many entries they have.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.url.len() + self.method.len()
-    }
-
-    /// Whether they have no entry.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// A short id of exactly these dictionaries, for `etl-dict`: 16 hexadecimal digits of the BLAKE3 hash of the number of
@@ -117,7 +111,7 @@ impl Dictionaries {
     /// These dictionaries or the subset of their entries that has the fingerprint `id`: dictionaries only gain entries, so an older
     /// version is a subset. Of more than 16 entries only those with the highest codes are left out, because codes usually rise.
     #[must_use]
-    pub fn subset_with(&self, id: &str) -> Option<Self> {
+    pub(crate) fn subset_with(&self, id: &str) -> Option<Self> {
         let mut codes: Vec<i64> = self.url.values().chain(self.method.values()).copied().collect();
         codes.sort_unstable_by(|a, b| b.cmp(a));
         codes.truncate(OPTIONAL_ENTRIES);
@@ -158,7 +152,7 @@ impl Dictionaries {
 
     /// The inverse of [`Dictionaries::to_stored`]. `None`: they are not the dictionaries with the fingerprint `id`.
     #[must_use]
-    pub fn from_stored(bytes: &[u8], id: &str) -> Option<Self> {
+    pub(crate) fn from_stored(bytes: &[u8], id: &str) -> Option<Self> {
         let Stored { method, url } = serde_json::from_slice(bytes).ok()?;
         Self::new(url, method).ok().filter(|found| found.fingerprint() == id)
     }

@@ -45,13 +45,13 @@ impl Column {
 
 /// Whether rows hold a compact value of the field `key`, and perhaps the original after it.
 #[must_use]
-pub fn is_compact(key: &str) -> bool {
+pub(crate) fn is_compact(key: &str) -> bool {
     Column::named(key).is_some()
 }
 
 /// The key that rows have for the field `key` of a record.
 #[must_use]
-pub fn stored_key(key: &str) -> String {
+pub(crate) fn stored_key(key: &str) -> String {
     if looks_raw(key) { format!("{key}{RAW}") } else { key.to_owned() }
 }
 

@@ -168,7 +168,7 @@ fn send(store: &dyn ObjectStore, part: &Sealed<'_>, ask: Ask) -> Answer {
 ///
 /// # Errors
 /// Those of [`ObjectStore`]: then nothing is known.
-pub fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome>> {
+pub(crate) fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome>> {
     Ok(store.head(part.key)?.map(|found| judge(part, found)))
 }
 
