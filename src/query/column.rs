@@ -107,9 +107,6 @@ impl FromStr for Column {
 }
 
 /// Checks that every engine accepts a name.
-///
-/// # Errors
-/// `Usage`.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');

@@ -101,9 +101,6 @@ impl Table {
     pub(crate) const COMPACT: &'static str = "_compact";
 
     /// The known columns; those `given` replace them or are added.
-    ///
-    /// # Errors
-    /// `Usage`: a column has the name of something else.
     pub(crate) fn columns(given: &[Column], keys: Keys) -> Result<Vec<Column>> {
         let mut columns = column::known();
         for column in given {
@@ -117,9 +114,6 @@ impl Table {
     }
 
     /// Table and view for Athena.
-    ///
-    /// # Errors
-    /// `Usage`: the parts are not in S3.
     pub(crate) fn athena(&self) -> Result<String> {
         athena::print(self)
     }
@@ -133,9 +127,6 @@ impl Table {
     }
 
     /// Table and the partitions of these hours for Glue's API.
-    ///
-    /// # Errors
-    /// `Usage`: the parts are not in S3.
     pub(crate) fn glue(&self, hours: &BTreeSet<Hour>) -> Result<serde_json::Value> {
         glue::input(self, hours)
     }

@@ -33,9 +33,6 @@ pub trait PageSink {
 /// A sink that reads a file directly, without a copy in between.
 pub trait FileSink: PageSink {
     /// Takes all of `source`, and returns what it took.
-    ///
-    /// # Errors
-    /// Those of `source`; some of it may have been taken by then.
     fn take_all(&mut self, source: &mut dyn Read) -> io::Result<&[u8]>;
 }
 

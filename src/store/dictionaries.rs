@@ -69,8 +69,7 @@ impl<'a> DictionaryStore<'a> {
     /// The compactor that reads a part with this metadata.
     ///
     /// # Errors
-    /// `Mismatch`, naming the id: its dictionaries are nowhere, or (without metadata) those in the store contradict each
-    /// other. And those of the store.
+    /// `Mismatch`, naming the id: its dictionaries are nowhere, or (without metadata) those in the store contradict each other.
     pub(crate) fn for_part(&self, meta: Option<&PartMeta>) -> Result<Arc<Compactor>> {
         match meta.map(|meta| meta.dict.as_str()).filter(|id| !id.is_empty()) {
             Some(id) => self.named(id),
@@ -79,9 +78,6 @@ impl<'a> DictionaryStore<'a> {
     }
 
     /// The dictionaries with the id `id`.
-    ///
-    /// # Errors
-    /// See [`DictionaryStore::for_part`].
     pub(crate) fn named(&self, id: &str) -> Result<Arc<Compactor>> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         let found = match known {
@@ -131,9 +127,6 @@ impl<'a> DictionaryStore<'a> {
     }
 
     /// What the store has under the id `id`.
-    ///
-    /// # Errors
-    /// Those of the store.
     pub(crate) fn stored(&self, id: &str) -> Result<Stored> {
         let key = dictionaries_key(self.prefix, id);
         if self.store.head(&key)?.is_none() {
@@ -193,7 +186,7 @@ impl<'a> DictionaryStore<'a> {
     /// by them.
     ///
     /// # Errors
-    /// `Mismatch`, naming both. And those of the store.
+    /// `Mismatch`, naming both.
     pub(crate) fn allow(&self, new: &Dictionaries) -> Result<()> {
         if self.store.keeps_metadata() { Ok(()) } else { self.chain(Some(new)).map(|_| ()) }
     }

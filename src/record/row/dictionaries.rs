@@ -139,9 +139,6 @@ impl Dictionaries {
     }
 
     /// The bytes that are stored beside the parts: the same for equal dictionaries.
-    ///
-    /// # Errors
-    /// `Bug`: they cannot be encoded.
     pub fn to_stored(&self) -> Result<Vec<u8>> {
         let stored = Stored { method: self.method.clone(), url: self.url.clone() };
         let mut bytes = serde_json::to_vec(&stored)
