@@ -174,7 +174,6 @@ impl Cli {
     }
 
     /// Starts the log, and gives the way in which an error is told.
-    #[must_use]
     pub fn start_log(&self) -> impl Fn(&Error) + use<> {
         log::start(&self.global)
     }

@@ -19,7 +19,7 @@ use crate::hour::Hour;
 pub use crate::hour::gaps::Gap;
 use crate::hour::lifecycle::{ClosingRules, HourRow};
 use crate::hour::part::PartStage;
-use crate::state::files::durable;
+use crate::state::files::{access, durable};
 pub use crate::state::pages::journal::Rejected;
 use crate::state::pages::quarantine::Quarantine;
 use crate::state::{Lock, SHOWN, State, refuse_newer};
@@ -46,8 +46,11 @@ pub struct Status {
     pub last_success: Option<Timestamp>,
     /// Pages that are needed.
     pub journal: JournalStatus,
-    /// Hours with work left, and the newest others.
+    /// Hours with work left, the oldest [`LISTED`] of them, and the newest others.
     pub hours: Vec<HourStatus>,
+    /// Further hours with work left. The totals have them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hours_left_out: u64,
     /// The newest days with records, hour by hour.
     #[serde(default)]
     pub days: Vec<Day>,
@@ -219,9 +222,9 @@ pub struct ParkedStatus {
 
 impl ParkedStatus {
     fn of(state: &State) -> Self {
-        let mut hours = state.parked.hours();
+        let mut hours = state.hours.parked.hours();
         hours.truncate(SHOWN);
-        Self { count: state.parked.count(), hours }
+        Self { count: state.hours.parked.count(), hours }
     }
 }
 
@@ -238,6 +241,7 @@ impl Status {
             last_success: None,
             journal: JournalStatus { pages: 0, bytes: 0, uncommitted: 0, put_off: 0, pinned_by: Vec::new() },
             hours: Vec::new(),
+            hours_left_out: 0,
             days: Vec::new(),
             totals: Totals::default(),
             gaps: Vec::new(),
@@ -305,12 +309,16 @@ pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
     if path.exists() || dir.join("ledger").exists() {
         return Ok(());
     }
-    durable::make_dir(dir)?;
+    access::make(dir)?;
     // Of runs that start at once, the one that has the lock writes it; the others are told that it is at work.
     let Ok(_lock) = Lock::take(dir) else { return Ok(()) };
     if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now)) }
 }
 
+/// Hours with work left that are listed, oldest first.
+pub const LISTED: usize = 500;
+/// Hours that pin the oldest page, of those that are named.
+const PINNING: usize = 48;
 /// A status of this age is still told as the present.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -366,22 +374,31 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Notes an hour that leaves the ledger's head, where the next status would no longer see it.
+    pub fn note_leaving(&mut self, row: &HourRow) {
+        if let Some(days) = &mut self.days {
+            days.note(row, 0, days::late(row, 0));
+        }
+    }
+}
+
 /// The days that an earlier status has, where it knows of all receipts; else those that the ledger's files have.
 fn days_before(before: Option<&mut Status>, state: &State) -> Days {
-    let parts = state.ledger.uploaded_parts();
+    let parts = state.hours.uploaded_parts();
     if let Some(before) = before.filter(|before| before.totals.parts == parts && before.days.is_empty() == (parts == 0))
     {
         return Days::carried(std::mem::take(&mut before.days));
     }
     let mut days = Days::default();
-    state.ledger.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
+    state.hours.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
     days
 }
 
 fn replace(path: &Path, status: &Status) -> Result<()> {
     let text =
         serde_json::to_vec(status).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
-    durable::replace_soon(path, &text)
+    durable::replace_unsynced(path, &text)
 }
 
 /// Notes that a run has started and asks its source; all else is as the last one left it. A view: where that is not possible, the
@@ -431,67 +448,86 @@ pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &mut Quarantine) 
 /// The status of an open state directory.
 fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Status> {
     let mut status = Status::empty(now);
-    let segments = state.journal.list()?;
+    let segments = state.pages.journal().list()?;
     for id in &segments {
         status.journal.pages += u64::from(id.pages);
-        status.journal.bytes += state.journal.size(*id);
-        if !state.wal.is_committed(id.number) {
+        status.journal.bytes += state.pages.journal().size(*id);
+        if !state.hours.is_committed(id.number) {
             status.journal.uncommitted += u64::from(id.pages);
         }
     }
-    status.journal.pinned_by = state.wal.oldest_needed().map(|(_, hours)| hours).unwrap_or_default();
+    status.journal.pinned_by = state.hours.that_need_the_oldest_page(PINNING);
     days.clear_pending();
     status.hours = hours(state, rules, days, now)?;
+    let listed = status.hours.iter().filter(|hour| hour.state != HourState::Uploaded).count();
+    status.hours_left_out = state.hours.count_at_work().saturating_sub(listed as u64);
     status.days = days.to_vec();
-    status.journal.put_off = state.tries.put_off().len() as u64;
+    status.journal.put_off = state.pages.put_off().len() as u64;
     // Counting may set a damaged file aside.
-    let reasons = state.quarantine.reasons()?;
-    let (count, bytes) = (state.quarantine.count(), state.quarantine.bytes());
-    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.held_pages() };
-    status.rejected = state.journal.rejected_sum();
+    let reasons = state.pages.quarantine.reasons()?;
+    let (count, bytes) = (state.pages.quarantine.count(), state.pages.quarantine.bytes());
+    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.pages.held_pages() };
+    status.rejected = state.pages.journal().rejected().sum();
     status.parked = ParkedStatus::of(state);
-    let seen = state.wal.seen();
+    let seen = state.hours.seen();
     status.gaps = seen.gaps();
     status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
     status.gaps_given_up = seen.given_up();
-    let pending = status.hours.iter().map(|hour| hour.pending_records).sum();
-    let uploaded = state.ledger.uploaded_records();
+    let pending = pending(state);
+    let uploaded = state.hours.uploaded_records();
     status.totals = Totals {
         records: uploaded + pending,
-        duplicates: state.wal.duplicates(),
+        duplicates: state.hours.duplicates(),
         uploaded,
         pending,
-        quarantined: state.quarantine.count(),
-        parts: state.ledger.uploaded_parts(),
+        quarantined: state.pages.quarantine.count(),
+        parts: state.hours.uploaded_parts(),
     };
     Ok(status)
 }
 
-/// Hours with work, and the newest others, in the order of time; all that is known of any is noted in `days`.
+/// All records without a receipt.
+fn pending(state: &State) -> u64 {
+    let sealing = state.hours.recent().filter(|row| row.is_sealing());
+    let unpruned = sealing.map(|row| row.uploaded_but_unpruned().min(state.hours.pending_records(row.hour)));
+    let unpruned: u64 = unpruned.sum();
+    state.hours.all_pending_records().saturating_sub(unpruned)
+}
+
+/// The oldest hours with work, and the newest others, in the order of time; what is known of these and of the newest days is noted in
+/// `days`. However many hours there are, it looks at those that are shown.
 fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
-    let mut known: Vec<Hour> = state.ledger.recent().map(|row| row.hour).chain(state.wal.pending_hours()).collect();
+    let newest: Vec<Hour> = state.hours.pending_hours().rev().take(days::KEPT * 24).collect();
+    for hour in newest {
+        let row = state.hours.row(hour)?;
+        let status = hour_status(state, &row, rules, now);
+        days.note(&row, status.pending_records, status.late_records);
+    }
+    let pending = state.hours.pending_hours().take(LISTED);
+    let mut known: Vec<Hour> = state.hours.recent().map(|row| row.hour).chain(pending).collect();
     known.sort_unstable();
     known.dedup();
     let mut hours = Vec::with_capacity(known.len());
     for hour in known {
-        let row = state.ledger.row(hour)?;
+        let row = state.hours.row(hour)?;
         let status = hour_status(state, &row, rules, now);
         days.note(&row, status.pending_records, status.late_records);
         hours.push(status);
     }
     let idle = hours.iter().filter(|hour| hour.state == HourState::Uploaded).count();
-    let mut surplus = idle.saturating_sub(SHOWN);
+    let (mut surplus, mut room) = (idle.saturating_sub(SHOWN), LISTED);
     hours.retain(|hour| {
-        let drop = surplus > 0 && hour.state == HourState::Uploaded;
-        surplus -= usize::from(drop);
-        !drop
+        let left = if hour.state == HourState::Uploaded { &mut surplus } else { &mut room };
+        let was = *left;
+        *left = was.saturating_sub(1);
+        if hour.state == HourState::Uploaded { was == 0 } else { was > 0 }
     });
     Ok(hours)
 }
 
 fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
-    let unsealed = state.wal.unsealed(row.hour, row.frozen);
-    let unreceipted = state.wal.unsealed(row.hour, row.receipted).map_or(0, |p| p.records);
+    let unsealed = state.hours.unsealed(row);
+    let unreceipted = state.hours.pending_after(row.hour, row.receipted).map_or(0, |p| p.records);
     let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
     HourStatus {
         hour: row.hour,
