@@ -2,6 +2,7 @@
 //! What their bytes look like is the matter of one file, [`ndjson`].
 
 pub(crate) mod gather;
+mod gzip;
 pub mod ndjson;
 pub mod read;
 pub mod seal;

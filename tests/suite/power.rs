@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use etl::stop::Stop;
 use serde_json::Value;
 
 use crate::support::cli::{Place, page, record};
@@ -240,7 +239,7 @@ mod steps {
                 let mut lines = log.lines();
                 let mut read =
                     |_, at, entry: Entry| lines.read(at, &mut vec![0; usize::try_from(entry.length).unwrap()]);
-                let read = log.entries(&[(hour, 0)], &Stop::new(), &mut read);
+                let read = log.entries(&[(hour, 0)], &etl::stop::Stop::new(), &mut read);
                 assert!(read.is_ok(), "after step {step}: the lines of {hour} are not durable: {read:?}");
             }
         }
