@@ -217,8 +217,7 @@ fn ids(ids: Option<&Ids>) -> String {
     };
     let mut line = format!("record_id   {} to {}, {} never seen", ids.from, ids.to, count(ids.missing));
     for (n, hole) in ids.holes.iter().enumerate() {
-        let range = if hole.from == hole.to { hole.from.to_string() } else { format!("{}–{}", hole.from, hole.to) };
-        let _ = write!(line, "{} {range}", if n == 0 { ":" } else { "," });
+        let _ = write!(line, "{} {hole}", if n == 0 { ":" } else { "," });
     }
     line.push('\n');
     line

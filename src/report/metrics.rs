@@ -83,14 +83,13 @@ const fn of_run(run: &Summary) -> [Metric; 8] {
 }
 
 fn left(status: &Status) -> [Metric; 7] {
-    let missing = status.gaps.iter().map(|gap| gap.to.abs_diff(gap.from).saturating_add(1));
     let pending_hours = status.hours.iter().filter(|hour| hour.pending_records > 0).count();
     [
         ("etl_pending_records", "Records without a receipt.", status.totals.pending),
         ("etl_pending_hours", "Hours with such records.", pending_hours as u64),
         ("etl_quarantined_tokens", "Tokens in the quarantine.", status.quarantine.count),
         ("etl_gaps", "Ranges of ids that never came.", status.gaps.len() as u64),
-        ("etl_missing_ids", "Ids in them.", missing.fold(0, u64::saturating_add)),
+        ("etl_missing_ids", "Ids in them.", status.missing_ids()),
         ("etl_journal_pages", "Pages that are kept because they are needed.", status.journal.pages),
         ("etl_journal_bytes", "Bytes of their files.", status.journal.bytes),
     ]

@@ -10,7 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::screen::ago;
 use super::status::{HourState, Status};
 use super::table::{count, plural};
-use crate::gaps::Gap;
 use crate::plain_text::acts;
 
 /// How long a gap is worth a warning: one that nothing will ever fill must not warn for ever.
@@ -136,7 +135,7 @@ impl Figures {
     fn of(status: &Status, now: Timestamp) -> Self {
         let since = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
         let due = status.hours.iter().filter(|hour| matches!(hour.state, HourState::Closed | HourState::Sealing));
-        let missing = status.gaps.iter().map(Gap::ids).fold(0, u64::saturating_add);
+        let missing = status.missing_ids();
         let is_news = status.gap_found.is_some_and(|at| now.duration_since(at) < GAP_IS_NEWS);
         Self {
             age: status.last_success.map(since),
@@ -263,6 +262,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gaps::Gap;
     use crate::report::status::{HourStatus, JournalStatus, LastRun, Rejected, RunSoFar};
 
     fn at(text: &str) -> Timestamp {

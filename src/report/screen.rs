@@ -13,7 +13,6 @@ use super::table::{Align, Table, bytes, count, plural};
 use super::text;
 use crate::gaps::Gap;
 use crate::hour::Hour;
-use crate::lifecycle::PartStage;
 use crate::plain_text::clean;
 
 /// Gaps listed; `--json` has all.
@@ -139,7 +138,6 @@ fn hour_row(hour: &HourStatus, now: Timestamp) -> Vec<(String, Style)> {
         HourState::Uploaded => ("uploaded", GREEN),
     };
     let parts = hour.parts.len() as u64;
-    let size = hour.parts.iter().map(|part| part.bytes).sum();
     let plain = Style::new();
     let unless_none = |n: u64, style| if n == 0 { (String::new(), plain) } else { (count(n), style) };
     vec![
@@ -149,18 +147,9 @@ fn hour_row(hour: &HourStatus, now: Timestamp) -> Vec<(String, Style)> {
         unless_none(hour.pending_records, YELLOW),
         unless_none(hour.late_records, MAGENTA),
         (count(parts), plain),
-        (if parts == 0 { String::new() } else { bytes(size) }, plain),
+        (if parts == 0 { String::new() } else { bytes(hour.bytes()) }, plain),
         (age(hour, now), DIM),
     ]
-}
-
-impl HourStatus {
-    /// Its distinct records.
-    #[must_use]
-    pub fn records(&self) -> u64 {
-        let uploaded = self.parts.iter().filter(|part| part.state == PartStage::Uploaded).map(|part| part.rows);
-        uploaded.sum::<u64>().saturating_add(self.pending_records)
-    }
 }
 
 /// How long the hour has been in its state, or until it leaves it.
@@ -225,9 +214,8 @@ fn gaps(status: &Status) -> String {
     let mut text = if status.gaps.is_empty() {
         "gaps        none\n".to_owned()
     } else {
-        let missing = status.gaps.iter().map(Gap::ids).fold(0, u64::saturating_add);
         let newest: Vec<Gap> = status.gaps.iter().rev().take(LISTED_GAPS).copied().collect();
-        let line = text::gaps(status.gaps.len() as u64, missing, &newest);
+        let line = text::gaps(status.gaps.len() as u64, status.missing_ids(), &newest);
         format!("gaps        {RED}{line}{RED:#}\n")
     };
     if status.gaps_given_up > 0 {

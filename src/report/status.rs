@@ -243,6 +243,27 @@ impl Status {
             parked: ParkedStatus::default(),
         }
     }
+
+    /// Ids in the gaps that are listed.
+    #[must_use]
+    pub fn missing_ids(&self) -> u64 {
+        self.gaps.iter().map(Gap::ids).fold(0, u64::saturating_add)
+    }
+}
+
+impl HourStatus {
+    /// Its distinct records.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        let uploaded = self.parts.iter().filter(|part| part.state == PartStage::Uploaded).map(|part| part.rows);
+        uploaded.sum::<u64>().saturating_add(self.pending_records)
+    }
+
+    /// The size of its parts.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
 }
 
 /// Reads the status of the state directory `dir` as of `now`.

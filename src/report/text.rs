@@ -51,7 +51,7 @@ fn run_gaps(run: &Summary) -> String {
             plural(missed.lost, "log", "logs"),
             missed.after,
             missed.before,
-            range(missed.gap)
+            missed.gap
         );
     }
     if run.gaps > 0 {
@@ -63,16 +63,12 @@ fn run_gaps(run: &Summary) -> String {
 /// How much never came, with the newest ranges.
 pub(super) fn gaps(count: u64, missing: u64, newest: &[Gap]) -> String {
     let mut line = format!("{}, {} never seen: ", plural(count, "gap", "gaps"), plural(missing, "id", "ids"));
-    let shown: Vec<String> = newest.iter().map(|gap| range(*gap)).collect();
+    let shown: Vec<String> = newest.iter().map(Gap::to_string).collect();
     line.push_str(&shown.join(", "));
     if count > newest.len() as u64 {
         line.push_str(", …");
     }
     line
-}
-
-pub(super) fn range(gap: Gap) -> String {
-    if gap.from == gap.to { gap.from.to_string() } else { format!("{}–{}", gap.from, gap.to) }
 }
 
 fn received(run: &Summary) -> String {
