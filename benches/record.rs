@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use etl::compact::{Compactor, Dictionaries};
+use etl::record::row::{Compactor, Dictionaries};
 use etl::record::{Scratch, content_hash, json, python, read};
 use jiff::tz::TimeZone;
 

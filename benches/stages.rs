@@ -10,15 +10,15 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use etl::bucket::{Buckets, News};
-use etl::compact::{Compactor, Dictionaries};
-use etl::config::Secret;
-use etl::decode::Decoder;
-use etl::decrypt::KeyRing;
-use etl::extract::PageSink;
-use etl::page::{self, Element};
-use etl::seal::{self, CutRules, PART_BYTES};
+use etl::job::intake::dedup::{Buckets, News};
+use etl::page::decode::Decoder;
+use etl::page::decrypt::KeyRing;
+use etl::page::parse::{self, Element};
+use etl::part::seal::{self, CutRules, PART_BYTES};
+use etl::record::row::{Compactor, Dictionaries};
+use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
+use etl::source::PageSink;
 use etl::state::{Settings, State};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -48,7 +48,7 @@ fn pages() -> (Generator, Decoder, Timestamp) {
 fn in_memory(c: &mut Criterion) {
     let (pages, decoder, now) = pages();
     let body = pages.page(PAGE, 0);
-    let elements = page::parse(&body).expect("a page");
+    let elements = parse::parse(&body).expect("a page");
     let tokens: Vec<String> = elements
         .iter()
         .filter_map(|element| if let Element::Token(token) = element { Some(token.to_string()) } else { None })
@@ -56,7 +56,7 @@ fn in_memory(c: &mut Criterion) {
     let decoded = decoder.page(&body, now).expect("a page");
     let mut group = c.benchmark_group("stages");
     group.throughput(Throughput::Elements(PAGE));
-    group.bench_function("page JSON", |b| b.iter(|| page::parse(black_box(&body)).expect("a page").len()));
+    group.bench_function("page JSON", |b| b.iter(|| parse::parse(black_box(&body)).expect("a page").len()));
     group.bench_function("Fernet", |b| {
         b.iter(|| tokens.iter().map(|token| decoder.ring.decrypt(token).expect("a token").len()).sum::<usize>());
     });
@@ -94,7 +94,7 @@ impl Desk {
         Self { _dir: dir, state, buckets: Buckets::default() }
     }
 
-    fn journal(&mut self, body: &[u8], now: Timestamp) -> etl::journal::SegmentId {
+    fn journal(&mut self, body: &[u8], now: Timestamp) -> etl::state::pages::journal::SegmentId {
         let mut writer = self.state.journal.begin();
         writer.write(body).expect("a write");
         writer.end_page();

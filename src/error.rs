@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::limits;
+use crate::process::limits;
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,20 +1,22 @@
 //! Encrypted logs from an HTTP API into hourly files in S3: exactly once, from cron.
 //!
 //! # The way of a record
-//! The modules below are listed in its order.
+//! The modules are listed in its order, from what stands below to what uses it.
 //! ```text
-//! extract ─► journal ─► decrypt ─► record ─► bucket ─► seal ─► load ─► prune
-//!  HTTP/file  raw page   Fernet     parse,    per hour,  order,   create-   keep only hashes
-//!  retries    durable    key ring   hash      dedup      compact, only PUT  + the ledger
-//!             first                                      gzip
+//! source ─► state::pages ─► page ─► job::intake ─► state::hours ─► part ─► store
+//!  HTTP,     the journal:    decrypt  each record    the log,       order,   create-only
+//!  files     durable first   parse    once           hour by hour   gzip     PUT, receipt
+//!        about pages ◄──────────────────┴──────────────────► about hours
 //! ```
-//! - A page is durable in the [`journal`] before anyone looks at it, and stays until all that it introduced has receipts.
-//! - [`decode`] turns a page into records ([`decrypt`], [`record`], [`compact`]) or odd tokens ([`quarantine`]).
-//! - [`bucket`] keeps each distinct record once; the [`state`] makes it durable in the write-ahead log. [`gaps`] knows which
-//!   ids never came.
-//! - [`seal`] turns an hour's records into parts, and the ledger names them before the first PUT: intent, PUT, receipt
-//!   ([`load::protocol`]), then prune. [`lifecycle`] has the table of what can happen to an hour.
-//! - [`pipeline`] is the only place that sees all stages; recovery after a crash is its normal path.
+//! - A page is durable in the journal ([`state::pages::journal`]) before anyone looks at it, and stays until all records that it
+//!   introduced have receipts.
+//! - [`page::decode`] turns a page into records ([`page::decrypt`], [`record`], [`record::row`]) or odd tokens
+//!   ([`state::pages::quarantine`]).
+//! - [`job::intake::dedup`] keeps each distinct record once, and the [`state`] makes it durable in the write-ahead log.
+//!   [`hour::gaps`] knows which ids never came.
+//! - [`part::seal`] turns an hour's records into parts. The ledger names them before the first PUT: intent, PUT, receipt
+//!   ([`store::once`]), then prune. [`hour::lifecycle`] has the table of what can happen to an hour.
+//! - [`job`] is one run, in order. Recovery after a crash is its normal path.
 //!
 //! # What holds at every moment
 //! 1. A record that was received is in the journal, or in a part with a receipt.
@@ -22,66 +24,39 @@
 //! 3. Flush before every outside effect: journal before decrypt, intent before PUT, receipt before prune.
 //! 4. A failed look is not an absence; missing or damaged state is never taken for empty.
 //!
-//! What a crash leaves is a table in code: [`lifecycle::Step::after_a_crash`].
-
-pub mod stop;
+//! What a crash leaves is a table in code: [`state::files::step::Step::after_a_crash`].
 
 pub mod error;
+pub mod net;
+pub mod output;
+pub mod process;
+pub mod secret;
+pub mod stop;
+
 pub mod hour;
-pub mod lifecycle;
-pub mod limits;
-pub mod plain_text;
-
-pub mod extract;
-pub mod page;
-
-pub mod journal;
-
-pub mod decrypt;
 
 pub mod record;
 
-pub mod compact;
+pub mod config;
 
-pub mod decode;
-pub mod parked;
-pub mod quarantine;
+pub mod source;
 
-pub mod bucket;
-pub mod certificate;
-pub mod gaps;
-
-pub mod seal;
-
-pub mod parts;
-
-pub mod restore;
-
-pub mod shelf;
-
-pub mod archive;
-
-pub mod key;
-pub mod load;
+pub mod query;
 
 pub mod state;
 
-pub mod pipeline;
+pub mod page;
 
-pub mod output;
-pub mod report;
+pub mod part;
 
-pub mod ddl;
+pub mod store;
 
-pub mod net;
-pub mod web;
+pub mod job;
 
-pub mod simulate;
+pub mod view;
+
+pub mod audit;
 
 pub mod cli;
-pub mod commands;
-pub mod config;
 
-mod crash;
-pub mod memory;
-pub mod panics;
+pub mod simulate;

@@ -8,8 +8,10 @@ use etl::cli::{Cli, Command, LogFormat};
 use etl::config::Config;
 use etl::error::{Error, Result};
 use etl::output::flow::Stderr;
-use etl::plain_text::{clean, clean_json};
-use etl::{commands, config, limits, memory, panics};
+use etl::output::plain_text::{clean, clean_json};
+use etl::process::{limits, memory, panics};
+use etl::secret::Secret;
+use etl::{cli, config};
 use tracing::Level;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;
@@ -44,26 +46,26 @@ fn dispatch(cli: &Cli, say: &dyn Fn(&Error)) -> Result<u8> {
     // These need no configuration.
     match &cli.command {
         Command::Simulate(args) => {
-            return commands::simulate(args, config::simulator_key()?.as_ref().map(config::Secret::expose));
+            return cli::simulate(args, config::simulator_key()?.as_ref().map(Secret::expose));
         }
-        Command::Init(args) => return commands::init(args),
-        Command::Completions(args) => return commands::completions(args),
-        Command::Man(args) => return commands::man(args),
+        Command::Init(args) => return cli::init(args),
+        Command::Completions(args) => return cli::completions(args),
+        Command::Man(args) => return cli::man(args),
         _ => {}
     }
     let config = Config::from_process(&cli.overrides());
     if let Command::Check(args) = &cli.command {
-        return commands::check(config, args);
+        return cli::check(config, args);
     }
     let config = config?;
     match &cli.command {
-        Command::Run(args) => commands::run(&config, args, say),
-        Command::Replay(args) => commands::replay(&config, args, say),
-        Command::Status(args) => commands::status(&config, args),
-        Command::Verify(args) => commands::verify(&config, args),
-        Command::Restore(args) => commands::restore(&config, args, say),
-        Command::Ddl(args) => commands::ddl(&config, args),
-        Command::Quarantine(args) => commands::quarantine(&config, args),
+        Command::Run(args) => cli::run(&config, args, say),
+        Command::Replay(args) => cli::replay(&config, args, say),
+        Command::Status(args) => cli::status(&config, args),
+        Command::Verify(args) => cli::verify(&config, args),
+        Command::Restore(args) => cli::restore(&config, args, say),
+        Command::Ddl(args) => cli::ddl(&config, args),
+        Command::Quarantine(args) => cli::quarantine(&config, args),
         Command::Simulate(_) | Command::Check(_) | Command::Init(_) | Command::Completions(_) | Command::Man(_) => {
             Ok(0)
         }

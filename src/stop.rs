@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits;
+use crate::process::limits;
 
 /// The flag that signals set in this process.
 static INSTALLED: OnceLock<Stop> = OnceLock::new();

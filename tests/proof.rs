@@ -29,7 +29,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use etl::lifecycle::Step;
+use etl::state::files::step::Step;
 use serde_json::Value;
 
 #[expect(dead_code, reason = "this only reads what the tests wrote")]

@@ -10,8 +10,8 @@ use std::io::Write;
 use std::path::Path;
 
 use super::support::{Place, median, target};
-use etl::compact::{Compactor, Dictionaries};
 use etl::record;
+use etl::record::row::{Compactor, Dictionaries};
 use etl::simulate::Options;
 use fernet::Fernet;
 use flate2::Compression;
@@ -99,7 +99,7 @@ pub fn floor(dir: &Path) {
     }
     let mut bytes = 0;
     for lines in hours.into_values() {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::new(etl::seal::LEVEL));
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::new(etl::part::seal::LEVEL));
         gzip.write_all(&lines).expect("memory");
         bytes += gzip.finish().expect("memory").len();
     }

@@ -14,21 +14,21 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use etl::compact::{Compactor, Dictionaries};
-use etl::config::Secret;
-use etl::decode::Decoder;
-use etl::decrypt::KeyRing;
-use etl::extract::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
 use etl::hour::Clock;
-use etl::key::Layout;
-use etl::lifecycle::ClosingRules;
-use etl::load::file::FileStore;
-use etl::pipeline::{self, Outcome, Setup, Source, Wish};
-use etl::report::status;
-use etl::seal::{CutRules, PART_BYTES};
+use etl::hour::key::Layout;
+use etl::hour::lifecycle::ClosingRules;
+use etl::job::{self, Outcome, Setup, Source, Wish};
+use etl::page::decode::Decoder;
+use etl::page::decrypt::KeyRing;
+use etl::part::seal::{CutRules, PART_BYTES};
+use etl::record::row::{Compactor, Dictionaries};
+use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
+use etl::source::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
+use etl::state::status;
 use etl::state::{Ledger, Settings, State};
 use etl::stop::Stop;
+use etl::store::lake::FileStore;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -238,5 +238,5 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
     let mut client = HttpSource::new(http, stop.clone());
     let source =
         Source::Http { client: &mut client, url: PageUrl::parse(url).expect("an address"), follow_links: true };
-    pipeline::run(&setup, Some(source), Wish::default())
+    job::run(&setup, Some(source), Wish::default())
 }

@@ -1,6 +1,25 @@
-//! `etl check`: its flags and examples.
+//! `etl check`: what a run needs, looked at step by step. Fetches one page and keeps nothing; makes no state directory.
 
+use super::setup::{self, Place};
+use crate::config::{Config, Destination, SourceLocation};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::key::data_prefix;
+use crate::hour::{Clock, SystemClock};
+use crate::job::Source;
+use crate::net::ping;
+use crate::page::decode::Decoded;
+use crate::page::decrypt::KeyRing;
+use crate::secret::SourceUrl;
+use crate::source::{self, Fetched};
+use crate::state::files::site;
+use crate::state::{Ledger, Lock};
+use crate::stop::Stop;
+use crate::store::once::CreateOnly;
+use crate::store::probe;
+use crate::view::findings::{Checked, Findings};
+use crate::view::table::{bytes, count, plural};
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 
 /// The examples of the help.
 pub const EXAMPLES: &str = "\
@@ -21,4 +40,273 @@ pub struct CheckArgs {
     /// Put no probe object into the store: whether create-only is honoured stays open
     #[arg(long)]
     pub read_only: bool,
+}
+
+/// A clock this far off makes records of the present look late or of the future.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// S3 refuses requests from a clock this far off.
+const S3_SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+/// Takes the steps, and prints how each came out.
+///
+/// # Errors
+/// Only stdout's; what is wrong is in the exit code.
+pub fn check(config: Result<Config>, args: &CheckArgs) -> Result<u8> {
+    let steps = match config {
+        Ok(config) => steps(&config, args),
+        Err(error) => vec![Checked::failed("configuration", &error)],
+    };
+    let found = Findings::new(steps);
+    if args.json {
+        crate::cli::print::print_json(&found)?
+    } else {
+        crate::cli::print::print(&found.text())?
+    }
+    Ok(found.exit)
+}
+
+fn steps(config: &Config, args: &CheckArgs) -> Vec<Checked> {
+    let file =
+        config.file.as_ref().map_or("no file: the environment alone".to_owned(), |file| file.display().to_string());
+    let mut steps = vec![Checked::ok("configuration", file)];
+    steps.extend(source_and_key(config));
+    steps.extend(clocks(config));
+    steps.push(state(config));
+    steps.extend(store(config, args.read_only));
+    steps
+}
+
+/// A step from what it found, or from its failure.
+fn step(name: &'static str, found: Result<Checked>) -> Checked {
+    found.unwrap_or_else(|error| Checked::failed(name, &error))
+}
+
+fn source_and_key(config: &Config) -> Vec<Checked> {
+    let ring = config.source.keys().and_then(|keys| KeyRing::new(&keys));
+    let body = match page(config) {
+        Ok(Some(body)) => body,
+        Ok(None) => return vec![no_page(), key_alone(ring, "no page to try them on")],
+        Err(error) => {
+            return vec![Checked::failed("source", &error), key_alone(ring, "no page to try them on")];
+        }
+    };
+    let elements = match crate::page::parse::parse(&body) {
+        Ok(elements) => elements.len() as u64,
+        Err(reason) => {
+            let error = Error::new(ErrorKind::Unavailable, format!("the page is none: {reason}"))
+                .hint("look at what source.url answers: it has to be an array of objects with \"data\"");
+            return vec![Checked::failed("source", &error), key_alone(ring, "no page to try them on")];
+        }
+    };
+    vec![
+        Checked::ok("source", format!("{} on a page", plural(elements, "log", "logs"))),
+        step("key", key(config, &body)),
+    ]
+}
+
+fn no_page() -> Checked {
+    Checked::warning("source", "no file matches source.url", "correct the pattern, or put pages there")
+}
+
+/// The first page of the source. `None`: its pattern matches no file.
+fn page(config: &Config) -> Result<Option<Vec<u8>>> {
+    let mut config = config.clone();
+    // Somebody is waiting in front of the terminal.
+    config.source.retries = config.source.retries.min(1);
+    let stop = Stop::new();
+    let mut client = setup::client(&config, &stop)?;
+    let fetched = match setup::source(&config, client.as_mut())? {
+        Source::Http { client, url, .. } => client.fetch(&url, None, || Ok(Vec::new()))?,
+        Source::Files { pattern, max_page_bytes } => {
+            let listing = source::file::list(&pattern)?;
+            let Some(first) = listing.files.first() else {
+                return listing.unreadable.into_iter().next().map_or(Ok(None), Err);
+            };
+            source::file::read(first, max_page_bytes, Vec::new())?
+        }
+    };
+    match fetched {
+        Fetched::Page { sink, .. } => Ok(Some(sink)),
+        Fetched::NotModified | Fetched::Stopped => Err(Error::new(ErrorKind::Unavailable, "the source sent no page")),
+    }
+}
+
+/// The keys, where there is nothing to try them on.
+fn key_alone(ring: Result<KeyRing>, why: &str) -> Checked {
+    match ring {
+        Ok(_) => Checked::skipped("key", format!("well-formed; {why}")),
+        Err(error) => Checked::failed("key", &error),
+    }
+}
+
+fn key(config: &Config, body: &[u8]) -> Result<Checked> {
+    let decoded = setup::decoder(config)?.page(body, SystemClock.now()).unwrap_or_default();
+    if decoded.key_is_wrong() {
+        let what = format!("no key of the ring opens any of {}", plural(decoded.elements, "log", "logs"));
+        return Err(Error::new(ErrorKind::Credentials, what).hint("put the right key into the ring, newest first"));
+    }
+    Ok(judge_tokens(&decoded))
+}
+
+fn judge_tokens(decoded: &Decoded) -> Checked {
+    let (records, odd) = (decoded.records.len() as u64, decoded.odd.len() as u64);
+    if decoded.elements == 0 {
+        return Checked::skipped("key", "the page is empty: no token to try them on");
+    }
+    let read = format!("{} of {} read", count(records), plural(decoded.elements, "log", "logs"));
+    match decoded.odd.first() {
+        None => Checked::ok("key", read),
+        Some(first) => Checked::warning(
+            "key",
+            format!("{read}; {odd} would be quarantined, the first of them for {}", first.reason),
+            "`etl quarantine list` names the reasons after a run",
+        ),
+    }
+}
+
+/// This machine's clock against those of source and store.
+fn clocks(config: &Config) -> Vec<Checked> {
+    let mut steps = Vec::new();
+    if let Ok(SourceLocation::Http(url)) = config.source.location() {
+        steps.push(clock("clock, source", url, SignedDuration::MAX));
+    }
+    let s3 = matches!(config.load.destination(), Ok(Destination::S3 { .. }));
+    if s3 && let Ok(access) = config.load.s3() {
+        let aws = || format!("https://s3.{}.amazonaws.com", access.region);
+        if let Some(url) = SourceUrl::parse(&access.endpoint.unwrap_or_else(aws)) {
+            steps.push(clock("clock, store", &url, S3_SKEW));
+        }
+    }
+    steps
+}
+
+fn clock(name: &'static str, url: &SourceUrl, refused_from: SignedDuration) -> Checked {
+    match ping::clock_of(url) {
+        Ok(Some(theirs)) => step(name, judge_clock(name, SystemClock.now(), theirs, refused_from)),
+        Ok(None) => Checked::skipped(name, "its answers have no Date"),
+        Err(error) => Checked::skipped(name, error.chain()),
+    }
+}
+
+fn judge_clock(
+    name: &'static str,
+    ours: Timestamp,
+    theirs: Timestamp,
+    refused_from: SignedDuration,
+) -> Result<Checked> {
+    let ahead = ours.duration_since(theirs);
+    let way = if ahead.is_negative() { "behind" } else { "ahead of" };
+    let off = format!("this clock is {:#} {way} theirs", SignedDuration::from_secs(ahead.abs().as_secs()));
+    let fix = "set the clock, by NTP";
+    match ahead.abs() {
+        far if far >= refused_from => {
+            Err(Error::new(ErrorKind::Unavailable, format!("{off}: requests are refused")).hint(fix))
+        }
+        far if far >= SKEW => Ok(Checked::warning(name, off, fix)),
+        _ => Ok(Checked::ok(name, "the same within a minute")),
+    }
+}
+
+fn state(config: &Config) -> Checked {
+    step("state", look_at_state(config))
+}
+
+fn look_at_state(config: &Config) -> Result<Checked> {
+    let dir = &config.state.dir;
+    let site = site::look(dir)?;
+    if site.exists
+        && let Some(ledger) = Ledger::open(dir)?
+    {
+        ledger.settings().allow(&setup::settings(config)?)?;
+    }
+    let system = site.file_system.unwrap_or("a file system without a well-known name");
+    let there = match (site.exists, Lock::is_held(dir)) {
+        (false, _) => "; it will be made",
+        (true, true) => "; a run is at work",
+        (true, false) => "",
+    };
+    let text = format!("{}: {system}, {} free{there}", dir.display(), bytes(site.free));
+    if site.free < config.state.min_free {
+        let what = format!("{text}: less than state.min_free, so nothing would be fetched");
+        return Err(Error::new(ErrorKind::State, what).hint("free some space, or choose another disk with state.dir"));
+    }
+    Ok(match site.doubt {
+        Some(doubt) => Checked::warning("state", text, doubt),
+        None => Checked::ok("state", text),
+    })
+}
+
+fn store(config: &Config, read_only: bool) -> Vec<Checked> {
+    let place = match setup::place(config) {
+        Ok(place) => place,
+        Err(error) => return vec![Checked::failed("store", &error)],
+    };
+    if let Ok(Destination::Files(lake)) = config.load.destination() {
+        let site = site::look(lake)
+            .map(|site| Checked::ok("store", format!("the folder {}, {} free", lake.display(), bytes(site.free))));
+        return vec![step("store", site), Checked::ok("create-only", "a folder: files are linked, never replaced")];
+    }
+    match reach(&place) {
+        Ok(()) => {
+            let found = Checked::ok("store", format!("{}: credentials and region are accepted", place.store.place()));
+            vec![found, create_only(&place, read_only)]
+        }
+        Err(error) => {
+            vec![Checked::failed("store", &error), Checked::skipped("create-only", "the store is not at hand")]
+        }
+    }
+}
+
+/// Whether the store lists, as `etl verify` needs it; the first answer is enough.
+fn reach(place: &Place) -> Result<()> {
+    let mut reached = false;
+    let listed = place.store.list(&data_prefix(&place.prefix), &mut |_, _| {
+        reached = true;
+        Err(Error::new(ErrorKind::Bug, "the first key is enough"))
+    });
+    if reached { Ok(()) } else { listed }
+}
+
+fn create_only(place: &Place, read_only: bool) -> Checked {
+    let name = "create-only";
+    if read_only {
+        return Checked::skipped(name, "not asked: that would put an object into the store");
+    }
+    let key = probe::key(&place.prefix);
+    match probe::ask(&*place.store, &place.prefix) {
+        Ok(CreateOnly::Proven) => {
+            Checked::ok(name, "If-None-Match is honoured: an object that is there is never replaced")
+        }
+        Ok(CreateOnly::NotHonoured) => Checked::warning(
+            name,
+            "If-None-Match is ignored or refused here: each PUT is preceded by a look, and sent without it",
+            "let only one machine write to this prefix: two that write the same part in the same second could replace it",
+        ),
+        Ok(CreateOnly::Unknown) => Checked::warning(
+            name,
+            format!("cannot tell: {key} holds something else than the probe"),
+            "remove that object, and check again",
+        ),
+        Err(error) if error.kind() == ErrorKind::Credentials => {
+            let hint = "allow s3:PutObject and s3:GetObject, below data/ and dict/ for runs and check/ for this probe (or --read-only)";
+            Checked::failed(name, &Error::new(error.kind(), error.chain()).hint(hint))
+        }
+        Err(error) => Checked::failed(name, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::findings::Verdict;
+
+    #[test]
+    fn clock_is_judged_by_how_far_it_is_off() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let judge = |seconds| judge_clock("clock, store", now, now - SignedDuration::from_secs(seconds), S3_SKEW);
+        assert_eq!(judge(-59).unwrap().result, Verdict::Ok);
+        let behind = judge(-125).unwrap();
+        assert_eq!((behind.result, behind.text.as_str()), (Verdict::Warning, "this clock is 2m 5s behind theirs"));
+        assert_eq!(judge(900).unwrap_err().kind(), ErrorKind::Unavailable);
+    }
 }

@@ -1,8 +1,13 @@
-//! `etl init`: its flags and examples.
+//! `etl init`: a configuration to start with, and how to have it run by cron or systemd.
+//!
+//! A crash leaves no file, or a whole one.
 
-use std::path::PathBuf;
-
+use crate::config::{Starter, template};
+use crate::error::{Error, ErrorKind, Result};
+use crate::output::{self, Form};
+use crate::secret::SourceUrl;
 use clap::Args;
+use std::path::{Path, PathBuf};
 
 /// The examples of the help.
 pub const EXAMPLES: &str = "\
@@ -32,4 +37,139 @@ pub struct InitArgs {
     /// Region of the bucket [default: ap-northeast-2]
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
+}
+
+/// Writes the configuration, and prints what comes next.
+///
+/// # Errors
+/// `Usage`: the file is there already, or the flags make no configuration. `State`: it cannot be written.
+pub fn init(args: &InitArgs) -> Result<u8> {
+    let (folder, file) = place(&args.file)?;
+    for (flag, url) in [("--url", &args.url), ("--endpoint", &args.endpoint)] {
+        refuse_secrets(flag, url.as_deref())?;
+    }
+    let starter = Starter {
+        url: args.url.as_deref(),
+        to: args.to.as_deref(),
+        endpoint: args.endpoint.as_deref(),
+        region: args.region.as_deref(),
+    };
+    let text = template(starter, &folder)?;
+    output::replace(&args.file, text.as_bytes(), Form::PUBLIC.refusing(ErrorKind::Usage))?;
+    if args.file == Path::new("-") {
+        return Ok(0);
+    }
+    let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("etl"));
+    crate::cli::print::print(&next_steps(
+        &folder,
+        &file,
+        &binary,
+        args.to.as_deref().is_some_and(|to| to.starts_with("s3:")),
+    ))?;
+    Ok(0)
+}
+
+/// The folder of the file, and the file, by their one true names.
+fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
+    let name = file.file_name().ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("{} names no file", file.display())).hint("write it as in etl.toml")
+    })?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.canonicalize().map_err(|e| Error::disk("find the folder", folder, e).hint("make it first"))?;
+    let file = folder.join(name);
+    Ok((folder, file))
+}
+
+/// What stands on a command line can be read by everybody on the machine.
+fn refuse_secrets(flag: &str, url: Option<&str>) -> Result<()> {
+    match url.and_then(SourceUrl::parse) {
+        Some(url) if url.hides_something() => {
+            Err(Error::new(ErrorKind::Usage, format!("{flag}: {url} has a user or a query, which may be a secret"))
+                .hint("leave the flag out, and set API_URL in the environment or in .env"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn next_steps(folder: &Path, file: &Path, binary: &Path, is_s3: bool) -> String {
+    let shown = |path: &Path| path.display().to_string();
+    let secrets = if is_s3 {
+        "FERNET_KEY=… AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…, a line each"
+    } else {
+        "FERNET_KEY=…"
+    };
+    let run = |quote: fn(&str) -> String| {
+        format!("{} --config {} run --max-runtime 10m", quote(&shown(binary)), quote(&shown(file)))
+    };
+    let cron = run(shell_word).replace('%', "\\%");
+    let cron_folder = shell_word(&shown(folder)).replace('%', "\\%");
+    let (unit, unit_folder) = (run(unit_word), shown(folder).replace('%', "%%"));
+    format!(
+        "\
+{file} is written. Next:
+
+1. Read it, and set source.url and load.to in it where they are not yet yours.
+2. Put the secrets into {folder}/.env (chmod 600), or into the environment:
+     {secrets}
+3. See whether all is well, in that folder:
+     etl check
+4. Have it run, by cron (crontab -e):
+     */3 * * * *  cd {cron_folder} && {cron} >> run.log
+
+   or by systemd:
+
+# /etc/systemd/system/etl.service
+[Unit]
+Description=Encrypted logs into hourly files
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=oneshot
+WorkingDirectory={unit_folder}
+ExecStart={unit}
+# Another run is at work; source or store are away, and the next run goes on.
+SuccessExitStatus=11 75
+
+# /etc/systemd/system/etl.timer
+[Unit]
+Description=etl every three minutes
+
+[Timer]
+OnCalendar=*:0/3
+AccuracySec=1s
+
+[Install]
+WantedBy=timers.target
+
+   and: systemctl daemon-reload && systemctl enable --now etl.timer
+",
+        file = file.display(),
+        folder = folder.display(),
+    )
+}
+
+/// A word of a shell's command line.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// A word of a systemd unit's command line.
+fn unit_word(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
+    if escaped.contains(char::is_whitespace) { format!("\"{escaped}\"") } else { escaped }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_for_whoever_reads_them() {
+        let text = next_steps(Path::new("/a b/50%"), Path::new("/a b/50%/etl.toml"), Path::new("/bin/etl"), true);
+        assert!(text.contains("cd '/a b/50\\%' && /bin/etl --config '/a b/50\\%/etl.toml' run"), "{text}");
+        assert!(text.contains("ExecStart=/bin/etl --config \"/a b/50%%/etl.toml\" run"), "{text}");
+        assert!(text.contains("WorkingDirectory=/a b/50%%\n"), "{text}");
+    }
 }

@@ -1,8 +1,28 @@
-//! `etl quarantine`: its flags and examples.
+//! `etl quarantine`: list, show, export and drop tokens that could not become records.
+//!
+//! What is inside a token is shown to a person at a terminal, or written into a private file: it never gets into a log by
+//! accident. Listing, showing and exporting read without the lock, also while a run goes on. Dropping holds it; a crash in the middle leaves whole
+//! files: those with the tokens that were let go, and those that still hold theirs. Dropping again goes on from there.
 
-use std::path::PathBuf;
-
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::{Clock, SystemClock};
+use crate::output::plain_text::{clean, clean_json};
+use crate::output::{Form, Output};
+use crate::page::decrypt::KeyRing;
+use crate::state::pages::quarantine::{self, OddToken, Quarantine};
+use crate::state::status;
+use crate::state::{Ledger, Lock};
+use crate::view::table::{Align, Table, bytes, count, plural};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::Path;
+use std::path::PathBuf;
 
 /// The examples of the help.
 pub const EXAMPLES: &str = "\
@@ -61,4 +81,296 @@ pub enum QuarantineAction {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What is in the quarantine.
+#[derive(Debug, Default, Serialize)]
+struct Listing {
+    schema: u32,
+    count: u64,
+    /// Bytes of the tokens.
+    bytes: u64,
+    reasons: Vec<Reasoned>,
+}
+
+/// The tokens with one reason.
+#[derive(Debug, Serialize)]
+struct Reasoned {
+    reason: String,
+    count: u64,
+    bytes: u64,
+    oldest: Timestamp,
+    newest: Timestamp,
+    /// When the first of them comes due, for records of the future.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<Timestamp>,
+    /// The newest one's reason for people.
+    detail: String,
+}
+
+/// Lists, exports or drops.
+///
+/// # Errors
+/// `State`: the quarantine cannot be read or written. `Busy`: dropping while a run is at work. `Usage`: nobody said yes.
+pub fn quarantine(config: &Config, args: &QuarantineArgs) -> Result<u8> {
+    let state = &config.state.dir;
+    match &args.action {
+        QuarantineAction::List { json } => list(state, *json),
+        QuarantineAction::Show { reason, out } => show(config, reason.as_deref(), out.as_deref()),
+        QuarantineAction::Export { reason, out } => export(state, reason.as_deref(), out.as_deref()),
+        QuarantineAction::Drop { reason, yes } => drop_reason(state, reason, *yes),
+    }?;
+    Ok(0)
+}
+
+fn list(state: &Path, json: bool) -> Result<()> {
+    let mut by_reason: BTreeMap<String, Reasoned> = BTreeMap::new();
+    quarantine::look(state, &mut |token| {
+        by_reason.entry(token.reason.clone()).and_modify(|known| known.add(&token)).or_insert_with(|| of(&token));
+        Ok(())
+    })?;
+    let reasons: Vec<Reasoned> = by_reason.into_values().collect();
+    let listing = Listing {
+        schema: 1,
+        count: reasons.iter().map(|r| r.count).sum(),
+        bytes: reasons.iter().map(|r| r.bytes).sum(),
+        reasons,
+    };
+    if json { crate::cli::print::print_json(&listing) } else { crate::cli::print::print(&text(&listing)) }
+}
+
+fn of(token: &OddToken) -> Reasoned {
+    Reasoned {
+        reason: token.reason.clone(),
+        count: 1,
+        bytes: token.token.len() as u64,
+        oldest: token.received,
+        newest: token.received,
+        due: token.due,
+        detail: token.detail.clone(),
+    }
+}
+
+impl Reasoned {
+    fn add(&mut self, token: &OddToken) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(token.token.len() as u64);
+        self.oldest = self.oldest.min(token.received);
+        self.due = self.due.into_iter().chain(token.due).min();
+        if token.received >= self.newest {
+            (self.newest, self.detail) = (token.received, token.detail.clone());
+        }
+    }
+}
+
+fn text(listing: &Listing) -> String {
+    if listing.count == 0 {
+        return "the quarantine is empty\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        ("REASON", Align::Left),
+        ("TOKENS", Align::Right),
+        ("OLDEST", Align::Left),
+        ("NEWEST", Align::Left),
+        ("FOR EXAMPLE", Align::Left),
+    ]);
+    for known in &listing.reasons {
+        let times = [known.oldest, known.newest].map(|at| format!("{at:.0}"));
+        let [oldest, newest] = times;
+        table.row(vec![known.reason.clone(), count(known.count), oldest, newest, known.detail.clone()]);
+    }
+    let (tokens, size) = (plural(listing.count, "token", "tokens"), bytes(listing.bytes));
+    format!("{}\n{tokens}, {size}{}", table.render(), advice(listing))
+}
+
+/// What can be done about the reasons that are there.
+fn advice(listing: &Listing) -> String {
+    let has = |reason: &str| listing.reasons.iter().find(|known| known.reason == reason);
+    let mut text = String::from("\n");
+    if has("wrong-key").is_some() {
+        text.push_str("wrong-key: add the key to the ring, and the next run takes them\n");
+    }
+    if let Some(due) = has("future").and_then(|known| known.due) {
+        text.push_str(&format!("future: the first of them is tried again at {due:.0}\n"));
+    }
+    text
+}
+
+/// Shows what is inside the tokens that a key opens.
+fn show(config: &Config, reason: Option<&str>, out: Option<&Path>) -> Result<()> {
+    if out.is_none() && !std::io::stdout().is_terminal() {
+        let what = "what is inside quarantined tokens is shown on a terminal only";
+        return Err(Error::new(ErrorKind::Usage, what).hint("write it into a private file: --out FILE"));
+    }
+    let ring = KeyRing::new(&config.source.keys()?)?;
+    deliver(&config.state.dir, reason, out, &|token| Inside::of(token, &ring).line())
+}
+
+/// A quarantined token with what is inside.
+#[derive(Serialize)]
+struct Inside<'t> {
+    #[serde(flatten)]
+    token: &'t OddToken,
+    /// Its text; absent where no key opens it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext: Option<String>,
+    /// Its bytes, as base64, where they are no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plaintext_base64: Option<String>,
+}
+
+impl<'t> Inside<'t> {
+    fn of(token: &'t OddToken, ring: &KeyRing) -> Self {
+        let opened = if token.encoding.is_none() { ring.decrypt(&token.token).ok() } else { None };
+        let (plaintext, plaintext_base64) = match opened.map(String::from_utf8) {
+            Some(Ok(text)) => (Some(text), None),
+            Some(Err(bytes)) => (None, Some(STANDARD.encode(bytes.as_bytes()))),
+            None => (None, None),
+        };
+        Self { token, plaintext, plaintext_base64 }
+    }
+
+    /// As JSON with nothing in it that a terminal could take for a command.
+    fn line(&self) -> Result<String> {
+        let line = encode(self)?;
+        let escaped = |c: char| c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
+        Ok(line.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c.to_string() } else { escaped(c) }).collect())
+    }
+}
+
+fn encode(token: &impl Serialize) -> Result<String> {
+    serde_json::to_string(token)
+        .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a quarantined token").caused_by(e))
+}
+
+fn export(state: &Path, reason: Option<&str>, out: Option<&Path>) -> Result<()> {
+    deliver(state, reason, out, &|token| encode(token))
+}
+
+/// How a token is written.
+type Spelling<'f> = &'f dyn Fn(&OddToken) -> Result<String>;
+
+/// Writes tokens to stdout or into a new private file.
+fn deliver(state: &Path, reason: Option<&str>, out: Option<&Path>, form: Spelling<'_>) -> Result<()> {
+    let Some(path) = out else {
+        return write_tokens(state, reason, form, &mut std::io::stdout().lock())
+            .map(|_| ())
+            .map_err(|cause| cause.named("stdout".as_ref()));
+    };
+    // A token may be worth hiding.
+    let output = Output::open(path, Form::PRIVATE.refusing(ErrorKind::State))?;
+    let is_printed = matches!(output, Output::Flow(_));
+    let mut output = BufWriter::new(output);
+    let written = write_tokens(state, reason, form, &mut output).map_err(|cause| cause.named(path))?;
+    output.into_inner().map_err(|e| Error::disk("write", path, e.into_error()))?.finish()?;
+    // It may have gone where this would go.
+    if is_printed {
+        return Ok(());
+    }
+    crate::cli::print::print(&format!("{} written to {}\n", plural(written, "token", "tokens"), path.display()))
+}
+
+/// What can fail in an export: what is read, or what is written.
+enum ExportFailure {
+    Read(Error),
+    Write(std::io::Error),
+}
+
+impl ExportFailure {
+    fn named(self, path: &Path) -> Error {
+        match self {
+            Self::Read(error) => error,
+            Self::Write(cause) => Error::disk("write", path, cause),
+        }
+    }
+}
+
+fn write_tokens(
+    state: &Path,
+    reason: Option<&str>,
+    form: Spelling<'_>,
+    out: &mut dyn Write,
+) -> Result<u64, ExportFailure> {
+    let (mut written, mut failed) = (0, None);
+    let looked = quarantine::look(state, &mut |token| {
+        if reason.is_some_and(|only| only != token.reason) {
+            return Ok(());
+        }
+        written += 1;
+        writeln!(out, "{}", clean_json(&form(&token)?)).map_err(|cause| {
+            failed = Some(cause);
+            Error::new(ErrorKind::State, "cannot write a quarantined token")
+        })
+    });
+    match (looked, failed) {
+        // A reader that has gone away is no failure.
+        (_, Some(cause)) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(written),
+        (_, Some(cause)) => Err(ExportFailure::Write(cause)),
+        (Err(error), None) => Err(ExportFailure::Read(error)),
+        (Ok(()), None) => Ok(written),
+    }
+}
+
+fn drop_reason(state: &Path, reason: &str, yes: bool) -> Result<()> {
+    let (mut found, mut others) = (0, BTreeMap::<String, u64>::new());
+    quarantine::look(state, &mut |token| {
+        if token.reason == reason {
+            found += 1;
+        } else {
+            *others.entry(token.reason).or_default() += 1;
+        }
+        Ok(())
+    })?;
+    if found == 0 {
+        return nothing_to_drop(reason, &others);
+    }
+    if !yes && !agreed(&plural(found, "token", "tokens"), reason)? {
+        return crate::cli::print::print("nothing was dropped\n");
+    }
+    let dropped = let_go(state, reason)?;
+    crate::cli::print::print(&format!(
+        "{} with the reason {} dropped\n",
+        plural(dropped, "token", "tokens"),
+        clean(reason)
+    ))
+}
+
+fn nothing_to_drop(reason: &str, others: &BTreeMap<String, u64>) -> Result<()> {
+    if others.is_empty() {
+        return crate::cli::print::print("the quarantine is empty: nothing to drop\n");
+    }
+    let known: Vec<&str> = others.keys().map(String::as_str).collect();
+    Err(Error::new(ErrorKind::Usage, format!("no quarantined token has the reason {reason:?}"))
+        .hint(format!("the reasons there are: {}", known.join(", "))))
+}
+
+/// Asks on the terminal. Where there is none, nobody could answer.
+fn agreed(tokens: &str, reason: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Error::new(ErrorKind::Usage, format!("{tokens} would be dropped for good, and nobody said yes"))
+            .hint("add --yes to drop them without being asked; `etl quarantine export` keeps a copy"));
+    }
+    eprint!("Drop {tokens} with the reason {} for good? [y/N] ", clean(reason));
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .map_err(|e| Error::new(ErrorKind::State, "cannot read the answer").caused_by(e))?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Lets the tokens with this reason go, file by file, and says how many they were.
+fn let_go(state: &Path, reason: &str) -> Result<u64> {
+    let _lock = Lock::take(state)?;
+    // Refuses a state directory of a newer format.
+    Ledger::open(state)?;
+    let mut quarantine = Quarantine::open(state)?;
+    let mut dropped = 0;
+    for segment in quarantine.segments(None) {
+        dropped += quarantine.release(segment, &mut |token| token.reason != reason, &|| false)?;
+        if let Some(damage) = quarantine.take_damaged().pop() {
+            return Err(damage);
+        }
+    }
+    status::note_quarantine(state, SystemClock.now(), &mut quarantine)?;
+    Ok(dropped)
 }

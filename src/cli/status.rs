@@ -1,13 +1,27 @@
-//! `etl status`: its flags and its help.
+//! `etl status`.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use clap::Args;
-
+use super::setup;
 use super::{hour, positive_duration};
 use crate::config::parse_duration;
+use crate::config::{self, Config};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::{Clock, SystemClock};
+use crate::output::plain_text::clean;
+use crate::output::{self, Form};
+use crate::state::status::days::KEPT;
+use crate::state::status::{self, Status};
+use crate::stop::Stop;
+use crate::view::heat::Heat;
+use crate::view::html;
+use crate::view::monitor::{self, Answer, Level, Limits, Thresholds};
+use crate::view::screen::{self, Screen};
+use clap::Args;
+use jiff::Timestamp;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -80,4 +94,150 @@ pub struct LimitArgs {
     /// Critical where more than this are [default: never]
     #[arg(long, value_name = "N", requires = "check")]
     pub crit_missing: Option<u64>,
+}
+
+/// Days in the heat map of a terminal.
+const DAYS: usize = 7;
+/// Where the size of the screen is not known.
+const COLUMNS: usize = 80;
+/// The other screen of the terminal, without a cursor; and back.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// Prints the status. With `--check` the exit code is that of a monitoring plugin.
+///
+/// # Errors
+/// `State`: it cannot be read, or the page cannot be written; `Usage` for an hour that is not there.
+pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
+    if args.check {
+        let now = SystemClock.now();
+        let answer = match status::read(&config.state.dir, now) {
+            Ok(status) => monitor::check(&status, &thresholds(&args.limits), now),
+            Err(error) => Answer::of(Level::Unknown, &error.chain()),
+        };
+        crate::cli::print::print(&answer.line)?;
+        return Ok(answer.level as u8);
+    }
+    if let Some(interval) = args.watch {
+        return watch(config, args, interval);
+    }
+    let now = SystemClock.now();
+    if let Some(hour) = args.hour {
+        let status = status::read(&config.state.dir, now)?;
+        return super::certificate::hour(config, status, hour, args.json);
+    }
+    let status = read(config, args, now)?;
+    if let Some(file) = &args.html {
+        write_page(config, args, &status, file, now)?;
+    }
+    if args.json {
+        crate::cli::print::print_json(&status)?;
+    } else if args.html.is_none() {
+        crate::cli::print::print_bytes(
+            crate::cli::print::styled(&text(config, args, &status, now, screen(args))).as_bytes(),
+        )?;
+    }
+    Ok(0)
+}
+
+fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
+    let mut status = status::read(&config.state.dir, now)?;
+    if let Some(hour) = args.hour {
+        status.hours.retain(|h| h.hour == hour);
+        if status.hours.is_empty() {
+            return Err(Error::new(ErrorKind::Usage, format!("hour {hour} is neither pending nor among the newest"))
+                .hint("`etl verify` looks at all hours"));
+        }
+    }
+    Ok(status)
+}
+
+fn text(config: &Config, args: &StatusArgs, status: &Status, now: Timestamp, screen: Screen) -> String {
+    let heat = match args.hour {
+        Some(_) => Heat::default(),
+        None => heat(config, args, status, now, DAYS),
+    };
+    screen::status(status, &heat, now, screen)
+}
+
+fn heat(config: &Config, args: &StatusArgs, status: &Status, now: Timestamp, days: usize) -> Heat {
+    Heat::of(status, &setup::closing(config), now, args.days.map_or(days, usize::from))
+}
+
+fn screen(args: &StatusArgs) -> Screen {
+    let size = terminal_size::terminal_size();
+    let columns = size.map_or(COLUMNS, |(columns, _)| usize::from(columns.0));
+    Screen { unicode: config::locale_is_utf8(), columns, all: args.all || args.hour.is_some() }
+}
+
+fn write_page(config: &Config, args: &StatusArgs, status: &Status, file: &Path, now: Timestamp) -> Result<()> {
+    let heat = heat(config, args, status, now, KEPT);
+    output::replace(file, html::page(status, &heat, now).as_bytes(), Form::PUBLIC)
+}
+
+/// Shows the status again and again, on the terminal's other screen, until a signal comes.
+fn watch(config: &Config, args: &StatusArgs, interval: Duration) -> Result<u8> {
+    if !std::io::stdout().is_terminal() {
+        return Err(
+            Error::new(ErrorKind::Usage, "--watch needs a terminal").hint("for a file use --html, for programs --json")
+        );
+    }
+    let stop = Stop::new();
+    crate::stop::install(&stop)?;
+    let other = OtherScreen::enter()?;
+    loop {
+        let now = SystemClock.now();
+        // A run may be replacing what is read: what cannot be read is said, and tried again.
+        let shown = match read(config, args, now) {
+            Ok(status) => text(config, args, &status, now, screen(args)),
+            Err(error) => format!("{}\n", clean(&error.chain())),
+        };
+        crate::cli::print::print_bytes(frame(&crate::cli::print::styled(&shown), now, interval).as_bytes())?;
+        if stop.sleep(interval) {
+            break;
+        }
+    }
+    drop(other);
+    Ok(stop.exit_code().unwrap_or(0))
+}
+
+/// What is shown, cut to the screen, over what was there before.
+fn frame(shown: &str, now: Timestamp, interval: Duration) -> String {
+    let rows = terminal_size::terminal_size().map_or(usize::MAX, |(_, rows)| usize::from(rows.0));
+    let head = format!("{} UTC, every {interval:?}; Ctrl-C ends\n\n", now.strftime("%Y-%m-%d %H:%M:%S"));
+    let mut lines: Vec<&str> = head.lines().chain(shown.lines()).collect();
+    if lines.len() > rows {
+        lines.truncate(rows.saturating_sub(1));
+        lines.push("…");
+    }
+    format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n"))
+}
+
+/// The terminal's other screen. Leaves it whatever happens.
+struct OtherScreen;
+
+impl OtherScreen {
+    fn enter() -> Result<Self> {
+        crate::cli::print::print_bytes(ENTER.as_bytes())?;
+        Ok(Self)
+    }
+}
+
+impl Drop for OtherScreen {
+    fn drop(&mut self) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(LEAVE.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
+fn thresholds(args: &LimitArgs) -> Thresholds {
+    let seconds = |limit: Duration| (!limit.is_zero()).then_some(limit.as_secs());
+    let ages = |warn, crit| Limits { warn: seconds(warn), crit: seconds(crit) };
+    Thresholds {
+        age: ages(args.warn_age, args.crit_age),
+        pending: ages(args.warn_pending, args.crit_pending),
+        quarantine: Limits { warn: Some(args.warn_quarantine), crit: args.crit_quarantine },
+        missing: Limits { warn: Some(args.warn_missing), crit: args.crit_missing },
+        uncommitted: Limits { warn: Some(0), crit: None },
+    }
 }

@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::lookup::Origin;
-use super::secret::Secret;
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
 
 /// Asks the process's environment for a variable.
 pub type Ask<'a> = &'a dyn Fn(&str) -> Option<OsString>;

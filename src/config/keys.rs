@@ -12,8 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::environment::Variable;
 use super::lookup::{Found, Lookup};
-use super::secret::Secret;
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
 
 /// The place of the keys.
 #[derive(Debug, Clone)]

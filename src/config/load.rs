@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 use super::file::Datum;
 use super::lookup::{Found, Lookup, absolute};
-use super::secret::{Secret, SourceUrl};
 use super::settings::BUCKET_NAMES;
 use super::source::local_path;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::Layout;
+use crate::hour::key::Layout;
+use crate::secret::{Secret, SourceUrl};
 
 /// Where parts go.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::keys::variable_name;
 use super::lookup::Lookup;
-use super::secret::Secret;
 use crate::error::Result;
+use crate::secret::Secret;
 
 /// `[run]`.
 #[derive(Debug, Clone, Default)]

@@ -7,8 +7,8 @@ use super::environment::Variable;
 use super::file::Datum;
 use super::keys::{KeySource, variable_name};
 use super::lookup::{Found, Lookup, absolute};
-use super::secret::{Secret, SourceUrl};
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::{Secret, SourceUrl};
 
 /// Where pages come from.
 #[derive(Debug, Clone, PartialEq, Eq)]

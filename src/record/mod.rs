@@ -12,6 +12,7 @@ pub(crate) mod generated;
 pub mod json;
 pub mod python;
 mod reason;
+pub mod row;
 mod scan;
 mod time;
 mod value;

@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::durable;
-use super::ledger::{FORMAT, Settings};
-use super::lock::Lock;
-use super::{Roll, private};
+use super::Roll;
+use super::files::private;
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{Journal, SegmentId};
-use crate::lifecycle::{Step, durable_step};
+use crate::state::files::durable;
+use crate::state::files::lock::Lock;
+use crate::state::files::step::Step;
+use crate::state::files::step::durable_step;
+use crate::state::hours::ledger::{FORMAT, Settings};
+use crate::state::pages::journal::{Journal, SegmentId};
 
 /// Where a run puts pages while another one has the lock.
 #[derive(Debug)]

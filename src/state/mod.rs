@@ -16,46 +16,38 @@
 //! the journal before its records are in the log; an hour's hashes are in an array, and its parts in the spool, before the
 //! ledger names them; and a page leaves only when the ledger has the receipts of every record that it introduced.
 
-pub mod damage;
-pub mod direct;
-pub mod durable;
+pub mod files;
 mod front;
-mod generation;
-mod hashes;
-mod ledger;
-mod lock;
-mod nudge;
+pub mod hours;
 mod open;
-mod private;
-mod roll;
-pub mod site;
-mod space;
-mod spool;
-mod tries;
-mod wal;
+pub mod pages;
+pub mod status;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use files::lock::Lock;
+pub use files::reserve::Reserve;
 pub use front::{Front, Inbox, refuse_newer};
-pub use generation::{Entry, LineAt, LineReader, Meta};
-pub use hashes::{HashArray, HashDir};
-pub use ledger::{Ledger, SHOWN, Settings};
-pub use lock::Lock;
-pub use roll::Roll;
-pub use space::Reserve;
-pub use spool::Spool;
-pub use tries::Tries;
-pub use wal::{NewRecords, Pending, Wal};
+pub use hours::hashes::{HashArray, HashDir};
+pub use hours::ledger::{Ledger, SHOWN, Settings};
+pub use hours::log::sled::{Entry, LineAt, LineReader, Meta};
+pub use hours::log::{NewRecords, Pending, Wal};
+pub use hours::spool::Spool;
+pub use pages::tries::Tries;
+pub use pages::watch_list::Roll;
 
+use self::files::durable;
 use crate::error::{Error, Result};
 use crate::hour::Hour;
-use crate::journal::{Journal, SegmentId};
-use crate::lifecycle::{Event, HourRow, PartStage, Step, durable_step};
-use crate::parked::Parked;
-use crate::quarantine::Quarantine;
+use crate::hour::lifecycle::{Event, HourRow, PartStage};
+use crate::state::files::step::Step;
+use crate::state::files::step::durable_step;
+use crate::state::hours::parked::Parked;
+use crate::state::pages::journal::{Journal, SegmentId};
+use crate::state::pages::quarantine::Quarantine;
 
 /// An open state directory. Holding one is holding the lock.
 #[derive(Debug)]

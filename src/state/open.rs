@@ -9,17 +9,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::durable;
-use super::ledger::{Ledger, Settings};
-use super::space::Reserve;
-use super::wal::Wal;
 use super::{Front, HashDir, Roll, Spool, State, Tries};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::journal::SegmentId;
-use crate::lifecycle::HourRow;
-use crate::parked::Parked;
-use crate::quarantine::Quarantine;
+use crate::hour::lifecycle::HourRow;
+use crate::state::files::durable;
+use crate::state::files::reserve::Reserve;
+use crate::state::hours::ledger::{Ledger, Settings};
+use crate::state::hours::log::Wal;
+use crate::state::hours::parked::Parked;
+use crate::state::pages::journal::SegmentId;
+use crate::state::pages::quarantine::Quarantine;
 
 /// How much of what was set aside as damaged is kept for a look, of each kind.
 const ASIDE_KEPT: usize = 3;

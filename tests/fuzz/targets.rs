@@ -14,15 +14,17 @@ use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
-use etl::compact::{Compactor, Dictionaries};
-use etl::config::{Config, Overrides, Secret};
-use etl::decode::Decoder;
-use etl::decrypt::KeyRing;
-use etl::journal::{Segment, SegmentId};
-use etl::key::Layout;
-use etl::page::{self, Element};
+use etl::config::{Config, Overrides};
+use etl::hour::Hour;
+use etl::hour::key::Layout;
+use etl::page::decode::Decoder;
+use etl::page::decrypt::KeyRing;
+use etl::page::parse::{self, Element};
+use etl::part::read;
+use etl::record::row::{Compactor, Dictionaries};
 use etl::record::{self, Fields, Record, Scratch, Value, json, python};
-use etl::{hour::Hour, parts};
+use etl::secret::Secret;
+use etl::state::pages::journal::{Segment, SegmentId};
 use hmac::{Hmac, Mac};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -60,7 +62,7 @@ fn hash(fields: &[(Cow<'_, str>, Value<'_>)]) -> record::ContentHash {
 
 /// A body of the source: every element is a token or odd, and each odd one has a text.
 pub fn page(body: &[u8]) {
-    if let Ok(elements) = page::parse(body) {
+    if let Ok(elements) = parse::parse(body) {
         assert!(elements.iter().all(|element| !matches!(element, Element::Odd(bytes) if bytes.is_empty())));
         assert!(elements.len() <= body.len());
     }
@@ -135,10 +137,10 @@ pub fn row(line: &[u8]) {
 /// An object as found in the store, and the same bytes as its content.
 pub fn part(object: &[u8]) {
     let hour: Hour = "2023-03-10T01".parse().unwrap();
-    drop(parts::read(object, &COMPACTOR, &TimeZone::UTC, hour));
+    drop(read::read(object, &COMPACTOR, &TimeZone::UTC, hour));
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, object).unwrap();
-    if let Ok(read) = parts::read(&gzip.finish().unwrap(), &COMPACTOR, &TimeZone::UTC, hour) {
+    if let Ok(read) = read::read(&gzip.finish().unwrap(), &COMPACTOR, &TimeZone::UTC, hour) {
         let lines = object.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
         assert!(read.rows() <= u64::try_from(lines).unwrap() && read.first <= read.last);
     }

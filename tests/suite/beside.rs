@@ -8,13 +8,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use etl::compact::{Compactor, Dictionaries};
+use etl::audit::verify::{Verification, Verifier};
 use etl::error::Result;
-use etl::key::Layout;
-use etl::load::file::FileStore;
-use etl::load::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
-use etl::report::verify::{Verification, Verifier};
-use etl::shelf::Shelf;
+use etl::hour::key::Layout;
+use etl::record::row::{Compactor, Dictionaries};
+use etl::store::dictionaries::Shelf;
+use etl::store::lake::FileStore;
+use etl::store::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use jiff::tz::TimeZone;
 
 use crate::support::cli::{Place, page, record};

@@ -1,6 +1,6 @@
 //! Time: clocks that jump, hours that close, records of the past and of the future, and hours that come twice.
 
-use etl::report::status::HourState;
+use etl::state::status::HourState;
 
 use crate::support::cli::record;
 use crate::support::desk::Desk;

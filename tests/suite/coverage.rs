@@ -3,7 +3,7 @@
 //! The matches below are exhaustive, so a new step or fault without an answer does not compile; the test holds each name against
 //! the tests that there are.
 
-use etl::lifecycle::Step;
+use etl::state::files::step::Step;
 
 /// What can befall a step.
 #[derive(Debug, Clone, Copy)]
@@ -145,8 +145,9 @@ fn each_fault_at_each_step_has_its_test_or_its_reason() {
             match cell(step, fault) {
                 Cell::Never(why) => assert!(!why.is_empty(), "{step:?} {fault:?}"),
                 Cell::By(module, test) => {
-                    let path = format!("{}/tests/suite/{module}.rs", env!("CARGO_MANIFEST_DIR"));
-                    let text = std::fs::read_to_string(&path).unwrap();
+                    let path = format!("{}/tests/suite/{module}", env!("CARGO_MANIFEST_DIR"));
+                    let text = std::fs::read_to_string(format!("{path}.rs"));
+                    let text = text.or_else(|_| std::fs::read_to_string(format!("{path}/mod.rs"))).unwrap();
                     assert!(text.contains(&format!("fn {test}()")), "{step:?} {fault:?}: no test {test} in {path}");
                 }
             }

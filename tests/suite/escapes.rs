@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use etl::plain_text::acts;
+use etl::output::plain_text::acts;
 use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, record};

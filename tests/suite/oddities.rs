@@ -256,11 +256,11 @@ fn rejected_bodies_stay_until_someone_acts() {
     assert!(place.etl(&["status", "--check"]).exits(1).out.contains("23 bodies rejected"));
 
     // Two of them are pages by now.
-    let journal = etl::journal::Journal::open(&place.path("etl-state")).unwrap();
+    let journal = etl::state::pages::journal::Journal::open(&place.path("etl-state")).unwrap();
     for id in [1, 2] {
         let mut writer = journal.begin();
         let body = page(&place.key, &[record(id, AT)]);
-        etl::extract::PageSink::write(&mut writer, body.as_bytes()).unwrap();
+        etl::source::PageSink::write(&mut writer, body.as_bytes()).unwrap();
         writer.end_page();
         let segment = journal.publish(writer, AT.parse().unwrap()).unwrap();
         journal.reject(segment.id).unwrap();

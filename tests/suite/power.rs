@@ -231,7 +231,7 @@ mod steps {
             let copy = tempfile::tempdir().unwrap();
             let state = self.place.path("disk/etl-state");
             copy_dir(&state.join("wal"), &copy.path().join("wal"));
-            let (mut repairs, journal) = (Vec::new(), etl::journal::Journal::at(&state));
+            let (mut repairs, journal) = (Vec::new(), etl::state::pages::journal::Journal::at(&state));
             let log = Wal::open(copy.path(), (0, 0), &mut repairs).unwrap();
             let newest = journal.list().unwrap().into_iter().map(|id| id.number).max().unwrap();
             assert!(log.is_committed(newest), "after step {step}: the commit is not durable: {repairs:?}");

@@ -5,10 +5,10 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use etl::error::ErrorKind;
-use etl::load::protocol::{CreateOnly, How, Outcome, Sealed, probe_create_only, upload};
-use etl::load::s3::{S3Credentials, S3Settings, S3Store};
-use etl::load::{ObjectStore, PartMeta, PutAnswer};
 use etl::stop::Stop;
+use etl::store::once::{CreateOnly, How, Outcome, Sealed, probe_create_only, upload};
+use etl::store::s3::{S3Credentials, S3Settings, S3Store};
+use etl::store::{ObjectStore, PartMeta, PutAnswer};
 
 use crate::support::{s3, unique_prefix};
 

@@ -4,8 +4,8 @@ use std::io::Read;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use etl::report::heat::Heat;
-use etl::report::screen::{self, Screen};
+use etl::view::heat::Heat;
+use etl::view::screen::{self, Screen};
 use serde_json::{Value, json};
 
 use crate::support::cli::{Place, record};

@@ -91,7 +91,7 @@ fn state_of_a_newer_version_is_refused_by_name_and_never_called_well() {
     let format = old.place.path("etl-state/format");
     let text = std::fs::read_to_string(&format).unwrap();
     let body = text.split_once('\n').unwrap().1.replacen("\"format\":2", "\"format\":3", 1);
-    std::fs::write(&format, etl::state::durable::seal_text(body.as_bytes())).unwrap();
+    std::fs::write(&format, etl::state::files::durable::seal_text(body.as_bytes())).unwrap();
     for args in [&["run"][..], &["replay"], &["status"]] {
         let refused = old.place.etl(args).exits(74);
         assert!(refused.err.contains("has format 3, newer than this etl"), "{refused:?}");

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use etl::compact::{Compactor, Dictionaries};
-use etl::config::Secret;
-use etl::decode::Decoder;
-use etl::decrypt::KeyRing;
 use etl::error::ErrorKind;
-use etl::extract::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
 use etl::hour::Clock;
-use etl::key::Layout;
-use etl::lifecycle::ClosingRules;
-use etl::load::file::FileStore;
-use etl::pipeline::{self, Outcome, Setup, Source, Wish};
-use etl::report::status::{self, Status};
-use etl::seal::{CutRules, PART_BYTES};
+use etl::hour::key::Layout;
+use etl::hour::lifecycle::ClosingRules;
+use etl::job::{self, Outcome, Setup, Source, Wish};
+use etl::page::decode::Decoder;
+use etl::page::decrypt::KeyRing;
+use etl::part::seal::{CutRules, PART_BYTES};
+use etl::record::row::{Compactor, Dictionaries};
+use etl::secret::Secret;
+use etl::source::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
 use etl::state::Settings;
+use etl::state::status::{self, Status};
 use etl::stop::Stop;
+use etl::store::lake::FileStore;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -87,16 +87,16 @@ impl Desk {
         let url = PageUrl::parse(&self.origin.url).unwrap();
         run_alone(|| {
             let source = Source::Http { client: &mut client, url: url.clone(), follow_links: true };
-            pipeline::run(&self.setup(&stop), Some(source), Wish::default())
+            job::run(&self.setup(&stop), Some(source), Wish::default())
         })
     }
 
     /// What a run would do that asks `url`.
-    pub fn dry_run(&self, url: &str) -> etl::error::Result<pipeline::DryRun> {
+    pub fn dry_run(&self, url: &str) -> etl::error::Result<job::DryRun> {
         let stop = Stop::new();
         let mut source =
             Source::Http { client: &mut client(&stop), url: PageUrl::parse(url).unwrap(), follow_links: true };
-        pipeline::dry_run(&self.setup(&stop), &mut source)
+        job::dry_run(&self.setup(&stop), &mut source)
     }
 
     /// A page with these plaintexts.

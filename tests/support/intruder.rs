@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use etl::load::s3::S3Store;
-use etl::load::{ObjectStore, PartMeta};
+use etl::store::s3::S3Store;
+use etl::store::{ObjectStore, PartMeta};
 use s3::creds::Credentials;
 use s3::{Bucket, Region};
 

@@ -13,8 +13,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use etl::load::ObjectStore;
-use etl::load::s3::{S3Credentials, S3Settings, S3Store};
+use etl::store::ObjectStore;
+use etl::store::s3::{S3Credentials, S3Settings, S3Store};
 
 use super::python;
 

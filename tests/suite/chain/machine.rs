@@ -6,11 +6,11 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use etl::certificate::{Certified, Tally};
 use etl::error::Result;
-use etl::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage};
-use etl::load::PartMeta;
-use etl::load::protocol::{Ask, Sealed};
+use etl::hour::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage};
+use etl::hour::tally::{Certified, Tally};
+use etl::store::PartMeta;
+use etl::store::once::{Ask, Sealed};
 use jiff::Timestamp;
 
 use super::store::{Object, Records, Reply, content, records_of};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use etl::load::{ObjectInfo, PartMeta};
+use etl::store::{ObjectInfo, PartMeta};
 
 /// A set of records: bit n is record n.
 pub type Records = u8;

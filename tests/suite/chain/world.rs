@@ -1,9 +1,9 @@
 //! What can happen in the model, and what it does: the glue between the real transitions.
 
 use etl::error::{Error, ErrorKind};
-use etl::lifecycle::{Event, PartRow, PartStage};
-use etl::load::PutAnswer;
-use etl::load::protocol::{self, Answer, Ask, CreateOnly, Next, Outcome};
+use etl::hour::lifecycle::{Event, PartRow, PartStage};
+use etl::store::PutAnswer;
+use etl::store::once::{self, Answer, Ask, CreateOnly, Next, Outcome};
 use jiff::Timestamp;
 
 use super::machine::{Heard, HourOf, Machine, Question, Talk, part_row, records, sealed};
@@ -347,7 +347,7 @@ impl Chain {
     fn begin(&self, world: &mut World, m: usize, h: usize) {
         let question = match world.machines[m].hours[h].bytes_are_lost {
             true => Question::Search,
-            false => Question::Upload(protocol::begin(self.create_only)),
+            false => Question::Upload(once::begin(self.create_only)),
         };
         self.ask(world, m, h, question);
     }
@@ -386,10 +386,10 @@ impl Chain {
         let next = match (question, heard) {
             (Question::Upload(asked), _) => {
                 let answer = self.as_answer(heard);
-                sealed(&part, |sealed| protocol::next(sealed, self.create_only, asked, answer))
+                sealed(&part, |sealed| once::next(sealed, self.create_only, asked, answer))
             }
             (Question::Search, Heard::Look(Some(found))) => {
-                Next::Done(sealed(&part, |sealed| protocol::judge(sealed, found.info())))
+                Next::Done(sealed(&part, |sealed| once::judge(sealed, found.info())))
             }
             (Question::Search, Heard::Look(None)) => {
                 self.thaw(world, m, h);

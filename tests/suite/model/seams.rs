@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use etl::error::{Error, ErrorKind, Result};
 use etl::hour::Clock;
-use etl::load::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
-use etl::pipeline::Progress;
+use etl::job::Progress;
+use etl::store::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use jiff::Timestamp;
 
 use crate::support::state_dir::copy_dir;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use etl::certificate::Tally;
-use etl::lifecycle::HourRow;
+use etl::hour::lifecycle::HourRow;
+use etl::hour::tally::Tally;
 use etl::state::Ledger;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use etl::lifecycle::Step;
+use etl::state::files::step::Step;
 
 use super::bench::{Bench, Outcome, Point};
 use super::scenario::{self, Scenario};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use etl::load::ObjectStore;
+use etl::store::ObjectStore;
 use serde_json::Value;
 
 use super::bench::Point;

@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use etl::load::ObjectStore;
+use etl::store::ObjectStore;
 
 use super::{Bench, LONG, side_by_side};
 use crate::support::cli::{page, record};
@@ -255,9 +255,9 @@ fn store_that_refuses_the_condition_gets_the_part_without_it_after_a_look() {
     });
 }
 
-fn meta() -> etl::load::PartMeta {
+fn meta() -> etl::store::PartMeta {
     let text = || "x".to_owned();
-    etl::load::PartMeta { sha256: text(), content_sha256: text(), rows: 1, hour: text(), dict: text() }
+    etl::store::PartMeta { sha256: text(), content_sha256: text(), rows: 1, hour: text(), dict: text() }
 }
 
 #[test]

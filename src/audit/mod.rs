@@ -1,0 +1,5 @@
+//! The store against what is known of it: verified, restored, compared. Changes nothing.
+
+pub mod compare;
+pub mod restore;
+pub mod verify;

@@ -1,0 +1,165 @@
+//! How far long work is, for somebody who watches: on a terminal only, on stderr, gone at the end.
+//!
+//! Work of which the whole is known says how long it will still take, by its pace so far.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressFinish, ProgressIterator, ProgressStyle};
+
+use crate::job::Progress;
+use crate::process::panics;
+use crate::view::table::{bytes, count, plural};
+
+/// The display of a run.
+pub struct RunDisplay {
+    bar: ProgressBar,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    pages: u64,
+    logs: u64,
+    /// Hours sealed, of so many, and since when.
+    hours: Option<(u64, u64, Instant)>,
+    parts: u64,
+    bytes: u64,
+}
+
+impl RunDisplay {
+    /// A display that shows nothing yet.
+    pub fn new() -> Self {
+        let bar = spinner("{spinner} {msg} {elapsed}");
+        Self { bar, shown: Mutex::default() }
+    }
+
+    /// Shows how far the work is.
+    pub fn show(&self, progress: Progress) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        // Counts: whatever panicked elsewhere, these are as good as they were.
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.take(progress, Instant::now());
+        self.bar.set_message(shown.line(self.bar.elapsed(), Instant::now()));
+    }
+
+    /// Takes it away.
+    pub fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Shown {
+    fn take(&mut self, progress: Progress, now: Instant) {
+        match progress {
+            Progress::Fetched(pages) => self.pages = pages,
+            Progress::Committed(logs) => self.logs = logs,
+            Progress::Sealed(done, all) => {
+                let since = self.hours.map_or(now, |(_, _, since)| since);
+                self.hours = Some((done, all, since));
+            }
+            Progress::Uploaded(parts, bytes) => (self.parts, self.bytes) = (parts, bytes),
+        }
+    }
+
+    fn line(&self, elapsed: Duration, now: Instant) -> String {
+        let mut line = plural(self.pages, "page", "pages");
+        if self.logs > 0 {
+            let pace = rate(self.logs, elapsed);
+            let _ = write!(line, " · {} ({}/s)", plural(self.logs, "log", "logs"), count(pace));
+        }
+        if let Some((done, all, since)) = self.hours {
+            let _ = write!(line, " · {} of {} sealed", count(done), plural(all, "hour", "hours"));
+            if let Some(left) = left(done, all, now.duration_since(since)) {
+                let _ = write!(line, ", {} left", indicatif::HumanDuration(left));
+            }
+        }
+        if self.parts > 0 {
+            let _ = write!(line, " · {} up, {}", plural(self.parts, "part", "parts"), bytes(self.bytes));
+        }
+        line
+    }
+}
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people")]
+fn rate(count: u64, elapsed: Duration) -> u64 {
+    (count as f64 / elapsed.as_secs_f64().max(0.001)) as u64
+}
+
+/// How long the rest takes at the pace so far. `None`: too early to say, or there is no rest.
+fn left(done: u64, all: u64, elapsed: Duration) -> Option<Duration> {
+    let rest = all.saturating_sub(done);
+    if done == 0 || rest == 0 || elapsed < Duration::from_secs(1) {
+        return None;
+    }
+    u32::try_from(rest).ok().zip(u32::try_from(done).ok()).map(|(rest, done)| elapsed.saturating_mul(rest) / done)
+}
+
+/// A display of something that is counted.
+pub fn bar(unit: &str) -> ProgressBar {
+    spinner(&format!("{{spinner}} {{msg}} {{human_pos}} {unit} {{per_sec}} {{elapsed}}"))
+}
+
+/// Hours that are worked through one by one, with the time that the rest will take. With `on_stdout` they are printed there:
+/// where that is the terminal too, the two would run into each other, and nothing is shown.
+pub fn hours<T, I>(hours: I, on_stdout: bool) -> impl Iterator<Item = T>
+where
+    I: IntoIterator<Item = T>,
+    I::IntoIter: ExactSizeIterator,
+{
+    let hours = hours.into_iter();
+    let bar = if on_stdout && std::io::stdout().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        spinner("{spinner} {human_pos} of {human_len} hours {elapsed}, {eta} left")
+    };
+    bar.set_length(hours.len() as u64);
+    hours.progress_with(bar.with_finish(ProgressFinish::AndClear))
+}
+
+fn spinner(template: &str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    // The display ticks on its own thread, so it is started on a terminal only. If no thread can be had, nothing is shown.
+    let tick = || bar.enable_steady_tick(Duration::from_millis(200));
+    if bar.is_hidden() || panics::quietly(|| catch_unwind(AssertUnwindSafe(tick))).is_ok() {
+        return bar;
+    }
+    // Its lock is poisoned: even dropping it would panic.
+    std::mem::forget(bar);
+    ProgressBar::hidden()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_says_what_is_known_and_no_more() {
+        let (mut shown, start) = (Shown::default(), Instant::now());
+        shown.take(Progress::Fetched(1), start);
+        assert_eq!(shown.line(Duration::from_secs(1), start), "1 page");
+        shown.take(Progress::Committed(12_000), start);
+        shown.take(Progress::Sealed(1, 4), start);
+        shown.take(Progress::Sealed(2, 4), start);
+        shown.take(Progress::Uploaded(2, 61_234), start);
+        let line = shown.line(Duration::from_secs(4), start + Duration::from_secs(10));
+        assert_eq!(line, "1 page · 12,000 logs (3,000/s) · 2 of 4 hours sealed, 10 seconds left · 2 parts up, 61.2 kB");
+    }
+
+    #[test]
+    fn rest_is_guessed_only_where_there_is_something_to_go_by() {
+        let second = Duration::from_secs(1);
+        assert_eq!(left(0, 4, second), None);
+        assert_eq!(left(4, 4, second), None);
+        assert_eq!(left(1, 4, Duration::from_millis(999)), None);
+        assert_eq!(left(1, 4, second), Some(3 * second));
+    }
+}

@@ -1,0 +1,115 @@
+//! `etl restore`: parts → the original logs. Needs read access to the store, and no state.
+//!
+//! A file of an hour gets its name when it is whole: a crash leaves a hidden one, which nothing reads.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::audit::restore::{Known, Range, Restorer};
+use crate::cli::RestoreArgs;
+use crate::cli::progress;
+use crate::cli::setup;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
+use crate::output::{self, Form};
+use crate::process::limits;
+use crate::state::Ledger;
+use crate::stop::Stop;
+use crate::store::dictionaries::Shelf;
+
+/// Writes the originals of the chosen hours to stdout, or one file an hour to a directory. A part that does not verify is
+/// refused and named; the others are restored.
+///
+/// # Errors
+/// The store could not be read, or the output not be written.
+pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+    let stop = Stop::new();
+    // So that a file that is not whole goes, and no draft of it stays. Without a thread a signal ends it where it is.
+    if limits::has_threads(1) {
+        crate::stop::install(&stop)?;
+    }
+    match restore_until(config, args, say, &stop) {
+        // Whatever failed by then failed for that.
+        restored if stop.signal().is_none() => restored,
+        _ => Ok(stop.exit_code().unwrap_or(0)),
+    }
+}
+
+fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop: &Stop) -> Result<u8> {
+    let place = setup::place_until(config, &crate::cli::print::place_named(config, args.from.as_deref())?, stop)?;
+    let range = Range { since: args.hour.or(args.since), until: args.hour.or(args.until) };
+    let compactor = setup::compactor(config)?;
+    let shelf = Shelf::new(&*place.store, &place.prefix, &compactor);
+    let restorer = Restorer {
+        store: &*place.store,
+        prefix: &place.prefix,
+        layout: &place.layout,
+        shelf: &shelf,
+        zone: &config.hours.timezone,
+        known: if args.from.is_none() { known(config, range) } else { Known::default() },
+    };
+    let hours = restorer.hours(range)?;
+    if hours.is_empty() {
+        let what = format!("no part of the chosen hours in {}", place.store.place());
+        return Err(Error::new(ErrorKind::Usage, what).hint("`etl status` and `etl verify` show which hours there are"));
+    }
+    let mut code = 0;
+    for (hour, parts) in progress::hours(hours, args.out.is_none()) {
+        let mut out = Output::open(args.out.as_deref(), hour)?;
+        let refused = restorer.hour(hour, &parts, &mut |originals| match stop.is_requested() {
+            true => Err(Error::new(ErrorKind::Unavailable, "it was to stop")),
+            false => out.write(originals),
+        })?;
+        refused.iter().for_each(say);
+        if !refused.is_empty() {
+            code = ErrorKind::Mismatch.exit_code();
+        }
+        out.close(refused.is_empty())?;
+    }
+    Ok(code)
+}
+
+/// What the ledger knows, where there is one that can be read: a help, and no need.
+fn known(config: &Config, range: Range) -> Known {
+    let read = || -> Result<Known> {
+        let Some(ledger) = Ledger::open(&config.state.dir)? else { return Ok(Known::default()) };
+        let here = setup::settings(config)?.destination;
+        if ledger.settings().destination == here { Known::of(&ledger, range) } else { Ok(Known::default()) }
+    };
+    read().unwrap_or_else(|error| {
+        tracing::warn!("restored without the ledger: {}", error.chain());
+        Known::default()
+    })
+}
+
+/// Where the originals of an hour go.
+enum Output<'a> {
+    Stdout,
+    File { output: output::Output, dir: &'a Path, hour: Hour },
+}
+
+impl<'a> Output<'a> {
+    fn open(dir: Option<&'a Path>, hour: Hour) -> Result<Self> {
+        let Some(dir) = dir else { return Ok(Self::Stdout) };
+        output::make_folder(dir)?;
+        let output = output::Output::open(&dir.join(format!("{hour}.ndjson")), Form::PUBLIC)?;
+        Ok(Self::File { output, dir, hour })
+    }
+
+    fn write(&mut self, originals: &[u8]) -> Result<()> {
+        match self {
+            Self::Stdout => output::print(originals),
+            Self::File { output, dir, .. } => output.write_all(originals).map_err(|e| Error::disk("write", dir, e)),
+        }
+    }
+
+    /// Gives the file its name, which says where parts are missing from it.
+    fn close(self, is_whole: bool) -> Result<()> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File { output, .. } if is_whole => output.finish(),
+            Self::File { output, dir, hour } => output.finish_as(&dir.join(format!("{hour}.incomplete.ndjson"))),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Configuration → what the stages are told. The only place that knows both.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::config::{Config, Destination, S3Credentials, SourceLocation};
+use crate::error::Result;
+use crate::hour::Clock;
+use crate::hour::key::Layout;
+use crate::hour::lifecycle::ClosingRules;
+use crate::job::output::archive::Archive;
+use crate::job::{Progress, Setup, Source};
+use crate::page::decode::Decoder;
+use crate::page::decrypt::KeyRing;
+use crate::part::seal::{CutRules, PART_BYTES};
+use crate::record::row::{Compactor, Dictionaries};
+use crate::secret::Secret;
+use crate::source::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
+use crate::state::Settings;
+use crate::stop::Stop;
+use crate::store::ObjectStore;
+use crate::store::lake::FileStore;
+use crate::store::s3::{self, S3Settings, S3Store};
+
+/// Parts that go to S3 at once: four hide its latency; more only use memory.
+const S3_UPLOADS: usize = 4;
+/// Parts that go to a directory at once.
+const FILE_UPLOADS: usize = 2;
+
+/// Where the parts go, and how they are called there.
+pub struct Place {
+    /// The store.
+    pub store: Box<dyn ObjectStore>,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// How the hours' folders are spelled.
+    pub layout: Layout,
+    uploads: usize,
+}
+
+/// The configured destination.
+///
+/// # Errors
+/// `Config`: there is none, or it cannot be used.
+pub fn place(config: &Config) -> Result<Place> {
+    place_at(config, config.load.destination()?)
+}
+
+/// Another destination than the configured one, with its layout and credentials.
+///
+/// # Errors
+/// `Config`: it cannot be used.
+pub fn place_at(config: &Config, destination: &Destination) -> Result<Place> {
+    place_until(config, destination, &Stop::new())
+}
+
+/// A destination that is no longer waited for after a stop.
+///
+/// # Errors
+/// `Config`: it cannot be used.
+pub(crate) fn place_until(config: &Config, destination: &Destination, stop: &Stop) -> Result<Place> {
+    let layout = Layout::parse(&config.load.layout)?;
+    Ok(match destination {
+        Destination::Files(root) => {
+            Place { store: Box::new(FileStore::new(root)), prefix: String::new(), layout, uploads: FILE_UPLOADS }
+        }
+        Destination::S3 { bucket, prefix } => {
+            let access = config.load.s3()?;
+            let settings = S3Settings {
+                bucket: bucket.clone(),
+                prefix: prefix.clone(),
+                endpoint: access.endpoint,
+                region: access.region,
+                credentials: credentials(access.credentials),
+            };
+            let store = Box::new(S3Store::new(settings)?.until(stop));
+            Place { store, prefix: prefix.clone(), layout, uploads: S3_UPLOADS }
+        }
+    })
+}
+
+fn credentials(configured: S3Credentials) -> s3::S3Credentials {
+    let text = |secret: Secret| secret.expose().to_owned();
+    match configured {
+        S3Credentials::Keys { id, secret, token } => {
+            s3::S3Credentials::Keys { id: text(id), secret: text(secret), token: token.map(text) }
+        }
+        S3Credentials::Profile(name) => s3::S3Credentials::Profile(name),
+        S3Credentials::Default => s3::S3Credentials::Default,
+    }
+}
+
+/// The configured compaction.
+///
+/// # Errors
+/// `Config`: a dictionary cannot be inverted.
+pub fn compactor(config: &Config) -> Result<Compactor> {
+    Ok(Compactor::new(&dictionaries(config)?))
+}
+
+fn dictionaries(config: &Config) -> Result<Dictionaries> {
+    Dictionaries::new(config.compact.url.clone(), config.compact.method.clone())
+}
+
+/// All that a run is told.
+///
+/// # Errors
+/// `Config`: keys or destination are missing or cannot be used.
+pub fn setup<'a>(
+    config: &Config,
+    clock: &'a dyn Clock,
+    stop: &'a Stop,
+    progress: &'a (dyn Fn(Progress) + Sync),
+) -> Result<Setup<'a>> {
+    let place = place_until(config, config.load.destination()?, stop)?;
+    let hours = &config.hours;
+    Ok(Setup {
+        state_dir: config.state.dir.clone(),
+        settings: settings(config)?,
+        min_free: config.state.min_free,
+        quarantine_max_bytes: config.state.quarantine_max_bytes,
+        decoder: decoder(config)?,
+        closing: closing(config),
+        cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
+        dedup_window: signed(hours.dedup_window),
+        layout: place.layout,
+        prefix: place.prefix,
+        store: place.store,
+        archive: config.archive.as_ref().map(|a| Archive { dir: a.dir.clone(), keep: a.keep }),
+        manifest: config.load.manifest,
+        uploads: place.uploads,
+        clock,
+        stop,
+        progress,
+    })
+}
+
+/// When hours close.
+pub fn closing(config: &Config) -> ClosingRules {
+    let hours = &config.hours;
+    ClosingRules { zone: hours.timezone.clone(), grace: signed(hours.grace), late_hold: signed(hours.late_hold) }
+}
+
+/// What decodes pages.
+///
+/// # Errors
+/// `Config`: keys are missing or cannot be used, or a dictionary cannot be inverted.
+pub fn decoder(config: &Config) -> Result<Decoder> {
+    Ok(Decoder {
+        ring: KeyRing::new(&config.source.keys()?)?,
+        zone: config.hours.timezone.clone(),
+        compactor: compactor(config)?,
+        dictionaries: dictionaries(config)?.fingerprint(),
+        max_future: signed(config.hours.max_future),
+        sequence: config.source.sequence.clone(),
+    })
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+/// What is recorded in the state.
+///
+/// # Errors
+/// `Config`: there is no destination.
+pub fn settings(config: &Config) -> Result<Settings> {
+    let destination = match config.load.destination()? {
+        // Relative to the state, so that both can be moved together.
+        Destination::Files(root) => format!("file:{}", from_to(&config.state.dir, root).display()),
+        s3 => s3.to_string(),
+    };
+    Ok(Settings {
+        timezone: config.hours.timezone_name.clone(),
+        layout: config.load.layout.clone(),
+        destination,
+        url: config.compact.url.clone(),
+        method: config.compact.method.clone(),
+    })
+}
+
+/// The way from one absolute path to another.
+fn from_to(from: &Path, to: &Path) -> PathBuf {
+    let (from, to): (Vec<Component>, Vec<Component>) = (from.components().collect(), to.components().collect());
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = from.iter().skip(shared).map(|_| Component::ParentDir);
+    up.chain(to.into_iter().skip(shared)).collect()
+}
+
+/// The client of an HTTP source; `None` where the source is files.
+///
+/// # Errors
+/// `Config`: there is no source, or a header cannot be used.
+pub fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>> {
+    let SourceLocation::Http(_) = config.source.location()? else {
+        return Ok(None);
+    };
+    let headers = config.source.headers()?;
+    let headers = Headers::new(headers.iter().map(|(name, value)| (name.as_str(), value.expose())))?;
+    let settings = HttpSettings {
+        headers,
+        timeout: config.source.timeout,
+        retries: config.source.retries,
+        max_page_bytes: config.source.max_page_bytes,
+        backoff: Backoff::default(),
+    };
+    Ok(Some(HttpSource::new(settings, stop.clone())))
+}
+
+/// Where the pages come from; `client` is that of [`client`].
+///
+/// # Errors
+/// `Config`: there is no source, or its address is none.
+pub fn source<'a>(config: &Config, client: Option<&'a mut HttpSource>) -> Result<Source<'a>> {
+    Ok(match (config.source.location()?, client) {
+        (SourceLocation::Http(url), Some(client)) => {
+            Source::Http { client, url: PageUrl::parse(url.expose())?, follow_links: config.source.follow_links }
+        }
+        (SourceLocation::Http(_), None) => {
+            return Err(crate::error::Error::new(crate::error::ErrorKind::Bug, "an HTTP source without a client"));
+        }
+        (SourceLocation::Files(pattern), _) => {
+            Source::Files { pattern: pattern.clone(), max_page_bytes: config.source.max_page_bytes }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_and_lake_can_be_moved_together() {
+        let way = |from: &str, to: &str| from_to(Path::new(from), Path::new(to)).display().to_string();
+        assert_eq!(way("/a/etl-state", "/a/lake"), "../lake");
+        assert_eq!(way("/b/c/etl-state", "/b/c/lake"), "../lake");
+        assert_eq!(way("/a/state", "/x/y"), "../../x/y");
+    }
+}

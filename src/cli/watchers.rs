@@ -1,0 +1,71 @@
+//! Those who watch runs from outside: a metrics file, and a monitor that is pinged.
+//!
+//! Invariants: their failures are warnings and never a run's exit code; of the ping's address, which is a secret, nothing is said.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::hour::{Clock, SystemClock};
+use crate::job::Outcome;
+use crate::net::ping;
+use crate::secret::Secret;
+use crate::secret::SourceUrl;
+use crate::state::status;
+use crate::view::metrics::{self, Ended};
+use crate::view::text;
+
+/// The watchers of one run.
+pub struct Watchers {
+    metrics: Option<PathBuf>,
+    ping: Option<Secret>,
+    state: PathBuf,
+    started: Timestamp,
+}
+
+impl Watchers {
+    /// Tells them that a run starts.
+    pub fn start(config: &Config, args: &RunArgs) -> Self {
+        let ping = args.ping.as_deref().map(Secret::new).or_else(|| config.run.ping.clone());
+        let metrics = args.metrics_file.clone().or_else(|| config.run.metrics_file.clone());
+        let watchers = Self { metrics, ping, state: config.state.dir.clone(), started: SystemClock.now() };
+        watchers.ping("/start", String::new());
+        watchers
+    }
+
+    /// Tells them how it ended. A run that found another one at work is no news: that other one will tell.
+    pub fn end(&self, exit: u8, outcome: Option<&Outcome>) {
+        if exit == ErrorKind::Busy.exit_code() {
+            return;
+        }
+        let summary = outcome.map(|outcome| &outcome.summary);
+        self.ping(&format!("/{exit}"), summary.map(text::summary).unwrap_or_default());
+        let (Some(path), ended) = (&self.metrics, SystemClock.now()) else { return };
+        let status = status::read(&self.state, ended).ok();
+        let nothing = crate::job::Summary::default();
+        let summary = summary.unwrap_or(&nothing);
+        let run = Ended { exit, started: self.started, ended, summary, status: status.as_ref() };
+        if let Err(error) = metrics::write(path, &run) {
+            warn(&error);
+        }
+    }
+
+    fn ping(&self, below: &str, body: String) {
+        let Some(url) = &self.ping else { return };
+        let sent = match SourceUrl::parse(&format!("{}{below}", url.expose().trim_end_matches('/'))) {
+            Some(url) => ping::post(&url, body),
+            None => Err(Error::new(ErrorKind::Config, "its address is not a URL")),
+        };
+        if let Err(error) = sent {
+            let error = Error::new(error.kind(), format!("cannot ping the monitor: {}", error.chain()));
+            warn(&error);
+        }
+    }
+}
+
+fn warn(error: &Error) {
+    tracing::warn!("{}: the run goes on without", error.chain());
+}

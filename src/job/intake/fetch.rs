@@ -1,0 +1,390 @@
+//! Source → journal: what is received is durable before anyone looks at it.
+//!
+//! A page of an API is a segment of its own, durable before the link to the next one is followed; files are a backfill
+//! (see [`super::backfill`]). The source forgets, so it is asked before anything else of the state is opened, and a trail of linked
+//! pages pauses where the disk gets short or much waits to be committed. A crash leaves whole segments, or nothing of the one that
+//! was being written, and a note of where the trail was: it saves asking again for what is there, and nothing depends on it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::{Job, Progress, Setup, Summary};
+use crate::source::{self, Fetched, HttpSource, PageHead, PageUrl, Trail};
+use crate::state::files::durable;
+use crate::state::pages::journal::{Journal, Writer};
+use crate::state::status;
+use crate::state::{Front, Inbox, Reserve};
+
+/// More linked pages than these in one fetch are a loop that the URLs do not show.
+pub const MAX_LINKED: usize = 100_000;
+/// A trail pauses when it has received so much: what waits is committed before more comes.
+const PAUSE_BYTES: u64 = 64 << 20;
+/// A trail that was interrupted longer ago than this is asked from its start: its next page may no longer be what it was.
+const RESUMED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+/// A run that started a shorter time ago than this asks the source itself.
+const JUST_STARTED: SignedDuration = SignedDuration::from_secs(10);
+/// A source that sent a page so short a time ago is at work, though the run's time ends while it makes the next.
+const AT_WORK: Duration = Duration::from_secs(10);
+
+/// Where pages come from.
+pub enum Source<'a> {
+    /// An HTTP API.
+    Http {
+        /// The client.
+        client: &'a mut HttpSource,
+        /// The first page.
+        url: PageUrl,
+        /// Whether `Link: rel="next"` leads to more pages.
+        follow_links: bool,
+    },
+    /// Files.
+    Files {
+        /// The glob.
+        pattern: String,
+        /// The cap on a page.
+        max_page_bytes: u64,
+    },
+}
+
+/// The entity tag of a page that is durable. Only where a source has one page: a 304 for the first of several says nothing of
+/// those behind it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Validator {
+    /// Of the whole address, its query included.
+    url: String,
+    etag: String,
+    /// The segment that holds the page.
+    segment: u64,
+}
+
+/// Where a trail was interrupted.
+#[derive(Debug, Serialize, Deserialize)]
+struct Interrupted {
+    /// Of the address of its first page.
+    first: String,
+    next: String,
+    at: Timestamp,
+}
+
+/// Why a trail does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// Nothing more comes in this run.
+    Ended,
+    /// Much was received: it is committed first.
+    Full,
+    /// The disk is short of space.
+    NoSpace,
+}
+
+/// The pages of an API, from the first one along its links.
+pub(crate) struct PageTrail {
+    first: PageUrl,
+    follow_links: bool,
+    next: Option<PageUrl>,
+    passed: Trail,
+    validator: Option<String>,
+    /// It began where an earlier run was interrupted, and nothing came yet.
+    resuming: bool,
+    is_noted: bool,
+    /// Whether it leaves notes for the next run.
+    takes_notes: bool,
+    last_page: Option<Instant>,
+    /// Bytes received since what was received is committed.
+    unsettled: u64,
+    /// What went wrong, and costs only what it is about.
+    pub(crate) problems: Vec<Error>,
+}
+
+impl PageTrail {
+    /// The trail from `first` on, or from where it was interrupted a short time ago.
+    pub(crate) fn start(first: &PageUrl, follow_links: bool, front: &Front, now: Timestamp) -> Result<Self> {
+        let mut trail = Self { takes_notes: true, ..Self::beside(first, follow_links) };
+        trail.is_noted = trail_path(front.dir()).exists();
+        if !follow_links {
+            trail.validator = validator(front, first)?;
+        } else if let Some(next) = interrupted(front.dir(), first, now)? {
+            (trail.next, trail.resuming) = (Some(next), true);
+        }
+        Ok(trail)
+    }
+
+    /// The trail from `first` on, for a run that has no lock: it leaves the notes to the one that has.
+    fn beside(first: &PageUrl, follow_links: bool) -> Self {
+        Self {
+            first: first.clone(),
+            follow_links,
+            next: Some(first.clone()),
+            passed: Trail::new(MAX_LINKED),
+            validator: None,
+            resuming: false,
+            is_noted: false,
+            takes_notes: false,
+            last_page: None,
+            unsettled: 0,
+            problems: Vec::new(),
+        }
+    }
+
+    /// Whether nothing more comes in this run.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.next.is_none()
+    }
+
+    /// Notes that what was received so far is committed, or waits for its key.
+    pub(crate) const fn settled(&mut self) {
+        self.unsettled = 0;
+    }
+
+    /// Receives pages until the trail ends or has to pause. `waiting`: bytes of pages that are not committed, of before.
+    ///
+    /// # Errors
+    /// `State`: the journal cannot be written.
+    pub(crate) fn advance(
+        &mut self,
+        client: &mut HttpSource,
+        setup: &Setup<'_>,
+        journal: &Journal,
+        waiting: u64,
+        summary: &mut Summary,
+    ) -> Result<Halt> {
+        while let Some(url) = self.next.clone() {
+            if client.stop().is_requested() {
+                break;
+            }
+            if self.unsettled >= PAUSE_BYTES {
+                return Ok(Halt::Full);
+            }
+            if !has_room(setup, waiting.saturating_add(self.unsettled))? {
+                return Ok(Halt::NoSpace);
+            }
+            if !self.enter(&url, setup)? {
+                break;
+            }
+            match client.fetch(&url, self.validator.take().as_deref(), || Ok(journal.begin())) {
+                Ok(Fetched::Page { sink, head }) => self.receive(sink, head, setup, journal, summary)?,
+                Ok(Fetched::NotModified | Fetched::Stopped) => break,
+                Err(error) => self.fail(error, client.stop().is_requested(), setup)?,
+            }
+        }
+        self.next = None;
+        Ok(Halt::Ended)
+    }
+
+    /// Whether the page at `url` is one that the trail has not had.
+    fn enter(&mut self, url: &PageUrl, setup: &Setup<'_>) -> Result<bool> {
+        match self.passed.enter(url) {
+            source::Step::New => return Ok(true),
+            source::Step::Seen => {}
+            source::Step::TooMany => {
+                let what = format!("{url}: more than {MAX_LINKED} pages are linked one to the next");
+                let error = Error::new(ErrorKind::Unavailable, what).hint("look at the source's Link headers");
+                self.problems.push(error);
+            }
+        }
+        self.forget_place(setup).map(|()| false)
+    }
+
+    fn receive(
+        &mut self,
+        mut page: Writer,
+        head: PageHead,
+        setup: &Setup<'_>,
+        journal: &Journal,
+        summary: &mut Summary,
+    ) -> Result<()> {
+        page.end_page();
+        let segment = journal.publish(page, setup.clock.now())?;
+        self.unsettled = self.unsettled.saturating_add(head.bytes);
+        (self.resuming, self.last_page) = (false, Some(Instant::now()));
+        summary.pages += 1;
+        (setup.progress)(Progress::Fetched(summary.pages));
+        if !self.follow_links {
+            self.next = None;
+            let etag = head.etag.filter(|_| self.takes_notes);
+            return etag.map_or(Ok(()), |etag| note_validator(setup, &self.first, etag, segment.id.number));
+        }
+        self.next = match head.next.transpose() {
+            Ok(next) => next,
+            Err(error) => {
+                self.problems.push(error);
+                None
+            }
+        };
+        match &self.next {
+            Some(_) if !self.takes_notes => Ok(()),
+            Some(next) => note_place(setup, &self.first, next).map(|()| self.is_noted = true),
+            None => self.forget_place(setup),
+        }
+    }
+
+    /// A page that did not come. One that an earlier trail led to may be gone: then the source is asked from the start.
+    fn fail(&mut self, error: Error, is_out_of_time: bool, setup: &Setup<'_>) -> Result<()> {
+        if matches!(error.kind(), ErrorKind::State | ErrorKind::Bug) {
+            return Err(error);
+        }
+        self.next = None;
+        let is_at_work = self.last_page.is_some_and(|at| at.elapsed() < AT_WORK);
+        if is_out_of_time && is_at_work {
+            tracing::info!("{}: the next run goes on there", error.chain());
+        } else if std::mem::take(&mut self.resuming) && !is_out_of_time && error.kind() == ErrorKind::Unavailable {
+            tracing::info!("{}: beginning with the first page", error.chain());
+            self.forget_place(setup)?;
+            (self.next, self.passed) = (Some(self.first.clone()), Trail::new(MAX_LINKED));
+        } else {
+            self.problems.push(error);
+        }
+        Ok(())
+    }
+
+    fn forget_place(&mut self, setup: &Setup<'_>) -> Result<()> {
+        match std::mem::take(&mut self.is_noted) {
+            true => durable::remove(&trail_path(&setup.state_dir)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Receives pages while another run has the lock: one that waits for the store, or has much to do, must not cost what the source has
+/// now. They go to the inbox, which that run or the next one takes over. Whatever goes wrong here, the run only says that
+/// another is at work.
+pub(crate) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_links: bool, setup: &Setup<'_>) {
+    let now = setup.clock.now();
+    let started = status::read(&setup.state_dir, now).ok().and_then(|status| status.last_run).map(|run| run.started);
+    if started.is_some_and(|at| (SignedDuration::ZERO..JUST_STARTED).contains(&now.duration_since(at))) {
+        return;
+    }
+    let received = Inbox::open(&setup.state_dir, &setup.settings).and_then(|inbox| {
+        let Some(inbox) = inbox else { return Ok(Vec::new()) };
+        let mut trail = PageTrail::beside(first, follow_links);
+        trail.advance(client, setup, &inbox.journal, 0, &mut Summary::default())?;
+        Ok(trail.problems)
+    });
+    match received {
+        Ok(problems) => problems.iter().for_each(|problem| tracing::info!("{}", problem.chain())),
+        Err(error) => tracing::info!("nothing was received beside the run at work: {}", error.chain()),
+    }
+}
+
+/// Whether a page may be fetched while `uncommitted` bytes of pages wait: they will take room once more when they are committed.
+fn has_room(setup: &Setup<'_>, uncommitted: u64) -> Result<bool> {
+    Ok(Reserve::new(&setup.state_dir).free_bytes()? >= setup.min_free.saturating_add(uncommitted))
+}
+
+fn no_space(setup: &Setup<'_>) -> Result<Error> {
+    let (free, dir) = (Reserve::new(&setup.state_dir).free_bytes()?, setup.state_dir.display());
+    let what = format!("only {free} bytes are free at {dir}: less than state.min_free, so nothing is fetched");
+    Ok(Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile"))
+}
+
+impl Job<'_> {
+    /// Settles what came of a trail; while it pauses, lets it go on.
+    pub(crate) fn settle_trail(&mut self, client: &mut HttpSource, trail: &mut PageTrail) -> Result<()> {
+        loop {
+            self.drain = self.wish.drain && trail.is_over();
+            self.settle(!self.wish.drain || trail.is_over())?;
+            if trail.is_over() || self.stopped() {
+                return Ok(());
+            }
+            trail.settled();
+            let received = self.summary.pages;
+            let waiting = self.state.uncommitted_bytes()?;
+            if self.is_short_of_space(waiting)? {
+                self.make_space()?;
+            }
+            let halt = trail.advance(client, self.setup, &self.state.journal, waiting, self.summary)?;
+            if halt == Halt::NoSpace && self.summary.pages == received {
+                self.problems.push(no_space(self.setup)?);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the disk is too short of space for pages of `uncommitted` bytes to be committed as usual.
+    pub(crate) fn is_short_of_space(&self, uncommitted: u64) -> Result<bool> {
+        Ok(!has_room(self.setup, uncommitted)?)
+    }
+
+    /// Seals, uploads and prunes all that is committed, closed or not: what makes space where there is little.
+    pub(crate) fn make_space(&mut self) -> Result<()> {
+        let drain = std::mem::replace(&mut self.drain, true);
+        let made = self.upload_left().and_then(|()| self.seal_and_upload());
+        self.drain = drain;
+        made
+    }
+
+    /// Journals and commits the files of a backfill.
+    pub(crate) fn fetch_files_where_there_is_room(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
+        // Files stay where they are: taking them once more under a key that is wrong would only fill the journal. Nor while one of
+        // their pages kills its readers.
+        let key_was_wrong = self.problems.iter().any(|problem| problem.kind() == ErrorKind::Credentials);
+        if key_was_wrong || !self.state.tries.put_off().is_empty() {
+            return Ok(());
+        }
+        let waiting = self.state.uncommitted_bytes()?;
+        if self.is_short_of_space(waiting)? {
+            self.make_space()?;
+            if self.is_short_of_space(waiting)? {
+                self.problems.push(no_space(self.setup)?);
+                return Ok(());
+            }
+        }
+        self.fetch_files(pattern, max_page_bytes)?;
+        self.commit_journal()
+    }
+}
+
+/// Where the trail from `first` was interrupted, if that is not long ago. A damaged note is none.
+fn interrupted(dir: &Path, first: &PageUrl, now: Timestamp) -> Result<Option<PageUrl>> {
+    let text = durable::read(&trail_path(dir))?;
+    let Some(note) = text.and_then(|text| serde_json::from_slice::<Interrupted>(&text).ok()) else { return Ok(None) };
+    let age = now.duration_since(note.at);
+    let is_ours = note.first == first.fingerprint() && (SignedDuration::ZERO..RESUMED_WITHIN).contains(&age);
+    Ok(if is_ours { first.on_same_host(&note.next) } else { None })
+}
+
+/// Notes where the trail goes on. Not fsynced: after a power cut it goes on earlier, or from its start.
+fn note_place(setup: &Setup<'_>, first: &PageUrl, next: &PageUrl) -> Result<()> {
+    let note = Interrupted { first: first.fingerprint(), next: next.secret_text().to_owned(), at: setup.clock.now() };
+    write_note(&trail_path(&setup.state_dir), &note)
+}
+
+/// The entity tag of the newest page of `url`, where that page is known to be safe: still whole in the journal, or gone from there
+/// in the usual way. Where in doubt there is none: a page that is known already costs little.
+fn validator(front: &Front, url: &PageUrl) -> Result<Option<String>> {
+    let text = durable::read(&validator_path(front.dir()))?;
+    let seen = text.and_then(|text| serde_json::from_slice::<Validator>(&text).ok());
+    let Some(seen) = seen.filter(|seen| seen.url == url.fingerprint()) else { return Ok(None) };
+    let id = front.journal.list()?.into_iter().find(|id| id.number == seen.segment);
+    let is_safe = match id {
+        Some(id) => front.journal.read(id).is_ok(),
+        None => !front.after_a_crash() && !front.is_missed(seen.segment)?,
+    };
+    Ok(is_safe.then_some(seen.etag))
+}
+
+fn note_validator(setup: &Setup<'_>, url: &PageUrl, etag: String, segment: u64) -> Result<()> {
+    write_note(&validator_path(&setup.state_dir), &Validator { url: url.fingerprint(), etag, segment })
+}
+
+fn write_note(path: &Path, note: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(note).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a note").caused_by(e))?;
+    durable::replace_soon(path, &text)
+}
+
+/// Forgets the entity tag: its page turned out to be none, or is damaged or lost, so the source has to send it again.
+pub(crate) fn forget_seen(state: &Path) -> Result<()> {
+    durable::remove(&validator_path(state))
+}
+
+fn validator_path(state: &Path) -> PathBuf {
+    state.join("validator.json")
+}
+
+fn trail_path(state: &Path) -> PathBuf {
+    state.join("trail.json")
+}

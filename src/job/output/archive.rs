@@ -1,0 +1,121 @@
+//! The archive: the originals of each part, on this machine, for comparison after a loss elsewhere.
+//!
+//! ```text
+//! <archive.dir>/2023-03-10T01.part-00000.ndjson.gz      one original log a line, gzipped
+//! ```
+//! A copy, and never needed: what cannot be archived is said and costs nothing else. A file is written as a whole before its part
+//! gets its receipt, so a crash leaves none of a part, or one that is written again. Files older than `archive.keep` go.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
+use crate::output::{self, Form};
+use crate::part::read;
+use crate::record::json;
+use crate::record::row::Compactor;
+use crate::state::files::durable;
+
+/// Where originals are kept, and for how long.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// The folder.
+    pub dir: PathBuf,
+    /// How long a file stays, from when it was written.
+    pub keep: Duration,
+}
+
+impl Archive {
+    /// Keeps the originals of a part whose object's bytes are in the file `body`.
+    ///
+    /// # Errors
+    /// `State`: the disk, or the bytes are no part.
+    pub fn keep(&self, hour: Hour, part: u32, body: &Path, compactor: &Compactor) -> Result<()> {
+        durable::make_dir(&self.dir)?;
+        let path = self.dir.join(format!("{hour}.part-{part:05}.ndjson.gz"));
+        let object = fs::read(body).map_err(|e| Error::disk("read", body, e))?;
+        let originals = gzipped_originals(&object, compactor)
+            .map_err(|why| Error::new(ErrorKind::State, format!("cannot archive {}: {why}", body.display())))?;
+        output::replace(&path, &originals, Form::PRIVATE)
+    }
+
+    /// The archived parts, oldest hour first, and where they are.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn list(&self) -> Result<Vec<(Hour, u32, PathBuf)>> {
+        if !self.dir.is_dir() {
+            let what = format!("there is no archive in {}", self.dir.display());
+            return Err(Error::new(ErrorKind::State, what).hint("name the folder that the runs use: archive.dir"));
+        }
+        let mut parts: Vec<(Hour, u32, PathBuf)> = Vec::new();
+        for name in durable::names(&self.dir)? {
+            parts.extend(parse_name(&name).map(|(hour, part)| (hour, part, self.dir.join(name))));
+        }
+        parts.sort_unstable();
+        Ok(parts)
+    }
+
+    /// Removes the files that have been kept long enough.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn prune(&self, now: SystemTime) -> Result<()> {
+        if !self.dir.is_dir() {
+            return Ok(());
+        }
+        let is_ours = |name: &&String| parse_name(name).is_some() || output::is_draft(name.as_ref());
+        for name in durable::names(&self.dir)?.iter().filter(is_ours) {
+            let path = self.dir.join(name);
+            let written =
+                fs::metadata(&path).and_then(|meta| meta.modified()).map_err(|e| Error::disk("look at", &path, e))?;
+            if now.duration_since(written).is_ok_and(|age| age > self.keep) {
+                durable::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The hour and the part of a file's name. `None`: it is somebody else's.
+fn parse_name(name: &str) -> Option<(Hour, u32)> {
+    let (hour, part) = name.strip_suffix(".ndjson.gz")?.split_once(".part-")?;
+    Some((hour.parse().ok()?, part.parse().ok()?))
+}
+
+fn gzipped_originals(object: &[u8], compactor: &Compactor) -> std::result::Result<Vec<u8>, String> {
+    let text = read::lines(object).map_err(|e| e.to_string())?;
+    let mut gzip: GzEncoder<Vec<u8>> = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
+    let mut line = Vec::new();
+    for row in text.lines() {
+        line.clear();
+        json::write_fields(&compactor.restore(row).map_err(|e| e.to_string())?, &mut line);
+        line.push(b'\n');
+        gzip.write_all(&line).map_err(|e| e.to_string())?;
+    }
+    gzip.finish().map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_files_of_ours_go_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = Archive { dir: dir.path().to_owned(), keep: Duration::from_secs(60) };
+        for name in ["2023-03-10T01.part-00000.ndjson.gz", "notes.txt"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        archive.prune(SystemTime::now()).unwrap();
+        assert_eq!(durable::names(dir.path()).unwrap().len(), 2);
+        archive.prune(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+        assert_eq!(durable::names(dir.path()).unwrap(), ["notes.txt"]);
+    }
+}

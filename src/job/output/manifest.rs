@@ -1,0 +1,88 @@
+//! A part's manifest: its certificate as a small object outside `data/`, for those who read the store and not the state.
+//!
+//! It is created, and only created, after its part and before the receipt: a receipt says that the manifest is there too. A
+//! crash in between repeats both, with the same bytes, which a look finds to be there. A manifest that somebody else wrote is
+//! left alone, and said.
+
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use super::upload::Upload;
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::Job;
+use crate::part::seal::hex;
+use crate::process::parallel::side_by_side;
+use crate::state::files::durable;
+use crate::state::status::certificate::Manifest;
+use crate::stop::Stop;
+use crate::store::once::{self, CreateOnly, Outcome, Sealed};
+use crate::store::{ObjectStore, PartMeta};
+
+/// A manifest in the spool.
+struct Spooled {
+    key: String,
+    body: PathBuf,
+    bytes: Vec<u8>,
+    meta: PartMeta,
+}
+
+impl Job<'_> {
+    /// Publishes the manifests of the parts of a round that are in the store now. The answer of a part whose manifest is not
+    /// becomes that failure, so that it gets no receipt yet.
+    pub(crate) fn publish_manifests(
+        &mut self,
+        round: &[Upload],
+        answers: Vec<Result<Outcome>>,
+        create_only: CreateOnly,
+    ) -> Result<Vec<Result<Outcome>>> {
+        if !self.setup.manifest {
+            return Ok(answers);
+        }
+        let mut spooled = Vec::with_capacity(round.len());
+        for (upload, answer) in round.iter().zip(&answers) {
+            spooled.push(match answer {
+                Ok(Outcome::Uploaded { sha256, size, .. }) => self.spool_manifest(upload, sha256, *size)?,
+                _ => None,
+            });
+        }
+        let (store, stop) = (&*self.setup.store, self.setup.stop);
+        let published = side_by_side(&spooled, self.setup.uploads, |one| match one {
+            Some(manifest) => manifest.publish(store, create_only, stop),
+            None => Ok(()),
+        });
+        for manifest in spooled.iter().flatten() {
+            durable::remove(&manifest.body)?;
+        }
+        Ok(answers.into_iter().zip(published).map(|(answer, published)| published.and(answer)).collect())
+    }
+
+    fn spool_manifest(&mut self, upload: &Upload, sha256: &str, size: u64) -> Result<Option<Spooled>> {
+        let row = self.state.ledger.row(upload.hour)?;
+        let Some(manifest) = Manifest::of(&row, &upload.row, sha256, size) else { return Ok(None) };
+        let mut bytes = serde_json::to_vec(&manifest)
+            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a manifest").caused_by(e))?;
+        bytes.push(b'\n');
+        let key = self.setup.layout.manifest_key(&self.setup.prefix, upload.hour, upload.row.part);
+        // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
+        let body = upload.body.with_added_extension("manifest");
+        durable::replace_soon(&body, &bytes)?;
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let (content_sha256, hour, dict) = (sha256.clone(), upload.hour.to_string(), upload.row.dict.clone());
+        Ok(Some(Spooled { key, body, bytes, meta: PartMeta { sha256, content_sha256, rows: 1, hour, dict } }))
+    }
+}
+
+impl Spooled {
+    fn publish(&self, store: &dyn ObjectStore, create_only: CreateOnly, stop: &Stop) -> Result<()> {
+        let size = self.bytes.len() as u64;
+        let sealed = Sealed { key: &self.key, body: &self.body, meta: &self.meta, size };
+        // A lake keeps no metadata: there the bytes say whether it is ours.
+        if let Outcome::Foreign { .. } = once::upload(store, &sealed, create_only, stop)?
+            && store.get(&self.key)? != self.bytes
+        {
+            tracing::warn!("{}: another manifest is there already: left alone", self.key);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! `etl replay --from-s3`: ledger and hashes from the store, where they are lost or damaged.
+//!
+//! Every part below `data/` that the ledger does not know is read back and taken over, in the order of the numbers, hour by
+//! hour; each hour is one atomic step, so a crash leaves the hours done so far. What the log and the journal still hold is then
+//! sealed as usual: what is in a part already is dropped, the rest becomes the next part.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
+use crate::hour::key::data_prefix;
+use crate::hour::lifecycle::HourRow;
+use crate::job::Job;
+use crate::state::HashArray;
+
+/// Hours after which old ledger rows are moved to their days.
+const ARCHIVE_EVERY: usize = 64;
+
+impl Job<'_> {
+    /// Takes over every part in the store that the ledger does not know.
+    pub(crate) fn rebuild_from_store(&mut self) -> Result<()> {
+        self.state.ledger.forget_stored_dictionaries();
+        let mut stored: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
+        let (layout, prefix) = (&self.setup.layout, &self.setup.prefix);
+        let listed = self.setup.store.list(&data_prefix(prefix), &mut |key, _| {
+            if let Some((hour, part)) = layout.parse_key(prefix, key) {
+                stored.entry(hour).or_default().insert(part);
+            }
+            Ok(())
+        });
+        if let Err(error) = listed {
+            return self.store_failed(error);
+        }
+        for (done, (hour, numbers)) in stored.into_iter().enumerate() {
+            if self.stopped() || self.store_is_down {
+                break;
+            }
+            self.rebuild_hour(hour, &numbers)?;
+            if done % ARCHIVE_EVERY == ARCHIVE_EVERY - 1 {
+                let wal = &self.state.wal;
+                self.state.ledger.archive(|hour| wal.has_pending(hour))?;
+            }
+        }
+        self.state.ledger.recount()?;
+        self.store_missing_dictionaries()
+    }
+
+    fn has_sound_hashes(&self, row: &HourRow) -> bool {
+        let read = |array: HashArray| array.for_each(&mut |_| Ok(()));
+        self.state.array(row).and_then(|array| array.map_or(Ok(()), read)).is_ok()
+    }
+
+    fn rebuild_hour(&mut self, hour: Hour, numbers: &BTreeSet<u32>) -> Result<()> {
+        let row = self.state.ledger.row(hour)?;
+        // A part in the making meets the one in the store when it is uploaded.
+        if row.is_sealing() {
+            return Ok(());
+        }
+        let known = u32::try_from(row.parts.len()).unwrap_or(u32::MAX);
+        let next: Vec<u32> = (known..).take_while(|number| numbers.contains(number)).collect();
+        let beyond = numbers.iter().find(|number| **number >= known && !next.contains(number));
+        if let Some(beyond) = beyond {
+            let what = format!("hour {hour}: the store has part {beyond}, but not all before it");
+            self.bear(Error::new(ErrorKind::Mismatch, what).hint("look for the missing part, or move this one away"))?;
+        }
+        if next.is_empty() && self.has_sound_hashes(&row) {
+            return Ok(());
+        }
+        match self.import(&row, &next) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.blocked.insert(hour);
+                let what = format!("hour {hour}: an object in the store has a part's name and is none");
+                self.bear(Error::new(ErrorKind::Mismatch, what).hint("`etl verify` names it: look at it"))
+            }
+            Err(error) => self.store_failed(error),
+        }
+    }
+}

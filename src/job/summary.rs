@@ -1,0 +1,162 @@
+//! What a run did: the numbers of `etl run --json`, and the parts for people.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::hour::gaps::{Gap, PolledTooRarely};
+use crate::state::pages::quarantine::Added;
+
+/// A part that got its receipt in this run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UploadedPart {
+    /// The event-time hour.
+    pub hour: String,
+    /// Its number within the hour.
+    pub part: u32,
+    /// The object's key.
+    pub key: String,
+    /// Records in it.
+    pub rows: u64,
+    /// Size of the object.
+    pub bytes: u64,
+}
+
+/// The result of a run. Additions are free; what is here stays.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The version of this shape.
+    pub schema: u32,
+    /// Pages received.
+    pub pages: u64,
+    /// Elements of the pages that were committed.
+    pub fetched: u64,
+    /// Records that were new.
+    pub new: u64,
+    /// Records that were known.
+    pub duplicates: u64,
+    /// Tokens that were newly quarantined.
+    pub quarantined: u64,
+    /// The same by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub quarantined_reasons: BTreeMap<String, u64>,
+    /// New records that came late.
+    pub late: u64,
+    /// Records that were newly parked: their hour cannot be read back.
+    pub parked: u64,
+    /// Quarantined tokens that became records.
+    pub recovered: u64,
+    /// Bodies that were no pages, and are now.
+    pub reread: u64,
+    /// Parts that the store had and the ledger had not.
+    pub imported_parts: u64,
+    /// Parts that were frozen.
+    pub sealed_parts: u64,
+    /// Parts that got their receipt.
+    pub uploaded_parts: u64,
+    /// Records in them.
+    pub uploaded_records: u64,
+    /// Hours with work left.
+    pub pending_hours: u64,
+    /// Ranges of ids that never came, so far.
+    pub gaps: u64,
+    /// Ids in them.
+    pub missing: u64,
+    /// What may be lost because this poll does not overlap with the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub polled_too_rarely: Option<PolledTooRarely>,
+    /// The newest of the gaps, newest first.
+    #[serde(skip)]
+    pub newest_gaps: Vec<Gap>,
+    /// How long it took.
+    pub seconds: f64,
+    /// The parts that got their receipt: the first few hundred.
+    pub parts: Vec<UploadedPart>,
+    /// Bytes of all parts that got their receipt, listed or not.
+    #[serde(skip)]
+    pub uploaded_bytes: u64,
+    /// Whether the run got as far as to work.
+    #[serde(skip)]
+    pub(super) began: bool,
+}
+
+/// More parts than these are counted and not listed.
+const LISTED: usize = 500;
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            schema: 1,
+            pages: 0,
+            fetched: 0,
+            new: 0,
+            duplicates: 0,
+            quarantined: 0,
+            quarantined_reasons: BTreeMap::new(),
+            late: 0,
+            parked: 0,
+            recovered: 0,
+            reread: 0,
+            imported_parts: 0,
+            sealed_parts: 0,
+            uploaded_parts: 0,
+            uploaded_records: 0,
+            pending_hours: 0,
+            gaps: 0,
+            missing: 0,
+            polled_too_rarely: None,
+            newest_gaps: Vec::new(),
+            seconds: 0.0,
+            parts: Vec::new(),
+            uploaded_bytes: 0,
+            began: false,
+        }
+    }
+}
+
+impl Summary {
+    /// Counts a receipt.
+    pub fn uploaded(&mut self, part: UploadedPart) {
+        self.uploaded_parts += 1;
+        self.uploaded_records += part.rows;
+        self.uploaded_bytes += part.bytes;
+        if self.parts.len() < LISTED {
+            self.parts.push(part);
+        }
+    }
+
+    /// Counts newly quarantined tokens.
+    pub(super) fn quarantined(&mut self, added: &Added) {
+        self.quarantined += added.count();
+        for (reason, count) in &added.reasons {
+            *self.quarantined_reasons.entry(reason.clone()).or_default() += count;
+        }
+    }
+
+    /// For a run that begins anew: what comes in is counted again, what went out stays counted.
+    pub(super) const fn begin_anew(&mut self) {
+        (self.pages, self.fetched, self.new, self.duplicates, self.late) = (0, 0, 0, 0, 0);
+    }
+
+    /// Whether nothing came in and nothing went out.
+    #[must_use]
+    pub const fn nothing_happened(&self) -> bool {
+        self.new == 0 && self.quarantined == 0 && self.sealed_parts == 0 && self.uploaded_parts == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_all_parts_count_though_only_some_are_listed() {
+        let mut summary = Summary::default();
+        for part in 0..700 {
+            let hour = "2023-03-10T01".to_owned();
+            summary.uploaded(UploadedPart { hour, part, key: String::new(), rows: 2, bytes: 3 });
+        }
+        assert_eq!((summary.parts.len(), summary.uploaded_parts), (LISTED, 700));
+        assert_eq!((summary.uploaded_records, summary.uploaded_bytes), (1400, 2100));
+    }
+}

@@ -1,0 +1,65 @@
+//! Work side by side: on a few threads, with the results in the order of the items.
+//!
+//! Invariant: what comes out never depends on how many threads there were, or on which was faster. Nothing here touches disk.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
+/// Threads that can compute at once.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Has `work` done on a thread of its own. `None`: no thread can be had, and nothing is done.
+pub(crate) fn aside<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Option<ScopedJoinHandle<'scope, T>> {
+    let started = Builder::new().spawn_scoped(scope, work);
+    started.inspect_err(|error| tracing::debug!("no further thread can be had: {error}")).ok()
+}
+
+/// What a thread came to.
+pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items. Each thread
+/// takes the next item when it is done with one: that others have less of the processor makes nobody wait. This thread is one of
+/// them, so that all is done even where no other can be had.
+pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    if items.len() < 2 || threads < 2 {
+        return items.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(index) else { return done };
+            done.push((index, work(item)));
+        }
+    };
+    let mut results = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(items.len())).map_while(|_| aside(scope, worker)).collect();
+        let mut results = worker();
+        others.into_iter().for_each(|other| results.extend(joined(other)));
+        results
+    });
+    results.sort_unstable_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::side_by_side;
+
+    #[test]
+    fn results_keep_the_order_of_the_items() {
+        let items: Vec<u64> = (0..1000).collect();
+        let doubled = side_by_side(&items, 4, |n| n * 2);
+        assert!(doubled.iter().zip(&items).all(|(d, n)| *d == n * 2));
+        assert!(side_by_side(&[] as &[u64], 4, |n| *n).is_empty());
+    }
+}

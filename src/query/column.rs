@@ -1,0 +1,209 @@
+//! A column: which field of the logs, of which type, and how each engine spells that.
+
+use std::str::FromStr;
+
+use super::Keys;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::row;
+
+/// Names that the view uses for something else.
+const TAKEN: [&str; 2] = ["event_time", "filename"];
+/// How deep types may nest.
+const DEEPEST: u8 = 16;
+
+/// A field of the logs as a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// The field.
+    pub(super) name: String,
+    pub(super) ty: Type,
+    /// What is to know about it.
+    pub(super) comment: &'static str,
+}
+
+/// What a column holds, as Hive knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Type {
+    /// Hive's name and DuckDB's.
+    Plain(&'static str, &'static str),
+    Decimal(u8, u8),
+    Array(Box<Self>),
+    Map(Box<Self>, Box<Self>),
+    Struct(Vec<(String, Self)>),
+}
+
+const PLAIN: [(&str, &str); 10] = [
+    ("string", "VARCHAR"),
+    ("bigint", "BIGINT"),
+    ("int", "INTEGER"),
+    ("smallint", "SMALLINT"),
+    ("tinyint", "TINYINT"),
+    ("double", "DOUBLE"),
+    ("float", "FLOAT"),
+    ("boolean", "BOOLEAN"),
+    ("date", "DATE"),
+    ("timestamp", "TIMESTAMP"),
+];
+pub(super) const STRING: Type = Type::Plain("string", "VARCHAR");
+pub(super) const BIGINT: Type = Type::Plain("bigint", "BIGINT");
+
+/// The fields of the logs that the service is known to send.
+pub(super) fn known() -> Vec<Column> {
+    let column = |name: &str, ty, comment| Column { name: name.to_owned(), ty, comment };
+    let detail = Type::Struct(vec![("message".to_owned(), STRING), ("levelname".to_owned(), STRING)]);
+    vec![
+        column("user_id", STRING, "64 hex digits as two base64url UUIDs, the second half first"),
+        column("record_id", BIGINT, "rises by one at the source"),
+        column("product_id", BIGINT, "of product logs only"),
+        column("activity", STRING, "view, cart or purchase"),
+        column("url", BIGINT, "its number in compact.url, 0 where it has none"),
+        column("method", BIGINT, "its number in compact.method, 0 where it has none"),
+        column("name", STRING, "the logger"),
+        column("inDate", STRING, "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero"),
+        column("detail", detail, "what was logged"),
+    ]
+}
+
+impl Column {
+    /// Whether rows hold a compact value of it, and perhaps `<name>_raw`.
+    pub(super) fn is_compact(&self) -> bool {
+        row::is_compact(&self.name)
+    }
+
+    /// The key that rows have for it.
+    pub(super) fn stored(&self) -> String {
+        row::stored_key(&self.name)
+    }
+
+    /// Whether it can be a column beside the others.
+    pub(super) fn check(&self, keys: Keys) -> Result<()> {
+        let name = self.name.as_str();
+        let keys: &[&str] = if keys == Keys::Hour { &["year", "month", "day", "hour"] } else { &["dt"] };
+        let is = |taken: &&str| taken.eq_ignore_ascii_case(name);
+        let why = if self.is_compact() {
+            "is compact in the rows: the view gives the original back, and its type cannot change"
+        } else if known().iter().any(|known| known.name != name && known.name.eq_ignore_ascii_case(name)) {
+            "differs from a known field in upper and lower case only, which Athena cannot tell apart"
+        } else if TAKEN.iter().chain(keys).any(is) {
+            "is the name of another column of the view; with the other --keys it may be free"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Usage, format!("--column {name}: {name} {why}")))
+    }
+}
+
+impl FromStr for Column {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || Error::new(ErrorKind::Usage, "write it as in session:string or items:array<bigint>");
+        let (name, ty) = text.split_once(':').ok_or_else(wrong)?;
+        check_name(name)?;
+        Ok(Self { name: name.to_owned(), ty: ty.parse()?, comment: "" })
+    }
+}
+
+/// Checks that every engine takes a name.
+///
+/// # Errors
+/// `Usage`.
+pub fn check_name(name: &str) -> Result<()> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if starts && name.bytes().all(fits) && name.len() <= 128 {
+        return Ok(());
+    }
+    let what = format!("{name:?} cannot be a name in Athena: letters, digits and _ only, no digit first");
+    Err(Error::new(ErrorKind::Usage, what))
+}
+
+impl FromStr for Type {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let dense: String = text.split_whitespace().collect();
+        match parse(&dense, DEEPEST) {
+            Some((ty, "")) => Ok(ty),
+            _ => {
+                let plain: Vec<&str> = PLAIN.iter().map(|(hive, _)| *hive).collect();
+                let what = format!("{text:?} is no type");
+                let known = "decimal(p,s), array<…>, map<…,…> or struct<name:…,…>";
+                Err(Error::new(ErrorKind::Usage, format!("{what}; use {}, {known}", plain.join(", "))))
+            }
+        }
+    }
+}
+
+/// The type that `text` begins with, and what follows.
+fn parse(text: &str, depth: u8) -> Option<(Type, &str)> {
+    let depth = depth.checked_sub(1)?;
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
+    let (word, rest) = text.split_at_checked(end)?;
+    match word.to_ascii_lowercase().as_str() {
+        "array" => {
+            let (item, rest) = parse(rest.strip_prefix('<')?, depth)?;
+            Some((Type::Array(Box::new(item)), rest.strip_prefix('>')?))
+        }
+        "map" => {
+            let (key, rest) = parse(rest.strip_prefix('<')?, depth)?;
+            let (value, rest) = parse(rest.strip_prefix(',')?, depth)?;
+            Some((Type::Map(Box::new(key), Box::new(value)), rest.strip_prefix('>')?))
+        }
+        "struct" => parse_struct(rest.strip_prefix('<')?, depth),
+        "decimal" => parse_decimal(rest.strip_prefix('(')?),
+        word => PLAIN.iter().find(|(hive, _)| *hive == word).map(|(hive, duck)| (Type::Plain(hive, duck), rest)),
+    }
+}
+
+fn parse_struct(mut rest: &str, depth: u8) -> Option<(Type, &str)> {
+    let mut fields = Vec::new();
+    loop {
+        let (name, behind) = rest.split_once(':')?;
+        check_name(name).ok()?;
+        let (ty, behind) = parse(behind, depth)?;
+        fields.push((name.to_owned(), ty));
+        match behind.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return Some((Type::Struct(fields), behind.strip_prefix('>')?)),
+        }
+    }
+}
+
+fn parse_decimal(rest: &str) -> Option<(Type, &str)> {
+    let (digits, rest) = rest.split_once(')')?;
+    let (precision, scale) = digits.split_once(',').unwrap_or((digits, "0"));
+    let (precision, scale) = (precision.parse().ok()?, scale.parse().ok()?);
+    ((1..=38).contains(&precision) && scale <= precision).then_some((Type::Decimal(precision, scale), rest))
+}
+
+impl Type {
+    /// As Hive, Athena and Glue spell it.
+    pub(super) fn hive(&self) -> String {
+        match self {
+            Self::Plain(hive, _) => (*hive).to_owned(),
+            Self::Decimal(precision, scale) => format!("decimal({precision},{scale})"),
+            Self::Array(item) => format!("array<{}>", item.hive()),
+            Self::Map(key, value) => format!("map<{},{}>", key.hive(), value.hive()),
+            Self::Struct(fields) => {
+                let fields: Vec<String> = fields.iter().map(|(name, ty)| format!("{name}:{}", ty.hive())).collect();
+                format!("struct<{}>", fields.join(","))
+            }
+        }
+    }
+
+    /// As DuckDB spells it.
+    pub(super) fn duckdb(&self) -> String {
+        match self {
+            Self::Plain(_, duck) => (*duck).to_owned(),
+            Self::Decimal(precision, scale) => format!("DECIMAL({precision},{scale})"),
+            Self::Array(item) => format!("{}[]", item.duckdb()),
+            Self::Map(key, value) => format!("MAP({}, {})", key.duckdb(), value.duckdb()),
+            Self::Struct(fields) => {
+                let fields: Vec<String> =
+                    fields.iter().map(|(name, ty)| format!("\"{name}\" {}", ty.duckdb())).collect();
+                format!("STRUCT({})", fields.join(", "))
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Table and partitions as input for Glue's API, for readers that know no projection (Spark, Redshift Spectrum).
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{Keys, Table, athena};
+use crate::error::Result;
+use crate::hour::Hour;
+use crate::hour::key::Field;
+
+/// Partitions that one call takes.
+const MOST: usize = 100;
+
+/// `CreateTable`, and one `BatchCreatePartition` for each hundred hours.
+pub(super) fn input(table: &Table, hours: &BTreeSet<Hour>) -> Result<Value> {
+    let data = table.s3_data()?;
+    let database = table.database.as_deref().unwrap_or("default");
+    let hours: Vec<Hour> = hours.iter().copied().collect();
+    let batch = |hours: &[Hour]| {
+        let partitions: Vec<Value> = hours.iter().map(|hour| partition(table, &data, *hour)).collect();
+        json!({"DatabaseName": database, "TableName": table.compact_name(), "PartitionInputList": partitions})
+    };
+    let keys = table.key_names().iter().map(|key| json!({"Name": key, "Type": athena::key_type(table)}));
+    Ok(json!({
+        "CreateTable": {
+            "DatabaseName": database,
+            "TableInput": {
+                "Name": table.compact_name(),
+                "Description": format!("Compact rows made by etl; `etl ddl` prints the view {} over it", table.name),
+                "TableType": "EXTERNAL_TABLE",
+                "Parameters": {"EXTERNAL": "TRUE", "classification": "json", "compressionType": "gzip"},
+                "PartitionKeys": keys.collect::<Vec<_>>(),
+                "StorageDescriptor": storage(table, &data),
+            },
+        },
+        "BatchCreatePartition": hours.chunks(MOST).map(batch).collect::<Vec<_>>(),
+    }))
+}
+
+fn partition(table: &Table, data: &str, hour: Hour) -> Value {
+    let folders = table.layout.folders(hour);
+    let values = match table.keys {
+        Keys::Hour => Field::ALL.iter().map(|field| number(*field, hour)).collect(),
+        Keys::Dt => vec![folders.clone()],
+    };
+    json!({"Values": values, "StorageDescriptor": storage(table, &format!("{data}{folders}/"))})
+}
+
+fn number(field: Field, hour: Hour) -> String {
+    format!("{:0width$}", field.of(hour), width = field.width())
+}
+
+fn storage(table: &Table, location: &str) -> Value {
+    let columns = athena::columns(table).into_iter().map(|(name, ty, comment)| match comment.is_empty() {
+        true => json!({"Name": name, "Type": ty}),
+        false => json!({"Name": name, "Type": ty, "Comment": comment}),
+    });
+    json!({
+        "Columns": columns.collect::<Vec<_>>(),
+        "Location": location,
+        "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
+        "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+        "Compressed": true,
+        "SerdeInfo": {"SerializationLibrary": table.serde.class()},
+    })
+}

@@ -1,0 +1,224 @@
+//! Every durable step, and what a crash after it leaves: the crash table.
+//!
+//! Through [`durable_step`] goes every durable step of the crate, so that tests can crash around each. The table of the README
+//! is [`Step::after_a_crash`]; a test compares them.
+
+use crate::error::Result;
+use crate::state::files::crash_point;
+
+/// Every step after which something is durable, or done outside, that was not before; in the order of a record's life.
+///
+/// No steps, because a crash around them leaves nothing that the next run would have to understand: `status.json` (a view),
+/// `validator.json` and `trail.json` (notes that save a download), `parked/tried` and `refused.json` (when something was tried last), all
+/// made again; the reserve and empty directories, which mean nothing; the
+/// archive's copies; a part's manifest and the object with its dictionaries, which are created again with their part until
+/// there is a receipt; the mark on a
+/// condemned generation, which only repeats what the next open finds; and the deleting of what nothing names any more
+/// (`*.tmp`, `*.new`, replaced hash arrays): what comes back is deleted again. The store's answer
+/// to the probe counts only once [`Step::CreateOnlyProbed`] has recorded it; until then it is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The recorded settings of a new state directory.
+    SettingsRecorded,
+    /// A generation of the write-ahead log was opened for new commits.
+    GenerationStarted,
+    /// A generation that cannot be trusted was set aside.
+    GenerationSetAside,
+    /// A damaged file of the ledger or the quarantine was set aside.
+    FileSetAside,
+    /// A segment of pages has its name in the journal.
+    PageJournaled,
+    /// A body that is no page was set aside.
+    PageRejected,
+    /// The journal knows which numbers were used.
+    FloorRaised,
+    /// It is known which files must be there at the next start.
+    RollCalled,
+    /// Tokens that are no records are in the quarantine.
+    TokensQuarantined,
+    /// Records of an hour that cannot be read back are parked.
+    RecordsParked,
+    /// A segment's new records are in the write-ahead log.
+    SegmentCommitted,
+    /// Quarantined tokens that became records have left the quarantine.
+    QuarantineReleased,
+    /// Records that were parked are no longer: their hour was read back.
+    ParkedReleased,
+    /// Many small files of the quarantine are one.
+    QuarantineMerged,
+    /// The quarantine knows which key ring tried its tokens last.
+    RingRecorded,
+    /// The bytes of a part are in the spool.
+    PartSpooled,
+    /// The hash array of an hour's parts has its name.
+    HashesWritten,
+    /// The ledger holds the intents: which parts there will be, with which bytes.
+    HoursFrozen,
+    /// The store answered a PUT.
+    PartPut,
+    /// The ledger holds the receipts.
+    PartsReceipted,
+    /// The ledger knows whether the store honours a create-only PUT.
+    CreateOnlyProbed,
+    /// An hour's parts were read back from the store, and its ledger row and hash array replaced.
+    HourImported,
+    /// The write-ahead log no longer counts the uploaded records.
+    RecordsPruned,
+    /// Journal segments without pending records are gone.
+    PagesRemoved,
+    /// Spooled bytes of uploaded parts are gone.
+    SpoolCleared,
+    /// Ledger rows of old hours are in the file of their day.
+    DayArchived,
+    /// The ledger's head no longer holds the rows that are in their days' files.
+    LedgerArchived,
+    /// Hash arrays older than the dedup window are forgotten.
+    HashesForgotten,
+    /// A generation of which no record is pending is gone.
+    GenerationRemoved,
+}
+
+/// What a crash right after a step leaves: one row of the crash table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AfterACrash {
+    /// What is on the disk.
+    pub on_disk: &'static str,
+    /// What is in the store.
+    pub in_store: &'static str,
+    /// What the next run does.
+    pub next_run: &'static str,
+}
+
+impl Step {
+    /// All steps.
+    pub const ALL: [Self; 29] = [
+        Self::SettingsRecorded,
+        Self::GenerationStarted,
+        Self::GenerationSetAside,
+        Self::FileSetAside,
+        Self::PageJournaled,
+        Self::PageRejected,
+        Self::FloorRaised,
+        Self::RollCalled,
+        Self::TokensQuarantined,
+        Self::RecordsParked,
+        Self::SegmentCommitted,
+        Self::QuarantineReleased,
+        Self::ParkedReleased,
+        Self::QuarantineMerged,
+        Self::RingRecorded,
+        Self::PartSpooled,
+        Self::HashesWritten,
+        Self::HoursFrozen,
+        Self::PartPut,
+        Self::PartsReceipted,
+        Self::CreateOnlyProbed,
+        Self::HourImported,
+        Self::RecordsPruned,
+        Self::PagesRemoved,
+        Self::SpoolCleared,
+        Self::DayArchived,
+        Self::LedgerArchived,
+        Self::HashesForgotten,
+        Self::GenerationRemoved,
+    ];
+
+    /// The crash table: what a crash right after this step leaves, and what the next run does about it.
+    #[must_use]
+    pub const fn after_a_crash(self) -> AfterACrash {
+        let (on_disk, in_store, next_run) = match self {
+            Self::SettingsRecorded => ("an empty ledger with the settings", "–", "goes on with them"),
+            Self::GenerationStarted => {
+                ("a new generation; an older one that it replaces may still be there", "–", "removes the replaced one")
+            }
+            Self::GenerationSetAside => {
+                ("a directory *.corrupt, and every page of its records", "–", "fills a new generation from the journal")
+            }
+            Self::FileSetAside => {
+                ("a file *.damaged, and that it is missed", "–", "reads it back from the store, or names what is gone")
+            }
+            Self::PageJournaled => ("a page that nobody looked at", "–", "decrypts and commits it"),
+            Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
+            Self::FloorRaised => ("the number above which pages are numbered on", "–", "numbers on above it"),
+            Self::RollCalled => {
+                ("the names of pages or quarantined tokens that wait", "–", "misses them if they are gone")
+            }
+            Self::TokensQuarantined => (
+                "the page, and its odd tokens in the quarantine",
+                "–",
+                "commits the page; the same tokens are quarantined once",
+            ),
+            Self::RecordsParked => (
+                "the page, and its records of an hour that cannot be read back in parked/",
+                "–",
+                "commits the rest of the page; the same records are parked once",
+            ),
+            Self::SegmentCommitted => (
+                "records in the write-ahead log, the page still in the journal",
+                "–",
+                "sees that the page is committed",
+            ),
+            Self::QuarantineReleased => {
+                ("the recovered tokens' page in the journal", "–", "sees that the page is committed")
+            }
+            Self::ParkedReleased => {
+                ("the records' page in the journal, committed", "–", "sees that the page is committed")
+            }
+            Self::QuarantineMerged => ("the tokens in one file, and no longer in the small ones", "–", "nothing to do"),
+            Self::RingRecorded => ("the quarantine, and which keys tried it", "–", "tries again only other keys"),
+            Self::PartSpooled => ("bytes that no ledger row names", "–", "deletes the stray bytes, seals again"),
+            Self::HashesWritten => {
+                ("a hash array that no ledger row names", "–", "seals or imports again, and writes the array anew")
+            }
+            Self::HoursFrozen => ("intents, and the parts' bytes", "–", "PUTs the same bytes"),
+            Self::PartPut => {
+                ("intents, and the parts' bytes", "the part", "PUTs again; 412, HEAD, same content: it was us")
+            }
+            Self::PartsReceipted => ("receipts; records and pages still there", "the part", "prunes"),
+            Self::CreateOnlyProbed => ("receipts, and the store's answer", "the part", "prunes"),
+            Self::HourImported => (
+                "the imported part as a receipt; our parts of the hour thawed",
+                "the foreign part",
+                "drops what it holds, seals the rest as the next part",
+            ),
+            Self::RecordsPruned => {
+                ("hashes and ledger rows; the page still in the journal", "the part", "removes the page")
+            }
+            Self::PagesRemoved => ("hashes and ledger rows; bytes in the spool", "the part", "clears the spool"),
+            Self::SpoolCleared => ("hashes and ledger rows", "the part", "nothing to do"),
+            Self::DayArchived => {
+                ("rows in their day's file, and in the head too", "the part", "the head's row counts; archives again")
+            }
+            Self::LedgerArchived => ("rows in their days' files only", "the part", "nothing to do"),
+            Self::HashesForgotten => ("the ledger row; the array's file perhaps", "the part", "deletes the stray file"),
+            Self::GenerationRemoved => ("a directory *.dead perhaps", "the part", "deletes it"),
+        };
+        AfterACrash { on_disk, in_store, next_run }
+    }
+}
+
+/// Does the durable step `step`. With the feature `failpoints` the process can be aborted right before and right after, or the
+/// step made to fail.
+///
+/// # Errors
+/// Those of `action`.
+pub fn durable_step<T>(step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
+    let point = crash_point::before(step);
+    crash_point::failure(&point, false).map_or(Ok(()), Err)?;
+    let done = action()?;
+    crash_point::failure(&point, true).map_or(Ok(()), Err)?;
+    crash_point::after(point);
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_has_a_row_in_the_crash_table() {
+        for step in Step::ALL {
+            assert!(!step.after_a_crash().next_run.is_empty(), "{step:?}");
+        }
+    }
+}

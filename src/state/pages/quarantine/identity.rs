@@ -1,0 +1,154 @@
+//! What tells one odd token from another, and who is in which file: looked up, never read whole.
+//!
+//! ```text
+//! quarantine/<segment>.<tokens>.<due or ->.ids     the sorted identities of the file without .ids (see `state::HashArray`)
+//! ```
+//! An array belongs to one content of one file, whose checksum is the key of its own, and can be made again from it: one that is
+//! missing, damaged or of another content is. It is not fsynced; each of its blocks is checked before it is believed.
+
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::tokens::{Opened, SUM, Tokens};
+use crate::error::{Error, Result};
+use crate::hour::lifecycle::HashesRef;
+use crate::record::ContentHash;
+use crate::state::HashArray;
+use crate::state::files::durable;
+
+/// What the arrays' names end in.
+pub const ENDING: &str = "ids";
+/// The most identities that are sorted in memory: of a file with more, a share at a time.
+const SORTED: u64 = 1 << 19;
+
+/// 128 bits of BLAKE3 of a plaintext, else of a token: as good as random. Shown as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity(u128);
+
+impl Identity {
+    /// That of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        blake3::hash(bytes).as_bytes().first_chunk().map_or(Self(0), |id| Self(u128::from_be_bytes(*id)))
+    }
+
+    /// Zero bits that it begins with.
+    #[must_use]
+    pub const fn leading_zeros(self) -> u32 {
+        self.0.leading_zeros()
+    }
+
+    /// Which of 2^`bits` shares it belongs to; shares are in the order of identities.
+    #[must_use]
+    pub fn share(self, bits: u32) -> u64 {
+        let share = self.0.checked_shr(u128::BITS - bits.min(64)).unwrap_or(0);
+        u64::try_from(share).unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for Identity {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u128::from_str_radix(text, 16).map(Self)
+    }
+}
+
+impl From<Identity> for ContentHash {
+    fn from(identity: Identity) -> Self {
+        Self(identity.0.to_be_bytes())
+    }
+}
+
+/// In how many shares so many identities are sorted, as a power of two.
+#[must_use]
+pub fn share_bits(count: u64) -> u32 {
+    count.div_ceil(SORTED).max(1).next_power_of_two().trailing_zeros()
+}
+
+/// Where the array of the file at `path` is.
+#[must_use]
+pub fn array_path(path: &Path) -> PathBuf {
+    path.with_added_extension(ENDING)
+}
+
+/// Opens the array of the file at `path`, which has `tokens`.
+///
+/// # Errors
+/// `State`: it is missing or damaged.
+pub fn open(path: &Path, tokens: u64) -> Result<HashArray> {
+    HashArray::open(array_path(path), seal(path)?, HashesRef { version: 0, count: tokens })
+}
+
+/// Writes the array of the file at `path`, whose tokens have these `identities`.
+///
+/// # Errors
+/// `State`: it cannot be written, or the file cannot be read.
+pub fn write(path: &Path, mut identities: Vec<Identity>) -> Result<()> {
+    identities.sort_unstable();
+    HashArray::write_soon(&array_path(path), seal(path)?, |push| {
+        identities.into_iter().try_for_each(|id| push(id.into()))
+    })
+}
+
+/// Makes the array of the file at `path`, which has `tokens`, from the file.
+///
+/// # Errors
+/// `State`: the file or its array cannot be read or written.
+pub fn make(path: &Path, tokens: u64) -> Result<()> {
+    HashArray::write_soon(&array_path(path), seal(path)?, |push| {
+        let bits = share_bits(tokens);
+        for share in 0..1_u64 << bits {
+            let mut sorted = read_share(path, share, bits)?;
+            sorted.sort_unstable();
+            sorted.into_iter().try_for_each(|identity| push(identity.into()))?;
+        }
+        Ok(())
+    })
+}
+
+fn read_share(path: &Path, share: u64, bits: u32) -> Result<Vec<Identity>> {
+    let tokens = match Tokens::open(path)? {
+        Opened::Whole(tokens) => tokens,
+        Opened::Damaged(damage) => return Err(damage),
+        Opened::Absent => return Ok(Vec::new()),
+    };
+    let identities = tokens.map(|token| token.map(|token| token.identity()));
+    identities.filter(|identity| identity.as_ref().map_or(true, |id| id.share(bits) == share)).collect()
+}
+
+/// The key under which the blocks of one array, and of no other, are checked: made from the file's first line.
+fn seal(path: &Path) -> Result<[u8; 32]> {
+    let mut sum = [0; SUM];
+    let read = durable::open(path).and_then(|mut file| file.read_exact(&mut sum));
+    read.map_err(|e| Error::disk("read", path, e))?;
+    Ok(blake3::derive_key("etl 2023 quarantined identities", &sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_is_shown_and_read_as_32_digits() {
+        let identity = Identity::of(b"x");
+        assert_eq!(identity.to_string().len(), 32);
+        assert_eq!(identity.to_string().parse(), Ok(identity));
+        assert_eq!(Identity(7).to_string(), format!("{:0>32}", 7));
+    }
+
+    #[test]
+    fn shares_are_all_of_them_in_order() {
+        assert_eq!((share_bits(0), share_bits(SORTED), share_bits(SORTED + 1)), (0, 0, 1));
+        assert_eq!(Identity(u128::MAX).share(0), 0);
+        assert_eq!([0, u128::MAX / 4 + 1, u128::MAX / 2 + 1, u128::MAX].map(|id| Identity(id).share(2)), [0, 1, 2, 3]);
+    }
+}

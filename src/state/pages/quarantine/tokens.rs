@@ -1,0 +1,179 @@
+//! One file of odd tokens: a line with the BLAKE3 checksum of all behind it, then a JSON line for each.
+//!
+//! Read and written token by token, so that a file of any size takes the memory of its longest line. Invariant: no token is
+//! given out before the whole file was checked. Nothing is written under a final name here.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::OddToken;
+use crate::error::{Error, ErrorKind, Result};
+use crate::state::files::durable::{self, Unfinished};
+
+/// Hex digits of the checksum that a file begins with.
+pub const SUM: usize = 64;
+/// They, and the end of their line.
+const HEAD: usize = SUM + 1;
+/// Bytes read or written at once.
+const BUFFER: usize = 1 << 16;
+
+/// What there is under a name.
+#[derive(Debug)]
+pub enum Opened {
+    /// Nothing.
+    Absent,
+    /// A file whose checksum does not hold.
+    Damaged(Error),
+    /// A file that was checked.
+    Whole(Tokens),
+}
+
+/// The tokens of a file, in its order.
+#[derive(Debug)]
+pub struct Tokens {
+    lines: BufReader<File>,
+    line: Vec<u8>,
+    path: PathBuf,
+}
+
+impl Tokens {
+    /// Opens and checks the file at `path`.
+    ///
+    /// # Errors
+    /// `State`: it cannot be read.
+    pub fn open(path: &Path) -> Result<Opened> {
+        let file = match durable::open(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Opened::Absent),
+            opened => opened.map_err(|e| Error::disk("read", path, e))?,
+        };
+        let mut lines = BufReader::with_capacity(BUFFER, file);
+        if !check(&mut lines).map_err(|e| Error::disk("read", path, e))? {
+            return Ok(Opened::Damaged(durable::damaged_text(path)));
+        }
+        Ok(Opened::Whole(Self { lines, line: Vec::new(), path: path.to_owned() }))
+    }
+
+    fn read(&mut self) -> Result<Option<OddToken>> {
+        loop {
+            self.line.clear();
+            let read = self.lines.read_until(b'\n', &mut self.line);
+            if read.map_err(|e| Error::disk("read", &self.path, e))? == 0 {
+                return Ok(None);
+            }
+            let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+            if !line.is_empty() {
+                let unreadable = format!("cannot read {}", self.path.display());
+                let token = serde_json::from_slice(line);
+                return token.map(Some).map_err(|e| Error::new(ErrorKind::State, unreadable).caused_by(e));
+            }
+        }
+    }
+}
+
+impl Iterator for Tokens {
+    type Item = Result<OddToken>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+/// Whether the checksum holds. Leaves the file at its first token.
+fn check(file: &mut BufReader<File>) -> std::io::Result<bool> {
+    let mut head = [0; HEAD];
+    if let Err(e) = file.read_exact(&mut head) {
+        return if e.kind() == std::io::ErrorKind::UnexpectedEof { Ok(false) } else { Err(e) };
+    }
+    let mut hasher = blake3::Hasher::new();
+    loop {
+        let bytes = file.fill_buf()?;
+        let length = bytes.len();
+        if length == 0 {
+            break;
+        }
+        hasher.update(bytes);
+        file.consume(length);
+    }
+    file.seek(SeekFrom::Start(HEAD as u64))?;
+    let (sum, end) = head.split_at(SUM);
+    Ok(hasher.finalize().to_hex().as_bytes() == sum && end == b"\n")
+}
+
+/// A file of tokens that is being written.
+#[derive(Debug)]
+pub struct TokenWriter {
+    out: BufWriter<Summed>,
+    path: PathBuf,
+    /// Tokens in it.
+    pub tokens: u64,
+    /// When the first of them comes due.
+    pub due: Option<Timestamp>,
+}
+
+impl TokenWriter {
+    /// Starts a file beside the final one, `target` being what it may be named.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn create(target: &Path) -> Result<Self> {
+        let path = target.to_owned();
+        let mut unfinished = Unfinished::create(target)?;
+        unfinished.file().write_all(&[b'0'; HEAD]).map_err(|e| Error::disk("write", &path, e))?;
+        let summed = Summed { unfinished, hasher: blake3::Hasher::new(), bytes: HEAD as u64 };
+        Ok(Self { out: BufWriter::with_capacity(BUFFER, summed), path, tokens: 0, due: None })
+    }
+
+    /// Adds a token.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn push(&mut self, token: &OddToken) -> Result<()> {
+        self.tokens += 1;
+        self.due = self.due.into_iter().chain(token.due).min();
+        let written = serde_json::to_writer(&mut self.out, token).map_err(std::io::Error::from);
+        written.and_then(|()| self.out.write_all(b"\n")).map_err(|e| Error::disk("write", &self.path, e))
+    }
+
+    /// Its bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.out.get_ref().bytes + self.out.buffer().len() as u64
+    }
+
+    /// Writes the rest, and the checksum before it. The file has no name yet.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn finish(self) -> Result<Unfinished> {
+        let fail = |e| Error::disk("write", &self.path, e);
+        let Summed { mut unfinished, hasher, .. } = self.out.into_inner().map_err(|e| fail(e.into_error()))?;
+        let head = [hasher.finalize().to_hex().as_bytes(), b"\n"].concat();
+        let file = unfinished.file();
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head)).map_err(fail)?;
+        Ok(unfinished)
+    }
+}
+
+/// The file, and the checksum of what was written.
+#[derive(Debug)]
+struct Summed {
+    unfinished: Unfinished,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.unfinished.file().write(bytes)?;
+        self.hasher.update(bytes.get(..written).unwrap_or_default());
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Pages at which runs died: read last, and alone, so that one that kills its reader costs only itself.
+//!
+//! Counted only for pages that were found uncommitted after a crash: before such a page is read, its number goes onto the roll
+//! `tried`, durably; a run that finds it there after another crash knows that one died at it. A normal run writes nothing. A
+//! crash leaves the number of the page that was being read, or one too many, which costs that page its place and nothing else.
+//!
+//! On the roll a page has twice the number of runs that died while it was noted, and one more while it is being read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::error::Result;
+use crate::state::Roll;
+
+/// So many noted deaths put a page off: with the one that made it a suspect, two runs died while it waited. To be read last costs a page
+/// little where it was something else: a power cut, an impatient hand.
+const DEADLY: u64 = 1;
+
+/// Which pages are being tried, and which are put off.
+#[derive(Debug)]
+pub struct Tries {
+    roll: Roll,
+    /// Pages found uncommitted after a crash.
+    suspects: BTreeSet<u64>,
+    /// How many deaths were noted at which page.
+    deaths: BTreeMap<u64, u64>,
+    /// The page that is being read.
+    current: Option<u64>,
+}
+
+impl Tries {
+    /// Opens the notes in the state directory. `uncommitted`: the pages that are to be read.
+    ///
+    /// # Errors
+    /// `State`: they cannot be read.
+    pub fn open(state: &Path, after_a_crash: bool, uncommitted: BTreeSet<u64>) -> Result<Self> {
+        let roll = Roll::open(state, "tried")?;
+        let deaths = |noted: u64| if after_a_crash { noted.div_ceil(2) } else { noted / 2 };
+        let noted = roll.names().iter().map(|(segment, noted)| (*segment, deaths(*noted)));
+        let deaths = noted.filter(|(segment, deaths)| *deaths > 0 && uncommitted.contains(segment)).collect();
+        let suspects = if after_a_crash { uncommitted } else { BTreeSet::new() };
+        Ok(Self { roll, suspects, deaths, current: None })
+    }
+
+    /// The pages that are put off, those at which the fewest died first: so each comes to its turn.
+    #[must_use]
+    pub fn put_off(&self) -> Vec<u64> {
+        let deadly = self.deaths.iter().filter(|(_, deaths)| **deaths >= DEADLY);
+        let mut segments: Vec<(u64, u64)> = deadly.map(|(segment, deaths)| (*deaths, *segment)).collect();
+        segments.sort_unstable();
+        segments.into_iter().map(|(_, segment)| segment).collect()
+    }
+
+    /// Notes that a page is about to be read, where that may be deadly. `false`: it is put off, and must not be.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn begin(&mut self, segment: u64) -> Result<bool> {
+        if self.deaths.get(&segment).is_some_and(|deaths| *deaths >= DEADLY) {
+            return Ok(false);
+        }
+        if self.suspects.contains(&segment) || self.deaths.contains_key(&segment) {
+            self.read(segment)?;
+        }
+        Ok(true)
+    }
+
+    /// Notes that a page is about to be read, whether it was put off or not: so the one before was survived.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn read(&mut self, segment: u64) -> Result<()> {
+        self.survive();
+        self.current = Some(segment);
+        let deaths = self.deaths.get(&segment).copied().unwrap_or(0);
+        self.note(Some((segment, 2 * deaths + 1)))
+    }
+
+    /// The last page was survived.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn end(&mut self) -> Result<()> {
+        self.survive();
+        self.note(None)
+    }
+
+    fn survive(&mut self) {
+        if let Some(segment) = self.current.take() {
+            self.deaths.remove(&segment);
+        }
+    }
+
+    fn note(&mut self, at: Option<(u64, u64)>) -> Result<()> {
+        let mut names: BTreeMap<u64, u64> =
+            self.deaths.iter().map(|(segment, deaths)| (*segment, 2 * deaths)).collect();
+        names.extend(at);
+        self.roll.call(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(dir: &Path, after_a_crash: bool) -> Tries {
+        Tries::open(dir, after_a_crash, BTreeSet::from([1, 2, 3])).unwrap()
+    }
+
+    #[test]
+    fn run_that_follows_no_crash_writes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tries = open(dir.path(), false);
+        assert!(tries.begin(1).unwrap());
+        tries.end().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn page_at_which_two_runs_died_is_put_off_and_each_such_page_has_its_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        for segment in [2, 3] {
+            for _ in 0..DEADLY {
+                let mut tries = open(dir.path(), true);
+                assert!(tries.begin(1).unwrap() && tries.begin(segment).unwrap());
+            }
+            assert!(!open(dir.path(), true).begin(segment).unwrap());
+        }
+        let mut tries = open(dir.path(), true);
+        assert_eq!(tries.put_off(), [2, 3]);
+        assert!(tries.begin(1).unwrap());
+        tries.end().unwrap();
+        tries.read(2).unwrap();
+        let mut tries = open(dir.path(), true);
+        assert_eq!(tries.put_off(), [3, 2]);
+        tries.read(3).unwrap();
+        tries.end().unwrap();
+        assert_eq!(open(dir.path(), false).put_off(), [2]);
+        let mut tries = open(dir.path(), false);
+        tries.read(2).unwrap();
+        tries.end().unwrap();
+        assert_eq!(open(dir.path(), true).put_off(), [0; 0]);
+    }
+
+    #[test]
+    fn page_that_was_survived_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            assert!(open(dir.path(), true).begin(2).unwrap());
+            let mut tries = open(dir.path(), true);
+            assert_eq!(tries.put_off(), [2]);
+            tries.read(2).unwrap();
+            tries.end().unwrap();
+            assert_eq!(open(dir.path(), false).put_off(), [0; 0]);
+        }
+    }
+
+    #[test]
+    fn run_that_ends_in_the_middle_of_a_page_did_not_die_at_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            assert!(open(dir.path(), true).begin(2).unwrap());
+            assert_eq!(open(dir.path(), false).put_off(), [0; 0]);
+            // What that start would write at its end.
+            open(dir.path(), false).end().unwrap();
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Whether a store takes our objects and honours create-only, asked with an object of its own.
+//!
+//! The object has one fixed name outside `data/`, spelled by its content, and one fixed content: however often and by whomever it
+//! is asked, one object stays, and a store that overwrites puts the same bytes there again. Nothing is deleted.
+
+use std::io::Write;
+
+use sha2::{Digest, Sha256};
+
+use super::{ObjectStore, PartMeta};
+use crate::error::{Error, Result};
+use crate::part::seal::hex;
+use crate::stop::Stop;
+use crate::store::once::{self, CreateOnly, Outcome, Sealed, probe_create_only};
+
+const BODY: &[u8] = b"{\"etl\":\"check: does this store honour If-None-Match?\"}\n";
+
+/// The probe's key below `prefix`.
+#[must_use]
+pub fn key(prefix: &str) -> String {
+    let digest = hex(&Sha256::digest(BODY));
+    format!("{prefix}check/{}", digest.get(..16).unwrap_or(&digest))
+}
+
+/// Puts the probe if it is not there, and once more: whether that is refused is the answer. [`CreateOnly::Unknown`] where
+/// something else has the probe's name.
+///
+/// # Errors
+/// Those of [`ObjectStore`].
+pub fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
+    if store.create_only_is_certain() {
+        return Ok(CreateOnly::Proven);
+    }
+    let key = key(prefix);
+    let digest = hex(&Sha256::digest(BODY));
+    let meta = PartMeta {
+        sha256: digest.clone(),
+        content_sha256: digest,
+        rows: 1,
+        hour: "check".to_owned(),
+        dict: "check".to_owned(),
+    };
+    let body = body()?;
+    let probe = Sealed { key: &key, body: body.path(), meta: &meta, size: BODY.len() as u64 };
+    // As the first part of a run would be, by a store of which nothing is known.
+    match once::upload(store, &probe, CreateOnly::Unknown, &Stop::new())? {
+        Outcome::Foreign { .. } => Ok(CreateOnly::Unknown),
+        // Asked for the moment, and recorded nowhere: what is there was put by some check before.
+        Outcome::Uploaded { .. } => probe_create_only(store, &probe, true),
+    }
+}
+
+fn body() -> Result<tempfile::NamedTempFile> {
+    let dir = std::env::temp_dir();
+    let failed = |e| Error::disk("write into", &dir, e);
+    // A service may have no folder for temporary files that it can write into.
+    let elsewhere = || ["/dev/shm", "/tmp"].iter().find_map(|dir| tempfile::NamedTempFile::new_in(dir).ok());
+    let mut file = tempfile::NamedTempFile::new().or_else(|e| elsewhere().ok_or(e)).map_err(failed)?;
+    file.write_all(BODY).and_then(|()| file.flush()).map_err(failed)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::store::{ObjectInfo, PutAnswer};
+
+    /// A store in memory that overwrites, honours create-only, or refuses it.
+    struct Fake {
+        honours: bool,
+        refuses: bool,
+        objects: Mutex<BTreeMap<String, ObjectInfo>>,
+    }
+
+    impl ObjectStore for Fake {
+        fn place(&self) -> &'static str {
+            "memory"
+        }
+
+        fn put_new(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
+            if self.refuses {
+                return Ok(PutAnswer::Refused(Error::new(crate::error::ErrorKind::Config, "501")));
+            }
+            self.put_free(key, body, meta)
+        }
+
+        fn put_free(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
+            let mut objects = self.objects.lock().unwrap();
+            if self.honours && objects.contains_key(key) {
+                return Ok(PutAnswer::Exists);
+            }
+            let size = std::fs::metadata(body).unwrap().len();
+            objects.insert(key.to_owned(), ObjectInfo { size, etag: None, meta: Some(meta.clone()) });
+            Ok(PutAnswer::Created { etag: Some("tag".to_owned()) })
+        }
+
+        fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
+            Ok(self.objects.lock().unwrap().get(key).cloned())
+        }
+
+        fn get(&self, _: &str) -> Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+
+        fn list(&self, _: &str, _: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+            Ok(())
+        }
+
+        fn create_only_is_certain(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn store_is_found_out_and_one_object_outside_data_stays() {
+        for (honours, refuses, expected) in [
+            (true, false, CreateOnly::Proven),
+            (false, false, CreateOnly::NotHonoured),
+            (false, true, CreateOnly::NotHonoured),
+        ] {
+            let store = Fake { honours, refuses, objects: Mutex::default() };
+            for _ in 0..2 {
+                assert_eq!(ask(&store, "logs/").unwrap(), expected);
+            }
+            let keys: Vec<String> = store.objects.into_inner().unwrap().into_keys().collect();
+            assert_eq!(keys, [key("logs/")]);
+            assert!(keys[0].starts_with("logs/check/"), "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn something_else_under_the_probe_s_name_is_left_alone() {
+        let foreign = ObjectInfo { size: 5, etag: None, meta: None };
+        let store = Fake { honours: false, refuses: false, objects: Mutex::new([(key(""), foreign.clone())].into()) };
+        assert_eq!(ask(&store, "").unwrap(), CreateOnly::Unknown);
+        assert_eq!(store.objects.into_inner().unwrap().into_values().collect::<Vec<_>>(), [foreign]);
+    }
+}

@@ -1,0 +1,221 @@
+//! The talk with the store: the credentials of the moment, what is sent again, and what no answer means.
+//!
+//! Owns the session. Invariant: nothing is set up before the first request, and credentials are looked up again only
+//! after their end has passed, or the store said that it has, once; and no request outlives a stop by more than [`LAST_WORD`]. Keeps
+//! nothing on disk.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use reqwest::Url;
+
+use super::refusal::{self, Refusal, Verb};
+use super::signing::Identity;
+use super::wire::{Answer, Ask, Engine, Silence};
+use super::{S3Credentials, S3Settings};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::store_backoff;
+use crate::stop::{Grace, Stop};
+
+/// How long after a stop an answer is still waited for: a PUT that is about to end had better end.
+const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(1), after_the_deadline: Duration::from_secs(1) };
+
+/// Where credentials are looked up; another in tests.
+pub(super) type Lookup = fn(&S3Credentials) -> Result<Identity>;
+
+/// Sends requests to one S3 bucket.
+pub(super) struct Client {
+    settings: S3Settings,
+    lookup: Lookup,
+    session: Mutex<Option<Arc<Session>>>,
+    /// Ends waiting.
+    pub(super) stop: Stop,
+}
+
+struct Session {
+    stop: Stop,
+    engine: Arc<Engine>,
+    identity: Identity,
+    base: Url,
+    region: String,
+}
+
+/// Why there is no answer to use.
+pub(super) enum Failure {
+    /// The store said no.
+    Refused(Refusal),
+    /// No answer, or not a whole one, and why.
+    Silent(String, Option<String>),
+    /// It failed on this side.
+    Local(Error),
+}
+
+impl Client {
+    pub(super) fn new(settings: S3Settings, lookup: Lookup) -> Self {
+        Self { settings, lookup, session: Mutex::new(None), stop: Stop::new() }
+    }
+
+    /// The address of an object, for people.
+    pub(super) fn address(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.settings.bucket)
+    }
+
+    /// Sends one request and gives a good answer; once more with fresh credentials where the store says that these have expired,
+    /// which is a refusal: nothing happened.
+    pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        let session = self.session()?;
+        match session.ask(ask) {
+            Err(failure) if failure.is_expiry() && self.settings.credentials.can_be_renewed() => {
+                self.renewed(&session)?.ask(ask)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Does `work`, again after a while where the failure is one that passes. For what changes nothing.
+    pub(super) fn patiently<T>(&self, work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut tried = 1;
+        loop {
+            match work() {
+                Err(failure) if failure.is_passing() && tried < store_backoff::TRIES => {
+                    if self.stop.sleep(store_backoff::pause(tried)) {
+                        return Err(failure);
+                    }
+                    tried += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session, opened by the first who asks, and anew once its credentials have had their time.
+    fn session(&self) -> Result<Arc<Session>, Failure> {
+        let mut slot = self.slot();
+        if let Some(session) = slot.as_ref() {
+            let session = Arc::clone(session);
+            let is_over = session.identity.has_expired() && self.settings.credentials.can_be_renewed();
+            drop(slot);
+            return if is_over { self.renewed(&session) } else { Ok(session) };
+        }
+        let base = self.settings.base().map_err(Failure::Local)?;
+        let identity = (self.lookup)(&self.settings.credentials).map_err(Failure::Local)?;
+        let engine = Arc::new(Engine::new(&base).map_err(Failure::Local)?);
+        Ok(Arc::clone(slot.insert(self.open(engine, base, identity))))
+    }
+
+    /// A session with credentials looked up again, unless another thread just did that.
+    fn renewed(&self, stale: &Arc<Session>) -> Result<Arc<Session>, Failure> {
+        let mut slot = self.slot();
+        match slot.as_ref() {
+            Some(session) if !Arc::ptr_eq(session, stale) => Ok(Arc::clone(session)),
+            _ => {
+                let identity = (self.lookup)(&self.settings.credentials).map_err(Failure::Local)?;
+                let (engine, base) = (Arc::clone(&stale.engine), stale.base.clone());
+                Ok(Arc::clone(slot.insert(self.open(engine, base, identity))))
+            }
+        }
+    }
+
+    fn open(&self, engine: Arc<Engine>, base: Url, identity: Identity) -> Arc<Session> {
+        let (stop, region) = (self.stop.clone(), self.settings.region.clone());
+        Arc::new(Session { stop, engine, identity, base, region })
+    }
+}
+
+impl Session {
+    fn ask(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+        let began = Instant::now();
+        let url = ask.url(&self.base).map_err(Failure::Local)?;
+        let request = || {
+            let (mut headers, method) = (ask.headers.clone(), ask.verb.method());
+            self.identity.sign((&method, &url), &mut headers, ask.sha256, &self.region)?;
+            Ok(ask.request(url.clone(), headers))
+        };
+        let work = async { self.stop.or_stopped_soon(LAST_WORD, self.engine.send(ask, request)).await };
+        let answered = match self.engine.drive(work).flatten() {
+            Some(answered) => answered.map_err(Failure::Local)?,
+            None => return Err(Failure::Silent("the run was to stop before one came".to_owned(), None)),
+        };
+        self.say(ask, began, &answered);
+        match answered {
+            Ok(answer) if answer.is_good() => Ok(answer),
+            Ok(answer) => Err(Failure::Refused(Refusal::read(&answer, &self.identity.secrets()))),
+            Err(Silence { why, hint, .. }) => Err(Failure::Silent(why, hint)),
+        }
+    }
+
+    fn say(&self, ask: &Ask<'_>, began: Instant, answered: &Result<Answer, Silence>) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let (method, millis) = (ask.verb.method(), began.elapsed().as_millis());
+        let what = if ask.verb == Verb::List { "a listing" } else { ask.key };
+        match answered {
+            Ok(answer) if answer.is_good() => tracing::debug!("{method} {what}: HTTP {} in {millis} ms", answer.status),
+            Ok(answer) => {
+                let said = refusal::excerpt(&answer.body, &self.identity.secrets());
+                let colon = if said.is_empty() { "" } else { ": " };
+                tracing::debug!("{method} {what}: HTTP {} in {millis} ms{colon}{said}", answer.status);
+            }
+            Err(silence) => tracing::debug!("{method} {what}: no answer in {millis} ms: {}", silence.why),
+        }
+    }
+}
+
+impl S3Settings {
+    /// What the addresses of all requests begin with.
+    fn base(&self) -> Result<Url> {
+        let endpoint = self.endpoint_or_aws();
+        let endpoint = endpoint.trim_end_matches('/');
+        let (scheme, host) = endpoint.split_once("://").unwrap_or(("https", endpoint));
+        let base = match self.by_path() {
+            true => format!("{scheme}://{host}/{}", self.bucket),
+            false => format!("{scheme}://{}.{host}", self.bucket),
+        };
+        Url::parse(&base).map_err(|cause| {
+            Error::new(ErrorKind::Config, "cannot make a request to S3")
+                .caused_by(cause)
+                .hint("check load.to, load.endpoint and load.region")
+        })
+    }
+}
+
+impl Failure {
+    fn is_expiry(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.is_expiry())
+    }
+
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Silent(..)) || matches!(self, Self::Refused(refusal) if refusal.is_passing())
+    }
+
+    /// The same, met at a listing where an object was asked for.
+    pub(super) fn of_all(self) -> Self {
+        match self {
+            Self::Refused(refusal) => Self::Refused(refusal.of_all()),
+            other => other,
+        }
+    }
+
+    /// What answers there does not speak S3, this time.
+    pub(super) fn gibberish(what: &str) -> Self {
+        Self::Silent(format!("{what}: what answers there does not speak S3"), None)
+    }
+
+    /// What the operator does about it. `address` is what was asked for.
+    pub(super) fn into_error(self, verb: Verb, address: &str) -> Error {
+        match self {
+            Self::Refused(refusal) => refusal.into_error(verb, address),
+            Self::Silent(why, hint) => {
+                let what = format!("cannot {} {address}: no answer: {why}", verb.phrase());
+                let hint = hint.unwrap_or_else(|| "run again later: nothing is lost".to_owned());
+                Error::new(ErrorKind::Unavailable, what).hint(hint)
+            }
+            Self::Local(error) => error,
+        }
+    }
+}

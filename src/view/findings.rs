@@ -1,0 +1,128 @@
+//! What `etl check` found: steps, each with a tick, a doubt, or what to do.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind};
+use crate::output::plain_text::clean;
+
+/// How a step came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// All is well.
+    Ok,
+    /// It works, and the user should know something.
+    Warning,
+    /// It does not work.
+    Failed,
+    /// There was nothing to look at, or an earlier step failed.
+    Skipped,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// What was looked at.
+    pub step: &'static str,
+    /// How it came out.
+    pub result: Verdict,
+    /// What was found.
+    pub text: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    #[serde(skip)]
+    kind: Option<ErrorKind>,
+}
+
+impl Checked {
+    /// A step that came out well.
+    pub fn ok(step: &'static str, text: impl Into<String>) -> Self {
+        Self { step, result: Verdict::Ok, text: text.into(), fix: None, kind: None }
+    }
+
+    /// A step that works, with a doubt.
+    pub fn warning(step: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { step, result: Verdict::Warning, text: text.into(), fix: Some(fix.into()), kind: None }
+    }
+
+    /// A step that nobody could take.
+    pub fn skipped(step: &'static str, text: impl Into<String>) -> Self {
+        Self { step, result: Verdict::Skipped, text: text.into(), fix: None, kind: None }
+    }
+
+    /// A step that failed.
+    #[must_use]
+    pub fn failed(step: &'static str, error: &Error) -> Self {
+        let fix = error.next_step().map(str::to_owned);
+        Self { step, result: Verdict::Failed, text: error.chain(), fix, kind: Some(error.kind()) }
+    }
+}
+
+/// All steps, in their order.
+#[derive(Debug, Serialize)]
+pub struct Findings {
+    /// The version of this shape.
+    pub schema: u32,
+    /// The exit code.
+    pub exit: u8,
+    /// The steps.
+    pub steps: Vec<Checked>,
+}
+
+impl Findings {
+    /// The exit code is that of the most pressing failure.
+    #[must_use]
+    pub fn new(steps: Vec<Checked>) -> Self {
+        let worst = steps.iter().filter_map(|step| step.kind).min();
+        Self { schema: 1, exit: worst.map_or(0, ErrorKind::exit_code), steps }
+    }
+
+    /// A line a step, and what to do below it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let width = self.steps.iter().map(|step| step.step.len()).max().unwrap_or(0);
+        let mut text = String::new();
+        for step in &self.steps {
+            let mark = match step.result {
+                Verdict::Ok => '✓',
+                Verdict::Warning => '!',
+                Verdict::Failed => '✗',
+                Verdict::Skipped => '–',
+            };
+            let _ = writeln!(text, "{mark} {:<width$}  {}", step.step, clean(&step.text));
+            if let Some(fix) = &step.fix {
+                let _ = writeln!(text, "  {:<width$}  → {}", "", clean(fix));
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_has_its_mark_and_the_most_pressing_decides() {
+        let failed = |kind| Checked::failed("key", &Error::new(kind, "no key opens it").hint("add the key"));
+        let found = Findings::new(vec![
+            Checked::ok("configuration", "etl.toml"),
+            failed(ErrorKind::Unavailable),
+            failed(ErrorKind::Credentials),
+            Checked::warning("clock", "2 min ahead", "set it"),
+            Checked::skipped("store", "none"),
+        ]);
+        assert_eq!(found.exit, 77);
+        let text = found.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[..3],
+            ["✓ configuration  etl.toml", "✗ key            no key opens it", "                 → add the key"]
+        );
+        assert!(lines[5].starts_with("! clock") && lines[7].starts_with("– store"), "{text}");
+        assert_eq!(Findings::new(vec![Checked::warning("clock", "", "")]).exit, 0);
+    }
+}

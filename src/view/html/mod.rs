@@ -1,0 +1,149 @@
+//! `etl status --html`: one page that needs nothing else, no script, no other file.
+//!
+//! `html/page.html` and `html/style.css` are the page; here is what they ask for. Whatever text the template is given is made one
+//! line and escaped on its way into the page ([`OneLineHtml`]). The page follows the reader's choice of light and dark. Pure.
+
+use std::fmt;
+
+use askama::Template;
+use askama::filters::Escaper;
+use jiff::Timestamp;
+
+use super::heat::{Cell, Heat};
+use super::screen::{self, ago};
+use super::table::{count, plural};
+use crate::output::plain_text::clean;
+use crate::state::status::{HourState, HourStatus, Status};
+
+/// Hours and gaps that are listed, the newest: a backfill may have thousands.
+const LISTED: usize = 200;
+
+#[derive(Template)]
+#[template(path = "page.html", config = "src/view/html/askama.toml")]
+struct Page<'a> {
+    status: &'a Status,
+    heat: &'a Heat,
+    now: Timestamp,
+}
+
+/// The page.
+#[must_use]
+pub fn page(status: &Status, heat: &Heat, now: Timestamp) -> String {
+    let mut page = String::new();
+    // Writing into a string does not fail, and nothing that the template shows does.
+    let _ = Page { status, heat, now }.render_into(&mut page);
+    page
+}
+
+impl Page<'_> {
+    /// How the last run ended, and the class that shows it.
+    fn verdict(&self) -> (&'static str, String) {
+        let (status, now) = (self.status, self.now);
+        let Some(run) = &status.last_run else { return ("info", "no run yet".to_owned()) };
+        match (status.running, run.ended, run.exit) {
+            (true, _, _) => ("info", format!("a run is at work since {}", ago(run.started, now))),
+            (false, Some(ended), Some(0)) => ("good", format!("last run {} ago: all well", ago(ended, now))),
+            (false, Some(ended), Some(code @ (65 | 75 | 130 | 143))) => {
+                ("warn", format!("last run {} ago: exit {code}", ago(ended, now)))
+            }
+            (false, Some(ended), Some(code)) => ("bad", format!("last run {} ago: exit {code}", ago(ended, now))),
+            _ => ("warn", format!("the last run, {} ago, was interrupted", ago(run.started, now))),
+        }
+    }
+}
+
+impl Cell {
+    fn describe(self) -> String {
+        match self {
+            Self::Blank => "nothing yet".to_owned(),
+            Self::Skipped => "the clocks skip this hour".to_owned(),
+            Self::Hole => "no records".to_owned(),
+            Self::Records { count: records, pending, late, .. } => {
+                let marks = [(pending, "pending"), (late, "late")].into_iter().filter(|(n, _)| *n > 0);
+                let marks: String = marks.map(|(n, what)| format!(", {} {what}", count(n))).collect();
+                plural(records, "record", "records") + &marks
+            }
+        }
+    }
+
+    fn class(self) -> String {
+        match self {
+            Self::Blank => String::new(),
+            Self::Skipped => "skip".to_owned(),
+            Self::Hole => "hole".to_owned(),
+            Self::Records { pending, late, shade, .. } => {
+                let pending = if pending > 0 { " pending" } else { "" };
+                let late = if late > 0 { " late" } else { "" };
+                format!("s{shade}{pending}{late}")
+            }
+        }
+    }
+}
+
+impl HourStatus {
+    const fn state(&self) -> &'static str {
+        match self.state {
+            HourState::Open => "open",
+            HourState::Closed => "closed",
+            HourState::Sealing => "sealing",
+            HourState::Uploaded => "uploaded",
+        }
+    }
+
+    const fn class(&self) -> &'static str {
+        match self.state {
+            HourState::Open => "info",
+            HourState::Closed | HourState::Sealing => "warn",
+            HourState::Uploaded => "good",
+        }
+    }
+}
+
+/// Numbers as the template writes them: `{{ n|count }}`.
+mod filters {
+    use std::convert::Infallible;
+
+    use askama::{PrimitiveType, Values, filter_fn};
+
+    use crate::view::table;
+
+    #[filter_fn]
+    pub(super) fn count(n: impl PrimitiveType<Value = u64>, _: &dyn Values) -> Result<String, Infallible> {
+        Ok(table::count(n.get()))
+    }
+
+    #[filter_fn]
+    pub(super) fn bytes(n: impl PrimitiveType<Value = u64>, _: &dyn Values) -> Result<String, Infallible> {
+        Ok(table::bytes(n.get()))
+    }
+
+    #[filter_fn]
+    pub(super) fn plural(
+        n: impl PrimitiveType<Value = u64>,
+        _: &dyn Values,
+        one: &str,
+        many: &str,
+    ) -> Result<String, Infallible> {
+        Ok(table::plural(n.get(), one, many))
+    }
+}
+
+/// Text as HTML shows it, in elements and in quoted attributes: nothing in it acts, neither on the page nor on the reader.
+#[derive(Clone, Copy, Default)]
+struct OneLineHtml;
+
+impl Escaper for OneLineHtml {
+    fn write_escaped_str<W: fmt::Write>(&self, mut page: W, text: &str) -> fmt::Result {
+        clean(text).chars().try_for_each(|c| match c {
+            '&' => page.write_str("&amp;"),
+            '<' => page.write_str("&lt;"),
+            '>' => page.write_str("&gt;"),
+            '"' => page.write_str("&quot;"),
+            '\'' => page.write_str("&#39;"),
+            c => page.write_char(c),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,378 @@
+//! `etl status --check`: one line and an exit code, as monitoring plugins give them. Pure.
+//!
+//! `STATE - text | performance data`; 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. What is wrong comes first, the worst before the
+//! rest; where nothing is, the text says how things stand.
+
+use std::fmt::{self, Write as _};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::screen::ago;
+use super::table::{count, plural};
+use crate::output::plain_text::acts;
+use crate::state::status::{HourState, Status};
+
+/// How long a gap is worth a warning: one that nothing will ever fill must not warn for ever.
+const GAP_IS_NEWS: SignedDuration = SignedDuration::from_hours(24);
+
+/// How bad it is. The number is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// All is well.
+    Ok = 0,
+    /// Someone should look some time.
+    Warning = 1,
+    /// Someone should look now.
+    Critical = 2,
+    /// Nothing can be said.
+    Unknown = 3,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        })
+    }
+}
+
+/// A pair of limits; a number above one is too much. `None`: never.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// For a warning.
+    pub warn: Option<u64>,
+    /// For critical.
+    pub crit: Option<u64>,
+}
+
+impl Limits {
+    fn judge(self, value: u64) -> Level {
+        let is_above = |limit: Option<u64>| limit.is_some_and(|limit| value > limit);
+        match (is_above(self.crit), is_above(self.warn)) {
+            (true, _) => Level::Critical,
+            (false, true) => Level::Warning,
+            (false, false) => Level::Ok,
+        }
+    }
+}
+
+/// What is too much. Ages are in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// The age of the last run that did all it should.
+    pub age: Limits,
+    /// For how long the hour that is due for longest has been.
+    pub pending: Limits,
+    /// Tokens in the quarantine.
+    pub quarantine: Limits,
+    /// Ids in gaps, for a day after the newest of them was found.
+    pub missing: Limits,
+    /// Pages in the journal that were not committed.
+    pub uncommitted: Limits,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// How bad it is.
+    pub level: Level,
+    /// The line, with its end.
+    pub line: String,
+}
+
+impl Answer {
+    /// An answer without figures.
+    #[must_use]
+    pub fn of(level: Level, text: &str) -> Self {
+        Self { level, line: format!("{level} - {}\n", one_line(text)) }
+    }
+}
+
+/// Judges the status as of `now`.
+#[must_use]
+pub fn check(status: &Status, limits: &Thresholds, now: Timestamp) -> Answer {
+    let figures = Figures::of(status, now);
+    let Some(age) = figures.age else {
+        let what = if status.last_run.is_none() { "no run yet" } else { "no run has succeeded yet" };
+        let level = if status.last_run.is_none() { Level::Unknown } else { exit_level(status).max(Level::Warning) };
+        return Answer { level, line: format!("{level} - {what} | {}\n", figures.performance(limits)) };
+    };
+    let mut found = vec![exit_found(status)];
+    found.push((limits.age.judge(age), format!("the last run that succeeded was {} ago", seconds(age))));
+    found.push(pending_found(status, &figures, limits));
+    found.push((limits.quarantine.judge(figures.quarantined), held(&figures)));
+    found.extend(waits_for_someone(status));
+    found.push((limits.missing.judge(figures.news), missing(&figures)));
+    if !status.running {
+        let pages = plural(figures.uncommitted, "page", "pages");
+        found.push((limits.uncommitted.judge(figures.uncommitted), format!("{pages} in the journal not committed")));
+    }
+    found.retain(|(level, _)| *level > Level::Ok);
+    found.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
+    let level = found.first().map_or(Level::Ok, |(level, _)| *level);
+    let texts: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
+    let text = if texts.is_empty() { well(status, &figures, age) } else { texts.join("; ") };
+    Answer { level, line: format!("{level} - {} | {}\n", one_line(&text), figures.performance(limits)) }
+}
+
+struct Figures {
+    age: Option<u64>,
+    pending_age: u64,
+    overdue: u64,
+    quarantined: u64,
+    gaps: u64,
+    missing: u64,
+    /// Those of `missing` that are worth a warning still.
+    news: u64,
+    uncommitted: u64,
+    performance: Vec<(&'static str, u64, &'static str)>,
+}
+
+impl Figures {
+    fn of(status: &Status, now: Timestamp) -> Self {
+        let since = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
+        let due = status.hours.iter().filter(|hour| matches!(hour.state, HourState::Closed | HourState::Sealing));
+        let missing = status.missing_ids();
+        let is_news = status.gap_found.is_some_and(|at| now.duration_since(at) < GAP_IS_NEWS);
+        Self {
+            age: status.last_success.map(since),
+            pending_age: due.clone().map(|hour| since(hour.closes_at)).max().unwrap_or(0),
+            overdue: due.count() as u64,
+            quarantined: status.quarantine.count,
+            gaps: status.gaps.len() as u64,
+            missing,
+            news: if is_news { missing } else { 0 },
+            uncommitted: status.journal.uncommitted,
+            performance: vec![
+                ("pending", status.totals.pending, ""),
+                ("uploaded", status.totals.uploaded, "c"),
+                ("journal", status.journal.bytes, "B"),
+            ],
+        }
+    }
+
+    fn performance(&self, limits: &Thresholds) -> String {
+        let none = Limits::default();
+        let mut text = String::new();
+        if let Some(age) = self.age {
+            put(&mut text, "age", age, "s", limits.age);
+        }
+        put(&mut text, "pending_age", self.pending_age, "s", limits.pending);
+        put(&mut text, "overdue", self.overdue, "", none);
+        put(&mut text, "quarantined", self.quarantined, "", limits.quarantine);
+        put(&mut text, "gaps", self.gaps, "", none);
+        put(&mut text, "missing", self.missing, "", limits.missing);
+        put(&mut text, "uncommitted", self.uncommitted, "", limits.uncommitted);
+        self.performance.iter().for_each(|(name, value, unit)| put(&mut text, name, *value, unit, none));
+        text
+    }
+}
+
+fn put(text: &mut String, name: &str, value: u64, unit: &str, limits: Limits) {
+    let limit = |limit: Option<u64>| limit.map_or_else(String::new, |limit| limit.to_string());
+    let space = if text.is_empty() { "" } else { " " };
+    let _ = write!(text, "{space}{name}={value}{unit}");
+    if limits != Limits::default() {
+        let _ = write!(text, ";{};{};0", limit(limits.warn), limit(limits.crit));
+    }
+}
+
+fn exit_level(status: &Status) -> Level {
+    match status.last_run.as_ref().and_then(|run| run.exit) {
+        Some(1 | 74 | 76 | 77 | 78) => Level::Critical,
+        Some(75 | 65) => Level::Warning,
+        _ => Level::Ok,
+    }
+}
+
+fn exit_found(status: &Status) -> (Level, String) {
+    let run = status.last_run.as_ref();
+    let exit = run.and_then(|run| run.exit).unwrap_or(0);
+    let problem = run.and_then(|run| run.problems.first()).map_or_else(String::new, |problem| format!(": {problem}"));
+    (exit_level(status), format!("the last run ended with exit {exit}{problem}"))
+}
+
+fn pending_found(status: &Status, figures: &Figures, limits: &Thresholds) -> (Level, String) {
+    // What a run is about to upload is not overdue.
+    let level = if status.running { Level::Ok } else { limits.pending.judge(figures.pending_age) };
+    let (hours, age) = (plural(figures.overdue, "hour", "hours"), seconds(figures.pending_age));
+    let pinned = status.journal.pinned_by.first();
+    let pinned = pinned.map_or_else(String::new, |hour| format!(", hour {hour} holds the oldest page of the journal"));
+    (level, format!("{hours} not uploaded, the first due since {age}{pinned}"))
+}
+
+fn held(figures: &Figures) -> String {
+    format!("{} in the quarantine", plural(figures.quarantined, "token", "tokens"))
+}
+
+/// What stays as it is until a person acts.
+fn waits_for_someone(status: &Status) -> Vec<(Level, String)> {
+    let mut found = Vec::new();
+    if status.parked.count > 0 {
+        let records = plural(status.parked.count, "record", "records");
+        let text = format!("{records} parked: the parts of their hours cannot be read back, `etl status` names them");
+        found.push((Level::Warning, text));
+    }
+    if status.rejected.count > 0 {
+        let bodies = plural(status.rejected.count, "body", "bodies");
+        found.push((Level::Warning, format!("{bodies} rejected: `etl replay --rejected`, or move them away")));
+    }
+    if status.quarantine.held_pages > 0 {
+        let pages = plural(status.quarantine.held_pages, "page", "pages");
+        found.push((Level::Warning, format!("the quarantine is full: {pages} held in the journal")));
+    }
+    found
+}
+
+fn missing(figures: &Figures) -> String {
+    format!("{} never seen, in {}", plural(figures.missing, "id", "ids"), plural(figures.gaps, "gap", "gaps"))
+}
+
+fn well(status: &Status, figures: &Figures, age: u64) -> String {
+    let new = status.last_run.as_ref().map_or(0, |run| run.so_far.new);
+    let mut text = format!("last run {} ago, {} new", seconds(age), count(new));
+    let pending = status.totals.pending;
+    let _ = match (pending, figures.overdue) {
+        (0, _) => write!(text, ", nothing pending"),
+        (_, 0) => write!(text, ", {} pending in open hours", plural(pending, "record", "records")),
+        _ => write!(text, ", {} pending", plural(pending, "record", "records")),
+    };
+    if figures.quarantined > 0 {
+        let _ = write!(text, ", {}", held(figures));
+    }
+    if figures.missing > 0 {
+        let _ = write!(text, ", {}", missing(figures));
+    }
+    text
+}
+
+fn seconds(age: u64) -> String {
+    let age = i64::try_from(age).ok().and_then(|age| Timestamp::from_second(age).ok());
+    ago(Timestamp::UNIX_EPOCH, age.unwrap_or(Timestamp::MAX))
+}
+
+/// Text that cannot be taken for another line, nor for performance data.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c == '|' || acts(c) { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hour::gaps::Gap;
+    use crate::state::status::{HourStatus, JournalStatus, LastRun, Rejected, RunSoFar};
+
+    fn at(text: &str) -> Timestamp {
+        format!("2023-03-10T{text}Z").parse().unwrap()
+    }
+
+    fn well_run() -> Status {
+        let mut status = Status::empty(at("10:00:00"));
+        status.last_run = Some(LastRun {
+            started: at("10:00:00"),
+            ended: Some(at("10:00:01")),
+            exit: Some(0),
+            so_far: RunSoFar { new: 37, ..RunSoFar::default() },
+            problems: Vec::new(),
+        });
+        status.last_success = Some(at("10:00:01"));
+        status
+    }
+
+    fn limits() -> Thresholds {
+        let pair = |warn, crit| Limits { warn: Some(warn), crit };
+        Thresholds {
+            age: pair(7200, Some(21_600)),
+            pending: pair(3600, Some(43_200)),
+            quarantine: pair(0, Some(10)),
+            missing: pair(0, None),
+            uncommitted: pair(0, None),
+        }
+    }
+
+    #[track_caller]
+    fn says(status: &Status, now: &str, level: Level, text: &str) {
+        let answer = check(status, &limits(), at(now));
+        assert_eq!(answer.level, level, "{}", answer.line);
+        assert!(answer.line.starts_with(&format!("{level} - {text}")), "{}", answer.line);
+        assert_eq!((answer.line.matches('\n').count(), answer.line.matches('|').count()), (1, 1), "{}", answer.line);
+    }
+
+    #[test]
+    fn well_is_said_with_its_figures() {
+        let expected = "OK - last run 179 s ago, 37 new, nothing pending | age=179s;7200;21600;0 \
+                        pending_age=0s;3600;43200;0 overdue=0 quarantined=0;0;10;0 gaps=0 missing=0;0;;0 \
+                        uncommitted=0;0;;0 pending=0 uploaded=0c journal=0B\n";
+        let expected = expected.replace("179 s ago", "2 min ago");
+        assert_eq!(check(&well_run(), &limits(), at("10:03:00")).line, expected);
+    }
+
+    #[test]
+    fn run_that_does_not_come_is_noticed_at_its_limits() {
+        says(&well_run(), "12:00:01", Level::Ok, "last run 2 h ago");
+        says(&well_run(), "12:00:02", Level::Warning, "the last run that succeeded was 2 h ago");
+        says(&well_run(), "16:00:02", Level::Critical, "the last run that succeeded was 6 h ago");
+    }
+
+    #[test]
+    fn worst_comes_first_and_nothing_breaks_the_line() {
+        let mut status = well_run();
+        status.quarantine.count = 3;
+        let run = status.last_run.as_mut().unwrap();
+        (run.exit, run.problems) = (Some(77), vec!["a key | was\nrefused".to_owned()]);
+        let text = "the last run ended with exit 77: a key   was refused; 3 tokens in the quarantine";
+        says(&status, "10:03:00", Level::Critical, text);
+        status.quarantine.count = 11;
+        status.last_run.as_mut().unwrap().exit = Some(75);
+        says(&status, "10:03:00", Level::Critical, "11 tokens in the quarantine; the last run ended with exit 75");
+    }
+
+    #[test]
+    fn hours_that_wait_pages_that_are_locked_and_new_gaps_warn() {
+        let hour = |state| HourStatus {
+            hour: "2023-03-10T08".parse().unwrap(),
+            state,
+            pending_records: 5,
+            closes_at: at("09:10:00"),
+            late_records: 0,
+            uploaded_at: None,
+            parts: Vec::new(),
+        };
+        let mut status = well_run();
+        status.hours = vec![hour(HourState::Closed)];
+        says(&status, "10:10:00", Level::Ok, "last run 9 min ago");
+        says(&status, "10:10:01", Level::Warning, "1 hour not uploaded, the first due since 60 min");
+        status.running = true;
+        says(&status, "10:10:01", Level::Ok, "last run 10 min ago");
+        status = well_run();
+        status.journal = JournalStatus { pages: 2, bytes: 9, uncommitted: 2, put_off: 0, pinned_by: Vec::new() };
+        says(&status, "10:03:00", Level::Warning, "2 pages in the journal not committed");
+        status = well_run();
+        status.parked.count = 3;
+        says(&status, "10:03:00", Level::Warning, "3 records parked");
+        status = well_run();
+        status.rejected = Rejected { count: 2, bytes: 9 };
+        says(&status, "10:03:00", Level::Warning, "2 bodies rejected");
+        status = well_run();
+        status.quarantine.held_pages = 1;
+        says(&status, "10:03:00", Level::Warning, "the quarantine is full: 1 page held");
+        status = well_run();
+        (status.gaps, status.gap_found) = (vec![Gap { from: 5, to: 9 }], Some(at("10:00:00")));
+        says(&status, "10:03:00", Level::Warning, "5 ids never seen, in 1 gap");
+        status.gap_found = Some("2023-03-09T10:02:00Z".parse().unwrap());
+        says(&status, "10:03:00", Level::Ok, "last run 2 min ago, 37 new, nothing pending, 5 ids never seen, in 1 gap");
+    }
+
+    #[test]
+    fn without_a_run_that_succeeded_it_is_not_well() {
+        says(&Status::empty(at("10:00:00")), "10:00:00", Level::Unknown, "no run yet");
+        let mut status = well_run();
+        (status.last_success, status.last_run.as_mut().unwrap().exit) = (None, Some(75));
+        says(&status, "10:03:00", Level::Warning, "no run has succeeded yet");
+        status.last_run.as_mut().unwrap().exit = Some(78);
+        says(&status, "10:03:00", Level::Critical, "no run has succeeded yet");
+    }
+}

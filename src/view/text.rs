@@ -1,0 +1,147 @@
+//! Reports for people: what `run`, `replay` and `verify` print on stdout without `--json`.
+
+use std::fmt::Write as _;
+
+use super::table::{Align, Table, bytes, count, plural};
+use crate::audit::verify::{Fault, Verification};
+use crate::hour::gaps::Gap;
+use crate::job::Summary;
+use crate::output::plain_text::clean;
+
+/// Parts listed after a run; a backfill may have made thousands.
+const LISTED: usize = 50;
+
+/// What a run or a replay did.
+#[must_use]
+pub fn summary(run: &Summary) -> String {
+    let mut text = String::new();
+    if !run.parts.is_empty() {
+        let mut table = Table::new(&[
+            ("HOUR", Align::Left),
+            ("PART", Align::Right),
+            ("RECORDS", Align::Right),
+            ("SIZE", Align::Right),
+            ("OBJECT", Align::Left),
+        ]);
+        for part in run.parts.iter().take(LISTED) {
+            let cells =
+                [part.hour.clone(), part.part.to_string(), count(part.rows), bytes(part.bytes), part.key.clone()];
+            table.row(cells.to_vec());
+        }
+        text.push_str(&table.render());
+        let more = run.uploaded_parts.saturating_sub(LISTED.min(run.parts.len()) as u64);
+        if more > 0 {
+            let _ = writeln!(text, "… and {} more", plural(more, "part", "parts"));
+        }
+        text.push('\n');
+    }
+    text.push_str(&received(run));
+    text.push_str(&run_gaps(run));
+    text.push_str(&sent(run));
+    text
+}
+
+/// What never came: nothing is said where nothing is missing.
+fn run_gaps(run: &Summary) -> String {
+    let mut text = String::new();
+    if let Some(missed) = &run.polled_too_rarely {
+        let _ = writeln!(
+            text,
+            "polled too rarely: {} may be lost between {} and {} (ids {}): run more often",
+            plural(missed.lost, "log", "logs"),
+            missed.after,
+            missed.before,
+            missed.gap
+        );
+    }
+    if run.gaps > 0 {
+        let _ = writeln!(text, "gaps      {}", gaps(run.gaps, run.missing, &run.newest_gaps));
+    }
+    text
+}
+
+/// How much never came, with the newest ranges.
+pub(super) fn gaps(count: u64, missing: u64, newest: &[Gap]) -> String {
+    let mut line = format!("{}, {} never seen: ", plural(count, "gap", "gaps"), plural(missing, "id", "ids"));
+    let shown: Vec<String> = newest.iter().map(Gap::to_string).collect();
+    line.push_str(&shown.join(", "));
+    if count > newest.len() as u64 {
+        line.push_str(", …");
+    }
+    line
+}
+
+fn received(run: &Summary) -> String {
+    let mut line =
+        format!("received  {}, {}: ", plural(run.pages, "page", "pages"), plural(run.fetched, "log", "logs"));
+    let new = if run.new == 0 { "nothing new".to_owned() } else { format!("{} new", count(run.new)) };
+    let _ = write!(line, "{new}, {} known", count(run.duplicates));
+    if run.late > 0 {
+        let _ = write!(line, ", {} late", count(run.late));
+    }
+    if run.quarantined > 0 {
+        let _ = write!(line, ", {} quarantined", count(run.quarantined));
+    }
+    if run.recovered > 0 {
+        let _ = write!(line, ", {} recovered from the quarantine", count(run.recovered));
+    }
+    if run.parked > 0 {
+        let _ = write!(line, ", {} parked", count(run.parked));
+    }
+    if run.reread > 0 {
+        let _ = write!(line, ", {} read again that were rejected", plural(run.reread, "body", "bodies"));
+    }
+    line.push('\n');
+    line
+}
+
+fn sent(run: &Summary) -> String {
+    let mut line = String::new();
+    if run.imported_parts > 0 {
+        let _ =
+            writeln!(line, "found     {} that the ledger did not know", plural(run.imported_parts, "part", "parts"));
+    }
+    line += &if run.uploaded_parts == 0 {
+        "uploaded  nothing".to_owned()
+    } else {
+        format!(
+            "uploaded  {} with {}",
+            plural(run.uploaded_parts, "part", "parts"),
+            plural(run.uploaded_records, "record", "records")
+        )
+    };
+    if run.pending_hours > 0 {
+        let _ = write!(line, "; {} still pending", plural(run.pending_hours, "hour", "hours"));
+    }
+    let _ = writeln!(line, "  ({:.2} s)", run.seconds);
+    line
+}
+
+/// What a verification found.
+#[must_use]
+pub fn verification(found: &Verification) -> String {
+    let mut text = String::new();
+    for finding in &found.findings {
+        let fault = match finding.fault {
+            Fault::Missing => "missing",
+            Fault::Changed => "changed",
+            Fault::Foreign => "foreign",
+        };
+        let hour = finding.hour.map_or_else(String::new, |hour| format!("hour {hour}: "));
+        let _ = writeln!(text, "{fault}  {}  {hour}{}", clean(&finding.key), clean(&finding.detail));
+    }
+    let looked = if found.deep { "downloaded and decoded" } else { "looked at" };
+    let _ = writeln!(
+        text,
+        "{} of {} with {} {looked}: {}",
+        plural(found.parts, "part", "parts"),
+        plural(found.hours, "hour", "hours"),
+        plural(found.rows, "record", "records"),
+        if found.findings.is_empty() {
+            "all as the ledger says".to_owned()
+        } else {
+            plural(found.findings.len() as u64, "difference", "differences")
+        }
+    );
+    text
+}

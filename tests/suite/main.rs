@@ -1,0 +1,63 @@
+//! The integration tests: one binary, one module for each subject.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what tests share may panic as they do; the lint's own exception is for #[test] only"
+)]
+
+mod airflow;
+mod archive;
+mod backfill;
+mod beside;
+mod bounded;
+mod certificate;
+mod chain;
+mod check;
+mod clock;
+mod connection;
+mod coverage;
+mod crash;
+mod damage;
+mod ddl;
+mod dictionaries;
+mod escapes;
+mod fetch_first;
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
+mod full_disk;
+mod fuzz;
+mod gaps;
+mod init;
+mod lenient;
+#[cfg(target_os = "linux")]
+mod limits;
+mod manual;
+mod many;
+mod model;
+#[cfg(target_os = "linux")]
+mod nth_call;
+mod oddities;
+mod output;
+mod page;
+mod parked;
+#[cfg(target_os = "linux")]
+mod power;
+mod private;
+mod progress;
+mod quarantine;
+mod readme;
+mod restore;
+mod s3_store;
+mod secrets;
+mod signals;
+mod source;
+mod status;
+mod steps;
+mod storm;
+#[path = "../support/mod.rs"]
+mod support;
+mod upgrade;
+mod watchers;
+mod wire_source;
+mod wire_store;
