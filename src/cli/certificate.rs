@@ -33,7 +33,8 @@ pub fn hour(config: &Config, mut status: Status, hour: Hour, json: bool) -> Resu
         );
     }
     if !json {
-        let text = certificate.map_or_else(|| unsealed(hour, pending), |certificate| certificate.text(hour));
+        let text = certificate
+            .map_or_else(|| unsealed(hour, pending), |certificate| crate::view::certificate::text(&certificate, hour));
         crate::cli::print::print(&text)?;
         return Ok(0);
     }

@@ -129,7 +129,7 @@ impl Outcome {
         self.problems.first().map_or(0, |problem| problem.kind().exit_code())
     }
 
-    fn note(&self, setup: &Setup<'_>) -> Option<Error> {
+    fn note(&self, setup: &Setup<'_>) -> Result<()> {
         let (now, so_far) = (setup.clock.now(), so_far(&self.summary));
         status::note_end(&setup.state_dir, now, self.exit_code(), so_far, &self.problems)
     }
@@ -156,7 +156,7 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, wish: Wish) -> Out
     summary.seconds = started.elapsed().as_secs_f64();
     let outcome = Outcome { began: summary.began, summary, problems };
     if outcome.began
-        && let Some(error) = outcome.note(setup)
+        && let Err(error) = outcome.note(setup)
     {
         tracing::debug!("cannot note the end of the run: {}", error.chain());
     }
@@ -221,13 +221,14 @@ fn attempt(
         }
         opened => opened?,
     };
+    let status = status::Writer::open(&setup.state_dir);
     if let Some(Source::Http { client, url, follow_links }) = source.as_deref_mut()
         && trail.is_none()
     {
         let trail = trail.insert(PageTrail::start(url, *follow_links, &front, setup.clock.now())?);
         if front.can_receive(&setup.settings) {
             summary.began = true;
-            status::note_start(&setup.state_dir, setup.clock.now());
+            status.note_start(setup.clock.now());
             trail.advance(client, setup, &front.journal, front.waiting_bytes()?, summary)?;
         }
     }
@@ -236,7 +237,7 @@ fn attempt(
         false => State::open_behind(front, &setup.settings)?,
     };
     summary.began = true;
-    let mut job = Job::new(setup, state, wish, summary);
+    let mut job = Job::new(setup, state, status, wish, summary);
     let worked = job.say_repairs().and_then(|()| job.work(source, trail.as_mut()));
     // The last word of status.json is true whatever happened.
     let noted = job.note_status(true).and_then(|()| job.state.call_waiting());
@@ -286,9 +287,14 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(setup: &'a Setup<'a>, mut state: State, wish: Wish, summary: &'a mut Summary) -> Self {
+    fn new(
+        setup: &'a Setup<'a>,
+        mut state: State,
+        status: status::Writer,
+        wish: Wish,
+        summary: &'a mut Summary,
+    ) -> Self {
         state.quarantine.cap(setup.quarantine_max_bytes);
-        let status = status::Writer::start(&setup.state_dir, setup.clock.now());
         let shelf = Shelf::new(&*setup.store, &setup.prefix, &setup.decoder.compactor)
             .with_former(state.ledger.former_dictionaries());
         Self {

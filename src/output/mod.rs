@@ -7,6 +7,7 @@
 //! draft `.etl-draft-…`, which nothing reads.
 
 pub mod flow;
+pub mod numbers;
 mod place;
 pub mod plain_text;
 

@@ -14,17 +14,17 @@ use crate::state::status::Status;
 
 /// A run that ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended<'a> {
+pub(crate) struct Ended<'a> {
     /// Its exit code.
-    pub exit: u8,
+    pub(crate) exit: u8,
     /// When it started.
-    pub started: Timestamp,
+    pub(crate) started: Timestamp,
     /// When it ended.
-    pub ended: Timestamp,
+    pub(crate) ended: Timestamp,
     /// What it did.
-    pub summary: &'a Summary,
+    pub(crate) summary: &'a Summary,
     /// What it left, where that can be read.
-    pub status: Option<&'a Status>,
+    pub(crate) status: Option<&'a Status>,
 }
 
 const LAST_SUCCESS: &str = "etl_last_success_timestamp_seconds";
@@ -33,7 +33,7 @@ const LAST_SUCCESS: &str = "etl_last_success_timestamp_seconds";
 ///
 /// # Errors
 /// `State`, naming the path.
-pub fn write(path: &Path, run: &Ended<'_>) -> Result<()> {
+pub(crate) fn write(path: &Path, run: &Ended<'_>) -> Result<()> {
     let last_success = if run.exit == 0 { Some(run.ended.as_second()) } else { last_success(&output::before(path)) };
     output::replace(path, text(run, last_success).as_bytes(), Form::PUBLIC)
 }

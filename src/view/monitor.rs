@@ -17,7 +17,7 @@ const GAP_IS_NEWS: SignedDuration = SignedDuration::from_hours(24);
 
 /// How bad it is. The number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(crate) enum Level {
     /// All is well.
     Ok = 0,
     /// Someone should look some time.
@@ -41,11 +41,11 @@ impl fmt::Display for Level {
 
 /// A pair of limits; a number above one is too much. `None`: never.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// For a warning.
-    pub warn: Option<u64>,
+    pub(crate) warn: Option<u64>,
     /// For critical.
-    pub crit: Option<u64>,
+    pub(crate) crit: Option<u64>,
 }
 
 impl Limits {
@@ -61,39 +61,37 @@ impl Limits {
 
 /// What is too much. Ages are in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Thresholds {
+pub(crate) struct Thresholds {
     /// The age of the last run that did all it should.
-    pub age: Limits,
+    pub(crate) age: Limits,
     /// For how long the hour that is due for longest has been.
-    pub pending: Limits,
+    pub(crate) pending: Limits,
     /// Tokens in the quarantine.
-    pub quarantine: Limits,
+    pub(crate) quarantine: Limits,
     /// Ids in gaps, for a day after the newest of them was found.
-    pub missing: Limits,
+    pub(crate) missing: Limits,
     /// Pages in the journal that were not committed.
-    pub uncommitted: Limits,
+    pub(crate) uncommitted: Limits,
 }
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// How bad it is.
-    pub level: Level,
+    pub(crate) level: Level,
     /// The line, with its end.
-    pub line: String,
+    pub(crate) line: String,
 }
 
 impl Answer {
     /// An answer without figures.
-    #[must_use]
-    pub fn of(level: Level, text: &str) -> Self {
+    pub(crate) fn of(level: Level, text: &str) -> Self {
         Self { level, line: format!("{level} - {}\n", one_line(text)) }
     }
 }
 
 /// Judges the status as of `now`.
-#[must_use]
-pub fn check(status: &Status, limits: &Thresholds, now: Timestamp) -> Answer {
+pub(crate) fn check(status: &Status, limits: &Thresholds, now: Timestamp) -> Answer {
     let figures = Figures::of(status, now);
     let Some(age) = figures.age else {
         let what = if status.last_run.is_none() { "no run yet" } else { "no run has succeeded yet" };
@@ -263,7 +261,8 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::hour::gaps::Gap;
-    use crate::state::status::{HourStatus, JournalStatus, LastRun, Rejected, RunSoFar};
+    use crate::state::pages::journal::Rejected;
+    use crate::state::status::{HourStatus, JournalStatus, LastRun, RunSoFar};
 
     fn at(text: &str) -> Timestamp {
         format!("2023-03-10T{text}Z").parse().unwrap()

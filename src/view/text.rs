@@ -12,8 +12,7 @@ use crate::output::plain_text::clean;
 const LISTED: usize = 50;
 
 /// What a run or a replay did.
-#[must_use]
-pub fn summary(run: &Summary) -> String {
+pub(crate) fn summary(run: &Summary) -> String {
     let mut text = String::new();
     if !run.parts.is_empty() {
         let mut table = Table::new(&[
@@ -118,8 +117,7 @@ fn sent(run: &Summary) -> String {
 }
 
 /// What a verification found.
-#[must_use]
-pub fn verification(found: &Verification) -> String {
+pub(crate) fn verification(found: &Verification) -> String {
     let mut text = String::new();
     for finding in &found.findings {
         let fault = match finding.fault {

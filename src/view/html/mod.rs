@@ -27,8 +27,7 @@ struct Page<'a> {
 }
 
 /// The page.
-#[must_use]
-pub fn page(status: &Status, heat: &Heat, now: Timestamp) -> String {
+pub(crate) fn page(status: &Status, heat: &Heat, now: Timestamp) -> String {
     let mut page = String::new();
     // Writing into a string does not fail, and nothing that the template shows does.
     let _ = Page { status, heat, now }.render_into(&mut page);

@@ -1,0 +1,215 @@
+//! Writes `status.json` as a run goes on.
+//!
+//! It is not needed to recover: where an earlier one cannot be read, what it would tell is counted from the ledger's files.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::days::{self, Days};
+use super::{
+    HourState, HourStatus, JournalStatus, LastRun, ParkedStatus, PartStatus, QuarantineStatus, RunSoFar, Status, Totals,
+};
+use crate::error::Result;
+use crate::hour::Hour;
+use crate::hour::lifecycle::{ClosingRules, HourRow, PartRow, PartStage};
+use crate::state::files::durable;
+use crate::state::{SHOWN, State};
+
+/// A status of this age still counts as the present.
+const FRESH: Duration = Duration::from_millis(50);
+
+/// Writes `status.json` as a run goes on.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    path: PathBuf,
+    /// When the run began to work with the open state.
+    started: Option<Timestamp>,
+    step: u64,
+    written: Option<Instant>,
+    /// How long that took: it grows with the hours that are pending.
+    took: Duration,
+    /// What the runs before left.
+    before: Option<Status>,
+    days: Option<Days>,
+}
+
+impl Writer {
+    /// For a run that has the lock.
+    pub(crate) fn open(dir: &Path) -> Self {
+        let path = super::path(dir);
+        let text = durable::read(&path).ok().flatten();
+        let before = text.and_then(|text| super::parse(&text).ok());
+        Self { path, started: None, step: 0, written: None, took: Duration::ZERO, before, days: None }
+    }
+
+    /// Notes that a run asks its source; all else is as the last one left it. Where that is not possible, the next step says so.
+    pub(crate) fn note_start(&self, now: Timestamp) {
+        let Some(mut status) = self.before.clone() else { return };
+        status.close_hours(now);
+        (status.running, status.step) = (true, 0);
+        status.last_run = Some(LastRun::at_work(now, RunSoFar::default()));
+        if let Err(error) = super::replace(&self.path, &status) {
+            tracing::debug!("cannot note the start of the run: {}", error.chain());
+        }
+    }
+
+    /// Whether it is time for another: the last is older than 50 ms, and writing takes no more than a hundredth of the run.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.written.is_none_or(|at| at.elapsed() >= FRESH.max(self.took * 100))
+    }
+
+    /// Writes the status.
+    pub(crate) fn write(
+        &mut self,
+        state: &mut State,
+        rules: &ClosingRules,
+        so_far: &RunSoFar,
+        now: Timestamp,
+    ) -> Result<()> {
+        let began = Instant::now();
+        self.step += 1;
+        let days = self.days.get_or_insert_with(|| days_before(self.before.as_mut(), state));
+        let mut status = of(state, rules, days, now)?;
+        status.last_success = self.before.as_ref().and_then(|before| before.last_success);
+        status.step = self.step;
+        status.running = true;
+        status.last_run = Some(LastRun::at_work(*self.started.get_or_insert(now), *so_far));
+        super::replace(&self.path, &status)?;
+        self.written = Some(Instant::now());
+        self.took = began.elapsed();
+        Ok(())
+    }
+}
+
+/// The days of an earlier status that knew of all receipts; else those that the ledger's files have.
+fn days_before(before: Option<&mut Status>, state: &State) -> Days {
+    let parts = state.ledger.uploaded_parts();
+    let knew_all = |before: &&mut Status| before.totals.parts == parts && before.days.is_empty() == (parts == 0);
+    if let Some(before) = before.filter(knew_all) {
+        return Days::carried(std::mem::take(&mut before.days));
+    }
+    let mut days = Days::default();
+    state.ledger.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
+    days
+}
+
+/// The status of an open state directory.
+fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Status> {
+    let mut status = Status::empty(now);
+    status.journal = journal(state)?;
+    days.clear_pending();
+    status.hours = hours(state, rules, days, now)?;
+    status.days = days.to_vec();
+    // Counting may set a damaged file aside, so it comes before the count.
+    let reasons = state.quarantine.reasons()?;
+    let (count, bytes) = (state.quarantine.count(), state.quarantine.bytes());
+    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.held_pages() };
+    status.rejected = state.journal.rejected_sum();
+    status.parked = ParkedStatus { count: state.parked.count(), hours: state.parked.hours() };
+    status.parked.hours.truncate(SHOWN);
+    let seen = state.wal.seen();
+    status.gaps = seen.gaps();
+    status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
+    status.gaps_given_up = seen.given_up();
+    status.totals = totals(state, &status);
+    Ok(status)
+}
+
+fn journal(state: &State) -> Result<JournalStatus> {
+    let mut journal = JournalStatus {
+        put_off: state.tries.put_off().len() as u64,
+        pinned_by: state.wal.oldest_needed().map(|(_, hours)| hours).unwrap_or_default(),
+        ..JournalStatus::default()
+    };
+    for id in state.journal.list()? {
+        journal.pages += u64::from(id.pages);
+        journal.bytes += state.journal.size(id);
+        if !state.wal.is_committed(id.number) {
+            journal.uncommitted += u64::from(id.pages);
+        }
+    }
+    Ok(journal)
+}
+
+fn totals(state: &State, status: &Status) -> Totals {
+    let pending = status.hours.iter().map(|hour| hour.pending_records).sum();
+    let uploaded = state.ledger.uploaded_records();
+    Totals {
+        records: uploaded + pending,
+        duplicates: state.wal.duplicates(),
+        uploaded,
+        pending,
+        quarantined: status.quarantine.count,
+        parts: state.ledger.uploaded_parts(),
+    }
+}
+
+/// Hours with work, and the newest others, in the order of time; all that is known of any is noted in `days`.
+fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
+    let mut known: Vec<Hour> = state.ledger.recent().map(|row| row.hour).chain(state.wal.pending_hours()).collect();
+    known.sort_unstable();
+    known.dedup();
+    let mut hours = Vec::with_capacity(known.len());
+    for hour in known {
+        let row = state.ledger.row(hour)?;
+        let status = hour_status(state, &row, rules, now);
+        days.note(&row, status.pending_records, status.late_records);
+        hours.push(status);
+    }
+    let idle = hours.iter().filter(|hour| hour.state == HourState::Uploaded).count();
+    let mut surplus = idle.saturating_sub(SHOWN);
+    hours.retain(|hour| {
+        let drop = surplus > 0 && hour.state == HourState::Uploaded;
+        surplus -= usize::from(drop);
+        !drop
+    });
+    Ok(hours)
+}
+
+fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
+    let unsealed = state.wal.unsealed(row.hour, row.frozen);
+    let unreceipted = state.wal.unsealed(row.hour, row.receipted).map_or(0, |p| p.records);
+    let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
+    HourStatus {
+        hour: row.hour,
+        state: match due {
+            Some(due) if due > now => HourState::Open,
+            Some(_) => HourState::Closed,
+            None if row.is_sealing() => HourState::Sealing,
+            None => HourState::Uploaded,
+        },
+        pending_records: unreceipted.saturating_sub(row.uploaded_but_unpruned()),
+        closes_at: due.unwrap_or_else(|| rules.closes_at(row.hour)),
+        late_records: days::late(row, unsealed.map_or(0, |pending| pending.records)),
+        uploaded_at: row.last_receipt,
+        parts: row.parts.iter().map(part_status).collect(),
+    }
+}
+
+/// An hour without unsealed records, from its ledger row alone.
+pub(crate) fn sealed_hour(row: &HourRow) -> HourStatus {
+    let unreceipted = row.parts.iter().filter(|part| part.stage == PartStage::Sealing);
+    let closed = row.certified.as_ref().map(|certified| certified.closed_at);
+    HourStatus {
+        hour: row.hour,
+        state: if row.is_sealing() { HourState::Sealing } else { HourState::Uploaded },
+        pending_records: unreceipted.map(|part| part.rows).sum(),
+        closes_at: closed.or(row.last_receipt).unwrap_or(Timestamp::MIN),
+        late_records: days::late(row, 0),
+        uploaded_at: row.last_receipt,
+        parts: row.parts.iter().map(part_status).collect(),
+    }
+}
+
+fn part_status(part: &PartRow) -> PartStatus {
+    PartStatus {
+        part: part.part,
+        state: part.stage,
+        key: part.key.clone(),
+        rows: part.rows,
+        bytes: part.bytes,
+        sha256: part.sha256.clone(),
+    }
+}
