@@ -9,3 +9,4 @@ pub(crate) mod monitor;
 pub mod screen;
 pub mod table;
 pub(crate) mod text;
+mod words;

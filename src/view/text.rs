@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::table::{Align, Table, bytes, count, plural};
+use super::words;
 use crate::audit::verify::{Fault, Verification};
-use crate::hour::gaps::Gap;
 use crate::job::Summary;
 use crate::output::plain_text::clean;
 
@@ -54,20 +54,9 @@ fn run_gaps(run: &Summary) -> String {
         );
     }
     if run.gaps > 0 {
-        let _ = writeln!(text, "gaps      {}", gaps(run.gaps, run.missing, &run.newest_gaps));
+        let _ = writeln!(text, "gaps      {}", words::gaps(run.gaps, run.missing, &run.newest_gaps));
     }
     text
-}
-
-/// How much never came, with the newest ranges.
-pub(super) fn gaps(count: u64, missing: u64, newest: &[Gap]) -> String {
-    let mut line = format!("{}, {} never seen: ", plural(count, "gap", "gaps"), plural(missing, "id", "ids"));
-    let shown: Vec<String> = newest.iter().map(Gap::to_string).collect();
-    line.push_str(&shown.join(", "));
-    if count > newest.len() as u64 {
-        line.push_str(", …");
-    }
-    line
 }
 
 fn received(run: &Summary) -> String {

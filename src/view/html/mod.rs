@@ -10,10 +10,10 @@ use askama::filters::Escaper;
 use jiff::Timestamp;
 
 use super::heat::{Cell, Heat};
-use super::screen::{self, ago};
 use super::table::{count, plural};
+use super::words::{self, Tone};
 use crate::output::plain_text::clean;
-use crate::state::status::{HourState, HourStatus, Status};
+use crate::state::status::{HourState, Status};
 
 /// Hours and gaps that are listed, the newest: a backfill may have thousands.
 const LISTED: usize = 200;
@@ -34,20 +34,13 @@ pub(crate) fn page(status: &Status, heat: &Heat, now: Timestamp) -> String {
     page
 }
 
-impl Page<'_> {
-    /// How the last run ended, and the class that shows it.
-    fn verdict(&self) -> (&'static str, String) {
-        let (status, now) = (self.status, self.now);
-        let Some(run) = &status.last_run else { return ("info", "no run yet".to_owned()) };
-        match (status.running, run.ended, run.exit) {
-            (true, _, _) => ("info", format!("a run is at work since {}", ago(run.started, now))),
-            (false, Some(ended), Some(0)) => ("good", format!("last run {} ago: all well", ago(ended, now))),
-            (false, Some(ended), Some(code @ (65 | 75 | 130 | 143))) => {
-                ("warn", format!("last run {} ago: exit {code}", ago(ended, now)))
-            }
-            (false, Some(ended), Some(code)) => ("bad", format!("last run {} ago: exit {code}", ago(ended, now))),
-            _ => ("warn", format!("the last run, {} ago, was interrupted", ago(run.started, now))),
-        }
+/// The class that shows a tone.
+const fn class(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Neutral => "info",
+        Tone::Good => "good",
+        Tone::Warning => "warn",
+        Tone::Bad => "bad",
     }
 }
 
@@ -75,25 +68,6 @@ impl Cell {
                 let late = if late > 0 { " late" } else { "" };
                 format!("s{shade}{pending}{late}")
             }
-        }
-    }
-}
-
-impl HourStatus {
-    const fn state(&self) -> &'static str {
-        match self.state {
-            HourState::Open => "open",
-            HourState::Closed => "closed",
-            HourState::Sealing => "sealing",
-            HourState::Uploaded => "uploaded",
-        }
-    }
-
-    const fn class(&self) -> &'static str {
-        match self.state {
-            HourState::Open => "info",
-            HourState::Closed | HourState::Sealing => "warn",
-            HourState::Uploaded => "good",
         }
     }
 }
