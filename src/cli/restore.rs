@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use crate::audit::StoredParts;
 use crate::audit::restore::{Known, Range, Restorer};
 use crate::cli::RestoreArgs;
 use crate::cli::progress;
@@ -42,11 +43,13 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
     let compactor = setup::compactor(config)?;
     let shelf = Shelf::new(&*place.store, &place.prefix, &compactor);
     let restorer = Restorer {
-        store: &*place.store,
-        prefix: &place.prefix,
-        layout: &place.layout,
-        shelf: &shelf,
-        zone: &config.hours.timezone,
+        parts: StoredParts {
+            store: &*place.store,
+            prefix: &place.prefix,
+            layout: &place.layout,
+            shelf: &shelf,
+            zone: &config.hours.timezone,
+        },
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };
     let hours = restorer.hours(range)?;

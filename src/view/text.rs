@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 
 use super::table::{Align, Table, bytes, count, plural};
 use super::words;
-use crate::audit::verify::{Fault, Verification};
 use crate::job::Summary;
-use crate::output::plain_text::clean;
 
 /// Parts listed after a run; a backfill may have made thousands.
 const LISTED: usize = 50;
@@ -103,32 +101,4 @@ fn sent(run: &Summary) -> String {
     }
     let _ = writeln!(line, "  ({:.2} s)", run.seconds);
     line
-}
-
-/// What a verification found.
-pub(crate) fn verification(found: &Verification) -> String {
-    let mut text = String::new();
-    for finding in &found.findings {
-        let fault = match finding.fault {
-            Fault::Missing => "missing",
-            Fault::Changed => "changed",
-            Fault::Foreign => "foreign",
-        };
-        let hour = finding.hour.map_or_else(String::new, |hour| format!("hour {hour}: "));
-        let _ = writeln!(text, "{fault}  {}  {hour}{}", clean(&finding.key), clean(&finding.detail));
-    }
-    let looked = if found.deep { "downloaded and decoded" } else { "looked at" };
-    let _ = writeln!(
-        text,
-        "{} of {} with {} {looked}: {}",
-        plural(found.parts, "part", "parts"),
-        plural(found.hours, "hour", "hours"),
-        plural(found.rows, "record", "records"),
-        if found.findings.is_empty() {
-            "all as the ledger says".to_owned()
-        } else {
-            plural(found.findings.len() as u64, "difference", "differences")
-        }
-    );
-    text
 }
