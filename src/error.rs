@@ -1,4 +1,4 @@
-//! What went wrong, and what the operator does about it.
+//! The error type: what went wrong, and what the operator does about it.
 //!
 //! Owns the one error type of the crate and the one mapping from a kind of failure to an exit code.
 //! Invariant: a message names the thing it is about (hour, key, path, URL without query and userinfo)
@@ -11,12 +11,11 @@ use crate::process::limits;
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Of the system's errors those that say that no more can be written.
+/// The system's errors that mean: nothing more can be written.
 const FULL: [std::io::ErrorKind; 3] =
     [std::io::ErrorKind::StorageFull, std::io::ErrorKind::QuotaExceeded, std::io::ErrorKind::FileTooLarge];
 
-/// What the operator does about a failure. Declared in order of precedence: of several in one run, the first
-/// one decides the exit code.
+/// What the operator does about a failure. In order of precedence: of several in one run, the first decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorKind {
     /// A defect of this program: report it.
@@ -65,8 +64,8 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     one_object: bool,
-    /// The way out of a limit of the system, where that is the cause: nothing else helps.
-    way_out: Option<String>,
+    /// How to raise a limit of the system, where that is the cause: no other hint helps.
+    remedy: Option<String>,
     #[source]
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -74,7 +73,7 @@ pub struct Error {
 impl Error {
     /// A failure of `kind` about what `message` names.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, one_object: false, way_out: None, cause: None }
+        Self { kind, message: message.into(), hint: None, one_object: false, remedy: None, cause: None }
     }
 
     /// A failure of the local disk at `path`, while doing `what` ("write", "rename", …).
@@ -82,7 +81,7 @@ impl Error {
         let mut error = Self::new(ErrorKind::State, format!("cannot {what} {}", path.display()));
         if cause.kind() == std::io::ErrorKind::StorageFull && limits::is_without_inodes(path) {
             error.message.push_str(": no inodes are left on its disk");
-            error.way_out = Some("remove files there, or give it more inodes: it has room for no new file".to_owned());
+            error.remedy = Some("remove files there, or give it more inodes: it has room for no new file".to_owned());
         }
         error.caused_by(cause)
     }
@@ -94,27 +93,27 @@ impl Error {
         self
     }
 
-    /// Adds the cause. A limit that the system sets is this machine's trouble, whatever was tried.
+    /// Adds the cause. A limit of the system makes any failure one of this machine.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let cause = cause.into();
-        if let Some(way_out) = limits::way_out(&*cause) {
-            self.way_out = Some(way_out);
+        if let Some(remedy) = limits::remedy(&*cause) {
+            self.remedy = Some(remedy);
             self.kind = ErrorKind::State;
         }
         self.cause = Some(cause);
         self
     }
 
-    /// Says that the store may well take, or give, every other object.
+    /// Marks the failure as one of this object only: the store may still accept, or return, every other object.
     #[must_use]
     pub const fn about_one_object(mut self) -> Self {
         self.one_object = true;
         self
     }
 
-    /// Whether a failure of the store is about the one object that was asked for, so that the others are worth asking for:
-    /// it is refused, not there, or not what it should be. Else (no answer, a wrong address, key or time) each would fail.
+    /// Whether a failure of the store is about one object (refused, missing, or not what it should be), so that requests for others
+    /// are worth sending. Otherwise (no answer, a wrong address, key or time) each of them would fail too.
     #[must_use]
     pub fn concerns_one_object(&self) -> bool {
         self.one_object || self.kind == ErrorKind::Mismatch
@@ -129,10 +128,10 @@ impl Error {
     /// The next step, if there is one to name.
     #[must_use]
     pub fn next_step(&self) -> Option<&str> {
-        self.way_out.as_deref().or(self.hint.as_deref())
+        self.remedy.as_deref().or(self.hint.as_deref())
     }
 
-    /// Whether the disk was full somewhere below this failure, or as full as this process may make it.
+    /// Whether a full disk, or this process's limit on it, caused this failure.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
@@ -152,7 +151,7 @@ impl Error {
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             let line = error.to_string();
-            // Some libraries repeat their cause in their own text.
+            // Some libraries repeat their cause in their own message.
             if !text.ends_with(&line) {
                 text.push_str(": ");
                 text.push_str(&line);
@@ -176,5 +175,22 @@ impl fmt::Display for ErrorKind {
             Self::Unavailable => "unavailable",
             Self::Quarantined => "quarantined",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use nix::libc;
+
+    use super::*;
+
+    #[test]
+    fn limit_of_the_system_outranks_other_hints_and_makes_the_kind_state() {
+        let full = || io::Error::from_raw_os_error(libc::EMFILE);
+        let error = Error::new(ErrorKind::Config, "cannot make a client").caused_by(full()).hint("check the key");
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(error.next_step().unwrap().starts_with("raise the limit on open files: `ulimit -n`, "));
     }
 }

@@ -26,6 +26,7 @@
 //!
 //! What a crash leaves is a table in code: [`state::files::step::Step::after_a_crash`].
 
+pub mod digest;
 pub mod error;
 pub mod net;
 pub mod output;

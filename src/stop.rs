@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::Notify;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::limits;
+use crate::process::threads;
 
 /// The flag that signals set in this process.
 static INSTALLED: OnceLock<Stop> = OnceLock::new();
@@ -40,16 +40,16 @@ impl Signal {
     }
 }
 
-/// How long work that had better end is still waited for after a stop.
+/// How long the run still waits, after a stop, for work that is better finished than dropped.
 #[derive(Debug, Clone, Copy)]
 pub struct Grace {
     /// After SIGINT or SIGTERM.
     pub after_a_signal: Duration,
-    /// After the deadline, which people set to have something end.
+    /// After the deadline of `--max-runtime`.
     pub after_the_deadline: Duration,
 }
 
-/// A handle on the one flag; clones share it.
+/// A handle on the stop flag; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     shared: Arc<Shared>,
@@ -66,7 +66,7 @@ struct Shared {
 }
 
 impl Stop {
-    /// A flag that nothing but [`Stop::request`] sets.
+    /// A flag that only [`Stop::request`] sets.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -78,15 +78,14 @@ impl Stop {
         Self { deadline, ..Self::default() }
     }
 
-    /// The same flag for work that may take half of the time that is left, so that the other half is there for what comes
-    /// after it.
+    /// The same flag for work that may take half of the time that is left: the other half is for what comes after it.
     #[must_use]
     pub fn at_half_time(&self) -> Self {
         let half = self.time_left().and_then(|left| Instant::now().checked_add(left / 2));
         Self { deadline: half, ..self.clone() }
     }
 
-    /// Asks for a stop. The first signal is the one that [`Stop::signal`] tells of.
+    /// Asks for a stop. [`Stop::signal`] returns the first signal.
     pub fn request(&self, signal: Signal) {
         self.lock().get_or_insert(signal);
         self.shared.woken.notify_all();
@@ -105,7 +104,7 @@ impl Stop {
         *self.lock()
     }
 
-    /// 130 or 143 after a signal; `None` otherwise: a run that its deadline ended is not a failed one.
+    /// 130 or 143 after a signal; `None` otherwise: a run that ends at its deadline has not failed.
     #[must_use]
     pub fn exit_code(&self) -> Option<u8> {
         self.signal().map(Signal::exit_code)
@@ -135,24 +134,24 @@ impl Stop {
 
     /// Returns when it is time to stop. Needs a tokio runtime with its timer on.
     pub async fn stopped(&self) {
-        // Made before the look, so that a request between the two is not missed.
+        // Created before the check, so that a request between the two is not missed.
         let woken = self.shared.notify.notified();
         if self.is_requested() {
             return;
         }
         match self.deadline {
-            // Either end means stop, so which of the two it was is of no interest.
+            // Both ends mean stop.
             Some(at) => drop(tokio::time::timeout_at(at.into(), woken).await),
             None => woken.await,
         }
     }
 
-    /// Runs `work` to its end, or drops it at a stop and returns `None`.
+    /// Runs `work` to its end. Returns `None`, and drops the work, at a stop.
     pub async fn or_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         first(work, self.stopped()).await
     }
 
-    /// Runs `work` to its end, or drops it when it is not done soon after a stop, and returns `None`.
+    /// Runs `work` to its end. Returns `None`, and drops the work, where it is not done within `grace` after a stop.
     pub async fn or_stopped_soon<T>(&self, grace: Grace, work: impl Future<Output = T>) -> Option<T> {
         let given_up = async {
             self.stopped().await;
@@ -168,7 +167,7 @@ impl Stop {
     }
 }
 
-/// What `work` comes to; `None` where `end` comes first.
+/// The result of `work`; `None` where `end` completes first.
 async fn first<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) -> Option<T> {
     let (mut work, mut end) = (pin!(work), pin!(end));
     poll_fn(|context| match work.as_mut().poll(context) {
@@ -178,13 +177,13 @@ async fn first<T>(work: impl Future<Output = T>, end: impl Future<Output = ()>) 
     .await
 }
 
-/// The flag that signals set, for those who wait and were not handed one. `None`: a signal ends the process where it is.
+/// The flag that signals set, for code that was not passed one. `None`: no handler is installed, and a signal ends the process.
 #[must_use]
 pub fn installed() -> Option<Stop> {
     INSTALLED.get().cloned()
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP set `stop`, for the rest of the process. A SIGHUP that the process was started
+/// Makes SIGINT, SIGTERM and SIGHUP set `stop`, for the rest of the process. A SIGHUP that the process was started
 /// to ignore (`nohup`) stays ignored.
 ///
 /// # Errors
@@ -201,9 +200,9 @@ pub fn install(stop: &Stop) -> Result<()> {
         ctrlc::Error::MultipleHandlers => {
             Error::new(ErrorKind::Bug, "cannot install the signal handlers").caused_by(cause)
         }
-        // Its thread listens to them.
+        // It starts a thread that waits for signals.
         ctrlc::Error::System(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => {
-            limits::no_thread("for the signals", cause)
+            threads::no_thread("for the signals", cause)
         }
         ctrlc::Error::System(cause) => {
             Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause)
@@ -214,7 +213,7 @@ pub fn install(stop: &Stop) -> Result<()> {
     arrived.register()
 }
 
-/// Which signals came: `ctrlc` does not say. Registered after it, these flags chain to its handler.
+/// Which signals came: `ctrlc` does not tell. These flags are registered after its handler, and chain to it.
 #[derive(Debug, Clone, Default)]
 struct Arrived {
     interrupt: Arc<AtomicBool>,
@@ -230,7 +229,7 @@ impl Arrived {
             .map_err(|cause| Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause))
     }
 
-    /// The signal that woke the handler's thread; `None` for one that is to be ignored.
+    /// The signal that woke the handler's thread; `None` for one that this process ignores.
     fn take(&self, hangup_ignored: bool) -> Option<Signal> {
         // The handler wakes its thread first and sets the flag a moment later.
         for _ in 0..100 {

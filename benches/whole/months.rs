@@ -18,13 +18,14 @@ use etl::hour::Clock;
 use etl::hour::key::Layout;
 use etl::hour::lifecycle::ClosingRules;
 use etl::job::{self, Outcome, Setup, Source, Wish};
+use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::part::seal::{CutRules, PART_BYTES};
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
-use etl::source::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
+use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
 use etl::state::status;
 use etl::state::{Ledger, Settings, State};
 use etl::stop::Stop;
@@ -233,7 +234,7 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
         timeout: Duration::from_secs(5),
         retries: 0,
         max_page_bytes: 1 << 20,
-        backoff: Backoff::default(),
+        backoff: Backoff::SOURCE,
     };
     let mut client = HttpSource::new(http, stop.clone());
     let source =

@@ -16,6 +16,7 @@ use crate::state::{Ledger, Lock};
 use crate::stop::Stop;
 use crate::store::once::CreateOnly;
 use crate::store::probe;
+use crate::store::s3::aws_endpoint;
 use crate::view::findings::{Checked, Findings};
 use crate::view::table::{bytes, count, plural};
 use clap::Args;
@@ -171,11 +172,11 @@ fn clocks(config: &Config) -> Vec<Checked> {
         steps.push(clock("clock, source", url, SignedDuration::MAX));
     }
     let s3 = matches!(config.load.destination(), Ok(Destination::S3 { .. }));
-    if s3 && let Ok(access) = config.load.s3() {
-        let aws = || format!("https://s3.{}.amazonaws.com", access.region);
-        if let Some(url) = SourceUrl::parse(&access.endpoint.unwrap_or_else(aws)) {
-            steps.push(clock("clock, store", &url, S3_SKEW));
-        }
+    if s3
+        && let Ok(access) = config.load.s3()
+        && let Some(url) = SourceUrl::parse(&access.endpoint.unwrap_or_else(|| aws_endpoint(&access.region)))
+    {
+        steps.push(clock("clock, store", &url, S3_SKEW));
     }
     steps
 }

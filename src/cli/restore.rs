@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::output::{self, Form};
-use crate::process::limits;
+use crate::process::threads;
 use crate::state::Ledger;
 use crate::stop::Stop;
 use crate::store::dictionaries::Shelf;
@@ -27,7 +27,7 @@ use crate::store::dictionaries::Shelf;
 pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let stop = Stop::new();
     // So that a file that is not whole goes, and no draft of it stays. Without a thread a signal ends it where it is.
-    if limits::has_threads(1) {
+    if threads::has_threads(1) {
         crate::stop::install(&stop)?;
     }
     match restore_until(config, args, say, &stop) {

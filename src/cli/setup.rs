@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{Config, Destination, S3Credentials, SourceLocation};
+use crate::config::{Config, Destination, SourceLocation};
 use crate::error::Result;
 use crate::hour::Clock;
 use crate::hour::key::Layout;
 use crate::hour::lifecycle::ClosingRules;
 use crate::job::output::archive::Archive;
 use crate::job::{Progress, Setup, Source};
+use crate::net::backoff::Backoff;
 use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
 use crate::part::seal::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
-use crate::secret::Secret;
-use crate::source::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
+use crate::source::{Headers, HttpSettings, HttpSource, PageUrl};
 use crate::state::Settings;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
 use crate::store::lake::FileStore;
-use crate::store::s3::{self, S3Settings, S3Store};
+use crate::store::s3::{S3Settings, S3Store};
 
 /// Parts that go to S3 at once: four hide its latency; more only use memory.
 const S3_UPLOADS: usize = 4;
@@ -73,23 +73,12 @@ pub(crate) fn place_until(config: &Config, destination: &Destination, stop: &Sto
                 prefix: prefix.clone(),
                 endpoint: access.endpoint,
                 region: access.region,
-                credentials: credentials(access.credentials),
+                credentials: access.credentials,
             };
             let store = Box::new(S3Store::new(settings)?.until(stop));
             Place { store, prefix: prefix.clone(), layout, uploads: S3_UPLOADS }
         }
     })
-}
-
-fn credentials(configured: S3Credentials) -> s3::S3Credentials {
-    let text = |secret: Secret| secret.expose().to_owned();
-    match configured {
-        S3Credentials::Keys { id, secret, token } => {
-            s3::S3Credentials::Keys { id: text(id), secret: text(secret), token: token.map(text) }
-        }
-        S3Credentials::Profile(name) => s3::S3Credentials::Profile(name),
-        S3Credentials::Default => s3::S3Credentials::Default,
-    }
 }
 
 /// The configured compaction.
@@ -204,7 +193,7 @@ pub fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>> {
         timeout: config.source.timeout,
         retries: config.source.retries,
         max_page_bytes: config.source.max_page_bytes,
-        backoff: Backoff::default(),
+        backoff: Backoff::SOURCE,
     };
     Ok(Some(HttpSource::new(settings, stop.clone())))
 }

@@ -3,8 +3,8 @@
 //! Keeps nothing. Invariants: a look-up never holds up the one who waits for it, however long the resolver is silent; no
 //! text made here holds more of an address than its host's name.
 
+pub mod backoff;
 pub mod ping;
-pub(crate) mod store_backoff;
 
 use std::error::Error as StdError;
 use std::io;

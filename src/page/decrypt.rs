@@ -17,6 +17,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use crate::config::keys::{bare, fernet_key_bytes};
+use crate::digest::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
@@ -116,7 +117,7 @@ impl KeyRing {
         for key in keys {
             hasher.update(&key);
         }
-        hasher.finalize().to_hex().chars().take(16).collect()
+        fingerprint(&hasher)
     }
 }
 

@@ -7,10 +7,9 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use sha2::{Digest, Sha256};
 
+use crate::digest::Sha256;
 use crate::hour::Hour;
-use crate::part::seal::hex;
 use crate::record::row::Compactor;
 use crate::record::{self, ContentHash, Fields, MAX_LINE, Record, Scratch};
 
@@ -134,8 +133,8 @@ pub fn read_each(
     Ok(ReadPart {
         hashes,
         bytes: object.len() as u64,
-        sha256: hex(&Sha256::digest(object)),
-        content_sha256: hex(&Sha256::digest(text.as_bytes())),
+        sha256: Sha256::of(object).to_string(),
+        content_sha256: Sha256::of(&text).to_string(),
         first,
         last,
         is_in_order,

@@ -11,9 +11,9 @@ use std::path::Path;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::gather::Lines;
+use crate::digest::{Hasher, Sha256};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::{HourRow, PartRow};
@@ -150,7 +150,7 @@ pub fn encode_until(state: &State, row: &HourRow, rules: CutRules, stop: &Stop) 
 /// `State`: they cannot be read.
 pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
-    Ok(bytes.len() as u64 == part.bytes && hex(&Sha256::digest(&bytes)) == part.sha256)
+    Ok(bytes.len() as u64 == part.bytes && Sha256::of(&bytes).to_string() == part.sha256)
 }
 
 /// Encodes a frozen part whose spooled bytes are damaged or missing once more, from the write-ahead log: the same content.
@@ -229,10 +229,10 @@ fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>, stop: &Stop
     let path = lines.state.spool.path(lines.hour, part);
     let mut spooled = lines.state.spool.begin(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let out = Hashed { inner: BufWriter::with_capacity(BUFFER, spooled.file()), sum: Sha256::new(), bytes: 0 };
+    let out = Hashed { inner: BufWriter::with_capacity(BUFFER, spooled.file()), sum: Hasher::default(), bytes: 0 };
     let mut gzip: GzEncoder<_> =
         GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
-    let (hour, mut content) = (lines.hour, Sha256::new());
+    let (hour, mut content) = (lines.hour, Hasher::default());
     lines.read(records, |text| {
         go_on(hour, stop)?;
         content.update(text);
@@ -246,8 +246,8 @@ fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>, stop: &Stop
         part,
         rows: records.len() as u64,
         bytes,
-        sha256: hex(&sum.finalize()),
-        content_sha256: hex(&content.finalize()),
+        sha256: sum.finish().to_string(),
+        content_sha256: content.finish().to_string(),
         first: records.first().map_or(Timestamp::MIN, Located::time),
         last: records.last().map_or(Timestamp::MIN, Located::time),
     })
@@ -256,7 +256,7 @@ fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>, stop: &Stop
 /// A file whose bytes are summed as they are written.
 struct Hashed<'f> {
     inner: BufWriter<&'f mut File>,
-    sum: Sha256,
+    sum: Hasher,
     bytes: u64,
 }
 
@@ -271,16 +271,6 @@ impl Write for Hashed<'_> {
     fn flush(&mut self) -> std::io::Result<()> {
         self.inner.flush()
     }
-}
-
-/// Lower-case hex of a digest.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]
@@ -301,10 +291,5 @@ mod tests {
         assert_eq!(cut(&records, rules(0, 20)), 2, "a line counts with its newline");
         assert_eq!(cut(&records, rules(0, 19)), 1);
         assert_eq!(cut(&records, rules(0, 1)), 1, "a line longer than a part is a part");
-    }
-
-    #[test]
-    fn hex_is_lower_case_and_padded() {
-        assert_eq!(hex(&[0, 0xab, 7]), "00ab07");
     }
 }

@@ -1,39 +1,31 @@
-//! The limits that the system sets to this process: open files, threads, the size of a file, quota, inodes.
+//! The limits that the system sets for this process: open files, file size, quota, inodes. For threads: [`super::threads`].
 //!
-//! Keeps nothing but the way out of each. Invariant: meeting one is an error of this machine (exit 74) that names it, and never a
-//! signal's silent end, a panic, or damage.
+//! Invariant: reaching a limit is an error of this machine (exit 74) that names the limit and how to raise it, never the silent end
+//! by a signal, a panic, or damage.
 
 use std::error::Error as Cause;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
-use std::thread::Builder;
-use std::time::Duration;
 
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 
-use crate::error::{Error, ErrorKind, Result};
-
-/// How long a thread that has ended may still be counted.
-const PATIENCE_MS: u32 = 500;
-
-/// From now on a file that may not grow any more is a failed write, and not the end of the process.
+/// Makes a file that reaches its size limit a failed write instead of the end of the process.
 pub fn survive_large_files() {
-    // Where the handler is refused, the signal ends the process, as it would any other.
+    // Where the system refuses the handler, the signal ends the process, as it does by default.
     let _ = signal_hook::flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)));
 }
 
-/// The way out of the limit that `cause` tells of, if it tells of one.
+/// How to raise the limit that `cause` reports, if it reports one.
 #[must_use]
-pub fn way_out(cause: &(dyn Cause + 'static)) -> Option<String> {
+pub fn remedy(cause: &(dyn Cause + 'static)) -> Option<String> {
     std::iter::successors(Some(cause), |cause| (*cause).source()).find_map(|cause| of_system(reported(cause)?))
 }
 
-/// What the system reported, be it through sled.
+/// The I/O error itself, also where sled wraps it.
 pub(crate) fn reported<'c>(cause: &'c (dyn Cause + 'static)) -> Option<&'c io::Error> {
     match cause.downcast_ref::<sled::Error>() {
         Some(sled::Error::Io(io)) => Some(io),
@@ -55,7 +47,7 @@ fn of_system(error: &io::Error) -> Option<String> {
     }
 }
 
-/// The system's number of an error. Who hands one on in another's clothes often keeps it in the text only.
+/// The system's number of an error. Libraries that wrap an error often keep its number in the text only.
 fn code(error: &io::Error) -> Option<i32> {
     error.raw_os_error().or_else(|| {
         let text = error.to_string();
@@ -70,59 +62,7 @@ fn raise(of: &str, flag: &str, unit: &str, resource: Resource) -> String {
     format!("raise the limit on {of}: `ulimit {flag}`{limit}; {unit} in a systemd unit")
 }
 
-/// No thread can be had, and what is to be done cannot do without.
-#[must_use]
-pub fn no_thread(what: &str, cause: io::Error) -> Error {
-    let limit = getrlimit(Resource::RLIMIT_NPROC).map(|(soft, _)| format!(", {soft} here")).unwrap_or_default();
-    Error::new(ErrorKind::State, format!("cannot start a thread {what}: the limit on threads is reached"))
-        .hint(format!(
-            "raise it: pids.max of a container or control group, TasksMax= in a systemd unit, `ulimit -u`{limit}"
-        ))
-        .caused_by(cause)
-}
-
-/// Makes sure that a thread can be had right now.
-///
-/// # Errors
-/// [`no_thread`].
-pub fn need_thread(what: &str) -> Result<()> {
-    had_threads(1).map_err(|cause| no_thread(what, cause))
-}
-
-/// Whether so many threads can be had right now.
-#[must_use]
-pub fn has_threads(count: usize) -> bool {
-    had_threads(count).is_ok()
-}
-
-fn had_threads(count: usize) -> io::Result<()> {
-    let (before, (done, waiting)) = (threads(), channel::<()>());
-    let waiting = Arc::new(Mutex::new(waiting));
-    let start = |_| {
-        let waiting = Arc::clone(&waiting);
-        // They are all there at once: each waits until the last was started.
-        Builder::new().spawn(move || drop(waiting.lock().map(|waiting| waiting.recv())))
-    };
-    let mut refused = Ok(());
-    let started: Vec<_> = (0..count).map(start).map_while(|one| one.map_err(|e| refused = Err(e)).ok()).collect();
-    drop(done);
-    started.into_iter().for_each(|thread| drop(thread.join()));
-    // The system counts a thread for a moment after it has ended, and whoever comes next needs its place.
-    for _ in 0..PATIENCE_MS {
-        if threads() <= before {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    refused
-}
-
-/// The threads of this process. Where that cannot be told there are as many as ever.
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
-}
-
-/// Whether the disk of `path` has room, but nothing to give a new file a place in.
+/// Whether the disk of `path` has free space but no free inode.
 #[must_use]
 pub fn is_without_inodes(path: &Path) -> bool {
     let stat = path.ancestors().find_map(|path| statvfs(path).ok());
@@ -134,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_known_however_they_are_dressed() {
+    fn limits_are_recognized_however_libraries_wrap_them() {
         let sled = |io: &io::Error| sled::Error::Io(io::Error::new(io.kind(), format!("{io:?}")));
         for (number, expected) in [
             (libc::EMFILE, Some("open files")),
@@ -145,25 +85,17 @@ mod tests {
             (libc::EIO, None),
         ] {
             let io = || io::Error::from_raw_os_error(number);
-            let dressed: [Box<dyn Cause>; 4] = [
+            let wrapped: [Box<dyn Cause>; 4] = [
                 Box::new(io()),
                 Box::new(sled::Error::Io(io())),
                 Box::new(sled(&io())),
                 Box::new(io::Error::new(io().kind(), format!("at path x: {}", io()))),
             ];
-            for cause in &dressed {
-                let found = way_out(&**cause);
+            for cause in &wrapped {
+                let found = remedy(&**cause);
                 assert_eq!(found.is_some(), expected.is_some(), "{cause:?}: {found:?}");
                 assert!(expected.is_none_or(|text| found.unwrap().contains(text)), "{cause:?}");
             }
         }
-    }
-
-    #[test]
-    fn limit_outranks_what_else_could_be_advised_and_is_this_machine_s() {
-        let full = || io::Error::from_raw_os_error(libc::EMFILE);
-        let error = Error::new(ErrorKind::Config, "cannot make a client").caused_by(full()).hint("check the key");
-        assert_eq!(error.kind(), ErrorKind::State);
-        assert!(error.next_step().unwrap().starts_with("raise the limit on open files: `ulimit -n`, "));
     }
 }

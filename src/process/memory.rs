@@ -1,23 +1,22 @@
-//! How memory goes back to the system: what a large buffer took is given back when it is freed, and what small ones took is shared.
+//! The C library's allocator: large buffers return to the system when they are freed, and threads share a few heaps.
 //!
-//! glibc learns from the first large buffers that are freed to keep the next ones, and gives each thread a heap of its own
-//! that keeps what was freed in it: a backfill of a million records ends with 180 MB of which it uses half, and one of five
-//! million with 270 MB. Told fixed thresholds it learns nothing; with eight heaps little lies idle, and threads seldom wait
-//! for each other's. The buffers of half a megabyte that the store writes and reads its log with stay below the threshold:
-//! mapped and unmapped each time they cost half a million page faults a million records. `benches/README.md` has what was
-//! measured. Other C libraries give back by themselves what matters.
+//! By default glibc raises its threshold when large buffers are freed, so that it keeps the next ones, and gives each thread a
+//! heap that keeps what was freed in it: a backfill of a million records ends with 180 MB of which it uses half, and one of five
+//! million with 270 MB. Fixed thresholds prevent the first; with eight heaps little memory is idle, and threads rarely wait for
+//! each other. sled's buffers of half a megabyte stay below the threshold: mapped and unmapped each time, they cost half a
+//! million page faults for a million records. `benches/README.md` has the measurements. Other C libraries need none of this.
 
-/// Buffers from this size on are mapped, and unmapped when they are freed.
+/// Buffers of at least this size are mapped, and unmapped when they are freed.
 #[cfg(target_env = "gnu")]
 const MAPPED: i32 = 1 << 20;
-/// What may lie idle at the end of a heap before it is given back.
+/// Idle bytes at the end of a heap above which they return to the system.
 #[cfg(target_env = "gnu")]
 const IDLE: i32 = 2 << 20;
 /// Heaps that the threads share.
 #[cfg(target_env = "gnu")]
 const HEAPS: i32 = 8;
 
-/// Has large buffers given back to the system when they are freed. To be called before there are threads.
+/// Makes the allocator return large buffers to the system when they are freed. Call it before the first thread starts.
 pub fn give_back_large_buffers() {
     #[cfg(target_env = "gnu")]
     for (parameter, value) in
@@ -25,10 +24,10 @@ pub fn give_back_large_buffers() {
     {
         #[expect(
             unsafe_code,
-            reason = "there is no safe way to tell the allocator, short of starting the process anew"
+            reason = "the allocator has no safe interface, and reads its environment variables only at the start of the process"
         )]
-        // SAFETY: mallopt only sets a parameter of the allocator, under its lock; the values are ones that it takes.
-        // What it answers does not matter: without it, memory is only kept for longer.
+        // SAFETY: mallopt only sets a parameter of the allocator, under its lock; the values are valid ones.
+        // Its result does not matter: if it fails, memory is only kept for longer.
         unsafe {
             libc::mallopt(parameter, value);
         }

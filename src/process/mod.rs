@@ -4,3 +4,4 @@ pub mod limits;
 pub mod memory;
 pub mod panics;
 pub mod parallel;
+pub mod threads;

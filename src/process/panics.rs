@@ -1,7 +1,7 @@
-//! Panics: what a person sees of one, and where none is to be seen.
+//! Panics: which ones print a message, and which do not.
 //!
-//! A panic that reaches the top is a defect of this program: exit 1, with a line that says so. One that [`quietly`] surrounds is
-//! an answer of a library about damaged data, and prints nothing.
+//! A panic that reaches the top is a defect of this program: exit 1, with a line that says so. A panic inside [`quietly`] is how a
+//! library reports damaged data, and prints nothing.
 
 use std::cell::Cell;
 
@@ -9,7 +9,7 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `action`; panics inside it, on this thread, print nothing. It does not catch them.
+/// Runs `action`. Panics in it, on this thread, print nothing; they are not caught.
 pub fn quietly<T>(action: impl FnOnce() -> T) -> T {
     let before = QUIET.replace(true);
     let done = action();
@@ -17,7 +17,7 @@ pub fn quietly<T>(action: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Installs the one panic message of the crate.
+/// Installs the panic hook that keeps [`quietly`]'s promise.
 pub fn install() {
     let verbose = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

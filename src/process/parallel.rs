@@ -1,17 +1,17 @@
-//! Work side by side: on a few threads, with the results in the order of the items.
+//! Parallel work on a few threads, with the results in the order of the items.
 //!
-//! Invariant: what comes out never depends on how many threads there were, or on which was faster. Nothing here touches disk.
+//! Invariant: the result never depends on the number of threads, or on their speed. Nothing here touches the disk.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-/// Threads that can compute at once.
+/// Threads that can compute at the same time.
 pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Has `work` done on a thread of its own. `None`: no thread can be had, and nothing is done.
+/// Runs `work` on a thread of its own. `None`: the system gives no thread, and `work` does not run.
 pub(crate) fn aside<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
@@ -20,14 +20,14 @@ pub(crate) fn aside<'scope, T: Send + 'scope>(
     started.inspect_err(|error| tracing::debug!("no further thread can be had: {error}")).ok()
 }
 
-/// What a thread came to.
+/// The result of a thread; its panic goes on here.
 pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Does `work` on all items, on at most `threads` threads, and gives the results in the order of the items. Each thread
-/// takes the next item when it is done with one: that others have less of the processor makes nobody wait. This thread is one of
-/// them, so that all is done even where no other can be had.
+/// Maps all items by `work`, on at most `threads` threads; the results are in the order of the items. Each thread takes the
+/// next item when it has finished one, so no thread waits for a slower one. This thread is one of them, so the work gets done
+/// even where the system gives no other.
 pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if items.len() < 2 || threads < 2 {
         return items.iter().map(work).collect();

@@ -17,11 +17,9 @@ pub mod http;
 mod link;
 mod page_check;
 mod page_url;
-mod retry;
 
 pub use http::{Headers, HttpSettings, HttpSource};
 pub use page_url::PageUrl;
-pub use retry::Backoff;
 
 /// Where a page's bytes go while they arrive. Dropped before [`Fetched::Page`] hands it back, it discards what came.
 pub trait PageSink {

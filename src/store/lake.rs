@@ -23,10 +23,10 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
-use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
+use crate::digest::Hasher;
 use crate::error::{Error, ErrorKind, Result};
 
 const TMP: &str = ".etl-tmp";
@@ -240,7 +240,7 @@ fn look_inside(path: &Path) -> Result<ObjectInfo> {
         return Err(unreadable(failed.into()));
     }
     let size = bytes.size;
-    let sha256 = hex(bytes.sha256);
+    let sha256 = bytes.sha256.finish().to_string();
     let of_part =
         |(content_sha256, rows)| PartMeta { sha256, content_sha256, rows, hour: String::new(), dict: String::new() };
     Ok(ObjectInfo { size, etag: None, meta: content.map(of_part) })
@@ -249,11 +249,11 @@ fn look_inside(path: &Path) -> Result<ObjectInfo> {
 /// Digest and lines of what gunzips. `None` for what does not.
 fn digest_content(bytes: &mut impl Read) -> Option<(String, u64)> {
     let mut content = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(bytes));
-    let (mut sha256, mut rows) = (Sha256::new(), 0_u64);
+    let (mut sha256, mut rows) = (Hasher::default(), 0_u64);
     loop {
         let chunk = content.fill_buf().ok()?;
         if chunk.is_empty() {
-            return Some((hex(sha256), rows));
+            return Some((sha256.finish().to_string(), rows));
         }
         sha256.update(chunk);
         let lines = chunk.iter().filter(|byte| **byte == b'\n').count();
@@ -266,14 +266,14 @@ fn digest_content(bytes: &mut impl Read) -> Option<(String, u64)> {
 /// A reader that digests and counts what passes, and remembers a failure.
 struct Digested<R> {
     inner: R,
-    sha256: Sha256,
+    sha256: Hasher,
     size: u64,
     failed: Option<Io>,
 }
 
 impl<R> Digested<R> {
     fn new(inner: R) -> Self {
-        Self { inner, sha256: Sha256::new(), size: 0, failed: None }
+        Self { inner, sha256: Hasher::default(), size: 0, failed: None }
     }
 }
 
@@ -292,16 +292,13 @@ impl<R: Read> Read for Digested<R> {
     }
 }
 
-fn hex(sha256: Sha256) -> String {
-    sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
     use std::sync::Barrier;
 
     use super::*;
+    use crate::digest::Sha256;
 
     const KEY: &str = "data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz";
 
@@ -318,7 +315,7 @@ mod tests {
         }
 
         fn body(&self, bytes: &[u8]) -> PathBuf {
-            let path = self.dir.path().join(format!("body-{}", hex(Sha256::new_with_prefix(bytes))));
+            let path = self.dir.path().join(format!("body-{}", Sha256::of(bytes)));
             fs::write(&path, bytes).unwrap();
             path
         }
@@ -402,8 +399,8 @@ mod tests {
         let found = lake.store.head(KEY).unwrap().unwrap();
         let meta = found.meta.unwrap();
         assert_eq!(found.size, u64::try_from(bytes.len()).unwrap());
-        assert_eq!(meta.sha256, hex(Sha256::new_with_prefix(&bytes)));
-        assert_eq!(meta.content_sha256, hex(Sha256::new_with_prefix("{\"a\":1}\n{\"a\":2}\n")));
+        assert_eq!(meta.sha256, Sha256::of(&bytes).to_string());
+        assert_eq!(meta.content_sha256, Sha256::of("{\"a\":1}\n{\"a\":2}\n").to_string());
         assert_eq!((meta.rows, meta.hour.as_str(), meta.dict.as_str()), (2, "", ""));
     }
 

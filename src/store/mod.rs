@@ -15,6 +15,9 @@ pub mod once;
 pub mod probe;
 pub mod s3;
 
+/// How often one request is sent before the store counts as unavailable.
+const TRIES: u32 = 4;
+
 /// Nothing larger than these bytes can be a part.
 const LARGEST: u64 = 256 << 20;
 

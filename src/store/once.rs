@@ -24,9 +24,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
+use super::{ObjectInfo, ObjectStore, PartMeta, PutAnswer, TRIES};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::store_backoff;
+use crate::net::backoff::Backoff;
 use crate::stop::Stop;
 
 /// A sealed part whose intent is durable.
@@ -140,8 +140,8 @@ fn upload_pausing(
 ) -> Result<Outcome> {
     let create_only = if store.create_only_is_certain() { CreateOnly::Proven } else { create_only };
     let mut unanswered = None;
-    for tried in 0..store_backoff::TRIES {
-        if tried > 0 && sleep(store_backoff::pause(tried)) {
+    for tried in 0..TRIES {
+        if tried > 0 && sleep(Backoff::STORE.wait(tried, None)) {
             break;
         }
         match try_once(store, part, create_only)? {

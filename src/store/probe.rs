@@ -5,11 +5,9 @@
 
 use std::io::Write;
 
-use sha2::{Digest, Sha256};
-
 use super::{ObjectStore, PartMeta};
+use crate::digest::Sha256;
 use crate::error::{Error, Result};
-use crate::part::seal::hex;
 use crate::stop::Stop;
 use crate::store::once::{self, CreateOnly, Outcome, Sealed, probe_create_only};
 
@@ -18,7 +16,7 @@ const BODY: &[u8] = b"{\"etl\":\"check: does this store honour If-None-Match?\"}
 /// The probe's key below `prefix`.
 #[must_use]
 pub fn key(prefix: &str) -> String {
-    let digest = hex(&Sha256::digest(BODY));
+    let digest = Sha256::of(BODY).to_string();
     format!("{prefix}check/{}", digest.get(..16).unwrap_or(&digest))
 }
 
@@ -32,7 +30,7 @@ pub fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
         return Ok(CreateOnly::Proven);
     }
     let key = key(prefix);
-    let digest = hex(&Sha256::digest(BODY));
+    let digest = Sha256::of(BODY).to_string();
     let meta = PartMeta {
         sha256: digest.clone(),
         content_sha256: digest,

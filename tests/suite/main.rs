@@ -28,6 +28,7 @@ mod fixtures;
 mod full_disk;
 mod fuzz;
 mod gaps;
+mod house;
 mod init;
 mod lenient;
 #[cfg(target_os = "linux")]

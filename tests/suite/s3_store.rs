@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use etl::config::S3Credentials;
 use etl::error::ErrorKind;
 use etl::stop::Stop;
 use etl::store::once::{CreateOnly, How, Outcome, Sealed, probe_create_only, upload};
-use etl::store::s3::{S3Credentials, S3Settings, S3Store};
+use etl::store::s3::{S3Settings, S3Store};
 use etl::store::{ObjectStore, PartMeta, PutAnswer};
 
 use crate::support::{s3, unique_prefix};
@@ -137,7 +138,7 @@ fn wrong_credentials_are_told_apart() {
     for (id, secret, code) in
         [(at.key.as_str(), "wrong", "SignatureDoesNotMatch"), ("NOBODY", at.secret.as_str(), "InvalidAccessKeyId")]
     {
-        let credentials = S3Credentials::Keys { id: id.to_owned(), secret: secret.to_owned(), token: None };
+        let credentials = S3Credentials::Keys { id: id.into(), secret: secret.into(), token: None };
         let store = S3Store::new(S3Settings { credentials, ..at.settings() }).unwrap();
         let put = store.put_new("test/refused", &body(b"x"), &meta("5a", "c5")).unwrap_err();
         let list = store.list("test/", &mut |_, _| Ok(())).unwrap_err();

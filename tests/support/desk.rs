@@ -9,12 +9,13 @@ use etl::hour::Clock;
 use etl::hour::key::Layout;
 use etl::hour::lifecycle::ClosingRules;
 use etl::job::{self, Outcome, Setup, Source, Wish};
+use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::part::seal::{CutRules, PART_BYTES};
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
-use etl::source::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
+use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
 use etl::state::Settings;
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
@@ -52,7 +53,7 @@ fn client(stop: &Stop) -> HttpSource {
         timeout: Duration::from_secs(5),
         retries: 0,
         max_page_bytes: 1 << 20,
-        backoff: Backoff::default(),
+        backoff: Backoff::SOURCE,
     };
     HttpSource::new(settings, stop.clone())
 }

@@ -13,8 +13,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use etl::config::S3Credentials;
 use etl::store::ObjectStore;
-use etl::store::s3::{S3Credentials, S3Settings, S3Store};
+use etl::store::s3::{S3Settings, S3Store};
 
 use super::python;
 
@@ -52,7 +53,11 @@ impl TestS3 {
             prefix: String::new(),
             endpoint: Some(self.endpoint.clone()),
             region: self.region.clone(),
-            credentials: S3Credentials::Keys { id: self.key.clone(), secret: self.secret.clone(), token: None },
+            credentials: S3Credentials::Keys {
+                id: self.key.as_str().into(),
+                secret: self.secret.as_str().into(),
+                token: None,
+            },
         }
     }
 

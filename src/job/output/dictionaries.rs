@@ -7,13 +7,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use sha2::{Digest, Sha256};
-
 use super::upload::Upload;
+use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::dictionaries_key;
 use crate::job::Job;
-use crate::part::seal::hex;
 use crate::record::row::Dictionaries;
 use crate::state::files::durable;
 use crate::store::PartMeta;
@@ -84,7 +82,7 @@ impl Job<'_> {
         // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
         let body = self.state.spool.beside(id);
         durable::replace(&body, &bytes)?;
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = Sha256::of(&bytes).to_string();
         let (content_sha256, hour) = (sha256.clone(), "dict".to_owned());
         let meta = PartMeta { sha256, content_sha256, rows: 1, hour, dict: id.to_owned() };
         let sealed = Sealed { key: &key, body: &body, meta: &meta, size: bytes.len() as u64 };

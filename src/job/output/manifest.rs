@@ -6,12 +6,10 @@
 
 use std::path::PathBuf;
 
-use sha2::{Digest, Sha256};
-
 use super::upload::Upload;
+use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
-use crate::part::seal::hex;
 use crate::process::parallel::side_by_side;
 use crate::state::files::durable;
 use crate::state::status::certificate::Manifest;
@@ -67,7 +65,7 @@ impl Job<'_> {
         // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
         let body = upload.body.with_added_extension("manifest");
         durable::replace_soon(&body, &bytes)?;
-        let sha256 = hex(&Sha256::digest(&bytes));
+        let sha256 = Sha256::of(&bytes).to_string();
         let (content_sha256, hour, dict) = (sha256.clone(), upload.hour.to_string(), upload.row.dict.clone());
         Ok(Some(Spooled { key, body, bytes, meta: PartMeta { sha256, content_sha256, rows: 1, hour, dict } }))
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many entries may be left out where a subset is searched: every subset of them is tried.
@@ -171,7 +172,7 @@ fn fingerprint(dictionaries: [&[(&String, &i64)]; 2]) -> String {
             hasher.update(&length(text.len())).update(text.as_bytes()).update(&code.to_le_bytes());
         }
     }
-    hasher.finalize().to_hex().chars().take(16).collect()
+    digest::fingerprint(&hasher)
 }
 
 fn length(n: usize) -> [u8; 8] {

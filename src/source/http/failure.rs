@@ -12,10 +12,10 @@ use reqwest::{Response, StatusCode};
 use super::MAX_REDIRECTS;
 use super::waiting::Waiting;
 use crate::error::{Error, ErrorKind};
+use crate::net::backoff::retry_after;
 use crate::net::{self, http_date};
 use crate::source::PageUrl;
 use crate::source::page_check::{Coding, Refusal};
-use crate::source::retry::retry_after;
 
 /// Why a try failed.
 pub(super) enum Failure {

@@ -39,9 +39,9 @@ use self::skew::Skew;
 use self::waiting::Waiting;
 
 use super::page_check::PageBody;
-use super::retry::Backoff;
 use super::{Fetched, PageHead, PageSink, PageUrl, link};
 use crate::error::{Error, ErrorKind, Result};
+use crate::net::backoff::Backoff;
 use crate::net::{self, Names};
 use crate::stop::Stop;
 

@@ -81,7 +81,7 @@ fn settings() -> HttpSettings {
         timeout: Duration::from_secs(5),
         retries: 2,
         max_page_bytes: 10_000,
-        backoff: Backoff { base: Duration::from_millis(2), max: Duration::from_millis(10) },
+        backoff: Backoff { base: Duration::from_millis(2), factor: 2, max: Duration::from_millis(10) },
     }
 }
 
@@ -418,7 +418,7 @@ fn next_page_is_found_relative_to_where_the_answer_came_from() {
 
 #[test]
 fn stop_ends_a_stall_and_a_wait_at_once() {
-    let slow = Backoff { base: Duration::from_secs(20), max: Duration::from_secs(20) };
+    let slow = Backoff { base: Duration::from_secs(20), factor: 2, max: Duration::from_secs(20) };
     for reply in [Reply(Vec::new(), Duration::from_secs(4)), reply("503 Service Unavailable", "", "")] {
         let server = Server::start(vec![reply]);
         let (stop, started) = (Stop::new(), Instant::now());

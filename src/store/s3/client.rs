@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
+use super::S3Settings;
 use super::refusal::{self, Refusal, Verb};
 use super::signing::Identity;
 use super::wire::{Answer, Ask, Engine, Silence};
-use super::{S3Credentials, S3Settings};
+use crate::config::S3Credentials;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::store_backoff;
+use crate::net::backoff::Backoff;
 use crate::stop::{Grace, Stop};
+use crate::store::TRIES;
 
 /// How long after a stop an answer is still waited for: a PUT that is about to end had better end.
 const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(1), after_the_deadline: Duration::from_secs(1) };
@@ -65,7 +67,7 @@ impl Client {
     pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
         let session = self.session()?;
         match session.ask(ask) {
-            Err(failure) if failure.is_expiry() && self.settings.credentials.can_be_renewed() => {
+            Err(failure) if failure.is_expiry() && can_be_renewed(&self.settings.credentials) => {
                 self.renewed(&session)?.ask(ask)
             }
             answer => answer,
@@ -77,8 +79,8 @@ impl Client {
         let mut tried = 1;
         loop {
             match work() {
-                Err(failure) if failure.is_passing() && tried < store_backoff::TRIES => {
-                    if self.stop.sleep(store_backoff::pause(tried)) {
+                Err(failure) if failure.is_passing() && tried < TRIES => {
+                    if self.stop.sleep(Backoff::STORE.wait(tried, None)) {
                         return Err(failure);
                     }
                     tried += 1;
@@ -97,7 +99,7 @@ impl Client {
         let mut slot = self.slot();
         if let Some(session) = slot.as_ref() {
             let session = Arc::clone(session);
-            let is_over = session.identity.has_expired() && self.settings.credentials.can_be_renewed();
+            let is_over = session.identity.has_expired() && can_be_renewed(&self.settings.credentials);
             drop(slot);
             return if is_over { self.renewed(&session) } else { Ok(session) };
         }
@@ -218,4 +220,8 @@ impl Failure {
             Self::Local(error) => error,
         }
     }
+}
+/// Whether another look-up can find other credentials.
+const fn can_be_renewed(credentials: &S3Credentials) -> bool {
+    !matches!(credentials, S3Credentials::Keys { .. })
 }

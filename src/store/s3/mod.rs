@@ -22,6 +22,7 @@ use self::listing::{Page, Progress};
 use self::refusal::{Refusal, Verb};
 use self::wire::{Answer, Ask};
 use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
+use crate::config::S3Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stop::Stop;
 
@@ -55,24 +56,6 @@ pub struct S3Settings {
     pub region: String,
     /// Who asks.
     pub credentials: S3Credentials,
-}
-
-/// Where the credentials come from. Neither its debug output nor its text shows a secret.
-#[derive(Clone)]
-pub enum S3Credentials {
-    /// These.
-    Keys {
-        /// Access key id.
-        id: String,
-        /// Secret access key.
-        secret: String,
-        /// Session token, for temporary credentials.
-        token: Option<String>,
-    },
-    /// That profile of the shared credentials file.
-    Profile(String),
-    /// What the environment offers: variables, the file's default profile, web identity, container, instance.
-    Default,
 }
 
 /// An S3 bucket as an object store.
@@ -277,9 +260,7 @@ impl S3Settings {
     }
 
     fn endpoint_or_aws(&self) -> String {
-        let suffix = if self.region.starts_with("cn-") { ".cn" } else { "" };
-        let aws = || format!("https://s3.{}.amazonaws.com{suffix}", self.region);
-        self.endpoint().map_or_else(aws, str::to_owned)
+        self.endpoint().map_or_else(|| aws_endpoint(&self.region), str::to_owned)
     }
 
     /// Whether the S3 bucket is named in the path instead of the host. A dot in its name would not match AWS's
@@ -289,27 +270,11 @@ impl S3Settings {
     }
 }
 
-impl S3Credentials {
-    /// Whether looking them up again can give others.
-    const fn can_be_renewed(&self) -> bool {
-        !matches!(self, Self::Keys { .. })
-    }
-}
-
-impl fmt::Display for S3Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Keys { .. } => f.write_str("the configured keys"),
-            Self::Profile(name) => write!(f, "the profile {name:?}"),
-            Self::Default => f.write_str("the environment"),
-        }
-    }
-}
-
-impl fmt::Debug for S3Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+/// The address of AWS's S3 in `region`; China's regions have a domain of their own.
+#[must_use]
+pub fn aws_endpoint(region: &str) -> String {
+    let suffix = if region.starts_with("cn-") { ".cn" } else { "" };
+    format!("https://s3.{region}.amazonaws.com{suffix}")
 }
 
 impl fmt::Debug for S3Store {

@@ -13,9 +13,10 @@ use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use sha2::Sha256;
 
-use super::S3Credentials;
+use crate::config::S3Credentials;
+use crate::digest::hex;
 use crate::error::{Error, ErrorKind, Result};
-use crate::part::seal::hex;
+use crate::secret::Secret;
 
 /// Credentials of the moment.
 pub(super) struct Identity {
@@ -30,21 +31,26 @@ pub(super) struct Identity {
 pub(super) fn find(from: &S3Credentials) -> Result<Identity> {
     // Credential providers that need HTTPS panic without one; a second call changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let (found, hint) = match from {
+    let (found, place, hint) = match from {
         S3Credentials::Keys { id, secret, token } => {
-            (Credentials::new(Some(id), Some(secret), None, token.as_deref(), None), "check the configured keys")
+            let token = token.as_ref().map(Secret::expose);
+            let keys = Credentials::new(Some(id.expose()), Some(secret.expose()), None, token, None);
+            (keys, "the configured keys".to_owned(), "check the configured keys")
         }
-        S3Credentials::Profile(name) => {
-            (Credentials::from_profile(Some(name)), "check the profile's name and the shared credentials file")
-        }
+        S3Credentials::Profile(name) => (
+            Credentials::from_profile(Some(name)),
+            format!("the profile {name:?}"),
+            "check the profile's name and the shared credentials file",
+        ),
         S3Credentials::Default => (
             Credentials::default(),
+            "the environment".to_owned(),
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role",
         ),
     };
     // The cause stays out: it could quote what a provider answered.
     let identity = found.ok().and_then(Identity::of);
-    identity.ok_or_else(|| Error::new(ErrorKind::Credentials, format!("no S3 credentials in {from}")).hint(hint))
+    identity.ok_or_else(|| Error::new(ErrorKind::Credentials, format!("no S3 credentials in {place}")).hint(hint))
 }
 
 impl Identity {

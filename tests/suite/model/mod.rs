@@ -22,12 +22,13 @@ use etl::error::{Error, ErrorKind};
 use etl::hour::key::Layout;
 use etl::hour::lifecycle::ClosingRules;
 use etl::job::{self, Outcome, Progress, Setup, Source, Wish};
+use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::part::seal::{CutRules, PART_BYTES};
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
-use etl::source::{Backoff, Headers, HttpSettings, HttpSource, PageUrl};
+use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
 use etl::state::Settings;
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
@@ -356,7 +357,7 @@ fn http() -> HttpSettings {
         timeout: Duration::from_secs(5),
         retries: 2,
         max_page_bytes: 1 << 20,
-        backoff: Backoff::default(),
+        backoff: Backoff::SOURCE,
     }
 }
 

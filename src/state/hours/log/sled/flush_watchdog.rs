@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::process::limits;
+use crate::process::threads;
 
 /// Whether sled has started its threads, which it does when it first writes: until then the last thread that can be had is for them.
 static WRITER_IS_THERE: AtomicBool = AtomicBool::new(false);
@@ -17,7 +17,7 @@ static WRITER_IS_THERE: AtomicBool = AtomicBool::new(false);
 pub fn nudged<T>(db: Option<&sled::Db>, work: impl FnOnce() -> T) -> T {
     let (done, waiting) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        if let Some(db) = db.filter(|_| WRITER_IS_THERE.load(Ordering::Relaxed) || limits::has_threads(2)) {
+        if let Some(db) = db.filter(|_| WRITER_IS_THERE.load(Ordering::Relaxed) || threads::has_threads(2)) {
             // Where no thread can be had, nobody nudges: nearly always nobody needs to.
             let _ = std::thread::Builder::new().spawn_scoped(scope, move || nudge(db, &waiting));
         }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::lines::{self, LineFile};
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::limits;
+use crate::process::threads;
 use crate::state::files::damage::Damage;
 use crate::state::files::durable;
 
@@ -65,7 +65,7 @@ pub(super) fn open(dir: &Path) -> Result<Open> {
 fn need_its_thread() -> Result<()> {
     static HAS_ONE: AtomicBool = AtomicBool::new(false);
     if !HAS_ONE.load(Ordering::Relaxed) {
-        limits::need_thread("for the write-ahead log")?;
+        threads::need_thread("for the write-ahead log")?;
         HAS_ONE.store(true, Ordering::Relaxed);
     }
     Ok(())
