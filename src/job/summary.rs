@@ -137,12 +137,6 @@ impl Summary {
     pub(super) const fn begin_anew(&mut self) {
         (self.pages, self.fetched, self.new, self.duplicates, self.late) = (0, 0, 0, 0, 0);
     }
-
-    /// Whether nothing came in and nothing went out.
-    #[must_use]
-    pub const fn nothing_happened(&self) -> bool {
-        self.new == 0 && self.quarantined == 0 && self.sealed_parts == 0 && self.uploaded_parts == 0
-    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! `etl simulate`: the origin's API on loopback, with synthetic encrypted logs and as much trouble as asked for.
 //!
-//! A stand-in for the service that cannot be had: it hands out a sliding window of records, each in a new token at each
-//! request, and can be late, repeat itself, send garbage, answer 502, stall, or cut a response short. Everything is a
-//! function of the seed and the request's number, so what went wrong once can be made to go wrong again.
+//! A stand-in for the real service: it hands out a sliding window of records, each in a new token at each request, and can be
+//! late, repeat itself, send garbage, answer 502, stall, or cut a response short. Everything is a function of the seed and the
+//! request's number, so what went wrong once can be made to go wrong again.
 //!
 //! - `draw`: seeded choices. `literal`: Python's and JSON's spelling. `token`: reproducible Fernet tokens.
-//! - `shape`: what records look like. `garbage`: what is none. `generate`: the stream, and pages over it.
+//! - `shape`: what records look like. `garbage`: elements that are not records. `generate`: the stream. `page`: pages over it.
 //! - `truth`: what was handed out. `fault`, `http`, `serve`: the server.
 //!
-//! Nothing here is part of the pipeline, and nothing here is secret: a key derived from the seed protects nothing.
+//! The pipeline uses nothing of it, and nothing here is secret: a key derived from the seed protects nothing.
 
 mod draw;
 mod fault;
@@ -16,6 +16,7 @@ mod garbage;
 mod generate;
 mod http;
 mod literal;
+mod page;
 mod serve;
 mod shape;
 mod token;
@@ -46,18 +47,18 @@ pub struct Options {
     pub seed: u64,
     /// Records in a response.
     pub window: u64,
-    /// How many records the window moves on by after a response that was sent whole. More than `window` leaves gaps.
+    /// Records by which the window moves on after a response that was sent whole. More than `window` leaves gaps.
     pub advance: u64,
     /// The time of the first record.
     pub start: Timestamp,
     /// The time from one record to the next.
     pub interval: Duration,
-    /// After so many records no more come, and the window stands still. `None`: they never end.
-    /// With `live`: so many more than there were when the simulator started.
+    /// After so many records the stream ends and the window stands still. `None`: it never ends.
+    /// With `live` only those count that come after the simulator started.
     pub records: Option<u64>,
-    /// Records dated up to 6 hours (but not before `start`) earlier than their neighbours.
+    /// Records dated up to 6 hours earlier than their neighbours, but not before `start`.
     pub late: f64,
-    /// Records that never come: in runs of ten, each a hole in `record_id`.
+    /// Records that never come, in runs of ten. Each run is a hole in `record_id`.
     pub holes: f64,
     /// Records that come 500 records after their turn: holes that are filled.
     pub delayed: f64,
@@ -65,9 +66,9 @@ pub struct Options {
     pub restart_at: Option<u64>,
     /// Records that come twice in a response, in two tokens.
     pub duplicates: f64,
-    /// Extra elements that are no token, or a token of no record.
+    /// Extra elements that are not tokens, or are tokens without a record.
     pub garbage: f64,
-    /// Extra records under a key that nobody was given, each in one token for ever.
+    /// Extra records encrypted with an unknown key; the token never changes.
     pub wrong_key: f64,
     /// Records whose plaintext is JSON instead of a Python dict.
     pub json_plain: f64,
@@ -126,8 +127,7 @@ impl Options {
         self.key.clone().unwrap_or_else(|| Key::from_seed(self.seed))
     }
 
-    /// The shell line that gives a key derived from the seed to `etl run`. `None` where a key was given: that one may be
-    /// worth hiding.
+    /// The shell line that gives a key derived from the seed to `etl run`. `None` where a key was given: it may be a secret.
     #[must_use]
     pub fn key_line(&self) -> Option<String> {
         self.key.is_none().then(|| format!("export FERNET_KEY={}", self.key().to_text()))
@@ -149,7 +149,7 @@ impl Options {
         ];
         for (name, percent) in shares {
             if !(0.0..=100.0).contains(&percent) {
-                let message = format!("simulate: {name} is a share in percent, and {percent} is none");
+                let message = format!("simulate: {name} is a share in percent, and {percent} is not");
                 return Err(Error::new(ErrorKind::Usage, message).hint("give a number from 0 to 100"));
             }
         }
@@ -161,7 +161,7 @@ impl Options {
         Ok(())
     }
 
-    /// Where the window ends at first.
+    /// Where the first window ends.
     fn first_end(&self, generator: &Generator, limit: Option<u64>) -> u64 {
         let end = if self.live { generator.count_at(SystemClock.now()) } else { self.window };
         end.min(limit.unwrap_or(u64::MAX))
@@ -228,7 +228,7 @@ mod tests {
         let pages = dir.path().join("pages");
         let summary = write_pages(&options, &pages, 3).unwrap();
         let generator = Generator::new(&options).unwrap();
-        assert_eq!(lines(&truth), generator.originals(0..220).collect::<Vec<_>>());
+        assert_eq!(lines(&truth), (0..220).map(|index| generator.record(index).json()).collect::<Vec<_>>());
         let second = fs::read(pages.join("page-0002.json")).unwrap();
         assert_eq!(second, generator.page(160, 2));
         assert_eq!((summary.pages, summary.records), (3, 220));
@@ -261,8 +261,8 @@ mod tests {
         let last = lines(&dir.path().join("truth")).pop().unwrap();
         let generator = Generator::new(&options).unwrap();
         let now = generator.count_at(SystemClock.now());
-        assert!(generator.originals(now - 60..now).any(|line| line == last));
-        let newest = generator.record(now - 1).logged();
+        assert!((now - 60..now).any(|index| generator.record(index).json() == last));
+        let newest = generator.record(now - 1).logged;
         let age = SystemClock.now().duration_since(newest);
         assert!(!age.is_negative() && age < jiff::SignedDuration::from_secs(10), "{age}");
     }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn key_line_shows_only_a_key_that_protects_nothing() {
+    fn key_line_shows_only_a_key_derived_from_the_seed() {
         let line = Options::default().key_line().unwrap();
         let key = line.strip_prefix("export FERNET_KEY=").unwrap();
         assert_eq!(Key::parse(key).unwrap(), Options::default().key());
