@@ -14,6 +14,7 @@ use etl::job::intake::dedup::{Buckets, News};
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
+use etl::part::ndjson;
 use etl::part::seal::{self, CutRules, PART_BYTES};
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
@@ -65,7 +66,7 @@ fn in_memory(c: &mut Criterion) {
     });
     group.bench_function("gzip", |b| {
         b.iter(|| {
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::new(seal::LEVEL));
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::new(ndjson::LEVEL));
             gzip.write_all(black_box(&decoded.lines)).expect("memory");
             gzip.finish().expect("memory").len()
         });

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use crate::hour::Hour;
 use crate::hour::key::Layout;
 use crate::store::ObjectStore;
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
 
 /// The parts in a store, and what they are read with.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ pub struct StoredParts<'a> {
     /// How they are spelled.
     pub layout: &'a Layout,
     /// The dictionaries that they were written with.
-    pub shelf: &'a Shelf<'a>,
+    pub dictionaries: &'a DictionaryStore<'a>,
     /// The time zone of the hours.
     pub zone: &'a TimeZone,
 }

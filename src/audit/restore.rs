@@ -8,14 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use serde::Deserialize;
-
 use super::StoredParts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::data_prefix;
-use crate::hour::lifecycle::PartRow;
-use crate::part::read::{self, ReadPart};
+use crate::hour::part::PartIdentity;
+use crate::part::read::{ReadPart, read_part_and_fields};
 use crate::record::{ContentHash, json};
 use crate::state::Ledger;
 use crate::store::PartMeta;
@@ -45,20 +43,7 @@ pub(crate) struct Restorer<'a> {
 
 /// The parts with a receipt that a ledger knows, by hour and number.
 #[derive(Debug, Default)]
-pub(crate) struct Known(BTreeMap<Hour, BTreeMap<u32, KnownPart>>);
-
-/// What a part holds, as a ledger or a manifest says.
-#[derive(Debug, Deserialize)]
-struct KnownPart {
-    content_sha256: String,
-    rows: u64,
-}
-
-impl KnownPart {
-    fn of(part: &PartRow) -> Self {
-        Self { content_sha256: part.content_sha256.clone(), rows: part.rows }
-    }
-}
+pub(crate) struct Known(BTreeMap<Hour, BTreeMap<u32, PartIdentity>>);
 
 impl Known {
     /// What `ledger` knows of the hours in `range`.
@@ -66,14 +51,14 @@ impl Known {
         let mut hours = BTreeMap::new();
         ledger.for_each(&mut |row| {
             if range.contains(row.hour) && row.uploaded().next().is_some() {
-                hours.insert(row.hour, row.uploaded().map(|part| (part.part, KnownPart::of(part))).collect());
+                hours.insert(row.hour, row.uploaded().map(|part| (part.part, part.identity.clone())).collect());
             }
             Ok(())
         })?;
         Ok(Self(hours))
     }
 
-    fn part(&self, hour: Hour, part: u32) -> Option<&KnownPart> {
+    fn part(&self, hour: Hour, part: u32) -> Option<&PartIdentity> {
         self.0.get(&hour)?.get(&part)
     }
 }
@@ -138,18 +123,18 @@ impl Restorer<'_> {
     /// What the store says of a part, what it holds, and its original logs.
     fn read(&self, hour: Hour, key: &str) -> Result<(PartMeta, ReadPart, Vec<u8>)> {
         let refuse = |why: &str| refused(hour, key, why);
-        let StoredParts { store, shelf, zone, .. } = self.parts;
+        let StoredParts { store, dictionaries, zone, .. } = self.parts;
         let found = store.head(key)?.ok_or_else(|| refuse("it is not there"))?;
         let meta = found.meta.ok_or_else(|| refuse("it lacks the metadata of a part"))?;
         if !meta.hour.is_empty() && meta.hour != hour.to_string() {
             return Err(refuse(&format!("it was made as a part of hour {}", meta.hour)));
         }
-        let compactor = shelf.for_part(Some(&meta)).map_err(|error| match error.kind() {
+        let compactor = dictionaries.for_part(Some(&meta)).map_err(|error| match error.kind() {
             ErrorKind::Mismatch => refuse(&error.to_string()).hint(error.next_step().unwrap_or_default()),
             _ => error,
         })?;
         let mut originals = Vec::new();
-        let read = read::read_each(&store.get(key)?, &compactor, zone, hour, &mut |fields| {
+        let read = read_part_and_fields(&store.get(key)?, &compactor, zone, hour, &mut |fields| {
             json::write_fields(fields, &mut originals);
             originals.push(b'\n');
         });
@@ -165,11 +150,10 @@ impl Restorer<'_> {
         read: &ReadPart,
         seen: &HashSet<ContentHash>,
     ) -> Result<Option<&'static str>> {
-        let holds = |content_sha256: &str, rows| read.content_sha256 == content_sha256 && read.rows() == rows;
-        let differs = |known: &KnownPart| !holds(&known.content_sha256, known.rows);
-        Ok(if read.sha256 != meta.sha256 {
+        let differs = |known: &PartIdentity| !read.identity.has_records_of(known);
+        Ok(if read.identity.sha256 != meta.identity.sha256 {
             Some("its bytes do not match its checksum")
-        } else if !holds(&meta.content_sha256, meta.rows) {
+        } else if differs(&meta.identity) {
             Some("its content does not match its checksum")
         } else if self.known.part(hour, part).is_some_and(differs) {
             Some("the ledger says that its content is another")
@@ -185,7 +169,7 @@ impl Restorer<'_> {
     }
 
     /// What the part's manifest says of it. A lake has no metadata, but it may have manifests. `None`: there is none of ours.
-    fn manifest(&self, hour: Hour, part: u32) -> Result<Option<KnownPart>> {
+    fn manifest(&self, hour: Hour, part: u32) -> Result<Option<PartIdentity>> {
         let StoredParts { store, prefix, layout, .. } = self.parts;
         let key = layout.manifest_key(prefix, hour, part);
         if store.head(&key)?.is_none() {

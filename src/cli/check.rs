@@ -1,5 +1,9 @@
 //! `etl check`: what a run needs, looked at step by step. Fetches one page and keeps nothing; makes no state directory.
 
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+
+use super::print::{print, print_json};
 use super::setup::{self, Place};
 use crate::config::{Config, Destination, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,11 +23,9 @@ use crate::store::probe;
 use crate::store::s3::aws_endpoint;
 use crate::view::findings::{Checked, Findings};
 use crate::view::table::{bytes, count, plural};
-use clap::Args;
-use jiff::{SignedDuration, Timestamp};
 
 /// The examples of the help.
-pub const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   etl check                                  each step with a tick, or what to do
   etl check --json                           the same for programs
@@ -34,13 +36,13 @@ whether one that is there is refused; nothing below data/.";
 
 /// `etl check`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Print the findings as one JSON object
     #[arg(long)]
-    pub json: bool,
+    json: bool,
     /// Put no probe object into the store: whether create-only is honoured stays open
     #[arg(long)]
-    pub read_only: bool,
+    read_only: bool,
 }
 
 /// A clock this far off makes records of the present look late or of the future.
@@ -52,16 +54,16 @@ const S3_SKEW: SignedDuration = SignedDuration::from_mins(15);
 ///
 /// # Errors
 /// Only stdout's; what is wrong is in the exit code.
-pub fn check(config: Result<Config>, args: &CheckArgs) -> Result<u8> {
+pub(super) fn check(config: Result<Config>, args: &CheckArgs) -> Result<u8> {
     let steps = match config {
         Ok(config) => steps(&config, args),
         Err(error) => vec![Checked::failed("configuration", &error)],
     };
     let found = Findings::new(steps);
     if args.json {
-        crate::cli::print::print_json(&found)?
+        print_json(&found)?
     } else {
-        crate::cli::print::print(&found.text())?
+        print(&found.text())?
     }
     Ok(found.exit)
 }

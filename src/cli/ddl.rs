@@ -1,16 +1,19 @@
 //! `etl ddl`: configuration and flags → table and view as text.
 
-use super::setup;
-use crate::config::{Config, Destination};
-use crate::error::{Error, ErrorKind, Result};
-use crate::hour::key::{Layout, data_prefix};
-use crate::hour::{Clock, Hour, SystemClock};
-use crate::query::{Column, Years};
-use crate::query::{Endpoint, Keys, Serde, Table};
+use std::collections::BTreeSet;
+
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeSet;
+
+use super::print::print_bytes;
+use super::setup::{self, place_named};
+use super::values::hour;
+use crate::config::{Config, Destination};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::key::data_prefix;
+use crate::hour::{Clock, Hour, SystemClock};
+use crate::query::{Column, Endpoint, Keys, Serde, Table, Years};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -25,45 +28,45 @@ Without state: it reads the configuration, and with --glue it lists the store.";
 
 /// `etl ddl`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct DdlArgs {
+pub(super) struct DdlArgs {
     /// Who will read it [default: athena]
     #[arg(long = "for", value_name = "ENGINE", conflicts_with = "glue")]
-    pub engine: Option<Engine>,
+    engine: Option<Engine>,
     /// Partition keys: hour = year, month, day and hour as numbers; dt = one text
     #[arg(long, value_name = "KEYS", default_value = "hour")]
-    pub keys: KeysArg,
+    keys: KeysArg,
     /// Who reads the JSON in Athena and Glue
     #[arg(long, value_name = "SERDE", default_value = "hive")]
-    pub serde: SerdeArg,
+    serde: SerdeArg,
     /// The view with the original logs; the table below it is NAME_compact
     #[arg(long, value_name = "NAME", default_value = "logs", value_parser = name)]
-    pub table: String,
+    table: String,
     /// Database of both [default: the session's; with --glue "default"]
     #[arg(long, value_name = "NAME", value_parser = name)]
-    pub database: Option<String>,
+    database: Option<String>,
     /// Where the objects are: s3://bucket/prefix/ or a folder [default: the configured destination]
     #[arg(long, value_name = "PLACE")]
-    pub location: Option<String>,
+    location: Option<String>,
     /// Another field of the logs, or another type for a known one, as in session:string; repeatable
     #[arg(long = "column", value_name = "NAME:TYPE")]
-    pub columns: Vec<Column>,
+    columns: Vec<Column>,
     /// Years that projection looks for
     #[arg(long, value_name = "FROM-TO", default_value = "2020-2039")]
-    pub years: Years,
+    years: Years,
     /// Print the table and the partitions that there are as JSON input for Glue's API
     #[arg(long)]
-    pub glue: bool,
+    glue: bool,
     /// With --glue: partitions from this hour on
-    #[arg(long, value_name = "HOUR", value_parser = super::hour, requires = "glue")]
-    pub since: Option<Hour>,
+    #[arg(long, value_name = "HOUR", value_parser = hour, requires = "glue")]
+    since: Option<Hour>,
     /// With --glue: partitions up to this hour, it included
-    #[arg(long, value_name = "HOUR", value_parser = super::hour, requires = "glue")]
-    pub until: Option<Hour>,
+    #[arg(long, value_name = "HOUR", value_parser = hour, requires = "glue")]
+    until: Option<Hour>,
 }
 
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Engine {
+pub(super) enum Engine {
     /// AWS Athena.
     Athena,
     /// DuckDB.
@@ -72,7 +75,7 @@ pub enum Engine {
 
 /// `--keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum KeysArg {
+pub(super) enum KeysArg {
     /// Four integers.
     Hour,
     /// One text.
@@ -81,7 +84,7 @@ pub enum KeysArg {
 
 /// `--serde`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SerdeArg {
+pub(super) enum SerdeArg {
     /// Hive's JSON SerDe.
     Hive,
     /// OpenX's.
@@ -94,22 +97,19 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 /// Prints what an engine needs to read the parts.
-///
-/// # Errors
-/// `Usage`: the engine cannot read them there; for `--glue` those of the store.
-pub fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
+pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
     let table = table(config, args)?;
     if args.glue {
         let text = serde_json::to_string_pretty(&table.glue(&hours(config, args, &table.place)?)?)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the partitions").caused_by(e))?;
-        crate::cli::print::print_bytes((text + "\n").as_bytes())?;
+        print_bytes((text + "\n").as_bytes())?;
         return Ok(0);
     }
     let text = match args.engine {
         Some(Engine::Duckdb) => table.duckdb(endpoint(config, &table.place)?.as_ref())?,
         _ => table.athena()?,
     };
-    crate::cli::print::print_bytes(text.as_bytes())?;
+    print_bytes(text.as_bytes())?;
     Ok(0)
 }
 
@@ -121,8 +121,8 @@ fn table(config: &Config, args: &DdlArgs) -> Result<Table> {
     Ok(Table {
         database: args.database.clone(),
         name: args.table.clone(),
-        place: crate::cli::print::place_named(config, args.location.as_deref())?,
-        layout: Layout::parse(&config.load.layout)?,
+        place: place_named(config, args.location.as_deref())?,
+        layout: config.load.layout.clone(),
         keys,
         serde: match args.serde {
             SerdeArg::Hive => Serde::Hive,
@@ -131,7 +131,7 @@ fn table(config: &Config, args: &DdlArgs) -> Result<Table> {
         columns: Table::columns(&args.columns, keys)?,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),
-        zone: config.hours.timezone_name.clone(),
+        zone: config.hours.timezone_name().to_owned(),
         ahead: ahead(&config.hours.timezone, SystemClock.now()),
         years: args.years,
     })

@@ -2,15 +2,18 @@
 //!
 //! A crash leaves no file, or a whole one.
 
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::print::print;
 use crate::config::{Starter, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{self, Form};
 use crate::secret::SourceUrl;
-use clap::Args;
-use std::path::{Path, PathBuf};
 
 /// The examples of the help.
-pub const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   etl init                                   write etl.toml, and say how to go on
   etl init --url https://api.example.com/api/data/log --to s3://my-logs/prefix/
@@ -21,29 +24,26 @@ It asks nothing, and overwrites nothing.";
 
 /// `etl init`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct InitArgs {
+pub(super) struct InitArgs {
     /// The file to write
     #[arg(value_name = "FILE", default_value = "etl.toml")]
-    pub file: PathBuf,
+    file: PathBuf,
     /// Where the logs come from: an address, or files as in "file:pages/*.json"
     #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
+    url: Option<String>,
     /// Where the parts go: "s3://bucket/prefix/", or a folder as in "file:lake" [default: file:lake]
     #[arg(long, value_name = "PLACE")]
-    pub to: Option<String>,
+    to: Option<String>,
     /// Address of an S3-compatible store [default: AWS]
     #[arg(long, value_name = "URL")]
-    pub endpoint: Option<String>,
+    endpoint: Option<String>,
     /// Region of the bucket [default: ap-northeast-2]
     #[arg(long, value_name = "REGION")]
-    pub region: Option<String>,
+    region: Option<String>,
 }
 
 /// Writes the configuration, and prints what comes next.
-///
-/// # Errors
-/// `Usage`: the file is there already, or the flags make no configuration. `State`: it cannot be written.
-pub fn init(args: &InitArgs) -> Result<u8> {
+pub(super) fn init(args: &InitArgs) -> Result<u8> {
     let (folder, file) = place(&args.file)?;
     for (flag, url) in [("--url", &args.url), ("--endpoint", &args.endpoint)] {
         refuse_secrets(flag, url.as_deref())?;
@@ -60,12 +60,7 @@ pub fn init(args: &InitArgs) -> Result<u8> {
         return Ok(0);
     }
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("etl"));
-    crate::cli::print::print(&next_steps(
-        &folder,
-        &file,
-        &binary,
-        args.to.as_deref().is_some_and(|to| to.starts_with("s3:")),
-    ))?;
+    print(&next_steps(&folder, &file, &binary, args.to.as_deref().is_some_and(|to| to.starts_with("s3:"))))?;
     Ok(0)
 }
 

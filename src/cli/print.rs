@@ -2,20 +2,9 @@
 
 use serde::Serialize;
 
-use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output;
 use crate::output::plain_text::{clean_json, clean_lines, clean_styled};
-
-/// The place that is named, else the configured destination.
-pub(super) fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
-    let Some(text) = named else {
-        return config.load.destination().cloned();
-    };
-    let cwd = std::env::current_dir()
-        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))?;
-    Destination::from_argument(text, &cwd)
-}
 
 /// Prints a result for people. A closed stdout (`etl status | head`) is not an error.
 pub(super) fn print(text: &str) -> Result<()> {

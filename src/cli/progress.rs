@@ -15,7 +15,7 @@ use crate::process::panics;
 use crate::view::table::{bytes, count, plural};
 
 /// The display of a run.
-pub struct RunDisplay {
+pub(super) struct RunDisplay {
     bar: ProgressBar,
     shown: Mutex<Shown>,
 }
@@ -32,13 +32,13 @@ struct Shown {
 
 impl RunDisplay {
     /// A display that shows nothing yet.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bar = spinner("{spinner} {msg} {elapsed}");
         Self { bar, shown: Mutex::default() }
     }
 
     /// Shows how far the work is.
-    pub fn show(&self, progress: Progress) {
+    pub(super) fn show(&self, progress: Progress) {
         if self.bar.is_hidden() {
             return;
         }
@@ -49,7 +49,7 @@ impl RunDisplay {
     }
 
     /// Takes it away.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
 }
@@ -101,13 +101,13 @@ fn left(done: u64, all: u64, elapsed: Duration) -> Option<Duration> {
 }
 
 /// A display of something that is counted.
-pub fn bar(unit: &str) -> ProgressBar {
+pub(super) fn bar(unit: &str) -> ProgressBar {
     spinner(&format!("{{spinner}} {{msg}} {{human_pos}} {unit} {{per_sec}} {{elapsed}}"))
 }
 
 /// Hours that are worked through one by one, with the time that the rest will take. With `on_stdout` they are printed there:
 /// where that is the terminal too, the two would run into each other, and nothing is shown.
-pub fn hours<T, I>(hours: I, on_stdout: bool) -> impl Iterator<Item = T>
+pub(super) fn hours<T, I>(hours: I, on_stdout: bool) -> impl Iterator<Item = T>
 where
     I: IntoIterator<Item = T>,
     I::IntoIter: ExactSizeIterator,

@@ -4,6 +4,17 @@
 //! accident. Listing, showing and exporting read without the lock, also while a run goes on. Dropping holds it; a crash in the middle leaves whole
 //! files: those with the tokens that were let go, and those that still hold theirs. Dropping again goes on from there.
 
+use std::collections::BTreeMap;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::print::{print, print_json};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
@@ -11,21 +22,11 @@ use crate::output::plain_text::{clean, clean_json};
 use crate::output::{Form, Output};
 use crate::page::decrypt::KeyRing;
 use crate::state::pages::quarantine::{self, OddToken, Quarantine};
-use crate::state::status;
-use crate::state::{Ledger, Lock};
+use crate::state::{Ledger, Lock, status};
 use crate::view::table::{Align, Table, bytes, count, plural};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use clap::{Args, Subcommand};
-use jiff::Timestamp;
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::io::{BufWriter, IsTerminal, Write};
-use std::path::Path;
-use std::path::PathBuf;
 
 /// The examples of the help.
-pub const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   etl quarantine list                         how many tokens there are, and why
   etl quarantine list --json                  the same for programs
@@ -39,15 +40,15 @@ A token that only lacks its key needs no dropping: add the key to the ring, and 
 
 /// `etl quarantine`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct QuarantineArgs {
+pub(super) struct QuarantineArgs {
     /// What to do with it.
     #[command(subcommand)]
-    pub action: QuarantineAction,
+    action: QuarantineAction,
 }
 
 /// What to do with the quarantine.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum QuarantineAction {
+pub(super) enum QuarantineAction {
     /// Count the tokens by reason
     List {
         /// Print one JSON object
@@ -109,10 +110,7 @@ struct Reasoned {
 }
 
 /// Lists, exports or drops.
-///
-/// # Errors
-/// `State`: the quarantine cannot be read or written. `Busy`: dropping while a run is at work. `Usage`: nobody said yes.
-pub fn quarantine(config: &Config, args: &QuarantineArgs) -> Result<u8> {
+pub(super) fn quarantine(config: &Config, args: &QuarantineArgs) -> Result<u8> {
     let state = &config.state.dir;
     match &args.action {
         QuarantineAction::List { json } => list(state, *json),
@@ -136,7 +134,7 @@ fn list(state: &Path, json: bool) -> Result<()> {
         bytes: reasons.iter().map(|r| r.bytes).sum(),
         reasons,
     };
-    if json { crate::cli::print::print_json(&listing) } else { crate::cli::print::print(&text(&listing)) }
+    if json { print_json(&listing) } else { print(&text(&listing)) }
 }
 
 fn of(token: &OddToken) -> Reasoned {
@@ -267,7 +265,7 @@ fn deliver(state: &Path, reason: Option<&str>, out: Option<&Path>, form: Spellin
     if is_printed {
         return Ok(());
     }
-    crate::cli::print::print(&format!("{} written to {}\n", plural(written, "token", "tokens"), path.display()))
+    print(&format!("{} written to {}\n", plural(written, "token", "tokens"), path.display()))
 }
 
 /// What can fail in an export: what is read, or what is written.
@@ -325,19 +323,15 @@ fn drop_reason(state: &Path, reason: &str, yes: bool) -> Result<()> {
         return nothing_to_drop(reason, &others);
     }
     if !yes && !agreed(&plural(found, "token", "tokens"), reason)? {
-        return crate::cli::print::print("nothing was dropped\n");
+        return print("nothing was dropped\n");
     }
     let dropped = let_go(state, reason)?;
-    crate::cli::print::print(&format!(
-        "{} with the reason {} dropped\n",
-        plural(dropped, "token", "tokens"),
-        clean(reason)
-    ))
+    print(&format!("{} with the reason {} dropped\n", plural(dropped, "token", "tokens"), clean(reason)))
 }
 
 fn nothing_to_drop(reason: &str, others: &BTreeMap<String, u64>) -> Result<()> {
     if others.is_empty() {
-        return crate::cli::print::print("the quarantine is empty: nothing to drop\n");
+        return print("the quarantine is empty: nothing to drop\n");
     }
     let known: Vec<&str> = others.keys().map(String::as_str).collect();
     Err(Error::new(ErrorKind::Usage, format!("no quarantined token has the reason {reason:?}"))

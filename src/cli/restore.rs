@@ -3,13 +3,15 @@
 //! A file of an hour gets its name when it is whole: a crash leaves a hidden one, which nothing reads.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
+
+use super::progress;
+use super::setup::{self, place_named};
+use super::values::hour;
 use crate::audit::StoredParts;
 use crate::audit::restore::{Known, Range, Restorer};
-use crate::cli::RestoreArgs;
-use crate::cli::progress;
-use crate::cli::setup;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -17,14 +19,40 @@ use crate::output::{self, Form};
 use crate::process::threads;
 use crate::state::Ledger;
 use crate::stop::Stop;
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  etl restore                                everything, as NDJSON on stdout
+  etl restore --hour 2023-03-10T01           one hour
+  etl restore --since 2023-03-10T00 --until 2023-03-10T23
+  etl restore --out originals                a file for each hour instead
+  etl restore --from s3://my-logs/prefix/    from another place than the configured one
+  etl restore --from lake                    from a folder";
+
+/// `etl restore`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(super) struct RestoreArgs {
+    /// Where to read: s3://bucket/prefix/ or a folder [default: the configured destination]
+    #[arg(long, value_name = "PLACE")]
+    from: Option<String>,
+    /// Only this hour, as in 2023-03-10T01
+    #[arg(long, value_name = "HOUR", value_parser = hour, conflicts_with_all = ["since", "until"])]
+    hour: Option<Hour>,
+    /// From this hour on
+    #[arg(long, value_name = "HOUR", value_parser = hour)]
+    since: Option<Hour>,
+    /// Up to this hour, it included
+    #[arg(long, value_name = "HOUR", value_parser = hour)]
+    until: Option<Hour>,
+    /// Write a file for each hour into this folder, instead of everything to stdout
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
 
 /// Writes the originals of the chosen hours to stdout, or one file an hour to a directory. A part that does not verify is
 /// refused and named; the others are restored.
-///
-/// # Errors
-/// The store could not be read, or the output not be written.
-pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+pub(super) fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let stop = Stop::new();
     // So that a file that is not whole goes, and no draft of it stays. Without a thread a signal ends it where it is.
     if threads::has_threads(1) {
@@ -38,16 +66,16 @@ pub fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Res
 }
 
 fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop: &Stop) -> Result<u8> {
-    let place = setup::place_until(config, &crate::cli::print::place_named(config, args.from.as_deref())?, stop)?;
+    let place = setup::place_until(config, &place_named(config, args.from.as_deref())?, stop)?;
     let range = Range { since: args.hour.or(args.since), until: args.hour.or(args.until) };
     let compactor = setup::compactor(config)?;
-    let shelf = Shelf::new(&*place.store, &place.prefix, &compactor);
+    let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor);
     let restorer = Restorer {
         parts: StoredParts {
             store: &*place.store,
             prefix: &place.prefix,
             layout: &place.layout,
-            shelf: &shelf,
+            dictionaries: &dictionaries,
             zone: &config.hours.timezone,
         },
         known: if args.from.is_none() { known(config, range) } else { Known::default() },

@@ -1,24 +1,87 @@
 //! `etl run` and `etl replay`.
 
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use clap::Args;
+
+use super::print::{print, print_json};
 use super::progress::RunDisplay;
-pub use super::progress::bar;
 use super::setup;
 use super::watchers::Watchers;
-use crate::cli::{ReplayArgs, RunArgs};
-use crate::config::{Config, SourceLocation};
+use crate::config::{Config, SourceLocation, parse_positive_duration};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::job::{self, Outcome, Summary, Wish};
 use crate::stop::Stop;
 use crate::view::text;
 
+pub(super) const RUN_EXAMPLES: &str = "\
+Examples:
+  etl run                                    one tick; put this into cron
+  etl run --every 3m                         stay, and repeat
+  etl run --max-runtime 10m                  stop cleanly before the next tick is due
+  etl run --drain                            seal and upload everything now, also open hours
+  etl run --dry-run                          fetch and say what would be done; write nothing
+  etl run --json                             the summary as one JSON object
+  etl run --metrics-file /var/lib/node_exporter/etl.prom
+
+As a crontab line:
+  */3 * * * * etl --config /etc/etl/etl.toml run";
+
+pub(super) const REPLAY_EXAMPLES: &str = "\
+Examples:
+  etl replay                                 finish what was interrupted; fetch nothing
+  etl replay --quarantine                    try quarantined tokens again, say after adding a key
+  etl replay --rejected                      read the bodies again that were no pages
+  etl replay --json                          what was found and done as one JSON object";
+
+/// `etl run`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(super) struct RunArgs {
+    /// Stay, and run again this often, as in 5m
+    #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
+    pub(super) every: Option<Duration>,
+    /// Finish the durable step at hand and stop after this long, as in 10m
+    #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
+    pub(super) max_runtime: Option<Duration>,
+    /// Seal and upload everything now, also hours that are still open
+    #[arg(long)]
+    drain: bool,
+    /// Fetch and decode in memory, say what would be done, write nothing
+    #[arg(long, conflicts_with = "every")]
+    dry_run: bool,
+    /// Write the run's figures into this file, for Prometheus [default: run.metrics_file]
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub(super) metrics_file: Option<PathBuf>,
+    /// Tell a monitor: POST to URL/start, then URL/ and the exit code. Others on this machine can see a flag: rather set
+    /// ETL_PING_URL
+    #[arg(long, value_name = "URL", conflicts_with = "dry_run")]
+    pub(super) ping: Option<String>,
+    /// Print the summary as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// `etl replay`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(super) struct ReplayArgs {
+    /// Try all quarantined tokens again
+    #[arg(long)]
+    quarantine: bool,
+    /// Read the bodies again that were set aside as no pages
+    #[arg(long)]
+    rejected: bool,
+    /// Rebuild the ledger and the hashes from the parts in the store first
+    #[arg(long)]
+    from_s3: bool,
+    /// Print what was found and done as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
 /// Fetches, commits, seals, uploads; with `--every` again and again.
-///
-/// # Errors
-/// The configuration cannot be used.
-pub fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+pub(super) fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let started = Instant::now();
     let stop = Stop::with_deadline(args.max_runtime.and_then(|limit| started.checked_add(limit)));
     crate::stop::install(&stop)?;
@@ -64,18 +127,15 @@ fn dry_run(config: &Config, args: &RunArgs, stop: &Stop) -> Result<u8> {
     let setup = setup::setup(config, &SystemClock, stop, &|_| ())?;
     let found = job::dry_run(&setup, &mut setup::source(config, client.as_mut())?)?;
     if args.json {
-        crate::cli::print::print_json(&found)?
+        print_json(&found)?
     } else {
-        crate::cli::print::print(&(found.summary(SystemClock.now()) + "\n"))?
+        print(&(found.summary(SystemClock.now()) + "\n"))?
     }
     Ok(0)
 }
 
 /// Finishes what was interrupted.
-///
-/// # Errors
-/// The configuration cannot be used.
-pub fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+pub(super) fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let stop = Stop::new();
     crate::stop::install(&stop)?;
     let display = RunDisplay::new();
@@ -102,11 +162,7 @@ fn tell(outcome: &Outcome, json: bool, say: &dyn Fn(&Error)) -> Result<()> {
     if !outcome.began {
         return Ok(());
     }
-    if json {
-        crate::cli::print::print_json(&outcome.summary)
-    } else {
-        crate::cli::print::print(&text::summary(&outcome.summary))
-    }
+    if json { print_json(&outcome.summary) } else { print(&text::summary(&outcome.summary)) }
 }
 
 /// That of the most pressing problem; that of the signal where nothing was worse.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::config::{Config, Destination, SourceLocation};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::key::Layout;
 use crate::hour::lifecycle::ClosingRules;
@@ -30,38 +30,29 @@ const S3_UPLOADS: usize = 4;
 const FILE_UPLOADS: usize = 2;
 
 /// Where the parts go, and how they are called there.
-pub struct Place {
+pub(super) struct Place {
     /// The store.
-    pub store: Box<dyn ObjectStore>,
+    pub(super) store: Box<dyn ObjectStore>,
     /// What all keys begin with.
-    pub prefix: String,
+    pub(super) prefix: String,
     /// How the hours' folders are spelled.
-    pub layout: Layout,
+    pub(super) layout: Layout,
     uploads: usize,
 }
 
 /// The configured destination.
-///
-/// # Errors
-/// `Config`: there is none, or it cannot be used.
-pub fn place(config: &Config) -> Result<Place> {
+pub(super) fn place(config: &Config) -> Result<Place> {
     place_at(config, config.load.destination()?)
 }
 
 /// Another destination than the configured one, with its layout and credentials.
-///
-/// # Errors
-/// `Config`: it cannot be used.
-pub fn place_at(config: &Config, destination: &Destination) -> Result<Place> {
+pub(super) fn place_at(config: &Config, destination: &Destination) -> Result<Place> {
     place_until(config, destination, &Stop::new())
 }
 
 /// A destination that is no longer waited for after a stop.
-///
-/// # Errors
-/// `Config`: it cannot be used.
-pub(crate) fn place_until(config: &Config, destination: &Destination, stop: &Stop) -> Result<Place> {
-    let layout = Layout::parse(&config.load.layout)?;
+pub(super) fn place_until(config: &Config, destination: &Destination, stop: &Stop) -> Result<Place> {
+    let layout = config.load.layout.clone();
     Ok(match destination {
         Destination::Files(root) => {
             Place { store: Box::new(FileStore::new(root)), prefix: String::new(), layout, uploads: FILE_UPLOADS }
@@ -81,11 +72,18 @@ pub(crate) fn place_until(config: &Config, destination: &Destination, stop: &Sto
     })
 }
 
+/// The place that is named, else the configured destination.
+pub(super) fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
+    let Some(text) = named else {
+        return config.load.destination().cloned();
+    };
+    let cwd = std::env::current_dir()
+        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))?;
+    Destination::from_argument(text, &cwd)
+}
+
 /// The configured compaction.
-///
-/// # Errors
-/// `Config`: a dictionary cannot be inverted.
-pub fn compactor(config: &Config) -> Result<Compactor> {
+pub(super) fn compactor(config: &Config) -> Result<Compactor> {
     Ok(Compactor::new(&dictionaries(config)?))
 }
 
@@ -94,10 +92,7 @@ fn dictionaries(config: &Config) -> Result<Dictionaries> {
 }
 
 /// All that a run is told.
-///
-/// # Errors
-/// `Config`: keys or destination are missing or cannot be used.
-pub fn setup<'a>(
+pub(super) fn setup<'a>(
     config: &Config,
     clock: &'a dyn Clock,
     stop: &'a Stop,
@@ -109,7 +104,7 @@ pub fn setup<'a>(
         state_dir: config.state.dir.clone(),
         settings: settings(config)?,
         min_free: config.state.min_free,
-        quarantine_max_bytes: config.state.quarantine_max_bytes,
+        quarantine_max_bytes: config.quarantine.max_bytes,
         decoder: decoder(config)?,
         closing: closing(config),
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
@@ -117,7 +112,7 @@ pub fn setup<'a>(
         layout: place.layout,
         prefix: place.prefix,
         store: place.store,
-        archive: config.archive.as_ref().map(|a| Archive { dir: a.dir.clone(), keep: a.keep }),
+        archive: archive(config),
         manifest: config.load.manifest,
         uploads: place.uploads,
         clock,
@@ -126,17 +121,19 @@ pub fn setup<'a>(
     })
 }
 
+/// The local originals, if they are kept.
+pub(super) fn archive(config: &Config) -> Option<Archive> {
+    config.archive.dir.clone().map(|dir| Archive { dir, keep: config.archive.keep })
+}
+
 /// When hours close.
-pub fn closing(config: &Config) -> ClosingRules {
+pub(super) fn closing(config: &Config) -> ClosingRules {
     let hours = &config.hours;
     ClosingRules { zone: hours.timezone.clone(), grace: signed(hours.grace), late_hold: signed(hours.late_hold) }
 }
 
 /// What decodes pages.
-///
-/// # Errors
-/// `Config`: keys are missing or cannot be used, or a dictionary cannot be inverted.
-pub fn decoder(config: &Config) -> Result<Decoder> {
+pub(super) fn decoder(config: &Config) -> Result<Decoder> {
     Ok(Decoder {
         ring: KeyRing::new(&config.source.keys()?)?,
         zone: config.hours.timezone.clone(),
@@ -152,18 +149,15 @@ fn signed(duration: Duration) -> SignedDuration {
 }
 
 /// What is recorded in the state.
-///
-/// # Errors
-/// `Config`: there is no destination.
-pub fn settings(config: &Config) -> Result<Settings> {
+pub(super) fn settings(config: &Config) -> Result<Settings> {
     let destination = match config.load.destination()? {
         // Relative to the state, so that both can be moved together.
         Destination::Files(root) => format!("file:{}", from_to(&config.state.dir, root).display()),
         s3 => s3.to_string(),
     };
     Ok(Settings {
-        timezone: config.hours.timezone_name.clone(),
-        layout: config.load.layout.clone(),
+        timezone: config.hours.timezone_name().to_owned(),
+        layout: config.load.layout.template().to_owned(),
         destination,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),
@@ -179,10 +173,7 @@ fn from_to(from: &Path, to: &Path) -> PathBuf {
 }
 
 /// The client of an HTTP source; `None` where the source is files.
-///
-/// # Errors
-/// `Config`: there is no source, or a header cannot be used.
-pub fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>> {
+pub(super) fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>> {
     let SourceLocation::Http(_) = config.source.location()? else {
         return Ok(None);
     };
@@ -199,16 +190,13 @@ pub fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>> {
 }
 
 /// Where the pages come from; `client` is that of [`client`].
-///
-/// # Errors
-/// `Config`: there is no source, or its address is none.
-pub fn source<'a>(config: &Config, client: Option<&'a mut HttpSource>) -> Result<Source<'a>> {
+pub(super) fn source<'a>(config: &Config, client: Option<&'a mut HttpSource>) -> Result<Source<'a>> {
     Ok(match (config.source.location()?, client) {
         (SourceLocation::Http(url), Some(client)) => {
-            Source::Http { client, url: PageUrl::parse(url.expose())?, follow_links: config.source.follow_links }
+            Source::Http { client, url: PageUrl::parse(url.expose())?, follow_links: config.source.follows_links() }
         }
         (SourceLocation::Http(_), None) => {
-            return Err(crate::error::Error::new(crate::error::ErrorKind::Bug, "an HTTP source without a client"));
+            return Err(Error::new(ErrorKind::Bug, "an HTTP source without a client"));
         }
         (SourceLocation::Files(pattern), _) => {
             Source::Files { pattern: pattern.clone(), max_page_bytes: config.source.max_page_bytes }

@@ -1,59 +1,55 @@
 //! `etl simulate`.
 
-use crate::cli::SimulateArgs;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::print::print;
+use crate::config::simulator_key;
 use crate::error::Result;
 use crate::simulate::{self, Key, Options};
 use crate::stop::Stop;
 use crate::view::table::plural;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  etl simulate                               serve on a free port of 127.0.0.1, which it prints
+  etl simulate --port 8080 --seed 7          the same records in every start
+  etl simulate --late 5 --duplicates 10 --garbage 1 --errors 20
+  etl simulate --holes 1 --delayed 2 --restart-at 3000
+  etl simulate --live --interval 1.8s        records of the present, 2 000 an hour
+  etl simulate --stall 2 --stall-for 40s --cut 2
+  etl simulate --out pages --pages 20 --truth truth.ndjson";
+
+/// `etl simulate`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SimulateArgs {
+    #[command(flatten)]
+    options: Options,
+    /// Write pages as files into this folder instead of serving them
+    #[arg(long, value_name = "DIR", requires = "pages", conflicts_with = "port")]
+    out: Option<PathBuf>,
+    /// How many pages to write
+    #[arg(long, value_name = "N", requires = "out")]
+    pages: Option<u32>,
+}
+
 /// Serves synthetic logs until it is told to stop, or writes pages to a directory.
-///
-/// # Errors
-/// `Usage` for an option out of its range, `State` for the disk or the port.
-pub fn simulate(args: &SimulateArgs, key: Option<&str>) -> Result<u8> {
-    let options = options(args, key.map(Key::parse).transpose()?);
+pub(super) fn simulate(args: &SimulateArgs) -> Result<u8> {
+    let key = simulator_key()?.map(|key| Key::parse(key.expose())).transpose()?;
+    let options = Options { key, ..args.options.clone() };
     if let Some(dir) = &args.out {
         if let Some(line) = options.key_line() {
-            crate::cli::print::print(&(line + "\n"))?;
+            print(&(line + "\n"))?;
         }
         let written = simulate::write_pages(&options, dir, u64::from(args.pages.unwrap_or(1)))?;
         let (pages, records) = (plural(written.pages, "page", "pages"), plural(written.records, "record", "records"));
-        crate::cli::print::print(&format!("{pages} with {records} in {}\n", dir.display()))?;
+        print(&format!("{pages} with {records} in {}\n", dir.display()))?;
         return Ok(0);
     }
     let stop = Stop::new();
     crate::stop::install(&stop)?;
     let mut failed = Ok(());
-    simulate::serve(&options, &|| stop.is_requested(), &mut |line| {
-        failed = crate::cli::print::print(&format!("{line}\n"))
-    })?;
+    simulate::serve(&options, &|| stop.is_requested(), &mut |line| failed = print(&format!("{line}\n")))?;
     failed.map(|()| stop.exit_code().unwrap_or(0))
-}
-
-fn options(args: &SimulateArgs, key: Option<Key>) -> Options {
-    Options {
-        port: args.port,
-        seed: args.seed,
-        window: u64::from(args.window),
-        advance: u64::from(args.advance),
-        start: args.start,
-        interval: args.interval,
-        records: args.records,
-        late: args.late,
-        holes: args.holes,
-        delayed: args.delayed,
-        restart_at: args.restart_at,
-        duplicates: args.duplicates,
-        garbage: args.garbage,
-        wrong_key: args.wrong_key,
-        json_plain: args.json_plain,
-        odd: args.odd,
-        errors: args.errors,
-        cut: args.cut,
-        stall: args.stall,
-        stall_for: args.stall_for,
-        live: args.live,
-        truth: args.truth.clone(),
-        key,
-    }
 }

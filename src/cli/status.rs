@@ -1,27 +1,32 @@
 //! `etl status`.
 
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::print::{print, print_bytes, print_json, styled};
 use super::setup;
-use super::{hour, positive_duration};
-use crate::config::parse_duration;
-use crate::config::{self, Config};
+use super::values::hour;
+use crate::config::{self, Config, parse_duration, parse_positive_duration};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::Hour;
-use crate::hour::{Clock, SystemClock};
+use crate::hour::{Clock, Hour, SystemClock};
 use crate::output::plain_text::clean;
 use crate::output::{self, Form};
+use crate::state::Ledger;
+use crate::state::status::certificate::Certificate;
 use crate::state::status::days::KEPT;
 use crate::state::status::{self, Status};
 use crate::stop::Stop;
+use crate::view::certificate;
 use crate::view::heat::Heat;
 use crate::view::html;
 use crate::view::monitor::{self, Answer, Level, Limits, Thresholds};
 use crate::view::screen::{self, Screen};
-use clap::Args;
-use jiff::Timestamp;
-use std::io::{IsTerminal, Write};
-use std::path::Path;
-use std::path::PathBuf;
-use std::time::Duration;
+use crate::view::table::plural;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -38,62 +43,62 @@ For monitoring, one line and exit 0 fine, 1 warning, 2 critical, 3 could not loo
 
 /// `etl status`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub struct StatusArgs {
+pub(super) struct StatusArgs {
     /// Print one JSON object
     #[arg(long, conflicts_with_all = ["check", "watch", "html"])]
-    pub json: bool,
+    json: bool,
     /// Only this hour, as in 2023-03-10T01
     #[arg(long, value_name = "HOUR", value_parser = hour)]
-    pub hour: Option<Hour>,
+    hour: Option<Hour>,
     /// Days in the heat map, up to 31 [default: 7; in HTML 31]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=31))]
-    pub days: Option<u8>,
+    days: Option<u8>,
     /// List every hour that is known, not only the newest
     #[arg(long)]
-    pub all: bool,
+    all: bool,
     /// Stay on the terminal and refresh, this often, until Ctrl-C
-    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", value_parser = positive_duration)]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", value_parser = parse_positive_duration)]
     #[arg(conflicts_with_all = ["check", "html"])]
-    pub watch: Option<Duration>,
+    watch: Option<Duration>,
     /// Write one self-contained page into this file, replacing it as a whole
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "hour"])]
-    pub html: Option<PathBuf>,
+    html: Option<PathBuf>,
     /// Answer for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look
     #[arg(long, conflicts_with = "hour")]
-    pub check: bool,
+    check: bool,
     /// What --check finds too much.
     #[command(flatten)]
-    pub limits: LimitArgs,
+    limits: LimitArgs,
 }
 
 /// The limits of `--check`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Limits of --check (0s: never)")]
-pub struct LimitArgs {
+pub(super) struct LimitArgs {
     /// Warn where the last run that succeeded is older
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = parse_duration, requires = "check")]
-    pub warn_age: Duration,
+    warn_age: Duration,
     /// Critical where it is older than this
     #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = parse_duration, requires = "check")]
-    pub crit_age: Duration,
+    crit_age: Duration,
     /// Warn where an hour has been due for longer and is not uploaded
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration, requires = "check")]
-    pub warn_pending: Duration,
+    warn_pending: Duration,
     /// Critical where it has been due for longer than this
     #[arg(long, value_name = "DURATION", default_value = "12h", value_parser = parse_duration, requires = "check")]
-    pub crit_pending: Duration,
+    crit_pending: Duration,
     /// Warn where more tokens are in the quarantine
     #[arg(long, value_name = "N", default_value_t = 0, requires = "check")]
-    pub warn_quarantine: u64,
+    warn_quarantine: u64,
     /// Critical where more than this are [default: never]
     #[arg(long, value_name = "N", requires = "check")]
-    pub crit_quarantine: Option<u64>,
+    crit_quarantine: Option<u64>,
     /// Warn where more ids are in gaps, for a day after the newest gap was found
     #[arg(long, value_name = "N", default_value_t = 0, requires = "check")]
-    pub warn_missing: u64,
+    warn_missing: u64,
     /// Critical where more than this are [default: never]
     #[arg(long, value_name = "N", requires = "check")]
-    pub crit_missing: Option<u64>,
+    crit_missing: Option<u64>,
 }
 
 /// Days in the heat map of a terminal.
@@ -105,17 +110,14 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Prints the status. With `--check` the exit code is that of a monitoring plugin.
-///
-/// # Errors
-/// `State`: it cannot be read, or the page cannot be written; `Usage` for an hour that is not there.
-pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
+pub(super) fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
     if args.check {
         let now = SystemClock.now();
         let answer = match status::read(&config.state.dir, now) {
             Ok(status) => monitor::check(&status, &thresholds(&args.limits), now),
             Err(error) => Answer::of(Level::Unknown, &error.chain()),
         };
-        crate::cli::print::print(&answer.line)?;
+        print(&answer.line)?;
         return Ok(answer.level as u8);
     }
     if let Some(interval) = args.watch {
@@ -124,20 +126,59 @@ pub fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
     let now = SystemClock.now();
     if let Some(hour) = args.hour {
         let status = status::read(&config.state.dir, now)?;
-        return super::certificate::hour(config, status, hour, args.json);
+        return one_hour(config, status, hour, args.json);
     }
     let status = read(config, args, now)?;
     if let Some(file) = &args.html {
         write_page(config, args, &status, file, now)?;
     }
     if args.json {
-        crate::cli::print::print_json(&status)?;
+        print_json(&status)?;
     } else if args.html.is_none() {
-        crate::cli::print::print_bytes(
-            crate::cli::print::styled(&text(config, args, &status, now, screen(args))).as_bytes(),
-        )?;
+        print_bytes(styled(&text(config, args, &status, now, screen(args))).as_bytes())?;
     }
     Ok(0)
+}
+
+/// Prints what is known of an hour, however old it is. Takes no lock: the ledger's files are replaced as a whole.
+fn one_hour(config: &Config, mut status: Status, hour: Hour, json: bool) -> Result<u8> {
+    status.hours.retain(|one| one.hour == hour);
+    let row = match Ledger::open(&config.state.dir)? {
+        Some(mut ledger) => Some(ledger.row(hour)?).filter(|row| !row.parts.is_empty()),
+        None => None,
+    };
+    if status.hours.is_empty() {
+        status.hours.extend(row.as_ref().map(status::sealed_hour));
+    }
+    let pending = status.hours.first().map_or(0, |hour| hour.pending_records);
+    // Where gaps were given up, those that are listed are not all.
+    let gaps = (status.gaps_given_up == 0).then_some(status.gaps.as_slice());
+    let certificate = row.and_then(|row| Certificate::of(&row, pending, gaps));
+    if status.hours.is_empty() {
+        let what = format!("nothing is known of hour {hour}: no record of it was ever received here");
+        return Err(
+            Error::new(ErrorKind::Usage, what).hint("`etl status` lists the newest hours, `etl verify` looks at all")
+        );
+    }
+    if !json {
+        let text = certificate.map_or_else(|| unsealed(hour, pending), |found| certificate::text(&found, hour));
+        print(&text)?;
+        return Ok(0);
+    }
+    let encode = |e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e);
+    let mut all = serde_json::to_value(&status).map_err(encode)?;
+    if let Value::Object(fields) = &mut all {
+        fields.insert("certificate".to_owned(), serde_json::to_value(&certificate).map_err(encode)?);
+    }
+    print_json(&all)?;
+    Ok(0)
+}
+
+fn unsealed(hour: Hour, pending: u64) -> String {
+    let pending = plural(pending, "record", "records");
+    format!(
+        "hour {hour}: not sealed yet\n  {pending} pending: `etl run` seals and uploads them when the hour has closed\n"
+    )
 }
 
 fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
@@ -192,7 +233,7 @@ fn watch(config: &Config, args: &StatusArgs, interval: Duration) -> Result<u8> {
             Ok(status) => text(config, args, &status, now, screen(args)),
             Err(error) => format!("{}\n", clean(&error.chain())),
         };
-        crate::cli::print::print_bytes(frame(&crate::cli::print::styled(&shown), now, interval).as_bytes())?;
+        print_bytes(frame(&styled(&shown), now, interval).as_bytes())?;
         if stop.sleep(interval) {
             break;
         }
@@ -218,7 +259,7 @@ struct OtherScreen;
 
 impl OtherScreen {
     fn enter() -> Result<Self> {
-        crate::cli::print::print_bytes(ENTER.as_bytes())?;
+        print_bytes(ENTER.as_bytes())?;
         Ok(Self)
     }
 }

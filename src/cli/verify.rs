@@ -1,23 +1,42 @@
 //! `etl verify`.
 
+use clap::Args;
+
+use super::print::{print, print_json};
 use super::setup;
 use crate::audit::StoredParts;
 use crate::audit::compare;
 use crate::audit::finding::{Comparison, Verification};
 use crate::audit::restore::{Known, Range, Restorer};
 use crate::audit::verify::Verifier;
-use crate::cli::VerifyArgs;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::output::archive::Archive;
 use crate::state::Ledger;
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  etl verify                                 every part is there, with its size, identity and rows
+  etl verify --deep                          also download, decode and count
+  etl verify --archive                       also compare the store with the originals kept here
+  etl verify --json                          the findings as one JSON object";
+
+/// `etl verify`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(super) struct VerifyArgs {
+    /// Download every part, decode and count it
+    #[arg(long)]
+    deep: bool,
+    /// Also compare the originals in archive.dir with what the store restores to; works without a ledger too
+    #[arg(long)]
+    archive: bool,
+    /// Print the findings as one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 /// Looks at every part in the store, prints what differs from the ledger, and from the archive where that is asked for.
-///
-/// # Errors
-/// The store or the ledger could not be read; a difference is `Mismatch`.
-pub fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
+pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let dir = &config.state.dir;
     let ledger = Ledger::open(dir)?;
     if ledger.is_none() && !args.archive {
@@ -27,12 +46,12 @@ pub fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     }
     let (place, compactor) = (setup::place(config)?, setup::compactor(config)?);
     let former = ledger.as_ref().map(Ledger::former_dictionaries).unwrap_or_default();
-    let shelf = Shelf::new(&*place.store, &place.prefix, &compactor).with_former(former);
+    let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor).with_former(former);
     let parts = StoredParts {
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
-        shelf: &shelf,
+        dictionaries: &dictionaries,
         zone: &config.hours.timezone,
     };
     let mut found = match &ledger {
@@ -43,32 +62,31 @@ pub fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
         found.archive = Some(by_archive(config, ledger.as_ref(), parts)?);
     }
     if args.json {
-        crate::cli::print::print_json(&found)?
+        print_json(&found)?
     } else {
         let archive = found.archive.as_ref().map(Comparison::text).unwrap_or_default();
         let ledger = if ledger.is_some() { found.text() } else { String::new() };
-        crate::cli::print::print(&(ledger + &archive))?
+        print(&(ledger + &archive))?
     }
     Ok(if found.is_well() { 0 } else { ErrorKind::Mismatch.exit_code() })
 }
 
 fn by_ledger(config: &Config, args: &VerifyArgs, parts: StoredParts<'_>) -> Result<Verification> {
     let verifier = Verifier { state: &config.state.dir, parts, deep: args.deep };
-    let progress = super::run::bar("parts");
+    let progress = super::progress::bar("parts");
     let found = verifier.verify(&mut |parts| progress.set_position(parts));
     progress.finish_and_clear();
     found
 }
 
 fn by_archive(config: &Config, ledger: Option<&Ledger>, parts: StoredParts<'_>) -> Result<Comparison> {
-    let configured = config.archive.as_ref().ok_or_else(|| {
+    let archive = setup::archive(config).ok_or_else(|| {
         Error::new(ErrorKind::Config, "archive.dir is not set: there is no archive to compare with")
             .hint("set archive.dir; what is uploaded from then on is kept there")
     })?;
     let known = ledger.map(|ledger| Known::of(ledger, Range::default())).transpose()?.unwrap_or_default();
     let restorer = Restorer { parts, known };
-    let archive = Archive { dir: configured.dir.clone(), keep: configured.keep };
-    let progress = super::run::bar("archived parts");
+    let progress = super::progress::bar("archived parts");
     let found = compare::compare(&archive, &restorer, &mut |files| progress.set_position(files));
     progress.finish_and_clear();
     found

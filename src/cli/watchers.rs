@@ -6,21 +6,20 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::cli::RunArgs;
+use super::run::RunArgs;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::hour::{Clock, SystemClock};
 use crate::job::Outcome;
 use crate::net::ping;
 use crate::output::{self, Form};
-use crate::secret::Secret;
-use crate::secret::SourceUrl;
+use crate::secret::{Secret, SourceUrl};
 use crate::state::status;
 use crate::view::metrics::{self, Ended};
 use crate::view::text;
 
 /// The watchers of one run.
-pub struct Watchers {
+pub(super) struct Watchers {
     metrics: Option<PathBuf>,
     ping: Option<Secret>,
     state: PathBuf,
@@ -29,7 +28,7 @@ pub struct Watchers {
 
 impl Watchers {
     /// Tells them that a run starts.
-    pub fn start(config: &Config, args: &RunArgs) -> Self {
+    pub(super) fn start(config: &Config, args: &RunArgs) -> Self {
         let ping = args.ping.as_deref().map(Secret::new).or_else(|| config.run.ping.clone());
         let metrics = args.metrics_file.clone().or_else(|| config.run.metrics_file.clone());
         let watchers = Self { metrics, ping, state: config.state.dir.clone(), started: SystemClock.now() };
@@ -38,7 +37,7 @@ impl Watchers {
     }
 
     /// Tells them how it ended. A run that found another one at work is no news: that other one will tell.
-    pub fn end(&self, exit: u8, outcome: Option<&Outcome>) {
+    pub(super) fn end(&self, exit: u8, outcome: Option<&Outcome>) {
         if exit == ErrorKind::Busy.exit_code() {
             return;
         }

@@ -5,12 +5,40 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::lookup::Origin;
+use super::keys::fernet_key_bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A flag of the command line.
+    Flag(&'static str),
+    /// A variable of the environment.
+    Environment(String),
+    /// A variable of `.env`.
+    DotEnv(String),
+    /// A line of the configuration file.
+    File(String, usize),
+    /// The template.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Environment(name) => write!(f, "{name} in the environment"),
+            Self::DotEnv(name) => write!(f, "{name} in .env"),
+            Self::File(file, line) => write!(f, "{file}, line {line}"),
+            Self::Default => f.write_str("the default"),
+        }
+    }
+}
 
 /// Asks the process's environment for a variable.
 pub type Ask<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -30,11 +58,33 @@ pub(super) struct Variable {
     pub origin: Origin,
 }
 
+impl Origin {
+    /// Reads `text`, which stands here as the value of the setting `key`.
+    pub fn parse<T>(&self, key: &str, text: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+        parse(text).map_err(|wrong| {
+            let error = Error::new(ErrorKind::Config, format!("{self}: {key}: {wrong}"));
+            match wrong.next_step() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })
+    }
+}
+
+impl Variable {
+    /// Reads the variable as the value of the setting `key`.
+    pub fn parse<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+        self.origin.parse(key, self.value.expose(), parse)
+    }
+
+    /// Whether both come from the environment proper, or both from `.env`.
+    pub fn same_layer(&self, other: &Self) -> bool {
+        std::mem::discriminant(&self.origin) == std::mem::discriminant(&other.origin)
+    }
+}
+
 impl<'a> Environment<'a> {
     /// The environment behind `ask`, and `.env` in `folder` if there is one.
-    ///
-    /// # Errors
-    /// `Config` where `.env` is there but cannot be read; names the line, never its content.
     pub fn load(ask: Ask<'a>, folder: &Path) -> Result<Self> {
         Ok(Self { ask, dotenv: read_dotenv(&folder.join(".env"))? })
     }
@@ -45,9 +95,6 @@ impl<'a> Environment<'a> {
     }
 
     /// The variable `name`; `None` where it is not set, or empty.
-    ///
-    /// # Errors
-    /// `Config` where its value is no UTF-8.
     pub fn get(&self, name: &str) -> Result<Option<Variable>> {
         let (value, origin) = match (self.ask)(name) {
             Some(value) => {
@@ -66,10 +113,12 @@ impl<'a> Environment<'a> {
         Ok((!value.is_empty()).then(|| Variable { value: Secret::new(value), origin }))
     }
 
+    /// Those of `names` that are set.
+    pub fn all(&self, names: &[&'static str]) -> Result<BTreeMap<&'static str, Variable>> {
+        names.iter().filter_map(|name| self.get(name).map(|found| Some((*name, found?))).transpose()).collect()
+    }
+
     /// The first of `names` that is set.
-    ///
-    /// # Errors
-    /// As [`Environment::get`].
     pub fn first_of(&self, names: &[&str]) -> Result<Option<Variable>> {
         for name in names {
             if let Some(found) = self.get(name)? {
@@ -78,6 +127,16 @@ impl<'a> Environment<'a> {
         }
         Ok(None)
     }
+}
+
+/// Checks that `name` can be a variable's name. An error does not repeat it: people put the key itself there.
+pub(super) fn check_name(name: &str, refuse: impl Fn(&str) -> Error) -> Result<()> {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let is_name = name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit());
+    if is_name && fernet_key_bytes(&Secret::new(name)).is_none() {
+        return Ok(());
+    }
+    Err(refuse("not the name of an environment variable").hint("put the secret into a variable and its name here"))
 }
 
 /// The variables of the file at `path`, the later of equal names winning as in a shell; none where there is no file.

@@ -1,91 +1,32 @@
-//! Where the Fernet keys come from: an environment variable, a file, or the configuration of a demo.
+//! Fernet keys, from the three places that may hold them: a variable, a file of keys, the configuration of a demo.
 //!
-//! Invariant: which place it is, is settled when the configuration is loaded; the keys are read and checked only when
-//! asked for, so that commands without need of them work without them. An error names the place and the position of a
-//! bad key, never the key.
+//! Invariant: an error names the place and the position of a bad key, never the key.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::environment::Variable;
-use super::lookup::{Found, Lookup};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
-/// The place of the keys.
-#[derive(Debug, Clone)]
-pub(super) enum KeySource {
-    /// A variable of the environment: one or more keys, comma separated.
-    Variable {
-        /// Its name.
-        name: String,
-        /// What it held.
-        found: Option<Variable>,
-    },
-    /// A file with one key a line.
-    File(PathBuf),
-    /// The configuration file itself.
-    Inline {
-        /// The keys as given.
-        keys: Vec<Secret>,
-        /// What errors call the place.
-        place: String,
-    },
+/// The keys of a variable: comma separated.
+pub(super) fn of_variable(variable: &Variable, name: &str) -> Result<Vec<Secret>> {
+    check(&variable.origin.to_string(), name, split(variable.value.expose(), ','))
 }
 
-impl KeySource {
-    /// Finds the place of the keys. At most one of `keys_env`, `keys_file` and `keys` may be given.
-    ///
-    /// # Errors
-    /// `Config` for more than one place, and for what cannot be a place.
-    pub fn load(lookup: &Lookup<'_>) -> Result<Self> {
-        let given: Vec<Found> =
-            ["keys_env", "keys_file", "keys"].iter().filter_map(|key| lookup.in_file("source", key)).collect();
-        if let [_, second, ..] = given.as_slice() {
-            return Err(second
-                .error("there is another place of the keys already")
-                .hint("keep one of source.keys_env, source.keys_file and source.keys"));
-        }
-        if let Some(inline) = lookup.in_file("source", "keys") {
-            let keys = inline.texts()?.into_iter().map(Secret::new).collect();
-            return Ok(Self::Inline { keys, place: format!("{}: source.keys", inline.origin) });
-        }
-        if let Some(file) = lookup.in_file("source", "keys_file") {
-            return file.path()?.map(Self::File).ok_or_else(|| file.error("names no file"));
-        }
-        let setting = lookup.get("source", "keys_env")?;
-        let name = variable_name(&setting, setting.text()?)?;
-        Ok(Self::Variable { found: lookup.environment.get(name)?, name: name.to_owned() })
-    }
+/// The keys of a file: one a line.
+pub(super) fn of_file(path: &Path) -> Result<Vec<Secret>> {
+    let place = path.display().to_string();
+    check(&place, &place, split(&read_private(path)?, '\n'))
+}
 
-    /// The keys, newest first, each checked to be one; at least one.
-    ///
-    /// # Errors
-    /// `Config`: none there, a malformed one, a file that is missing or that others may read.
-    pub fn keys(&self) -> Result<Vec<Secret>> {
-        let (place, hint, keys) = match self {
-            Self::Variable { name, found: None } => {
-                return Err(Error::new(ErrorKind::Config, format!("no decryption key: {name} is not set"))
-                    .hint(format!("set {name} in the environment or in .env, or name a file with source.keys_file")));
-            }
-            Self::Variable { name, found: Some(variable) } => {
-                (variable.origin.to_string(), format!("correct {name}"), split(variable.value.expose(), ','))
-            }
-            Self::File(path) => {
-                let place = path.display().to_string();
-                (place.clone(), format!("correct {place}"), split(&read_private(path)?, '\n'))
-            }
-            Self::Inline { keys, place } => {
-                let keys = (1..).zip(keys.iter().map(|key| Secret::new(bare(key.expose())))).collect();
-                (place.clone(), "correct source.keys".to_owned(), keys)
-            }
-        };
-        check(&place, keys)
-            .map_err(|error| error.hint(format!("{hint}: a Fernet key is 32 bytes as urlsafe base64, 44 characters")))
-    }
+/// The keys that stand in the configuration file; errors call them `place`.
+pub(super) fn of_list(keys: &[Secret], place: &str) -> Result<Vec<Secret>> {
+    let keys = (1..).zip(keys.iter().map(|key| Secret::new(bare(key.expose())))).collect();
+    check(place, "source.keys", keys)
 }
 
 /// The entries of a list, numbered from 1, without the empty ones and without comments. Quotes that a shell or an editor
@@ -98,15 +39,16 @@ fn split(text: &str, separator: char) -> Vec<(usize, Secret)> {
         .collect()
 }
 
-/// Every one of `keys` has to be a Fernet key.
-fn check(place: &str, keys: Vec<(usize, Secret)>) -> Result<Vec<Secret>> {
-    if keys.is_empty() {
-        return Err(Error::new(ErrorKind::Config, format!("no decryption key in {place}")));
-    }
-    if let Some((at, _)) = keys.iter().find(|(_, key)| fernet_key_bytes(key).is_none()) {
-        return Err(Error::new(ErrorKind::Config, format!("{place}: entry {at} is not a Fernet key")));
-    }
-    Ok(keys.into_iter().map(|(_, key)| key).collect())
+/// Every one of `keys` has to be a Fernet key, and there has to be one.
+fn check(place: &str, to_correct: &str, keys: Vec<(usize, Secret)>) -> Result<Vec<Secret>> {
+    let wrong = keys.iter().find(|(_, key)| fernet_key_bytes(key).is_none());
+    let what = match wrong {
+        Some((at, _)) => format!("{place}: entry {at} is not a Fernet key"),
+        None if keys.is_empty() => format!("no decryption key in {place}"),
+        None => return Ok(keys.into_iter().map(|(_, key)| key).collect()),
+    };
+    let hint = format!("correct {to_correct}: a Fernet key is 32 bytes as urlsafe base64, 44 characters");
+    Err(Error::new(ErrorKind::Config, what).hint(hint))
 }
 
 /// The 32 bytes of a Fernet key in either base64 alphabet, padded or not, as Python takes them.
@@ -127,18 +69,6 @@ pub(crate) fn bare(text: &str) -> &str {
     }
 }
 
-/// `name` if it can be a variable's name. Not repeated in the error: people put the key itself there.
-pub(super) fn variable_name<'a>(setting: &Found, name: &'a str) -> Result<&'a str> {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let is_name = name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit());
-    if is_name && fernet_key_bytes(&Secret::new(name)).is_none() {
-        return Ok(name);
-    }
-    Err(setting
-        .error("not the name of an environment variable")
-        .hint("put the secret into a variable and its name here"))
-}
-
 /// The text of a file that only its owner may read.
 fn read_private(path: &Path) -> Result<String> {
     let unreadable =
@@ -157,14 +87,15 @@ fn read_private(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
-    fn variable(value: &str) -> KeySource {
-        let origin = super::super::lookup::Origin::Environment("FERNET_KEY".into());
-        let found = Some(Variable { value: Secret::new(value), origin });
-        KeySource::Variable { name: "FERNET_KEY".into(), found }
+    fn variable(value: &str) -> Result<Vec<Secret>> {
+        let origin = super::super::environment::Origin::Environment("FERNET_KEY".into());
+        of_variable(&Variable { value: Secret::new(value), origin }, "FERNET_KEY")
     }
 
     fn key_file(content: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
@@ -178,22 +109,14 @@ mod tests {
     #[test]
     fn keys_come_in_their_order() {
         let other = KEY.replace("cw_", "dw_");
-        let keys = variable(&format!("{other} , {KEY},")).keys().unwrap();
+        let keys = variable(&format!("{other} , {KEY},")).unwrap();
         assert_eq!(keys, [Secret::new(other), Secret::new(KEY)]);
-    }
-
-    #[test]
-    fn missing_key_names_the_variable() {
-        let missing = KeySource::Variable { name: "MY_KEYS".into(), found: None };
-        let error = missing.keys().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert_eq!(error.chain(), "no decryption key: MY_KEYS is not set");
     }
 
     #[test]
     fn malformed_key_is_named_by_place_and_position_only() {
         for bad in ["s3cret", &KEY[1..], &format!("{KEY}AAAA"), &KEY.replace('w', "!")] {
-            let error = variable(&format!("{KEY},{bad}")).keys().unwrap_err();
+            let error = variable(&format!("{KEY},{bad}")).unwrap_err();
             assert_eq!(error.chain(), "FERNET_KEY in the environment: entry 2 is not a Fernet key");
             assert!(!format!("{error:?}").contains(bad));
         }
@@ -210,11 +133,11 @@ mod tests {
     #[test]
     fn key_file_has_a_key_a_line() {
         let (_folder, path) = key_file(&format!("# newest\n{KEY}\n\n"), 0o600);
-        assert_eq!(KeySource::File(path).keys().unwrap(), [Secret::new(KEY)]);
+        assert_eq!(of_file(&path).unwrap(), [Secret::new(KEY)]);
         let (_folder, path) = key_file(&format!("{KEY}\nnot a key\n"), 0o400);
-        assert!(KeySource::File(path).keys().unwrap_err().chain().contains("entry 2 is not"));
+        assert!(of_file(&path).unwrap_err().chain().contains("entry 2 is not"));
         let (_folder, path) = key_file("\n", 0o600);
-        assert!(KeySource::File(path).keys().unwrap_err().chain().contains("no decryption key in"));
+        assert!(of_file(&path).unwrap_err().chain().contains("no decryption key in"));
     }
 
     #[test]
@@ -228,15 +151,14 @@ mod tests {
             format!("b'{other}',b\"{KEY}\"\n"),
             format!("\u{feff} \"b'{other}'\" ,\t'{KEY}'"),
         ] {
-            assert_eq!(variable(&text).keys().unwrap(), expected, "{text}");
+            assert_eq!(variable(&text).unwrap(), expected, "{text}");
             let (_folder, path) = key_file(&text.replace(',', "\r\n"), 0o600);
-            assert_eq!(KeySource::File(path).keys().unwrap(), expected, "{text}");
+            assert_eq!(of_file(&path).unwrap(), expected, "{text}");
         }
-        let inline =
-            KeySource::Inline { keys: vec![Secret::new(format!("b'{KEY}'"))], place: "etl.toml, line 2".into() };
-        assert_eq!(inline.keys().unwrap(), [Secret::new(KEY)]);
+        let inline = of_list(&[Secret::new(format!("b'{KEY}'"))], "etl.toml, line 2");
+        assert_eq!(inline.unwrap(), [Secret::new(KEY)]);
         for bad in ["'", "\"\"", "b''", "b", &format!("b{KEY}"), &format!("x'{KEY}'")] {
-            assert!(variable(bad).keys().is_err(), "{bad}");
+            assert!(variable(bad).is_err(), "{bad}");
         }
     }
 
@@ -245,7 +167,7 @@ mod tests {
         let (_folder, path) = key_file("", 0o600);
         let text: Vec<u8> = [0xfeff].into_iter().chain(KEY.encode_utf16()).flat_map(u16::to_le_bytes).collect();
         std::fs::write(&path, text).unwrap();
-        let error = KeySource::File(path).keys().unwrap_err();
+        let error = of_file(&path).unwrap_err();
         assert!(error.next_step().is_some_and(|hint| hint.contains("UTF-8")), "{error:?}");
     }
 
@@ -253,7 +175,7 @@ mod tests {
     fn key_file_that_others_may_read_is_refused() {
         for mode in [0o640, 0o604, 0o644] {
             let (_folder, path) = key_file(KEY, mode);
-            let error = KeySource::File(path.clone()).keys().unwrap_err();
+            let error = of_file(&path).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert_eq!(error.next_step(), Some(&*format!("chmod 600 {}", path.display())));
         }
@@ -261,7 +183,7 @@ mod tests {
 
     #[test]
     fn missing_key_file_is_named() {
-        let error = KeySource::File("/nonexistent/keys".into()).keys().unwrap_err();
+        let error = of_file(Path::new("/nonexistent/keys")).unwrap_err();
         assert!(error.chain().starts_with("cannot read the key file /nonexistent/keys"));
     }
 }

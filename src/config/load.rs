@@ -1,13 +1,15 @@
 //! `[load]`: where parts go, under which keys, with which credentials.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::environment::Environment;
-use super::file::Datum;
-use super::lookup::{Found, Lookup, absolute};
-use super::settings::BUCKET_NAMES;
-use super::source::local_path;
+use serde::{Deserialize, Deserializer};
+
+use super::environment::{Environment, Variable};
+use super::layers::Layers;
+use super::paths::wrong;
+use super::{paths, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::Layout;
 use crate::secret::{Secret, SourceUrl};
@@ -32,23 +34,25 @@ impl Destination {
     /// # Errors
     /// `Usage` for anything else.
     pub fn from_argument(text: &str, cwd: &Path) -> Result<Self> {
-        let parsed = if text.starts_with("s3:") || text.starts_with("file:") {
+        let parsed = if text.contains("://") || text.starts_with("s3:") || text.starts_with("file:") {
             Self::parse(text, cwd)
-        } else if text.is_empty() || text.contains("://") {
-            Err(UNKNOWN_PLACE.to_owned())
         } else {
-            absolute(text, cwd).map(Self::Files).map_err(str::to_owned)
+            paths::optional(text, cwd).and_then(|path| path.map(Self::Files).ok_or_else(|| wrong(UNKNOWN_PLACE)))
         };
         parsed.map_err(|what| Error::new(ErrorKind::Usage, format!("cannot read from this place: {what}")))
     }
 
-    fn parse(text: &str, base: &Path) -> std::result::Result<Self, String> {
+    fn parse(text: &str, base: &Path) -> Result<Self> {
         if let Some(rest) = text.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             return Ok(Self::S3 { bucket: check_bucket(bucket)?, prefix: check_prefix(prefix)? });
         }
-        let path = text.strip_prefix("file:").ok_or(UNKNOWN_PLACE)?;
-        Ok(Self::Files(absolute(local_path(path)?, base)?))
+        let path = text.strip_prefix("file:").ok_or_else(|| wrong(UNKNOWN_PLACE))?;
+        Ok(Self::Files(paths::absolute(paths::after_file(path)?, base)?))
+    }
+
+    fn optional(text: &str, base: &Path) -> Result<Option<Self>> {
+        if text.is_empty() { Ok(None) } else { Self::parse(text, base).map(Some) }
     }
 }
 
@@ -93,56 +97,68 @@ pub struct S3Access {
 }
 
 /// `[load]`. What a command may do without is behind a method and fails only when asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LoadConfig {
-    to: Option<Destination>,
-    endpoint: Found,
-    region: Found,
-    credentials: std::result::Result<S3Credentials, HalfSet>,
+    #[serde(default, deserialize_with = "value::text")]
+    to: String,
+    #[serde(deserialize_with = "endpoint")]
+    endpoint: Option<String>,
+    #[serde(deserialize_with = "region")]
+    region: String,
     /// Records in a part at most; 0 = no limit.
+    #[serde(deserialize_with = "value::count::<_, _, { u32::MAX }>")]
     pub part_max_records: u64,
-    /// The template of an hour's folder below `data/`: `{year}`, `{month}`, `{day}` and `{hour}` once each, no slash
-    /// at either end, no segment empty, `.` or `..`.
-    pub layout: String,
+    /// The folders of an hour.
+    #[serde(deserialize_with = "layout")]
+    pub layout: Layout,
     /// Whether each part's certificate is published beside it.
     pub manifest: bool,
+    /// What `to` or the bucket's variable says.
+    #[serde(skip)]
+    destination: Option<Destination>,
+    #[serde(skip)]
+    variables: BTreeMap<&'static str, Variable>,
 }
 
-/// One of the pair of credentials without the other.
-#[derive(Debug, Clone)]
-struct HalfSet {
-    there: String,
-    missing: &'static str,
-}
+/// The variables about S3. Other programs use these names too, so they are looked at only where S3 is used.
+const S3_VARIABLES: [&str; 6] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_REGION",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+];
 
 impl LoadConfig {
-    pub(super) fn load(lookup: &Lookup<'_>) -> Result<Self> {
-        lookup.in_file("load", "endpoint").as_ref().map(read_endpoint).transpose()?;
-        lookup.in_file("load", "region").as_ref().map(read_region).transpose()?;
-        let config = Self {
-            to: load_destination(lookup)?,
-            endpoint: lookup.get("load", "endpoint")?,
-            region: lookup.get("load", "region")?,
-            credentials: load_credentials(&lookup.environment)?,
-            part_max_records: lookup.get("load", "part_max_records")?.count(u64::from(u32::MAX))?,
-            layout: load_layout(&lookup.get("load", "layout")?)?,
-            manifest: lookup.get("load", "manifest")?.flag()?,
-        };
-        // Variables that are none of a `file:` destination's business cannot make it fail.
-        if matches!(config.to, Some(Destination::S3 { .. })) {
-            read_endpoint(&config.endpoint)?;
-            read_region(&config.region)?;
+    /// Completes what was read by folders and variables.
+    pub(super) fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>) -> Result<()> {
+        self.destination = layers.parse(&["load", "to"], &self.to, Destination::optional)?;
+        self.variables = environment.all(&S3_VARIABLES)?;
+        // A `file:` destination in the file stays what it is: a demo or test must not write to S3, nor fail, because a
+        // variable happens to be set.
+        if matches!(self.destination, Some(Destination::Files(_))) {
+            return Ok(());
         }
-        Ok(config)
+        if let Some(variable) = environment.first_of(&["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"])? {
+            let bucket = variable.parse("load.to", check_bucket)?;
+            let prefix = match self.destination.take() {
+                Some(Destination::S3 { prefix, .. }) => prefix,
+                _ => String::new(),
+            };
+            self.destination = Some(Destination::S3 { bucket, prefix });
+        }
+        if self.destination.is_some() {
+            self.address()?;
+        }
+        Ok(())
     }
 
     /// Where parts go.
-    ///
-    /// # Errors
-    /// `Config` where nobody said.
     pub fn destination(&self) -> Result<&Destination> {
-        self.to.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Config, "no destination: neither load.to nor AWS_S3_BUCKETNAME is set")
+        self.destination.as_ref().ok_or_else(|| {
+            wrong("no destination: neither load.to nor AWS_S3_BUCKETNAME is set")
                 .hint("set load.to in etl.toml, or AWS_S3_BUCKETNAME in the environment or in .env")
         })
     }
@@ -153,50 +169,85 @@ impl LoadConfig {
     /// `Config` where only one of `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` is set, or the environment's endpoint
     /// or region cannot be one.
     pub fn s3(&self) -> Result<S3Access> {
-        let credentials = self.credentials.clone().map_err(|HalfSet { there, missing }| {
-            Error::new(ErrorKind::Config, format!("half of the S3 credentials: {there} is set, {missing} is not"))
-                .hint(format!("set {missing} too, or unset both to use a profile or the machine's role"))
-        })?;
-        Ok(S3Access { endpoint: read_endpoint(&self.endpoint)?, region: read_region(&self.region)?, credentials })
+        let credentials = self.credentials()?;
+        let (endpoint, region) = self.address()?;
+        Ok(S3Access { endpoint, region, credentials })
+    }
+
+    fn address(&self) -> Result<(Option<String>, String)> {
+        let endpoint = self.variables.get("AWS_ENDPOINT_URL").map(|found| found.parse("load.endpoint", parse_endpoint));
+        let region = self.variables.get("AWS_REGION").map(|found| found.parse("load.region", parse_region));
+        Ok((endpoint.unwrap_or_else(|| Ok(self.endpoint.clone()))?, region.unwrap_or_else(|| Ok(self.region.clone()))?))
+    }
+
+    fn credentials(&self) -> Result<S3Credentials> {
+        let get = |name| self.variables.get(name);
+        let value = |variable: &Variable| variable.value.clone();
+        let (there, missing) = match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
+            (Some(id), Some(secret)) => {
+                // A session token belongs to its key: one left behind in `.env` must not join a key of the environment.
+                let token = get("AWS_SESSION_TOKEN").filter(|token| token.same_layer(id)).map(value);
+                return Ok(S3Credentials::Keys { id: value(id), secret: value(secret), token });
+            }
+            (Some(id), None) => (&id.origin, "AWS_SECRET_ACCESS_KEY"),
+            (None, Some(secret)) => (&secret.origin, "AWS_ACCESS_KEY_ID"),
+            (None, None) => {
+                let profile = get("AWS_PROFILE").map(|variable| variable.value.expose().to_owned());
+                return Ok(profile.map_or(S3Credentials::Default, S3Credentials::Profile));
+            }
+        };
+        Err(wrong(format!("half of the S3 credentials: {there} is set, {missing} is not"))
+            .hint(format!("set {missing} too, or unset both to use a profile or the machine's role")))
     }
 }
 
-/// A `file:` destination in the file stays what it is: a demo or test must not write to S3 because a bucket's variable
-/// happens to be set. Otherwise that variable replaces the bucket, and the prefix stays.
-fn load_destination(lookup: &Lookup<'_>) -> Result<Option<Destination>> {
-    let in_file = match lookup.in_file("load", "to") {
-        Some(found) if !matches!(&found.datum, Datum::Text(text) if text.trim().is_empty()) => {
-            Some(Destination::parse(found.text()?, &found.base).map_err(|what| found.error(what))?)
-        }
-        _ => None,
-    };
-    if matches!(in_file, Some(Destination::Files(_))) {
-        return Ok(in_file);
+fn endpoint<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    value::parsed_by(from, parse_endpoint)
+}
+
+fn parse_endpoint(text: &str) -> Result<Option<String>> {
+    let text = text.trim_end_matches('/');
+    if text.is_empty() {
+        return Ok(None);
     }
-    let Some(variable) = lookup.environment.first_of(&BUCKET_NAMES)? else { return Ok(in_file) };
-    let found = lookup.of_variable("load", "to", &variable);
-    let bucket = check_bucket(found.text()?).map_err(|what| found.error(what))?;
-    let prefix = match in_file {
-        Some(Destination::S3 { prefix, .. }) => prefix,
-        _ => String::new(),
-    };
-    Ok(Some(Destination::S3 { bucket, prefix }))
+    let hint = "write it as in \"https://s3.example.net\" or \"http://127.0.0.1:8333\"";
+    let url = SourceUrl::parse(text).ok_or_else(|| wrong("not a URL").hint(hint))?;
+    if url.hides_something() {
+        return Err(wrong("an endpoint has no query and no user").hint(hint));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+fn region<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    value::parsed_by(from, parse_region)
+}
+
+fn parse_region(text: &str) -> Result<String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if text.is_empty() || !text.bytes().all(fits) {
+        return Err(wrong("not a region").hint("write it as in \"ap-northeast-2\""));
+    }
+    Ok(text.to_owned())
+}
+
+fn layout<'de, D: Deserializer<'de>>(from: D) -> Result<Layout, D::Error> {
+    value::parsed_by(from, Layout::parse)
 }
 
 /// A bucket's name: looser than AWS, for the sake of other stores, but nothing that could change the URL.
-fn check_bucket(name: &str) -> std::result::Result<String, String> {
+fn check_bucket(name: &str) -> Result<String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     let is_name = (1..=255).contains(&name.len()) && name.bytes().all(fits) && !name.starts_with('.');
-    if is_name { Ok(name.to_owned()) } else { Err(format!("{name:?} is not the name of an S3 bucket")) }
+    if is_name { Ok(name.to_owned()) } else { Err(wrong(format!("{name:?} is not the name of an S3 bucket"))) }
 }
 
 /// A prefix with one `/` at its end, or none at all.
-fn check_prefix(prefix: &str) -> std::result::Result<String, String> {
+fn check_prefix(prefix: &str) -> Result<String> {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     if prefix.is_empty() {
         return Ok(String::new());
     }
-    check_segments(prefix).map_err(|what| format!("the prefix {what}"))?;
+    check_segments(prefix).map_err(|what| wrong(format!("the prefix {what}")))?;
     Ok(format!("{prefix}/"))
 }
 
@@ -210,54 +261,4 @@ fn check_segments(text: &str) -> std::result::Result<(), String> {
         Some(odd) => Err(format!("has a {odd:?}, which is not safe in an object key")),
         None => Ok(()),
     }
-}
-
-fn load_credentials(environment: &Environment<'_>) -> Result<std::result::Result<S3Credentials, HalfSet>> {
-    let id = environment.get("AWS_ACCESS_KEY_ID")?;
-    let secret = environment.get("AWS_SECRET_ACCESS_KEY")?;
-    let half = |there: String, missing| Ok(Err(HalfSet { there, missing }));
-    match (id, secret) {
-        (Some(id), Some(secret)) => {
-            // A session token belongs to its key: one left behind in `.env` must not join a key of the environment.
-            let token = environment.get("AWS_SESSION_TOKEN")?.filter(|token| token.origin.same_layer(&id.origin));
-            let token = token.map(|variable| variable.value);
-            Ok(Ok(S3Credentials::Keys { id: id.value, secret: secret.value, token }))
-        }
-        (Some(id), None) => half(id.origin.to_string(), "AWS_SECRET_ACCESS_KEY"),
-        (None, Some(secret)) => half(secret.origin.to_string(), "AWS_ACCESS_KEY_ID"),
-        (None, None) => {
-            let profile = environment.get("AWS_PROFILE")?.map(|variable| variable.value.expose().to_owned());
-            Ok(Ok(profile.map_or(S3Credentials::Default, S3Credentials::Profile)))
-        }
-    }
-}
-
-fn read_endpoint(found: &Found) -> Result<Option<String>> {
-    let text = found.text()?.trim_end_matches('/');
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let hint = "write it as in \"https://s3.example.net\" or \"http://127.0.0.1:8333\"";
-    let url = SourceUrl::parse(text).ok_or_else(|| found.error("not a URL").hint(hint))?;
-    if url.hides_something() {
-        return Err(found.error("an endpoint has no query and no user").hint(hint));
-    }
-    Ok(Some(text.to_owned()))
-}
-
-fn read_region(found: &Found) -> Result<String> {
-    let text = found.text()?;
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    if text.is_empty() || !text.bytes().all(fits) {
-        return Err(found.error("not a region").hint("write it as in \"ap-northeast-2\""));
-    }
-    Ok(text.to_owned())
-}
-
-fn load_layout(found: &Found) -> Result<String> {
-    let layout = Layout::parse(found.text()?).map_err(|wrong| {
-        let hint = wrong.next_step().unwrap_or_default().to_owned();
-        found.error(wrong).hint(hint)
-    })?;
-    Ok(layout.template().to_owned())
 }

@@ -12,36 +12,34 @@
 //! of flags and variables, to the current directory.
 
 mod environment;
-mod file;
 pub(crate) mod keys;
+mod layers;
 mod load;
 mod locale;
-mod lookup;
-mod run;
-mod settings;
+mod paths;
 mod source;
 mod template;
 mod units;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use serde::Deserialize;
 
 pub use self::locale::locale_is_utf8;
 pub use environment::Ask;
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
-pub use run::RunConfig;
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
-pub use units::{UnitError, parse_duration, parse_size};
+pub use units::{UnitError, parse_duration, parse_positive_duration, parse_size};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
-use environment::Environment;
-use file::{Datum, Document};
-use lookup::{Lookup, Origin};
+use environment::{Environment, Origin, check_name};
+use layers::{File, Layers};
 
 /// What the command line says about the configuration. No secret is ever a flag.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,9 +51,11 @@ pub struct Overrides {
 }
 
 /// The whole configuration, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// The file it was read from; `None` where there was none.
+    #[serde(skip)]
     pub file: Option<PathBuf>,
     /// `[source]`.
     pub source: SourceConfig,
@@ -65,33 +65,40 @@ pub struct Config {
     pub compact: CompactConfig,
     /// `[load]`.
     pub load: LoadConfig,
-    /// `[archive]`; `None` where no originals are kept.
-    pub archive: Option<ArchiveConfig>,
+    /// `[archive]`.
+    pub archive: ArchiveConfig,
     /// `[run]`.
     pub run: RunConfig,
     /// `[state]`.
     pub state: StateConfig,
+    /// `[quarantine]`.
+    pub quarantine: QuarantineConfig,
 }
 
 /// `[hours]`: which hour a record belongs to, and when an hour closes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HoursConfig {
     /// The zone whose hours they are.
+    #[serde(deserialize_with = "value::time_zone")]
     pub timezone: TimeZone,
-    /// Its name in the tz database, as recorded in the state.
-    pub timezone_name: String,
     /// From an hour's end until it closes.
+    #[serde(deserialize_with = "value::duration")]
     pub grace: Duration,
     /// From the receipt of the first late record until the late ones are sealed.
+    #[serde(deserialize_with = "value::duration")]
     pub late_hold: Duration,
     /// How far ahead of its receipt a record may be.
+    #[serde(deserialize_with = "value::duration")]
     pub max_future: Duration,
     /// How long the hashes of an hour are kept after its last receipt.
+    #[serde(deserialize_with = "value::duration")]
     pub dedup_window: Duration,
 }
 
 /// `[compact]`: the dictionaries, text to code. No code is 0 (which stands for all else), none is there twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CompactConfig {
     /// Of the field `url`.
     pub url: BTreeMap<String, i64>,
@@ -100,30 +107,51 @@ pub struct CompactConfig {
 }
 
 /// `[archive]`: originals kept on this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ArchiveConfig {
-    /// The folder, absolute.
-    pub dir: PathBuf,
+    /// The folder, absolute; `None` where no originals are kept.
+    pub dir: Option<PathBuf>,
     /// How long they are kept.
+    #[serde(deserialize_with = "value::positive_duration")]
     pub keep: Duration,
 }
 
+/// `[run]`: who watches the runs from outside.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The metrics file, absolute; `None` where none is written.
+    pub metrics_file: Option<PathBuf>,
+    #[serde(deserialize_with = "value::text")]
+    ping_env: String,
+    /// The monitor's address, which is a secret; `None` where none is pinged.
+    #[serde(skip)]
+    pub ping: Option<Secret>,
+}
+
 /// `[state]`: the state directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct StateConfig {
     /// The folder, absolute.
     pub dir: PathBuf,
     /// Free bytes on its disk below which a run does not fetch.
+    #[serde(deserialize_with = "value::size")]
     pub min_free: u64,
-    /// `quarantine.max_bytes`: the most bytes of its quarantine; 0: any number.
-    pub quarantine_max_bytes: u64,
+}
+
+/// `[quarantine]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuarantineConfig {
+    /// The most bytes that it may take; 0: any number.
+    #[serde(deserialize_with = "value::size")]
+    pub max_bytes: u64,
 }
 
 impl Config {
     /// The configuration of this process: its environment and its current directory.
-    ///
-    /// # Errors
-    /// As [`Config::load`].
     pub fn from_process(flags: &Overrides) -> Result<Self> {
         let cwd = std::env::current_dir()
             .map_err(|cause| Error::new(ErrorKind::Config, "cannot tell the current directory").caused_by(cause))?;
@@ -137,22 +165,19 @@ impl Config {
     pub fn load(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Self> {
         let environment = Environment::load(ask, cwd)?;
         let file = locate(flags, &environment, cwd)?;
-        let document = file.as_deref().map(read).transpose()?;
-        Self::of(flags, &Lookup::new(environment, document, cwd)?, file, cwd)
+        let text = file.as_deref().map_or_else(|| Ok(File::new("", "", cwd)), read)?;
+        Ok(Self { file, ..Self::of(&Layers::new(&text)?, &environment, flags, cwd)? })
     }
 
-    /// The configuration that `lookup` gives.
-    fn of(flags: &Overrides, lookup: &Lookup<'_>, file: Option<PathBuf>, cwd: &Path) -> Result<Self> {
-        let config = Self {
-            file,
-            source: SourceConfig::load(lookup)?,
-            hours: HoursConfig::load(lookup)?,
-            compact: CompactConfig::load(lookup)?,
-            load: LoadConfig::load(lookup)?,
-            archive: ArchiveConfig::load(lookup)?,
-            run: RunConfig::load(lookup)?,
-            state: StateConfig::load(flags, lookup, cwd)?,
-        };
+    /// The configuration that `flags` and `environment` over `layers` give.
+    fn of(layers: &Layers, environment: &Environment<'_>, flags: &Overrides, cwd: &Path) -> Result<Self> {
+        let mut config: Self = layers.read()?;
+        config.source.resolve(layers, environment, cwd)?;
+        config.compact.check(layers)?;
+        config.load.resolve(layers, environment)?;
+        config.archive.dir = layers.absolute(&["archive", "dir"], &config.archive.dir.unwrap_or_default())?;
+        config.run.resolve(layers, environment)?;
+        config.state.dir = config.state.resolve(layers, environment, flags, cwd)?;
         config.check_folders()?;
         Ok(config)
     }
@@ -163,7 +188,7 @@ impl Config {
             Ok(Destination::Files(path)) => Some(("load.to", path)),
             _ => None,
         };
-        let archive = self.archive.as_ref().map(|archive| ("archive.dir", &archive.dir));
+        let archive = self.archive.dir.as_ref().map(|dir| ("archive.dir", dir));
         for (name, path) in lake.into_iter().chain(archive) {
             if path.starts_with(&self.state.dir) {
                 let text = format!("{name} is within the state directory: {}", path.display());
@@ -197,16 +222,13 @@ fn unreadable(path: &Path, cause: std::io::Error) -> Error {
 
 /// The file at `path`, and the folder it is in, by its one true name: what is relative to it must not change with the
 /// directory from which somebody looks at it.
-fn read(path: &Path) -> Result<(Document, PathBuf)> {
+fn read(path: &Path) -> Result<File> {
     let text = std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause))?;
     let folder = path.parent().unwrap_or(path).canonicalize().map_err(|cause| unreadable(path, cause))?;
-    Ok((Document::parse(&path.display().to_string(), text.trim_start_matches('\u{feff}'))?, folder))
+    Ok(File::new(path.display().to_string(), &text, folder))
 }
 
 /// The key of the simulator: the newest of `FERNET_KEY`, from the environment or `.env`. `None` where it is not set.
-///
-/// # Errors
-/// `Config`: `.env` cannot be read.
 pub fn simulator_key() -> Result<Option<Secret>> {
     let cwd = std::env::current_dir()
         .map_err(|cause| Error::new(ErrorKind::Config, "cannot tell the current directory").caused_by(cause))?;
@@ -215,72 +237,62 @@ pub fn simulator_key() -> Result<Option<Secret>> {
 }
 
 impl HoursConfig {
-    fn load(lookup: &Lookup<'_>) -> Result<Self> {
-        let zone = lookup.get("hours", "timezone")?;
-        let timezone = time_zone(zone.text()?).map_err(|_| {
-            zone.error("not a time zone").hint("write a name of the tz database, as in \"UTC\" or \"Asia/Seoul\"")
-        })?;
-        let duration = |key| lookup.get("hours", key)?.duration();
-        Ok(Self {
-            timezone_name: timezone.iana_name().unwrap_or("UTC").to_owned(),
-            timezone,
-            grace: duration("grace")?,
-            late_hold: duration("late_hold")?,
-            max_future: duration("max_future")?,
-            dedup_window: duration("dedup_window")?,
-        })
+    /// The zone's name in the tz database, as recorded in the state.
+    #[must_use]
+    pub fn timezone_name(&self) -> &str {
+        self.timezone.iana_name().unwrap_or("UTC")
     }
 }
 
 impl CompactConfig {
-    fn load(lookup: &Lookup<'_>) -> Result<Self> {
-        Ok(Self { url: load_dictionary(lookup, "url")?, method: load_dictionary(lookup, "method")? })
+    /// A code that cannot be inverted would only look like a code.
+    fn check(&self, layers: &Layers) -> Result<()> {
+        for (field, dictionary) in [("url", &self.url), ("method", &self.method)] {
+            let mut codes = BTreeSet::new();
+            for (text, code) in dictionary {
+                let wrong = |what: &str| Err(layers.error(&["compact", field, text], what));
+                if *code == 0 {
+                    return wrong("0 stands for everything that is not listed");
+                }
+                if !codes.insert(code) {
+                    return wrong(&format!("the code {code} is there twice"));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-/// A dictionary of `[compact]`. A code that cannot be inverted would only look like a code.
-fn load_dictionary(lookup: &Lookup<'_>, field: &'static str) -> Result<BTreeMap<String, i64>> {
-    let found = lookup.get("compact", field)?;
-    let (mut dictionary, mut codes) = (BTreeMap::new(), BTreeSet::new());
-    for (text, line, datum) in found.entries()? {
-        let Datum::Integer(code) = *datum else {
-            let what = format!("{text:?}: expected a whole number, found {}", datum.type_name());
-            return Err(found.error_at(*line, what));
-        };
-        if code == 0 {
-            return Err(found.error_at(*line, format!("{text:?}: 0 stands for everything that is not listed")));
+impl RunConfig {
+    fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>) -> Result<()> {
+        let file = self.metrics_file.take().unwrap_or_default();
+        self.metrics_file = layers.absolute(&["run", "metrics_file"], &file)?;
+        if !self.ping_env.is_empty() {
+            check_name(&self.ping_env, |what| layers.error(&["run", "ping_env"], what))?;
+            self.ping = environment.get(&self.ping_env)?.map(|variable| variable.value);
         }
-        if !codes.insert(code) {
-            return Err(found.error_at(*line, format!("{text:?}: the code {code} is there twice")));
-        }
-        dictionary.insert(text.clone(), code);
-    }
-    Ok(dictionary)
-}
-
-impl ArchiveConfig {
-    fn load(lookup: &Lookup<'_>) -> Result<Option<Self>> {
-        let keep = lookup.get("archive", "keep")?.positive_duration()?;
-        Ok(lookup.get("archive", "dir")?.path()?.map(|dir| Self { dir, keep }))
+        Ok(())
     }
 }
 
 impl StateConfig {
-    fn load(flags: &Overrides, lookup: &Lookup<'_>, cwd: &Path) -> Result<Self> {
-        let min_free = lookup.get("state", "min_free")?.size()?;
-        let quarantine_max_bytes = lookup.get("quarantine", "max_bytes")?.size()?;
+    fn resolve(
+        &self,
+        layers: &Layers,
+        environment: &Environment<'_>,
+        flags: &Overrides,
+        cwd: &Path,
+    ) -> Result<PathBuf> {
         if let Some(dir) = &flags.state_dir {
-            return Ok(Self { dir: cwd.join(dir).components().collect(), min_free, quarantine_max_bytes });
+            return Ok(cwd.join(dir).components().collect());
         }
-        let found = lookup.get("state", "dir")?;
-        let dir = found.path()?.ok_or_else(|| found.error("names no folder"))?;
-        Ok(Self { dir, min_free, quarantine_max_bytes })
+        if let Some(variable) = environment.get("ETL_STATE_DIR")? {
+            return variable.parse("state.dir", |text| paths::absolute(text, cwd));
+        }
+        let path = ["state", "dir"];
+        let dir = layers.absolute(&path, &self.dir)?;
+        dir.ok_or_else(|| layers.error(&path, "names no folder"))
     }
-}
-
-/// Every zone but UTC is looked for among all those that the system has: hundreds of files.
-fn time_zone(name: &str) -> std::result::Result<TimeZone, jiff::Error> {
-    if name == "UTC" { Ok(TimeZone::UTC) } else { TimeZone::get(name) }
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! `[source]`: where pages come from, with what headers, keys and patience.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::environment::Variable;
-use super::file::Datum;
-use super::keys::{KeySource, variable_name};
-use super::lookup::{Found, Lookup, absolute};
-use crate::error::{Error, ErrorKind, Result};
+use serde::{Deserialize, Deserializer};
+
+use super::environment::{Environment, Variable, check_name};
+use super::layers::Layers;
+use super::paths::wrong;
+use super::{keys, paths, value};
+use crate::error::Result;
 use crate::secret::{Secret, SourceUrl};
 
 /// Where pages come from.
@@ -20,75 +23,158 @@ pub enum SourceLocation {
 }
 
 /// `[source]`. What a command may do without is behind a method and fails only when asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    location: Option<SourceLocation>,
-    keys: KeySource,
-    headers: Vec<Header>,
+    #[serde(default, deserialize_with = "value::secret")]
+    url: Option<Secret>,
+    #[serde(deserialize_with = "value::text")]
+    keys_env: String,
+    keys_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "value::secrets")]
+    keys: Option<Vec<Secret>>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
     /// How long a request may take, its body included.
+    #[serde(deserialize_with = "value::positive_duration")]
     pub timeout: Duration,
     /// How often a request is tried again.
+    #[serde(deserialize_with = "value::count::<_, _, 100>")]
     pub retries: u32,
     /// The largest body that is taken for a page, in bytes.
+    #[serde(deserialize_with = "value::positive_size")]
     pub max_page_bytes: u64,
-    /// Whether `Link: rel="next"` leads to more pages.
-    pub follow_links: bool,
+    paging: Paging,
     /// The field with the source's rising number, by which gaps are found. Empty: none.
+    #[serde(deserialize_with = "value::text")]
     pub sequence: String,
+    /// What `url` or `API_URL` says.
+    #[serde(skip)]
+    location: Option<SourceLocation>,
+    /// What `keys_env` names.
+    #[serde(skip)]
+    key_variable: Option<Variable>,
+    /// What errors call the place of `keys`.
+    #[serde(skip)]
+    keys_place: String,
+    /// What is sent for `headers`.
+    #[serde(skip)]
+    resolved: Vec<Header>,
 }
 
-/// A request header as configured.
+/// `[source.paging]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Paging {
+    #[serde(default, deserialize_with = "paging_style")]
+    style: PagingStyle,
+}
+
+/// How one page leads to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum PagingStyle {
+    /// By `Link: rel="next"`.
+    #[default]
+    Link,
+    /// Not at all.
+    None,
+}
+
+/// A request header.
 #[derive(Debug, Clone)]
 struct Header {
     name: String,
-    value: HeaderValue,
+    /// `None` where the variable that holds it is not set.
+    value: Option<Secret>,
+    /// That variable, if one holds it.
+    variable: Option<String>,
     /// What errors call the place.
     place: String,
 }
 
-#[derive(Debug, Clone)]
-enum HeaderValue {
-    Literal(String),
-    Variable { name: String, found: Option<Variable> },
+fn paging_style<'de, D: Deserializer<'de>>(from: D) -> Result<PagingStyle, D::Error> {
+    value::parsed_by(from, |text| match text {
+        "link" => Ok(PagingStyle::Link),
+        "none" => Ok(PagingStyle::None),
+        _ => Err(wrong("not a style of paging")
+            .hint("\"link\" follows Link headers with rel=\"next\", \"none\" takes one page")),
+    })
+}
+
+impl SourceLocation {
+    /// `None` where there is no text; `base` is what a pattern is relative to.
+    fn parse(text: &str, base: &Path) -> Result<Option<Self>> {
+        let text = text.trim();
+        if let Some(pattern) = text.strip_prefix("file:") {
+            return Ok(Some(Self::Files(paths::absolute_pattern(paths::after_file(pattern)?, base)?)));
+        }
+        if text.is_empty() {
+            return Ok(None);
+        }
+        // Not repeated: what is no URL may be a secret in the wrong place.
+        let url = SourceUrl::parse(text)
+            .ok_or_else(|| wrong("not a URL").hint("write it as in \"https://host/path\" or \"file:pages/*.json\""))?;
+        Ok(Some(Self::Http(url)))
+    }
 }
 
 impl SourceConfig {
-    pub(super) fn load(lookup: &Lookup<'_>) -> Result<Self> {
-        let location = load_location(lookup)?;
-        let keys = KeySource::load(lookup)?;
-        if let (KeySource::Inline { .. }, Some(SourceLocation::Http(_)), Some(keys)) =
-            (&keys, &location, lookup.in_file("source", "keys"))
-        {
-            return Err(keys
-                .error("keys stand in the file for \"file:\" sources only")
+    /// Completes what was read by what it refers to: folders and variables.
+    pub(super) fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>, cwd: &Path) -> Result<()> {
+        self.location = self.find(layers, environment, cwd)?;
+        self.resolve_keys(layers, environment)?;
+        let headers = self.headers.iter().map(|(name, value)| Header::resolve(name, value, layers, environment));
+        self.resolved = headers.collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// A `file:` source in the file stays what it is: it belongs to a demo or a backfill, and must not turn into a live
+    /// service because `API_URL` happens to be set. Otherwise the variable goes first.
+    fn find(&self, layers: &Layers, environment: &Environment<'_>, cwd: &Path) -> Result<Option<SourceLocation>> {
+        let written = self.url.as_ref().map_or("", Secret::expose);
+        match environment.get("API_URL")?.filter(|_| !written.starts_with("file:")) {
+            Some(variable) => variable.parse("source.url", |text| SourceLocation::parse(text, cwd)),
+            None => layers.parse(&["source", "url"], written, SourceLocation::parse),
+        }
+    }
+
+    /// At most one place of the keys may be given. The keys are read only when asked for.
+    fn resolve_keys(&mut self, layers: &Layers, environment: &Environment<'_>) -> Result<()> {
+        let [variable, file, list] = ["keys_env", "keys_file", "keys"].map(|key| ["source", key]);
+        let mut given = [variable, file, list].into_iter().filter(|path| layers.in_file(path));
+        if let Some(second) = given.nth(1) {
+            return Err(layers
+                .error(&second, "there is another place of the keys already")
+                .hint("keep one of source.keys_env, source.keys_file and source.keys"));
+        }
+        if self.keys.is_some() && matches!(self.location, Some(SourceLocation::Http(_))) {
+            return Err(layers
+                .error(&list, "keys stand in the file for \"file:\" sources only")
                 .hint("put them into the environment variable FERNET_KEY, or into a file named by source.keys_file"));
         }
-        let max_page_bytes = lookup.get("source", "max_page_bytes")?;
-        if max_page_bytes.size()? == 0 {
-            return Err(max_page_bytes.error("cannot be zero"));
+        self.keys_place = format!("{}: source.keys", layers.origin(&list));
+        if let Some(path) = &mut self.keys_file {
+            *path = layers.absolute(&file, path)?.ok_or_else(|| layers.error(&file, "names no file"))?;
         }
-        Ok(Self {
-            location,
-            keys,
-            headers: load_headers(lookup)?,
-            timeout: lookup.get("source", "timeout")?.positive_duration()?,
-            // At most 100, so it fits.
-            retries: u32::try_from(lookup.get("source", "retries")?.count(100)?).unwrap_or(100),
-            max_page_bytes: max_page_bytes.size()?,
-            follow_links: load_paging(lookup)?,
-            sequence: lookup.get("source", "sequence")?.text()?.to_owned(),
-        })
+        check_name(&self.keys_env, |what| layers.error(&variable, what))?;
+        if self.keys.is_none() && self.keys_file.is_none() {
+            self.key_variable = environment.get(&self.keys_env)?;
+        }
+        Ok(())
     }
 
     /// Where pages come from.
-    ///
-    /// # Errors
-    /// `Config` where nobody said.
     pub fn location(&self) -> Result<&SourceLocation> {
         self.location.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Config, "no source: neither source.url nor API_URL is set")
+            wrong("no source: neither source.url nor API_URL is set")
                 .hint("set source.url in etl.toml, or API_URL in the environment or in .env")
         })
+    }
+
+    /// Whether `Link: rel="next"` leads to more pages.
+    #[must_use]
+    pub fn follows_links(&self) -> bool {
+        self.paging.style == PagingStyle::Link
     }
 
     /// The decryption keys, newest first, each checked to be a Fernet key; at least one.
@@ -96,127 +182,61 @@ impl SourceConfig {
     /// # Errors
     /// `Config`: missing, malformed, or in a file that others may read. Never holds a key.
     pub fn keys(&self) -> Result<Vec<Secret>> {
-        self.keys.keys()
+        if let Some(list) = &self.keys {
+            return keys::of_list(list, &self.keys_place);
+        }
+        if let Some(path) = &self.keys_file {
+            return keys::of_file(path);
+        }
+        let name = &self.keys_env;
+        let variable = self.key_variable.as_ref().ok_or_else(|| {
+            wrong(format!("no decryption key: {name} is not set"))
+                .hint(format!("set {name} in the environment or in .env, or name a file with source.keys_file"))
+        })?;
+        keys::of_variable(variable, name)
     }
 
     /// The request headers, by name and value.
-    ///
-    /// # Errors
-    /// `Config` where a variable that a header names is not set, or cannot be a header's value.
     pub fn headers(&self) -> Result<Vec<(String, Secret)>> {
-        self.headers.iter().map(Header::resolve).collect()
+        self.resolved.iter().map(Header::sent).collect()
     }
 }
 
 impl Header {
-    fn resolve(&self) -> Result<(String, Secret)> {
-        let value = match &self.value {
-            HeaderValue::Literal(text) => Secret::new(text.as_str()),
-            HeaderValue::Variable { found: Some(variable), .. } => variable.value.clone(),
-            HeaderValue::Variable { name, found: None } => {
-                return Err(Error::new(ErrorKind::Config, format!("{}: {name} is not set", self.place))
-                    .hint(format!("set {name} in the environment or in .env")));
+    /// The header `name`, whose value is written as `text`: itself, or `env:` and the variable that holds it.
+    fn resolve(name: &str, text: &str, layers: &Layers, environment: &Environment<'_>) -> Result<Self> {
+        let path = ["source", "headers", name];
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
+            return Err(layers.error(&path, "not a header's name"));
+        }
+        let variable = text.strip_prefix("env:").map(|name| name.trim().to_owned());
+        let value = match &variable {
+            Some(variable) => {
+                check_name(variable, |what| layers.error(&path, what))?;
+                environment.get(variable)?.map(|variable| variable.value)
             }
+            None if is_secret_header(name) => {
+                return Err(layers
+                    .error(&path, "holds a secret, which does not belong into the file")
+                    .hint(format!("put it into a variable: {name} = \"env:API_TOKEN\"")));
+            }
+            None => Some(Secret::new(text)),
+        };
+        let place = format!("{}: source.headers.{name}", layers.origin(&path));
+        Ok(Self { name: name.to_owned(), value, variable, place })
+    }
+
+    fn sent(&self) -> Result<(String, Secret)> {
+        let Some(value) = &self.value else {
+            let name = self.variable.as_deref().unwrap_or_default();
+            return Err(wrong(format!("{}: {name} is not set", self.place))
+                .hint(format!("set {name} in the environment or in .env")));
         };
         if value.expose().contains(|c: char| c.is_control()) {
-            return Err(Error::new(ErrorKind::Config, format!("{}: the value has a control character", self.place)));
+            return Err(wrong(format!("{}: the value has a control character", self.place)));
         }
-        Ok((self.name.clone(), value))
+        Ok((self.name.clone(), value.clone()))
     }
-}
-
-/// A `file:` source in the file stays what it is: it belongs to a demo or a backfill, and must not turn into a live
-/// service because `API_URL` happens to be set. Otherwise the environment goes first.
-fn load_location(lookup: &Lookup<'_>) -> Result<Option<SourceLocation>> {
-    let in_file = lookup.in_file("source", "url");
-    let pinned = in_file.filter(|found| matches!(&found.datum, Datum::Text(text) if text.starts_with("file:")));
-    let Some(found) = pinned.map_or_else(|| lookup.given("source", "url"), |found| Ok(Some(found)))? else {
-        return Ok(None);
-    };
-    let text = found.text()?;
-    if let Some(pattern) = text.strip_prefix("file:") {
-        let pattern = absolute_pattern(pattern, &found.base).map_err(|what| found.error(what))?;
-        return Ok(Some(SourceLocation::Files(pattern)));
-    }
-    if text.is_empty() {
-        return Ok(None);
-    }
-    // Not repeated: what is no URL may be a secret in the wrong place.
-    let url = SourceUrl::parse(text).ok_or_else(|| {
-        found.error("not a URL").hint("write it as in \"https://host/path\" or \"file:pages/*.json\"")
-    })?;
-    Ok(Some(SourceLocation::Http(url)))
-}
-
-/// The pattern of a `file:` location as an absolute one. Of the folder it is relative to, every character is meant
-/// literally.
-fn absolute_pattern(pattern: &str, base: &Path) -> std::result::Result<String, String> {
-    let pattern = local_path(pattern)?;
-    let base = base.to_str().ok_or("the folder it is relative to is not UTF-8")?;
-    let path = absolute(pattern, Path::new(&glob::Pattern::escape(base)))?;
-    let text = path.to_str().ok_or("not UTF-8")?.to_owned();
-    glob::Pattern::new(&text).map_err(|cause| format!("not a glob pattern: {cause}"))?;
-    Ok(text)
-}
-
-/// The path of a `file:` location, which is what follows the colon, or the `//` of a URL with no host.
-pub(super) fn local_path(location: &str) -> std::result::Result<&str, &'static str> {
-    match location.strip_prefix("//") {
-        Some(path) if path.starts_with('/') => Ok(path),
-        Some(_) => Err("\"file://\" needs a full path; write \"file:folder\" or \"file:///full/path\""),
-        None if location.is_empty() => Err("\"file:\" names no path"),
-        None => Ok(location),
-    }
-}
-
-/// `[source.paging]`: whether links are followed.
-fn load_paging(lookup: &Lookup<'_>) -> Result<bool> {
-    let table = lookup.get("source", "paging")?;
-    let mut follows = true;
-    for (name, line, value) in table.entries()? {
-        follows = match (name.as_str(), value) {
-            ("style", Datum::Text(style)) if style == "link" => true,
-            ("style", Datum::Text(style)) if style == "none" => false,
-            ("style", _) => {
-                return Err(table
-                    .error_at(*line, "style: not a style of paging")
-                    .hint("\"link\" follows Link headers with rel=\"next\", \"none\" takes one page"));
-            }
-            _ => {
-                let what = format!("unknown key {name:?} in [source.paging]; the nearest known one is \"style\"");
-                return Err(table.error_at(*line, what));
-            }
-        };
-    }
-    Ok(follows)
-}
-
-fn load_headers(lookup: &Lookup<'_>) -> Result<Vec<Header>> {
-    let Some(table) = lookup.in_file("source", "headers") else { return Ok(Vec::new()) };
-    table.entries()?.iter().map(|(name, line, value)| load_header(lookup, &table, name, *line, value)).collect()
-}
-
-fn load_header(lookup: &Lookup<'_>, table: &Found, name: &str, line: usize, value: &Datum) -> Result<Header> {
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
-        return Err(table.error_at(line, format!("{name:?} is not a header's name")));
-    }
-    let Datum::Text(text) = value else {
-        return Err(table.error_at(line, format!("{name}: expected a string, found {}", value.type_name())));
-    };
-    let value = match text.strip_prefix("env:") {
-        Some(variable) => {
-            let variable = variable_name(table, variable.trim())?;
-            HeaderValue::Variable { name: variable.to_owned(), found: lookup.environment.get(variable)? }
-        }
-        None if is_secret_header(name) => {
-            return Err(table
-                .error_at(line, format!("{name} holds a secret, which does not belong into the file"))
-                .hint(format!("put it into a variable: {name} = \"env:API_TOKEN\"")));
-        }
-        None => HeaderValue::Literal(text.clone()),
-    };
-    let place = table.error_at(line, name).to_string();
-    Ok(Header { name: name.to_owned(), value, place })
 }
 
 /// Whether a header of this name carries a credential.

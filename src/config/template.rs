@@ -1,17 +1,13 @@
-//! A configuration to start with: every setting, what it is for, and its default.
+//! A configuration to start with: the template, with what the user already knows.
 //!
-//! Invariant: what [`template`] gives is accepted by the reader of configurations, or it is an error; a test holds its values
-//! against the defaults, so that the two cannot differ.
+//! Invariant: what [`template`] gives is accepted by the reader of configurations, or it is an error.
 
 use std::path::Path;
 
 use super::environment::Environment;
-use super::file::Document;
-use super::lookup::Lookup;
+use super::layers::{File, Layers, TEMPLATE};
 use super::{Config, Overrides};
 use crate::error::{Error, ErrorKind, Result};
-
-const TEMPLATE: &str = include_str!("template.toml");
 
 /// What the user says about a configuration to start with. What is `None` gets its default.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,18 +27,16 @@ pub struct Starter<'a> {
 /// # Errors
 /// `Usage`: it would not be accepted.
 pub fn template(starter: Starter<'_>, folder: &Path) -> Result<String> {
-    let string = |text: &str| toml::Value::from(text).to_string();
-    let url = starter.url.map_or_else(
-        || "# url = \"https://api.example.com/api/data/log\"".to_owned(),
-        |url| format!("url = {}", string(url)),
-    );
     let values = [
-        ("@URL@", url),
-        ("@TO@", string(starter.to.unwrap_or("file:lake"))),
-        ("@ENDPOINT@", string(starter.endpoint.unwrap_or_default())),
-        ("@REGION@", string(starter.region.unwrap_or("ap-northeast-2"))),
+        ("# url = \"https://api.example.com/api/data/log\"", "url", starter.url),
+        ("# to = \"file:lake\"", "to", starter.to.or(Some("file:lake"))),
+        ("endpoint = \"\"", "endpoint", starter.endpoint),
+        ("region = \"ap-northeast-2\"", "region", starter.region),
     ];
-    let text = values.iter().fold(TEMPLATE.to_owned(), |text, (mark, value)| text.replacen(mark, value, 1));
+    let text = values.into_iter().fold(TEMPLATE.to_owned(), |text, (line, key, value)| match value {
+        Some(value) => text.replacen(line, &format!("{key} = {}", toml::Value::from(value)), 1),
+        None => text,
+    });
     accept(&text, folder).map_err(|error| {
         let refused = Error::new(ErrorKind::Usage, format!("no configuration can be made of this: {}", error.chain()));
         match error.next_step() {
@@ -55,56 +49,59 @@ pub fn template(starter: Starter<'_>, folder: &Path) -> Result<String> {
 
 /// Reads `text` as the file that it will be, with nothing in the environment.
 fn accept(text: &str, folder: &Path) -> Result<()> {
-    let document = Document::parse("the new file", text)?;
-    let environment = Environment::empty();
-    let lookup = Lookup::new(environment, Some((document, folder.to_owned())), folder)?;
-    let config = Config::of(&Overrides::default(), &lookup, None, folder)?;
+    let file = File::new("the new file", text, folder);
+    let config = Config::of(&Layers::new(&file)?, &Environment::empty(), &Overrides::default(), folder)?;
     config.load.destination().map(|_| ())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::Datum;
-    use super::super::settings::{DEFAULTS, SETTINGS};
     use super::*;
-
-    /// A value without the places at which it stands.
-    fn without_lines(value: &Datum) -> Datum {
-        match value {
-            Datum::Table(entries) => {
-                Datum::Table(entries.iter().map(|(key, _, value)| (key.clone(), 0, without_lines(value))).collect())
-            }
-            other => other.clone(),
-        }
-    }
 
     fn folder() -> &'static Path {
         Path::new("/srv/etl")
     }
 
+    fn tables(text: &str) -> toml::Table {
+        text.parse().unwrap()
+    }
+
     #[test]
-    fn every_setting_is_in_it_with_its_default() {
-        let text = template(Starter::default(), folder()).unwrap();
-        let written = Document::parse("written", &text).unwrap();
-        let defaults = Document::parse("defaults", DEFAULTS).unwrap();
-        for setting in SETTINGS {
-            let (table, key) = (setting.table, setting.key);
-            let named = format!("{key} = ");
-            assert!(text.lines().any(|line| line.trim_start_matches("# ").starts_with(&named)), "{table}.{key}");
-            if let Some((_, default)) = defaults.get(table, key) {
-                let written = written.get(table, key).map(|(_, value)| without_lines(value));
-                assert_eq!(written, Some(without_lines(default)), "{table}.{key}");
+    fn without_wishes_it_is_the_template_with_a_folder_to_load_to() {
+        let mut written = tables(&template(Starter::default(), folder()).unwrap());
+        assert_eq!(written["load"].as_table_mut().unwrap().remove("to"), Some("file:lake".into()));
+        assert_eq!(written, tables(TEMPLATE));
+    }
+
+    #[test]
+    fn every_key_is_in_it() {
+        for table in tables(TEMPLATE).keys() {
+            let refusal = toml::from_str::<Config>(&format!("[{table}]\nanother = 0\n")).unwrap_err();
+            let (_, keys) = refusal.message().rsplit_once(", expected ").unwrap();
+            let (_, section) = TEMPLATE.split_once(&format!("\n[{table}]\n")).unwrap();
+            for key in keys.split('`').skip(1).step_by(2) {
+                let named = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
+                assert!(section.split("\n[").next().unwrap().lines().any(named), "{table}.{key}");
             }
         }
-        assert!(!text.contains('@'), "{text}");
     }
 
     #[test]
     fn what_is_given_stands_in_it() {
-        let starter = Starter { url: Some("https://h/log"), to: Some("file:la\"ke"), ..Starter::default() };
-        let written = Document::parse("written", &template(starter, folder()).unwrap()).unwrap();
-        for (table, key, value) in [("source", "url", "https://h/log"), ("load", "to", "file:la\"ke")] {
-            assert_eq!(written.get(table, key).map(|(_, datum)| datum), Some(&Datum::Text(value.to_owned())));
+        let starter = Starter {
+            url: Some("https://h/log"),
+            to: Some("file:la\"ke"),
+            endpoint: Some("http://e"),
+            region: Some("r"),
+        };
+        let written = tables(&template(starter, folder()).unwrap());
+        for (table, key, value) in [
+            ("source", "url", "https://h/log"),
+            ("load", "to", "file:la\"ke"),
+            ("load", "endpoint", "http://e"),
+            ("load", "region", "r"),
+        ] {
+            assert_eq!(written[table][key].as_str(), Some(value), "{table}.{key}");
         }
     }
 

@@ -78,7 +78,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.source.sequence, "record_id");
     assert_eq!(config.source.headers().unwrap(), []);
     let hours = &config.hours;
-    assert_eq!((hours.timezone_name.as_str(), &hours.timezone), ("UTC", &TimeZone::UTC));
+    assert_eq!((hours.timezone_name(), &hours.timezone), ("UTC", &TimeZone::UTC));
     assert_eq!((hours.grace, hours.late_hold, hours.max_future), (minutes(10), minutes(60), minutes(60)));
     assert_eq!(hours.dedup_window, minutes(30 * 24 * 60));
     assert_eq!(config.compact.url, BTreeMap::from([("/api/products/product/".to_owned(), 1)]));
@@ -87,11 +87,10 @@ fn defaults_are_the_documented_ones() {
     assert_eq!((access.endpoint, access.region.as_str()), (None, "ap-northeast-2"));
     assert_eq!(access.credentials, S3Credentials::Default);
     assert_eq!(config.load.part_max_records, 0);
-    assert_eq!(config.load.layout, "{year}_y/{month}_m/{day}_d/{hour}_h");
-    assert_eq!(config.archive, None);
-    let archived = Place::with_file("[archive]\ndir = \"originals\"\n").config().archive.unwrap();
-    assert_eq!(archived.keep, minutes(30 * 24 * 60));
-    assert_eq!(config.state, StateConfig { dir: place.path("etl-state"), min_free: 64 << 20, quarantine_max_bytes: 0 });
+    assert_eq!(config.load.layout.template(), "{year}_y/{month}_m/{day}_d/{hour}_h");
+    assert_eq!(config.archive, ArchiveConfig { dir: None, keep: minutes(30 * 24 * 60) });
+    assert_eq!(config.state, StateConfig { dir: place.path("etl-state"), min_free: 64 << 20 });
+    assert_eq!(config.quarantine.max_bytes, 0);
 }
 
 #[test]
@@ -135,17 +134,15 @@ max_bytes = "2GiB"
     assert_eq!(config.source.headers().unwrap(), [("Authorization".to_owned(), Secret::new("Bearer x"))]);
     assert_eq!((config.source.timeout, config.source.retries), (Duration::from_secs(20), 3));
     assert_eq!(config.source.sequence, "", "an empty text turns it off");
-    assert_eq!(config.hours.timezone_name, "Asia/Seoul");
+    assert_eq!(config.hours.timezone_name(), "Asia/Seoul");
     assert_eq!(config.hours.dedup_window, Duration::from_secs(4 * 86_400));
     assert_eq!(config.compact.url, BTreeMap::from([("/a/".to_owned(), 7)]));
     assert_eq!(config.load.destination().unwrap(), &s3("my-logs", "prefix/"));
     assert_eq!(config.load.s3().unwrap().endpoint.as_deref(), Some("http://127.0.0.1:8333"));
-    assert_eq!(config.load.layout, "year={year}/month={month}/day={day}/hour={hour}");
-    assert_eq!(config.archive.unwrap().dir, place.path("originals"));
-    assert_eq!(
-        config.state,
-        StateConfig { dir: place.path("state"), min_free: 1 << 30, quarantine_max_bytes: 2 << 30 }
-    );
+    assert_eq!(config.load.layout.template(), "year={year}/month={month}/day={day}/hour={hour}");
+    assert_eq!(config.archive.dir, Some(place.path("originals")));
+    assert_eq!(config.state, StateConfig { dir: place.path("state"), min_free: 1 << 30 });
+    assert_eq!(config.quarantine.max_bytes, 2 << 30);
 }
 
 #[test]
@@ -322,16 +319,31 @@ fn impossible_value_names_line_key_and_reason() {
             "[source]\nurl = \"http://h/\"\nkeys = []\n",
             "line 3: source.keys: keys stand in the file for \"file:\" sources",
         ),
-        ("[source]\nheaders = { \"a b\" = \"x\" }\n", "line 2: source.headers: \"a b\" is not a header's name"),
+        ("[source]\nheaders = { \"a b\" = \"x\" }\n", "line 2: source.headers.a b: not a header's name"),
         (
             "[source.headers]\n\nAuthorization = \"Bearer s3cret\"\n",
-            "line 3: source.headers: Authorization holds a secret",
+            "line 3: source.headers.Authorization: holds a secret",
         ),
+        ("[source]\nkeys = [\"s3cret\", 5]\n", "line 2: source.keys: expected a string, found a number"),
+        ("[source]\nkeys = \"s3cret\"\n", "line 2: source.keys: expected an array, found a string"),
+        ("[source]\n\nheaders = { A = 1.5 }\n", "line 3: source.headers.A: expected a string, found a fraction"),
+        ("[source]\n[source.paging]\nstyle = \"s3cret\"\n", "line 3: source.paging.style: not a style of paging"),
+        ("[source]\npaging = { stile = \"link\" }\n", "line 2: unknown key \"stile\" in [source.paging]; the nearest"),
+        ("hours = \"s3cret\"\n", "line 1: hours: expected a table, found a string"),
+        ("\n[[hours]]\ngrace = \"1m\"\n", "line 2: hours: expected a table, found an array"),
+        ("[hours]\ngrace = 1.5\n", "line 2: hours.grace: expected a duration as in \"30s\", found a fraction"),
         ("[hours]\ntimezone = \"Berlin\"\n", "hours.timezone: not a time zone"),
         ("[hours]\ngrace = \"soon\"\n", "hours.grace: not a duration"),
-        ("[compact]\nmethod = { GET = 1, PUT = 1 }\n", "compact.method: \"PUT\": the code 1 is there twice"),
-        ("[compact]\nmethod = { GET = 0 }\n", "compact.method: \"GET\": 0 stands for everything"),
-        ("[compact.url]\n\"/a\" = \"1\"\n", "line 2: compact.url: \"/a\": expected a whole number"),
+        ("[compact]\nmethod = { GET = 1, PUT = 1 }\n", "line 2: compact.method.PUT: the code 1 is there twice"),
+        ("[compact]\nmethod = { GET = 0 }\n", "line 2: compact.method.GET: 0 stands for everything"),
+        ("[compact.url]\n\"/a\" = \"1\"\n", "line 2: compact.url./a: expected a whole number, found a string"),
+        ("hours.grace = \"5m\"\ncompact.method.PUT = true\n", "line 2: compact.method.PUT: expected a whole number"),
+        ("[load]\nmanifest = 0\n", "line 2: load.manifest: expected true or false, found a number"),
+        (
+            "[load]\npart_max_records = 9223372036854775808\n",
+            "line 2: load.part_max_records: invalid value: integer `9223372036854775808`, expected i64",
+        ),
+        ("[load]\npart_max_records = 4294967296\n", "4294967296 is not between 0 and 4294967295"),
         ("[load]\nto = \"lake\"\n", "load.to: not a place"),
         ("[load]\nto = \"s3://\"\n", "load.to: \"\" is not the name of an S3 bucket"),
         ("[load]\nto = \"s3://b/../x\"\n", "load.to: the prefix has an empty segment"),
@@ -359,6 +371,47 @@ fn impossible_value_names_line_key_and_reason() {
 }
 
 #[test]
+fn unknown_key_names_the_nearest_its_table_and_the_line() {
+    for (text, expected) in [
+        (
+            "[hours]\ngrace = \"1m\"\ntimezon = \"UTC\"\n",
+            r#"line 3: unknown key "timezon" in [hours]; the nearest known one is "timezone""#,
+        ),
+        ("[hours]\nlate-hold = 1\n", r#""late-hold" in [hours]; the nearest known one is "late_hold""#),
+        ("[source]\ntimezone = 1\n", r#""timezone" in [source]; the nearest known one is "timezone" in [hours]"#),
+        ("[state]\nkeys_file = 1\n", r#""keys_file" in [state]; the nearest known one is "keys_file" in [source]"#),
+        ("[compact]\nurls = 1\n", r#""urls" in [compact]; the nearest known one is "url""#),
+        ("\n[sorce]\nurl = \"x\"\n", r#"line 2: unknown key "sorce"; the nearest known one is [source]"#),
+        ("grace = \"x\"\n", r#"line 1: unknown key "grace"; the nearest known one is "grace" in [hours]"#),
+        ("file = \"x\"\n", r#"line 1: unknown key "file"; the nearest known one is ["#),
+        ("[run]\nping = \"x\"\n", r#"unknown key "ping" in [run]; the nearest known one is "ping_env""#),
+    ] {
+        let message = Place::with_file(text).refusal();
+        assert!(message.contains(expected), "{text}\n{message}");
+    }
+}
+
+#[test]
+fn broken_toml_names_the_line_and_does_not_quote_it() {
+    for (text, line) in [("[source]\nkeys = [\"s3cret]\n", 2), ("\u{feff}[state]\ndir = \"a\"\ndir = \"s3cret\"\n", 3)]
+    {
+        let message = Place::with_file(text).refusal();
+        assert!(message.contains(&format!("etl.toml, line {line}: ")) && !message.contains("s3cret"), "{message}");
+    }
+}
+
+#[test]
+fn shadowed_value_of_the_file_is_not_looked_at() {
+    let place = Place::with_file("[source]\nurl = \"later\"\n[state]\ndir = \"~\"\n");
+    assert!(place.load().is_err());
+    let config = place.var("API_URL", "https://h/").var("ETL_STATE_DIR", "here").config();
+    assert_eq!(url(&config), "https://h/");
+    let mut place = Place::with_file("[state]\ndir = \"\"\n");
+    place.flags.state_dir = Some("~".into());
+    assert_eq!(place.config().state.dir.file_name().unwrap(), "~", "a shell would have expanded it");
+}
+
+#[test]
 fn impossible_variable_is_named_as_one() {
     let place = Place::new().var("API_URL", "user:s3cret@host");
     assert_eq!(place.refusal(), "API_URL in the environment: source.url: not a URL");
@@ -381,7 +434,7 @@ fn header_of_a_variable_that_is_not_set_names_both() {
     let place = Place::with_file("[source]\nheaders = { Accept = \"*/*\", X-Token = \"env:API_TOKEN\" }\n");
     let error = place.config().source.headers().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.chain().ends_with("line 2: source.headers: X-Token: API_TOKEN is not set"), "{error}");
+    assert!(error.chain().ends_with("line 2: source.headers.X-Token: API_TOKEN is not set"), "{error}");
     let config = place.var("API_TOKEN", "x").config();
     let accept = ("Accept".to_owned(), Secret::new("*/*"));
     assert!(config.source.headers().unwrap().contains(&accept));

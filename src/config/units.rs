@@ -38,6 +38,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     Ok(duration)
 }
 
+/// Reads a duration that is not zero.
+///
+/// # Errors
+/// As [`parse_duration`].
+pub fn parse_positive_duration(text: &str) -> Result<Duration, UnitError> {
+    let duration = parse_duration(text)?;
+    if duration.is_zero() { Err(UnitError("cannot be zero".to_owned())) } else { Ok(duration) }
+}
+
 /// The suffixes of a size and their factors.
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("", 1),

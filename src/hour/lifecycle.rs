@@ -10,50 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::part::{PartRow, PartStage};
 use crate::hour::tally::Certified;
-
-/// Where a part is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PartStage {
-    /// Intent durable, bytes in the spool, no receipt.
-    Sealing,
-    /// Receipt durable.
-    Uploaded,
-}
-
-/// A part's ledger row. Kept for ever.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartRow {
-    /// Its number within the hour, from 0.
-    pub part: u32,
-    /// Where it is in its life.
-    pub stage: PartStage,
-    /// The object's key.
-    pub key: String,
-    /// Records in it.
-    pub rows: u64,
-    /// The object's size.
-    pub bytes: u64,
-    /// SHA-256 of the object, hex. After the receipt that of the object in the store.
-    pub sha256: String,
-    /// SHA-256 of the uncompressed content, hex: with `rows` the part's identity.
-    pub content_sha256: String,
-    /// Which dictionaries it was compacted with.
-    pub dict: String,
-    /// The newest commit that it may hold records of; 0 for an imported part.
-    pub through: u64,
-    /// The first and the last event time in it.
-    pub first: Timestamp,
-    /// See `first`.
-    pub last: Timestamp,
-    /// When it was frozen, or imported.
-    pub frozen_at: Timestamp,
-    /// When its receipt was written.
-    pub uploaded_at: Option<Timestamp>,
-    /// The store's entity tag; no identity.
-    pub etag: Option<String>,
-}
 
 /// Which hash array holds the hashes of an hour's parts. Only the array that the ledger names counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +114,7 @@ impl HourRow {
     /// Records in parts with a receipt.
     #[must_use]
     pub fn uploaded_rows(&self) -> u64 {
-        self.uploaded().map(|p| p.rows).sum()
+        self.uploaded().map(|p| p.identity.rows).sum()
     }
 
     /// The parts with a receipt.
@@ -168,7 +126,7 @@ impl HourRow {
     /// has none.
     #[must_use]
     pub fn uploaded_but_unpruned(&self) -> u64 {
-        self.uploaded().filter(|p| p.through > self.receipted).map(|p| p.rows).sum()
+        self.uploaded().filter(|p| p.through > self.receipted).map(|p| p.identity.rows).sum()
     }
 
     /// The transition table.
@@ -219,7 +177,8 @@ impl HourRow {
             return Err(self.impossible(&Event::Receipted { part, sha256, bytes, etag, at }));
         };
         row.stage = PartStage::Uploaded;
-        (row.sha256, row.bytes, row.etag, row.uploaded_at) = (sha256, bytes, etag, Some(at));
+        (row.identity.sha256, row.identity.bytes) = (sha256, bytes);
+        (row.etag, row.uploaded_at) = (etag, Some(at));
         self.last_receipt = Some(at);
         if !self.is_sealing() {
             self.receipted = self.frozen;
@@ -298,6 +257,7 @@ fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hour::part::PartIdentity;
 
     const H: &str = "2023-03-10T01";
 
@@ -310,10 +270,7 @@ mod tests {
             part,
             stage: PartStage::Sealing,
             key: format!("data/part-{part:05}"),
-            rows,
-            bytes: 1,
-            sha256: "s".into(),
-            content_sha256: "c".into(),
+            identity: PartIdentity { rows, bytes: 1, sha256: "s".into(), content_sha256: "c".into() },
             dict: String::new(),
             through,
             first: at("01:00:00"),

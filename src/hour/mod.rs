@@ -6,6 +6,7 @@
 pub mod gaps;
 pub mod key;
 pub mod lifecycle;
+pub mod part;
 pub mod tally;
 
 use std::fmt;

@@ -17,7 +17,8 @@ use crate::hour::Hour;
 use crate::hour::lifecycle::HashesRef;
 use crate::page::decode::{Decoded, Ended};
 use crate::record::ContentHash;
-use crate::source::{self, Fetched, Trail};
+use crate::source::paging::{Trail, Visit};
+use crate::source::{self, Fetched};
 use crate::state::pages::journal::Journal;
 use crate::state::pages::quarantine::OddToken;
 use crate::state::{HashArray, HashDir, Ledger};
@@ -58,7 +59,7 @@ pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
         }
         Source::Http { client, url, follow_links } => {
             let (mut trail, mut next) = (Trail::new(crate::job::intake::fetch::MAX_LINKED), Some(url.clone()));
-            while let Some(url) = next.take().filter(|url| trail.enter(url) == source::Step::New) {
+            while let Some(url) = next.take().filter(|url| trail.enter(url) == Visit::New) {
                 if let Fetched::Page { sink, head } = client.fetch(&url, None, || Ok(Vec::new()))? {
                     take(sink)?;
                     next = head.next.filter(|_| *follow_links).transpose()?;
@@ -110,7 +111,7 @@ impl Known {
         found.fetched += page.elements;
         let mut each = |odd: &OddToken| *found.quarantined.entry(odd.reason.clone()).or_default() += 1;
         page.odd.iter().for_each(&mut each);
-        if page.spread.is_some() {
+        if page.dropped_odd() {
             let again = setup.decoder.odd_again(body, now, &stop, &mut |odd| {
                 each(&odd);
                 Ok(())

@@ -42,7 +42,7 @@ use crate::state::status;
 use crate::state::{Front, Settings, State};
 use crate::stop::Stop;
 use crate::store::ObjectStore;
-use crate::store::dictionaries::Shelf;
+use crate::store::dictionaries::DictionaryStore;
 
 /// Repairs in one run, before damage counts as a failure.
 const REPAIRS: u32 = 3;
@@ -280,7 +280,7 @@ struct Job<'a> {
     /// Records of thawed hours that the journal has to bring back.
     owed: BTreeMap<Hour, u64>,
     /// The dictionaries that parts are read with.
-    shelf: Shelf<'a>,
+    dictionaries: DictionaryStore<'a>,
     /// What is encoded next.
     ahead: seal::Ahead,
     status: status::Writer,
@@ -295,7 +295,7 @@ impl<'a> Job<'a> {
         summary: &'a mut Summary,
     ) -> Self {
         state.quarantine.cap(setup.quarantine_max_bytes);
-        let shelf = Shelf::new(&*setup.store, &setup.prefix, &setup.decoder.compactor)
+        let dictionaries = DictionaryStore::new(&*setup.store, &setup.prefix, &setup.decoder.compactor)
             .with_former(state.ledger.former_dictionaries());
         Self {
             setup,
@@ -314,7 +314,7 @@ impl<'a> Job<'a> {
             thawed: BTreeSet::new(),
             watch: None,
             owed: BTreeMap::new(),
-            shelf,
+            dictionaries,
             ahead: seal::Ahead::default(),
             status,
         }

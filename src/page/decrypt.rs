@@ -1,10 +1,9 @@
 //! The key ring: a token's plaintext, or why there is none.
 //!
-//! Owns the use of the `fernet` crate. Invariant: a token opens if any key of the ring made it, whatever time it
-//! carries. Fernet's own clock check is switched off (hence the crate's feature `fernet_danger_timestamps`): a token from
-//! a server whose clock is a minute ahead is no token of a wrong key, and the time that counts here is the record's.
-//! A token is read as leniently as Python's own Fernet reads it (see `plain_spelling`): what it says is vouched for by its HMAC,
-//! not by how it was written down. Pure; nothing here touches disk.
+//! Owns the use of the `fernet` crate. Invariant: a token opens if any key of the ring made it, whatever time it carries. Fernet's own
+//! clock check is off (hence the crate's feature `fernet_danger_timestamps`): a server's clock may be ahead, and the time that counts
+//! here is the record's. Tokens are read as leniently as Python's own Fernet reads them (see `plain_spelling`): the HMAC vouches for the
+//! content, not for how it is written. Pure; nothing here touches disk.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,10 +23,10 @@ use crate::secret::Secret;
 /// Why a token did not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DecryptError {
-    /// No Fernet token at all, or one that was sealed broken: no key could ever open it.
+    /// No Fernet token, or one whose padding is broken: no key can open it.
     #[error("not a Fernet token")]
     Malformed,
-    /// Well-formed, but made with none of the keys: another key may open it.
+    /// Well-formed, but made with another key.
     #[error("no key of the ring opens it")]
     WrongKey,
 }
@@ -35,7 +34,7 @@ pub enum DecryptError {
 /// The decryption keys, newest first.
 pub struct KeyRing {
     keys: Vec<Key>,
-    /// The key that opened the last token: a page's tokens are of one key, as a rule.
+    /// The key that opened the last token: usually all tokens of a page have one key.
     last: AtomicUsize,
 }
 
@@ -44,7 +43,7 @@ struct Key {
     fernet: Fernet,
 }
 
-/// "Now" for the fernet crate: so late that no token is from the future (its check adds 60 to it).
+/// "Now" for the fernet crate, so late that no token is from the future (its check adds 60).
 const END_OF_TIME: u64 = u64::MAX - 60;
 /// Version, time and initialisation vector.
 const HEAD: usize = 1 + 8 + 16;
@@ -98,16 +97,16 @@ impl KeyRing {
         })
     }
 
-    /// Why `token` did not open. One that a key vouches for and that did not open is sealed broken (bad padding).
+    /// Why `token` did not open. If a key signed it, its padding is broken.
     fn reason(&self, token: &str) -> DecryptError {
         match well_formed(token) {
-            Some(bytes) if !self.keys.iter().any(|key| key.vouches_for(&bytes)) => DecryptError::WrongKey,
+            Some(bytes) if !self.keys.iter().any(|key| key.has_signed(&bytes)) => DecryptError::WrongKey,
             _ => DecryptError::Malformed,
         }
     }
 
-    /// A name of the set of keys, 16 hex digits, that gives nothing of them away. The order of the keys, their
-    /// spelling and repetitions do not matter: it changes exactly when other tokens can be opened.
+    /// A name for the set of keys, 16 hex digits, that reveals nothing of them. Order, spelling and repetitions do not matter: it
+    /// changes exactly when other tokens can be opened.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut keys: Vec<_> = self.keys.iter().map(|key| key.bytes).collect();
@@ -137,8 +136,8 @@ impl Key {
         self.fernet.decrypt_at_time(token, None, END_OF_TIME).ok()
     }
 
-    /// Whether the HMAC of a token's bytes is this key's. The first half of a Fernet key signs.
-    fn vouches_for(&self, token: &[u8]) -> bool {
+    /// Whether this key signed a token's bytes. The first half of a Fernet key signs.
+    fn has_signed(&self, token: &[u8]) -> bool {
         let (signing, _) = self.bytes.split_at(BLOCK);
         let Some((message, signature)) = token.split_last_chunk::<TAIL>() else { return false };
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(signing) else { return false };
@@ -147,9 +146,8 @@ impl Key {
     }
 }
 
-/// `token` as most spell it: urlsafe base64 with nothing in between. Other spellings of the same bytes are the standard alphabet,
-/// line breaks and whatever else base64 does not have (Python's decoder passes over it), and what the `repr` of Python's bytes, or
-/// one more pair of quotes, puts around a token.
+/// `token` in its usual spelling: urlsafe base64 with nothing in between. Others use the standard alphabet, line breaks or other
+/// characters that base64 does not have (Python's decoder skips them), the `repr` of Python's bytes, or one more pair of quotes.
 fn plain_spelling(token: &str) -> Cow<'_, str> {
     let inner = bare(token);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
@@ -162,7 +160,7 @@ fn plain_spelling(token: &str) -> Cow<'_, str> {
         match character {
             '+' => plain.push('-'),
             '/' => plain.push('_'),
-            // White space that the `repr` spelled out: its letter is none of the token's.
+            // White space that the `repr` spelled out: its letter is not one of the token's.
             '\\' => drop(characters.next_if(|letter| matches!(letter, 'n' | 'r' | 't'))),
             other if other.is_ascii() && is_plain(other as u8) => plain.push(other),
             _ => {}

@@ -1,11 +1,10 @@
 //! The page parser: a body as received → its tokens, borrowed from it, one after the other.
 //!
-//! Owns what counts as a page: a JSON array in which at least one element carries a token (an object with a string
-//! `data`), or an empty one. The array is split at its commas by brackets and strings alone, and each element is read for
-//! itself: so one that no strict reader takes (`NaN`, a raw control character, a byte that is not UTF-8) costs itself, never its
-//! neighbours. Invariant: every element of a page is either a token or odd, in the page's order; where brackets or strings do
-//! not close, the body was cut short or is none, and nothing of it counts. Linear time at any depth, and no memory an element.
-//! Pure.
+//! Owns what a page is: a JSON array in which at least one element has a token (an object with a string `data`), or an empty one. The
+//! array is split at its commas by brackets and strings alone, and each element is read by itself: one that a strict reader refuses
+//! (`NaN`, a raw control character, a byte that is not UTF-8) affects no other. Invariant: every element is either a token or odd, in
+//! the page's order; where brackets or strings do not close, the body is cut short or no page, and nothing of it counts. Linear time at
+//! any depth, and no memory for an element. Pure.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,15 +13,14 @@ use serde::Deserializer as _;
 use serde::de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// What some writers put before a text to say that it is UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use crate::source::BYTE_ORDER_MARK;
 
 /// One element of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Element<'a> {
-    /// The string in the element's last `data` member: borrowed, but where the JSON text spells it with escapes.
+    /// The string in the element's last `data` member; borrowed unless the JSON text has escapes.
     Token(Cow<'a, str>),
-    /// No object, none with a string as its last `data` member, or no JSON: its bytes.
+    /// The bytes of an element that is no object, has no string as its last `data` member, or is no JSON.
     Odd(&'a [u8]),
 }
 
@@ -41,12 +39,12 @@ pub enum NotAPage {
         /// How many elements it has.
         elements: u64,
     },
-    /// Reading it was given up because the run is to stop: nothing is known of it.
+    /// The run is to stop, so it was not read to its end: nothing is known of it.
     #[error("the run was stopped before it was read")]
     Interrupted,
 }
 
-/// The elements of the page `body`, in order. When they have all come, [`Elements::verdict`] says whether it was one.
+/// The elements of the page `body`, in order. After the last, [`Elements::finish`] tells whether it was a page.
 ///
 /// # Errors
 /// [`NotAPage::NotAnArray`].
@@ -60,17 +58,17 @@ pub fn elements(body: &[u8]) -> Result<Elements<'_>, NotAPage> {
 /// All elements of the page `body` at once.
 ///
 /// # Errors
-/// [`NotAPage`], where the body as a whole is none. An empty array is a page.
+/// [`NotAPage`]. An empty array is a page.
 pub fn parse(body: &[u8]) -> Result<Vec<Element<'_>>, NotAPage> {
     let mut elements = elements(body)?;
     let all = elements.by_ref().collect();
-    elements.verdict().map(|_| all)
+    elements.finish().map(|_| all)
 }
 
 /// The elements of a body: see [`elements`].
 #[derive(Debug)]
 pub struct Elements<'a> {
-    /// What was not split yet of what is between the outer brackets; `None` at the end.
+    /// The text between the outer brackets that is not split yet; `None` at the end.
     rest: Option<&'a [u8]>,
     elements: u64,
     tokens: u64,
@@ -83,8 +81,8 @@ impl<'a> Elements<'a> {
     /// How many elements there were.
     ///
     /// # Errors
-    /// [`NotAPage`]: the body is none, and what came of it does not count.
-    pub const fn verdict(&self) -> Result<u64, NotAPage> {
+    /// [`NotAPage`]: none of its elements count.
+    pub const fn finish(&self) -> Result<u64, NotAPage> {
         match self {
             Self { is_closed: false, .. } => Err(NotAPage::NotClosed),
             Self { tokens: 0, is_bare: false, elements, .. } => Err(NotAPage::NoTokens { elements: *elements }),
@@ -109,7 +107,7 @@ impl<'a> Iterator for Elements<'a> {
 
     fn next(&mut self) -> Option<Element<'a>> {
         loop {
-            // Nothing between two commas is nothing that could be kept.
+            // Between two commas there may be nothing.
             let bytes = self.split()?;
             if bytes.is_empty() {
                 continue;
@@ -122,8 +120,8 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// Where the element ends that `bytes` begin with, and whether its brackets and strings close. Which bracket closes which does
-/// not matter here, and one that closes nothing belongs to its element: both make it odd.
+/// Where the first element of `bytes` ends, and whether its brackets and strings close. Which bracket closes which does not matter
+/// here, and one that closes nothing belongs to its element: both make it odd.
 fn end_of_element(bytes: &[u8]) -> (usize, bool) {
     let (mut at, mut depth) = (0, 0_usize);
     while let Some(byte) = bytes.get(at) {
@@ -161,13 +159,13 @@ fn trim(bytes: &[u8]) -> &[u8] {
     bytes.get(start..end).unwrap_or_default()
 }
 
-/// The token of an element; what cannot be told counts as none.
+/// The token of an element. `None` also where it cannot be read.
 fn token_in(element: &[u8]) -> Option<Cow<'_, str>> {
     if element.first() != Some(&b'{') {
         return None;
     }
     let text = std::str::from_utf8(element).ok()?;
-    // The fast way gives up at what JSON's grammar allows and Rust's types do not (1e999, a lone surrogate).
+    // The fast way fails at what JSON's grammar allows and Rust's types do not (1e999, a lone surrogate).
     token_fast(text).unwrap_or_else(|_| token_carefully(text))
 }
 
@@ -208,7 +206,7 @@ impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Lenient<V> {
     }
 }
 
-/// Takes what is no token, without a look at what is inside.
+/// Skips values that are no token, without reading what is inside.
 macro_rules! none_for {
     ($($method:ident: $type:ty),*) => {
         $(fn $method<E: serde::de::Error>(self, _: $type) -> Result<Self::Value, E> { Ok(None) })*

@@ -4,19 +4,18 @@
 //! with no time in it. Memory is 56 bytes a record and one part's compressor: lines are gathered a few megabytes at a time.
 //! Writes only spool files; a crash leaves files that no intent names, which the next run deletes.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::Path;
 
-use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
 use jiff::Timestamp;
 
 use super::gather::Lines;
-use crate::digest::{Hasher, Sha256};
+use super::ndjson::Encoder;
+use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::{HourRow, PartRow};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
 use crate::record::ContentHash;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
@@ -26,13 +25,8 @@ use crate::stop::Stop;
 
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
 pub const PART_BYTES: u64 = 64 << 20;
-/// Measured on lines of the origin's kind, µs and bytes a record with zlib-rs: level 1 0.60 and 60.0, level 2 0.77 and 48.1,
-/// level 4 1.03 and 45.9, level 6 1.47 and 45.6, level 9 2.47 and 44.9. `benches/README.md` has all of them.
-pub const LEVEL: u32 = 4;
 /// From so many records on an hour fills generations of its own, which rest until their lines are read.
 pub const LARGE: usize = 100_000;
-/// gzip's "unknown operating system".
-const NO_SYSTEM: u8 = 255;
 
 /// How hours are cut.
 #[derive(Debug, Clone, Copy)]
@@ -51,14 +45,8 @@ const BUFFER: usize = 1 << 16;
 pub struct EncodedPart {
     /// Its number within the hour.
     pub part: u32,
-    /// Records in it.
-    pub rows: u64,
-    /// Bytes of the object.
-    pub bytes: u64,
-    /// SHA-256 of the object, hex.
-    pub sha256: String,
-    /// SHA-256 of the lines, hex.
-    pub content_sha256: String,
+    /// Its records and its bytes.
+    pub identity: PartIdentity,
     /// The first event time in it.
     pub first: Timestamp,
     /// The last event time in it.
@@ -150,7 +138,7 @@ pub fn encode_until(state: &State, row: &HourRow, rules: CutRules, stop: &Stop) 
 /// `State`: they cannot be read.
 pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
-    Ok(bytes.len() as u64 == part.bytes && Sha256::of(&bytes).to_string() == part.sha256)
+    Ok(bytes.len() as u64 == part.identity.bytes && Sha256::of(&bytes).to_string() == part.identity.sha256)
 }
 
 /// Encodes a frozen part whose spooled bytes are damaged or missing once more, from the write-ahead log: the same content.
@@ -168,13 +156,13 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     })?;
     records.sort_unstable();
     let of_this_freeze = |p: &&PartRow| p.through == part.through && p.part < part.part;
-    let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.rows).sum();
-    let range = usize::try_from(before).ok().zip(usize::try_from(before + part.rows).ok());
+    let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.identity.rows).sum();
+    let range = usize::try_from(before).ok().zip(usize::try_from(before + part.identity.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, row.hour);
     let again = records.map(|records| write_part(part.part, records, &mut lines, &Stop::new())).transpose()?;
-    let again = again.filter(|again| again.content_sha256 == part.content_sha256);
-    Ok(again.map(|again| PartRow { bytes: again.bytes, sha256: again.sha256, ..part.clone() }))
+    let again = again.filter(|again| again.identity.has_records_of(&part.identity));
+    Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
 
 /// The unsealed records in their total order, without those that are in parts already, and the newest commit among them.
@@ -229,48 +217,20 @@ fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>, stop: &Stop
     let path = lines.state.spool.path(lines.hour, part);
     let mut spooled = lines.state.spool.begin(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let out = Hashed { inner: BufWriter::with_capacity(BUFFER, spooled.file()), sum: Hasher::default(), bytes: 0 };
-    let mut gzip: GzEncoder<_> =
-        GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
-    let (hour, mut content) = (lines.hour, Hasher::default());
+    let mut encoder = Encoder::new(BufWriter::with_capacity(BUFFER, spooled.file()));
+    let hour = lines.hour;
     lines.read(records, |text| {
         go_on(hour, stop)?;
-        content.update(text);
-        gzip.write_all(text).map_err(disk)
+        encoder.write(text).map_err(disk)
     })?;
-    let Hashed { mut inner, sum, bytes } = gzip.finish().map_err(disk)?;
-    inner.flush().map_err(disk)?;
-    drop(inner);
+    let identity = encoder.finish(records.len() as u64).map_err(disk)?;
     durable_step(Step::PartSpooled, || spooled.publish_name(&path))?;
     Ok(EncodedPart {
         part,
-        rows: records.len() as u64,
-        bytes,
-        sha256: sum.finish().to_string(),
-        content_sha256: content.finish().to_string(),
+        identity,
         first: records.first().map_or(Timestamp::MIN, Located::time),
         last: records.last().map_or(Timestamp::MIN, Located::time),
     })
-}
-
-/// A file whose bytes are summed as they are written.
-struct Hashed<'f> {
-    inner: BufWriter<&'f mut File>,
-    sum: Hasher,
-    bytes: u64,
-}
-
-impl Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.inner.write_all(bytes)?;
-        self.sum.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]

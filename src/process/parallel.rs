@@ -28,7 +28,7 @@ pub(crate) fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 /// Maps all items by `work`, on at most `threads` threads; the results are in the order of the items. Each thread takes the
 /// next item when it has finished one, so no thread waits for a slower one. This thread is one of them, so the work gets done
 /// even where the system gives no other.
-pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(crate) fn parallel_map<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if items.len() < 2 || threads < 2 {
         return items.iter().map(work).collect();
     }
@@ -53,13 +53,13 @@ pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], threads: usize, work: 
 
 #[cfg(test)]
 mod tests {
-    use super::side_by_side;
+    use super::parallel_map;
 
     #[test]
     fn results_keep_the_order_of_the_items() {
         let items: Vec<u64> = (0..1000).collect();
-        let doubled = side_by_side(&items, 4, |n| n * 2);
+        let doubled = parallel_map(&items, 4, |n| n * 2);
         assert!(doubled.iter().zip(&items).all(|(d, n)| *d == n * 2));
-        assert!(side_by_side(&[] as &[u64], 4, |n| *n).is_empty());
+        assert!(parallel_map(&[] as &[u64], 4, |n| *n).is_empty());
     }
 }

@@ -1,8 +1,7 @@
 //! Pages from files: every file that a glob names, plain or `.gz`.
 //!
-//! Owns which files are pages of a `file:` source. Invariant: files are only read; one that cannot be read, or is no
-//! page, costs itself and nothing else: its error is of kind `Unavailable`, so that it is never mistaken for a failure of
-//! the caller's sink, which comes back as it is.
+//! Owns which files are pages of a `file:` source. Invariant: files are only read. One that cannot be read, or is no page, affects no
+//! other: its error is of kind `Unavailable`, so that it is never mistaken for a failure of the caller's sink, which is returned as is.
 
 use std::fs::File;
 use std::io;
@@ -10,24 +9,24 @@ use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
 
-use super::page_check::{Coding, PageBody, Refusal};
+use super::body::{BodyCheck, Coding, Refusal};
 use super::{Fetched, FileSink, PageHead};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a glob found.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The files, sorted by name. None of them is a valid result.
+    /// The files, sorted by name. There may be none.
     pub files: Vec<PathBuf>,
-    /// Folders that could not be looked into, of kind [`ErrorKind::Unavailable`]: there may be more files.
+    /// Folders that cannot be read, of kind [`ErrorKind::Unavailable`]: there may be more files.
     pub unreadable: Vec<Error>,
 }
 
-/// The files that `pattern` (without `file:`) names. As in a shell, `*` matches neither `/` nor a leading dot, so that the
-/// temporary files of a copy under way are left alone; folders, pipes and devices are passed over.
+/// The files that match `pattern` (without `file:`). As in a shell, `*` matches neither `/` nor a leading dot, so temporary files of a
+/// copy under way are left alone. Folders, pipes and devices are skipped.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] for a pattern that is none.
+/// [`ErrorKind::Config`] for a malformed pattern.
 pub fn list(pattern: &str) -> Result<Listing> {
     let options =
         MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
@@ -39,7 +38,7 @@ pub fn list(pattern: &str) -> Result<Listing> {
     let mut listing = Listing::default();
     for found in matches {
         match found {
-            // A link that leads nowhere is kept: reading it says so.
+            // A dangling link is kept: reading it reports it.
             Ok(path) if path.metadata().map_or(true, |about| about.is_file()) => listing.files.push(path),
             Ok(_) => {}
             Err(cause) => {
@@ -56,11 +55,11 @@ pub fn list(pattern: &str) -> Result<Listing> {
 ///
 /// # Errors
 /// [`ErrorKind::Unavailable`]: it cannot be read, is no complete array, or is larger than `max_page_bytes` before or after it
-/// is uncompressed. An error of the sink comes back as it is.
+/// is uncompressed. An error of the sink is returned as it is.
 pub fn read<S: FileSink>(path: &Path, max_page_bytes: u64, sink: S) -> Result<Fetched<S>> {
     let gzip = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
     let coding = if gzip { Coding::Gzip } else { Coding::Plain };
-    let mut body = PageBody::new(coding, max_page_bytes, sink);
+    let mut body = BodyCheck::new(coding, max_page_bytes, sink);
     let refused = |refusal| no_page(path, max_page_bytes, refusal);
     let mut file = File::open(path).map_err(|cause| unreadable(path, cause))?;
     body.read(&mut file).map_err(refused)?.map_err(|cause| unreadable(path, cause))?;
@@ -94,7 +93,7 @@ fn no_page(path: &Path, max_page_bytes: u64, refusal: Refusal) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::page_check::tests::gzip;
+    use crate::source::body::tests::gzip;
 
     fn pattern(dir: &tempfile::TempDir, tail: &str) -> String {
         dir.path().join(tail).to_str().unwrap().to_owned()

@@ -1,7 +1,7 @@
 //! The address of a page, which may hold secrets in its userinfo and query.
 //!
-//! Owns how an address is shown. Invariant: neither `Display` nor `Debug` shows userinfo, query or fragment, so that an
-//! address can stand in any message. Pure.
+//! Owns how an address is shown. Invariant: neither `Display` nor `Debug` shows userinfo, query or fragment, so that any message may
+//! contain an address. Pure.
 
 use std::fmt;
 
@@ -31,11 +31,11 @@ impl PageUrl {
         Ok(Self(url))
     }
 
-    /// The address that `reference` names on a page found at `at`, the place that this address' answer came from. It is on
-    /// this address' own scheme, host and port, and keeps its userinfo.
+    /// The address that `reference` leads to from `at`, where the answer to this address came from. It has this address' scheme, host,
+    /// port and userinfo.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] where it is elsewhere or no address.
+    /// [`ErrorKind::Unavailable`] where it leads elsewhere or is no address.
     pub(super) fn follow(&self, at: &Url, reference: &str) -> Result<Self> {
         let refused = |what: String| {
             Error::new(ErrorKind::Unavailable, format!("the link to the page after {self} {what}"))
@@ -47,31 +47,31 @@ impl PageUrl {
             return Err(refused(format!("leads to another host: {}", Self(url))));
         }
         if url.username().is_empty() && url.password().is_none() {
-            // These fail for addresses without a host only, which have another origin.
+            // These fail only for addresses without a host, which have another origin.
             let _ = url.set_username(self.0.username());
             let _ = url.set_password(self.0.password());
         }
         Ok(Self(url))
     }
 
-    /// The address itself, secrets and all.
+    /// The whole address, with its secrets.
     pub(super) const fn reveal(&self) -> &Url {
         &self.0
     }
 
-    /// A name for the whole address, its query included, that gives nothing of it away: 32 hex digits.
+    /// A name for the whole address, its query included, that reveals nothing of it: 32 hex digits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         self.digest().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The address itself, secrets and all: for the state directory, which is private.
+    /// The whole address, with its secrets: for the state directory, which is private.
     #[must_use]
     pub fn secret_text(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The address `text`, if it is on this one's scheme, host and port.
+    /// The address `text`, if it has this one's scheme, host and port.
     #[must_use]
     pub fn on_same_host(&self, text: &str) -> Option<Self> {
         Url::parse(text).ok().filter(|url| url.origin() == self.0.origin()).map(Self)

@@ -173,7 +173,7 @@ fn remove_old_damage(dir: &Path) -> Result<()> {
 
 /// How many records of the parts that wait for receipts the log no longer holds.
 pub(super) fn gone_from_log(row: &HourRow, wal: &Wal) -> u64 {
-    let frozen: u64 = row.parts.iter().filter(|part| part.through > row.receipted).map(|part| part.rows).sum();
+    let frozen: u64 = row.parts.iter().filter(|part| part.through > row.receipted).map(|part| part.identity.rows).sum();
     frozen.saturating_sub(wal.count_between(row.hour, row.receipted, row.frozen))
 }
 

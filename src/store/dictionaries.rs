@@ -1,16 +1,15 @@
 //! The dictionaries in the store: every part is read with those that it was written with.
 //!
-//! Owns `<prefix>dict/<id>.json`, where `<id>` is the fingerprint of the dictionaries in it and the `etl-dict` of the parts
-//! that were written with them. An object is created, and only created, before the first part that needs it
-//! (a run does that; a crash in between repeats it with the same bytes). Invariant: a part is read with
-//! dictionaries that have its id, or it is not read: never with others.
+//! Owns `<prefix>dict/<id>.json`, where `<id>` is the fingerprint of the dictionaries in it, and the `etl-dict` of the parts that were
+//! written with them. A run creates the object before the first part that needs it, and never changes it; after a crash in between
+//! the next run repeats that with the same bytes. Invariant: a part is read with dictionaries that have its id, or not at all.
 //!
 //! | the part's id | read with |
 //! |---|---|
 //! | is that of the configured dictionaries | these; the store is not asked |
-//! | has an object | what is in it, if that has the id |
-//! | has none, or a damaged one | what the state recorded, or a subset of the configured entries, if it has the id |
-//! | is not known: the store keeps no metadata | the longest in `dict/`, which must extend all others; with none, the configured |
+//! | has an object | the dictionaries in it, if they have the id |
+//! | has no object, or a damaged one | those that the state recorded, or a subset of the configured entries, if they have the id |
+//! | is unknown: the store keeps no metadata | the longest in `dict/`, which must extend all others; without any, the configured |
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,29 +20,29 @@ use crate::record::row::{Compactor, Dictionaries};
 use crate::store::{ObjectStore, PartMeta};
 
 /// The dictionaries of one store, with those of the configuration.
-pub struct Shelf<'a> {
+pub struct DictionaryStore<'a> {
     store: &'a dyn ObjectStore,
     prefix: &'a str,
     configured: &'a Dictionaries,
-    /// What the state recorded before the configuration gained entries.
+    /// Those that the state recorded before the configuration gained entries.
     former: Vec<Dictionaries>,
-    /// What was found so far, by id.
+    /// What earlier look-ups found, by id.
     found: Mutex<BTreeMap<String, Found>>,
     longest: Mutex<Option<Arc<Compactor>>>,
 }
 
-/// What came of looking for the dictionaries with one id.
+/// The result of looking for the dictionaries with one id.
 #[derive(Debug, Clone)]
 enum Found {
     Here(Arc<Compactor>),
-    /// They are nowhere. The reason.
+    /// They are nowhere, and why.
     Nowhere(String),
 }
 
-/// What an object with dictionaries looks like.
+/// The state of an object with dictionaries.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// It has the dictionaries that its name says.
+    /// It holds the dictionaries that its name says.
     Sound(Dictionaries),
     /// Its content is not what its name says.
     Damaged,
@@ -51,7 +50,7 @@ pub enum Stored {
     Missing,
 }
 
-impl<'a> Shelf<'a> {
+impl<'a> DictionaryStore<'a> {
     /// The dictionaries below `prefix` in `store`. Nothing is asked yet.
     #[must_use]
     pub fn new(store: &'a dyn ObjectStore, prefix: &'a str, configured: &'a Compactor) -> Self {
@@ -67,7 +66,7 @@ impl<'a> Shelf<'a> {
         self
     }
 
-    /// What reads a part about which the store says `meta`.
+    /// The compactor that reads a part with this metadata.
     ///
     /// # Errors
     /// `Mismatch`, naming the id: its dictionaries are nowhere, or (without metadata) those in the store contradict each
@@ -82,7 +81,7 @@ impl<'a> Shelf<'a> {
     /// The dictionaries with the id `id`.
     ///
     /// # Errors
-    /// See [`Shelf::for_part`].
+    /// See [`DictionaryStore::for_part`].
     pub fn named(&self, id: &str) -> Result<Arc<Compactor>> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         let found = match known {
@@ -123,7 +122,7 @@ impl<'a> Shelf<'a> {
         }
     }
 
-    /// The dictionaries with the id `id`, as far as configuration and state know them.
+    /// The dictionaries with the id `id`, if the configuration or the state knows them.
     #[must_use]
     pub fn known_without_the_store(&self, id: &str) -> Option<Dictionaries> {
         let mut whole = std::iter::once(self.configured).chain(&self.former);
@@ -142,7 +141,7 @@ impl<'a> Shelf<'a> {
         }
         Ok(match self.store.get(&key) {
             Ok(bytes) => Dictionaries::from_stored(&bytes, id).map_or(Stored::Damaged, Stored::Sound),
-            // Far larger than any, or gone since the look: not what it was either way.
+            // Larger than any object of ours, or gone since the look.
             Err(error) if error.kind() == ErrorKind::Mismatch => Stored::Damaged,
             Err(error) => return Err(error),
         })
@@ -160,7 +159,7 @@ impl<'a> Shelf<'a> {
         Ok(longest)
     }
 
-    /// All dictionaries in the store, and the `new` ones that are to be stored, each of which extends the one before.
+    /// All dictionaries in the store and the `new` ones, sorted so that each extends the one before.
     fn chain(&self, new: Option<&Dictionaries>) -> Result<Vec<Arc<Compactor>>> {
         let mut ids = Vec::new();
         self.store.list(&dictionaries_prefix(self.prefix), &mut |key, _| {
@@ -190,8 +189,8 @@ impl<'a> Shelf<'a> {
             .hint("read the parts where their metadata is, or keep parts of different [compact] sections apart")
     }
 
-    /// Checks that `new` dictionaries may be stored beside those that are there: a store without metadata takes only what
-    /// extends the others, or is extended by them.
+    /// Checks that `new` dictionaries may be stored: in a store without metadata they must extend those that are there, or be extended
+    /// by them.
     ///
     /// # Errors
     /// `Mismatch`, naming both. And those of the store.

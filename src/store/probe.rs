@@ -1,7 +1,7 @@
-//! Whether a store takes our objects and honours create-only, asked with an object of its own.
+//! Asks with a small object whether a store accepts our objects and honours create-only.
 //!
-//! The object has one fixed name outside `data/`, spelled by its content, and one fixed content: however often and by whomever it
-//! is asked, one object stays, and a store that overwrites puts the same bytes there again. Nothing is deleted.
+//! The object has a fixed name outside `data/`, made of its content, and a fixed content. So however often one asks, one object stays,
+//! and a store that overwrites writes the same bytes again. Nothing is deleted.
 
 use std::io::Write;
 
@@ -20,7 +20,7 @@ pub fn key(prefix: &str) -> String {
     format!("{prefix}check/{}", digest.get(..16).unwrap_or(&digest))
 }
 
-/// Puts the probe if it is not there, and once more: whether that is refused is the answer. [`CreateOnly::Unknown`] where
+/// Puts the probe if it is not there, then puts it again: the answer is whether that is refused. [`CreateOnly::Unknown`] where
 /// something else has the probe's name.
 ///
 /// # Errors
@@ -30,20 +30,13 @@ pub fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
         return Ok(CreateOnly::Proven);
     }
     let key = key(prefix);
-    let digest = Sha256::of(BODY).to_string();
-    let meta = PartMeta {
-        sha256: digest.clone(),
-        content_sha256: digest,
-        rows: 1,
-        hour: "check".to_owned(),
-        dict: "check".to_owned(),
-    };
+    let meta = PartMeta::of_document(BODY, "check", "check");
     let body = body()?;
-    let probe = Sealed { key: &key, body: body.path(), meta: &meta, size: BODY.len() as u64 };
-    // As the first part of a run would be, by a store of which nothing is known.
+    let probe = Sealed { key: &key, body: body.path(), meta: &meta };
+    // Like the first part of a run, in a store of which nothing is known.
     match once::upload(store, &probe, CreateOnly::Unknown, &Stop::new())? {
         Outcome::Foreign { .. } => Ok(CreateOnly::Unknown),
-        // Asked for the moment, and recorded nowhere: what is there was put by some check before.
+        // The answer is recorded nowhere: an earlier check may have put what is there.
         Outcome::Uploaded { .. } => probe_create_only(store, &probe, true),
     }
 }
@@ -51,7 +44,7 @@ pub fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
 fn body() -> Result<tempfile::NamedTempFile> {
     let dir = std::env::temp_dir();
     let failed = |e| Error::disk("write into", &dir, e);
-    // A service may have no folder for temporary files that it can write into.
+    // A service may be unable to write into the folder for temporary files.
     let elsewhere = || ["/dev/shm", "/tmp"].iter().find_map(|dir| tempfile::NamedTempFile::new_in(dir).ok());
     let mut file = tempfile::NamedTempFile::new().or_else(|e| elsewhere().ok_or(e)).map_err(failed)?;
     file.write_all(BODY).and_then(|()| file.flush()).map_err(failed)?;

@@ -46,8 +46,8 @@ fn table(parts: &[Part]) -> String {
         ("KEY", Align::Left),
     ]);
     for part in parts {
-        let (number, rows, size) = (part.part.to_string(), count(part.rows), bytes(part.bytes));
-        table.row(vec![number, rows, size, part.sha256.clone(), part.key.clone()]);
+        let (number, rows, size) = (part.part.to_string(), count(part.identity.rows), bytes(part.identity.bytes));
+        table.row(vec![number, rows, size, part.identity.sha256.clone(), part.key.clone()]);
     }
     table.render()
 }

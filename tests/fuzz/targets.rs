@@ -20,7 +20,7 @@ use etl::hour::key::Layout;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
-use etl::part::read;
+use etl::part::read::read_part;
 use etl::record::row::{Compactor, Dictionaries};
 use etl::record::{self, Fields, Record, Scratch, Value, json, python};
 use etl::secret::Secret;
@@ -137,12 +137,12 @@ pub fn row(line: &[u8]) {
 /// An object as found in the store, and the same bytes as its content.
 pub fn part(object: &[u8]) {
     let hour: Hour = "2023-03-10T01".parse().unwrap();
-    drop(read::read(object, &COMPACTOR, &TimeZone::UTC, hour));
+    drop(read_part(object, &COMPACTOR, &TimeZone::UTC, hour));
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, object).unwrap();
-    if let Ok(read) = read::read(&gzip.finish().unwrap(), &COMPACTOR, &TimeZone::UTC, hour) {
+    if let Ok(read) = read_part(&gzip.finish().unwrap(), &COMPACTOR, &TimeZone::UTC, hour) {
         let lines = object.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
-        assert!(read.rows() <= u64::try_from(lines).unwrap() && read.first <= read.last);
+        assert!(read.identity.rows <= u64::try_from(lines).unwrap() && read.first <= read.last);
     }
 }
 
@@ -177,7 +177,7 @@ pub fn config(text: &[u8]) {
         Ok(config) => {
             drop((config.source.location().map(drop), config.source.keys(), config.source.headers()));
             drop((config.load.destination().map(drop), config.load.s3()));
-            Layout::parse(&config.load.layout).unwrap();
+            Layout::parse(config.load.layout.template()).unwrap();
             Dictionaries::new(config.compact.url.clone(), config.compact.method.clone()).unwrap();
         }
         Err(error) => assert!(!error.chain().is_empty() && !error.chain().contains(KEY)),

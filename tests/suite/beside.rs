@@ -14,7 +14,7 @@ use etl::audit::verify::Verifier;
 use etl::error::Result;
 use etl::hour::key::Layout;
 use etl::record::row::{Compactor, Dictionaries};
-use etl::store::dictionaries::Shelf;
+use etl::store::dictionaries::DictionaryStore;
 use etl::store::lake::FileStore;
 use etl::store::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use jiff::tz::TimeZone;
@@ -100,7 +100,7 @@ fn verify(desk: &Desk, store: &dyn ObjectStore, deep: bool) -> Verification {
         store,
         prefix: "",
         layout: &Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
-        shelf: &Shelf::new(store, "", &compactor),
+        dictionaries: &DictionaryStore::new(store, "", &compactor),
         zone: &TimeZone::UTC,
     };
     let verifier = Verifier { state: &desk.state(""), parts, deep };

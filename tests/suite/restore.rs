@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
+use etl::hour::part::PartIdentity;
 use etl::store::PartMeta;
 use flate2::{Compression, GzBuilder};
 use serde_json::Value;
@@ -76,7 +77,10 @@ fn other_part(object: &[u8], meta: Option<PartMeta>) -> (Vec<u8>, Option<PartMet
     let bytes = encoded(Some(vec![b'-'; shorter]));
     assert_eq!(bytes.len(), object.len());
     let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let meta = meta.map(|m| PartMeta { sha256: hex(&bytes), content_sha256: hex(text.as_bytes()), ..m });
+    let meta = meta.map(|m| PartMeta {
+        identity: PartIdentity { sha256: hex(&bytes), content_sha256: hex(text.as_bytes()), ..m.identity },
+        ..m
+    });
     (bytes, meta)
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use etl::config::S3Credentials;
 use etl::error::ErrorKind;
+use etl::hour::part::PartIdentity;
 use etl::stop::Stop;
 use etl::store::once::{CreateOnly, How, Outcome, Sealed, probe_create_only, upload};
 use etl::store::s3::{S3Settings, S3Store};
@@ -14,8 +15,8 @@ use etl::store::{ObjectStore, PartMeta, PutAnswer};
 use crate::support::{s3, unique_prefix};
 
 fn meta(sha256: &str, content: &str) -> PartMeta {
-    let hour = "2023-03-10T01".to_owned();
-    PartMeta { sha256: sha256.into(), content_sha256: content.into(), rows: 3, hour, dict: "d1".into() }
+    let identity = PartIdentity { rows: 3, bytes: 5, sha256: sha256.into(), content_sha256: content.into() };
+    PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d1".into() }
 }
 
 /// A file that holds `bytes`, and is removed when dropped.
@@ -34,12 +35,12 @@ fn object_is_created_once_and_keeps_its_identity() {
     let Some(at) = s3() else { return };
     let (store, key) = (at.store(), format!("{}a b+ü=1/part", unique_prefix("identity")));
     assert_eq!(store.head(&key).unwrap(), None);
-    let PutAnswer::Created { etag } = put(&store, &key, b"one", &meta("5a", "c5")) else { panic!("not created") };
+    let PutAnswer::Created { etag } = put(&store, &key, b"bytes", &meta("5a", "c5")) else { panic!("not created") };
     assert!(etag.is_some_and(|etag| !etag.contains('"')));
     assert!(matches!(put(&store, &key, b"two", &meta("5b", "c6")), PutAnswer::Exists));
     let found = store.head(&key).unwrap().unwrap();
-    assert_eq!((found.size, found.meta), (3, Some(meta("5a", "c5"))));
-    assert_eq!(store.get(&key).unwrap(), b"one");
+    assert_eq!((found.size, found.meta), (5, Some(meta("5a", "c5"))));
+    assert_eq!(store.get(&key).unwrap(), b"bytes");
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn of_eight_racing_uploads_exactly_one_creates() {
     let created: Vec<_> = (0..8_u8).filter(|n| matches!(answers[usize::from(*n)], PutAnswer::Created { .. })).collect();
     assert_eq!(created.len(), 1, "{answers:?}");
     assert_eq!(store.get(key).unwrap(), [created[0]; 100_000]);
-    assert_eq!(store.head(key).unwrap().unwrap().meta.unwrap().sha256, created[0].to_string());
+    assert_eq!(store.head(key).unwrap().unwrap().meta.unwrap().identity.sha256, created[0].to_string());
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn upload_again_is_our_earlier_success_and_others_are_foreign() {
     let Some(at) = s3() else { return };
     let (store, key, body) = (at.store(), format!("{}part", unique_prefix("again")), body(b"bytes"));
     let send = |meta: &PartMeta| {
-        let part = Sealed { key: &key, body: &body, meta, size: 5 };
+        let part = Sealed { key: &key, body: &body, meta };
         upload(&store, &part, CreateOnly::Proven, &Stop::new()).unwrap()
     };
     let how = |outcome| match outcome {
@@ -126,7 +127,7 @@ fn server_that_honours_create_only_is_found_to() {
     let Some(at) = s3() else { return };
     let (store, key, body) = (at.store(), format!("{}part", unique_prefix("probe")), body(b"bytes"));
     let meta = meta("5a", "c5");
-    let part = Sealed { key: &key, body: &body, meta: &meta, size: 5 };
+    let part = Sealed { key: &key, body: &body, meta: &meta };
     assert_eq!(probe_create_only(&store, &part, false).unwrap(), CreateOnly::Unknown, "nothing is there yet");
     upload(&store, &part, CreateOnly::Unknown, &Stop::new()).unwrap();
     assert_eq!(probe_create_only(&store, &part, false).unwrap(), CreateOnly::Proven);
@@ -175,8 +176,7 @@ fn refused_connection_is_unavailable_soon() {
     let nowhere = S3Settings { bucket: "b".into(), prefix: String::new(), endpoint, region: "r".into(), credentials };
     let (store, began) = (S3Store::new(nowhere).unwrap(), Instant::now());
     let (body, meta) = (body(b"x"), meta("5a", "c5"));
-    let error =
-        upload(&store, &Sealed { key: "k", body: &body, meta: &meta, size: 1 }, CreateOnly::Proven, &Stop::new());
+    let error = upload(&store, &Sealed { key: "k", body: &body, meta: &meta }, CreateOnly::Proven, &Stop::new());
     let error = error.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("s3://b/k") && !error.to_string().contains("http"), "{error}");

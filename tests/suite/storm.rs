@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
-use crate::support::proxy::{CANNED, Fault, Proxy};
+use crate::support::proxy::{CANNED, Fault, LOST, Proxy};
 use crate::support::{s3, tally, unique_prefix};
 
 /// Records that the source shows at a time, half of which the next page shows again.
@@ -22,16 +22,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// What happens to requests: answers that are lost, cut, late or not the store's.
 fn weather() -> Vec<Fault> {
-    let mut faults = vec![
-        Fault::ResetInHead,
-        Fault::BodyCut,
-        Fault::AnswerDropped,
-        Fault::AnswerReset,
-        Fault::ResetInAnswerHead,
-        Fault::AnswerCut,
-        Fault::Drip,
-        Fault::HungAfter,
-    ];
+    let mut faults = LOST.to_vec();
+    faults.push(Fault::HungAfter);
     faults.extend(CANNED.iter().flat_map(|canned| [Fault::Instead(canned), Fault::Afterwards(canned)]));
     faults
 }

@@ -63,9 +63,9 @@ impl Intruder {
                 let mut request = bucket.put_object_builder(key, bytes);
                 if let Some(meta) = meta {
                     request = request
-                        .with_metadata("etl-sha256", &meta.sha256)
-                        .and_then(|r| r.with_metadata("etl-content-sha256", &meta.content_sha256))
-                        .and_then(|r| r.with_metadata("etl-rows", meta.rows.to_string()))
+                        .with_metadata("etl-sha256", &meta.identity.sha256)
+                        .and_then(|r| r.with_metadata("etl-content-sha256", &meta.identity.content_sha256))
+                        .and_then(|r| r.with_metadata("etl-rows", meta.identity.rows.to_string()))
                         .and_then(|r| r.with_metadata("etl-hour", &meta.hour))
                         .and_then(|r| r.with_metadata("etl-dict", &meta.dict))
                         .unwrap();

@@ -49,6 +49,17 @@ const fn canned(name: &'static str, status: &'static str, headers: &'static str,
     Canned { name, status, headers, body }
 }
 
+/// Faults after which a client cannot tell whether its request was carried out.
+pub const LOST: [Fault; 7] = [
+    Fault::ResetInHead,
+    Fault::BodyCut,
+    Fault::AnswerDropped,
+    Fault::AnswerReset,
+    Fault::ResetInAnswerHead,
+    Fault::AnswerCut,
+    Fault::Drip,
+];
+
 /// The canned answer of that name.
 #[track_caller]
 pub fn named(name: &str) -> &'static Canned {

@@ -143,9 +143,9 @@ impl Verifier<'_> {
     fn dictionaries(&self, ledger: &Ledger, id: &str, parts: u64) -> Result<Option<Finding>> {
         let was_stored = ledger.has_stored_dictionaries(id);
         let parts = plural(parts, "part", "parts");
-        let (fault, what) = match self.parts.shelf.stored(id)? {
+        let (fault, what) = match self.parts.dictionaries.stored(id)? {
             Stored::Sound(_) => return Ok(None),
-            Stored::Missing if !was_stored && self.parts.shelf.known_without_the_store(id).is_some() => {
+            Stored::Missing if !was_stored && self.parts.dictionaries.known_without_the_store(id).is_some() => {
                 return Ok(None);
             }
             Stored::Missing => {
@@ -165,8 +165,8 @@ impl Verification {
         self.hours += u64::from(!row.parts.is_empty());
         for part in row.uploaded() {
             self.parts += 1;
-            self.rows += part.rows;
-            self.bytes += part.bytes;
+            self.rows += part.identity.rows;
+            self.bytes += part.identity.bytes;
         }
     }
 }

@@ -3,8 +3,9 @@
 use super::Verifier;
 use crate::audit::finding::{Fault, Finding};
 use crate::error::{ErrorKind, Result};
-use crate::hour::lifecycle::{HourRow, PartRow};
-use crate::part::read::{self, ReadPart};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
+use crate::part::read::{ReadPart, read_part};
 use crate::state::{HashArray, HashDir};
 use crate::store::ObjectInfo;
 
@@ -48,16 +49,16 @@ impl Verifier<'_> {
         object: &ObjectInfo,
         hashes: Option<&HashArray>,
     ) -> Result<Option<String>> {
-        let compactor = match self.parts.shelf.for_part(object.meta.as_ref()) {
+        let compactor = match self.parts.dictionaries.for_part(object.meta.as_ref()) {
             Ok(compactor) => compactor,
             Err(error) if error.kind() == ErrorKind::Mismatch => return Ok(Some(error.to_string())),
             Err(error) => return Err(error),
         };
-        let read = match read::read(&self.parts.store.get(&part.key)?, &compactor, self.parts.zone, row.hour) {
+        let read = match read_part(&self.parts.store.get(&part.key)?, &compactor, self.parts.zone, row.hour) {
             Ok(read) => read,
             Err(reason) => return Ok(Some(reason.to_string())),
         };
-        match content_difference(part, &read.content_sha256, read.rows()) {
+        match records_difference(part, &read.identity) {
             None => unknown_records(&read, hashes),
             difference => Ok(difference),
         }
@@ -75,15 +76,15 @@ fn unknown_records(read: &ReadPart, hashes: Option<&HashArray>) -> Result<Option
 
 /// How an object differs from the ledger, as far as a HEAD tells.
 fn difference(part: &PartRow, object: &ObjectInfo) -> Option<String> {
-    let meta = object.meta.as_ref();
-    meta.and_then(|meta| content_difference(part, &meta.content_sha256, meta.rows)).or_else(|| {
-        (object.size != part.bytes).then(|| format!("it has {} bytes, the ledger {}", object.size, part.bytes))
-    })
+    let other_records = object.meta.as_ref().and_then(|meta| records_difference(part, &meta.identity));
+    let other_size = || format!("it has {} bytes, the ledger {}", object.size, part.identity.bytes);
+    other_records.or_else(|| (object.size != part.identity.bytes).then(other_size))
 }
 
-fn content_difference(part: &PartRow, content_sha256: &str, rows: u64) -> Option<String> {
-    if content_sha256 != part.content_sha256 {
+fn records_difference(part: &PartRow, found: &PartIdentity) -> Option<String> {
+    if found.content_sha256 != part.identity.content_sha256 {
         return Some("its content differs from the ledger's".to_owned());
     }
-    (rows != part.rows).then(|| format!("it has {rows} records, the ledger {}", part.rows))
+    let (found, ours) = (found.rows, part.identity.rows);
+    (found != ours).then(|| format!("it has {found} records, the ledger {ours}"))
 }

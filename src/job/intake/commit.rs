@@ -17,7 +17,7 @@ use crate::job::recover::thaw::Memory;
 use crate::job::{Job, Progress};
 use crate::page::decode::{Decoded, Decoder, Ended};
 use crate::page::parse::NotAPage;
-use crate::process::parallel::{side_by_side, threads};
+use crate::process::parallel::{parallel_map, threads};
 use crate::source::PageSink;
 use crate::state::files::crash_point;
 use crate::state::pages::journal::{Segment, SegmentId};
@@ -161,7 +161,7 @@ impl Job<'_> {
         for share in 0..1 << bits {
             for (body, page) in bodies.iter().zip(pages) {
                 let mut each = |odd: &OddToken| if odd_share(odd, bits) == share { adding.push(odd) } else { Ok(()) };
-                if page.spread.is_none() {
+                if !page.dropped_odd() {
                     page.odd.iter().try_for_each(&mut each)?;
                     continue;
                 }
@@ -302,7 +302,7 @@ fn rejected(path: &std::path::Path, reason: &str) -> Error {
 pub(crate) fn decode(decoder: &Decoder, segment: &Segment, stop: &Stop) -> Vec<Result<Decoded, NotAPage>> {
     let pages: Vec<&[u8]> = segment.pages().collect();
     let threads = if pages.len() < WORTH_A_THREAD { 1 } else { threads() };
-    side_by_side(&pages, threads, |body| {
+    parallel_map(&pages, threads, |body| {
         crash_point::reading(body);
         decoder.page_until(body, segment.received, &|| stop.is_requested())
     })

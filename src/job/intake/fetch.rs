@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Job, Progress, Setup, Summary};
-use crate::source::{self, Fetched, HttpSource, PageHead, PageUrl, Trail};
+use crate::source::paging::{Trail, Visit};
+use crate::source::{Fetched, HttpSource, PageHead, PageUrl};
 use crate::state::files::durable;
 use crate::state::pages::journal::{Journal, Writer};
 use crate::state::status;
@@ -178,9 +179,9 @@ impl PageTrail {
     /// Whether the page at `url` is one that the trail has not had.
     fn enter(&mut self, url: &PageUrl, setup: &Setup<'_>) -> Result<bool> {
         match self.passed.enter(url) {
-            source::Step::New => return Ok(true),
-            source::Step::Seen => {}
-            source::Step::TooMany => {
+            Visit::New => return Ok(true),
+            Visit::Seen => {}
+            Visit::TooMany => {
                 let what = format!("{url}: more than {MAX_LINKED} pages are linked one to the next");
                 let error = Error::new(ErrorKind::Unavailable, what).hint("look at the source's Link headers");
                 self.problems.push(error);

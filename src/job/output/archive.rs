@@ -17,7 +17,7 @@ use flate2::{Compression, GzBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::output::{self, Form};
-use crate::part::read;
+use crate::part::ndjson;
 use crate::record::json;
 use crate::record::row::Compactor;
 use crate::state::files::durable;
@@ -90,7 +90,7 @@ fn parse_name(name: &str) -> Option<(Hour, u32)> {
 }
 
 fn gzipped_originals(object: &[u8], compactor: &Compactor) -> std::result::Result<Vec<u8>, String> {
-    let text = read::lines(object).map_err(|e| e.to_string())?;
+    let text = ndjson::decode(object).map_err(|e| e.to_string())?;
     let mut gzip: GzEncoder<Vec<u8>> = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
     let mut line = Vec::new();
     for row in text.lines() {

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::upload::Upload;
-use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::dictionaries_key;
 use crate::job::Job;
@@ -57,7 +56,7 @@ impl Job<'_> {
         if self.store_is_down {
             return Ok(false);
         }
-        let stored = match self.shelf.known_without_the_store(id) {
+        let stored = match self.dictionaries.known_without_the_store(id) {
             Some(dictionaries) => self.store_dictionaries(id, &dictionaries),
             None => self.find_dictionaries(id),
         };
@@ -72,25 +71,23 @@ impl Job<'_> {
 
     /// Nothing here knows these dictionaries: another machine's parts, or a state that another configuration made.
     fn find_dictionaries(&self, id: &str) -> Result<()> {
-        self.shelf.named(id).map(|_| ())
+        self.dictionaries.named(id).map(|_| ())
     }
 
     fn store_dictionaries(&self, id: &str, dictionaries: &Dictionaries) -> Result<()> {
-        self.shelf.allow(dictionaries)?;
+        self.dictionaries.allow(dictionaries)?;
         let (store, prefix) = (&*self.setup.store, &self.setup.prefix);
         let (key, bytes) = (dictionaries_key(prefix, id), dictionaries.to_stored()?);
         // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
         let body = self.state.spool.beside(id);
         durable::replace(&body, &bytes)?;
-        let sha256 = Sha256::of(&bytes).to_string();
-        let (content_sha256, hour) = (sha256.clone(), "dict".to_owned());
-        let meta = PartMeta { sha256, content_sha256, rows: 1, hour, dict: id.to_owned() };
-        let sealed = Sealed { key: &key, body: &body, meta: &meta, size: bytes.len() as u64 };
+        let meta = PartMeta::of_document(&bytes, "dict", id);
+        let sealed = Sealed { key: &key, body: &body, meta: &meta };
         let stored = once::upload(store, &sealed, self.create_only(), self.setup.stop);
         durable::remove(&body)?;
         // A store without metadata, or another spelling: the content says whether it is sound.
         if let Outcome::Foreign { .. } = stored?
-            && !matches!(self.shelf.stored(id)?, Stored::Sound(_))
+            && !matches!(self.dictionaries.stored(id)?, Stored::Sound(_))
         {
             let what = format!("the object {key} is not what its name says: no part that needs it is uploaded");
             let hint = "it was left alone: move it away, then run again; the records are kept";

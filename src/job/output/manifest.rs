@@ -7,10 +7,9 @@
 use std::path::PathBuf;
 
 use super::upload::Upload;
-use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Job;
-use crate::process::parallel::side_by_side;
+use crate::process::parallel::parallel_map;
 use crate::state::files::durable;
 use crate::state::status::certificate::Manifest;
 use crate::stop::Stop;
@@ -45,7 +44,7 @@ impl Job<'_> {
             });
         }
         let (store, stop) = (&*self.setup.store, self.setup.stop);
-        let published = side_by_side(&spooled, self.setup.uploads, |one| match one {
+        let published = parallel_map(&spooled, self.setup.uploads, |one| match one {
             Some(manifest) => manifest.publish(store, create_only, stop),
             None => Ok(()),
         });
@@ -65,16 +64,14 @@ impl Job<'_> {
         // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
         let body = upload.body.with_added_extension("manifest");
         durable::replace_soon(&body, &bytes)?;
-        let sha256 = Sha256::of(&bytes).to_string();
-        let (content_sha256, hour, dict) = (sha256.clone(), upload.hour.to_string(), upload.row.dict.clone());
-        Ok(Some(Spooled { key, body, bytes, meta: PartMeta { sha256, content_sha256, rows: 1, hour, dict } }))
+        let meta = PartMeta::of_document(&bytes, &upload.hour.to_string(), &upload.row.dict);
+        Ok(Some(Spooled { key, body, bytes, meta }))
     }
 }
 
 impl Spooled {
     fn publish(&self, store: &dyn ObjectStore, create_only: CreateOnly, stop: &Stop) -> Result<()> {
-        let size = self.bytes.len() as u64;
-        let sealed = Sealed { key: &self.key, body: &self.body, meta: &self.meta, size };
+        let sealed = Sealed { key: &self.key, body: &self.body, meta: &self.meta };
         // A lake keeps no metadata: there the bytes say whether it is ours.
         if let Outcome::Foreign { .. } = once::upload(store, &sealed, create_only, stop)?
             && store.get(&self.key)? != self.bytes

@@ -7,11 +7,12 @@
 use super::upload::SpooledBy;
 use crate::error::Result;
 use crate::hour::Hour;
-use crate::hour::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage};
+use crate::hour::lifecycle::{Event, HashesRef, HourRow};
+use crate::hour::part::{PartRow, PartStage};
 use crate::hour::tally::Certified;
 use crate::job::{Job, Progress};
 use crate::part::seal::{self, CutRules, Encoded, EncodedPart};
-use crate::process::parallel::{side_by_side, threads};
+use crate::process::parallel::{parallel_map, threads};
 use crate::state::State;
 use crate::state::files::step::Step;
 use crate::stop::Stop;
@@ -174,10 +175,7 @@ impl Job<'_> {
             part: part.part,
             stage: PartStage::Sealing,
             key: self.setup.layout.key(&self.setup.prefix, hour, part.part),
-            rows: part.rows,
-            bytes: part.bytes,
-            sha256: part.sha256,
-            content_sha256: part.content_sha256,
+            identity: part.identity,
             dict: self.setup.decoder.dictionaries.clone(),
             through,
             first: part.first,
@@ -225,7 +223,7 @@ fn are_small<'h>(state: &State, mut hours: impl Iterator<Item = &'h Hour>) -> bo
 fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Vec<Result<Spooled>> {
     // While one waits for the disk, another works; but each large hour takes much memory.
     let threads = if are_small(state, rows.iter().map(|row| &row.hour)) { 2 * threads() } else { threads() };
-    side_by_side(rows, threads, |row| encode(state, row, cut, stop))
+    parallel_map(rows, threads, |row| encode(state, row, cut, stop))
 }
 
 /// Encodes an hour: its parts are in the spool, and its hash array is written, on return.

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::refused::MOST_IN_A_ROW;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::{Event, HourRow, PartRow, PartStage};
+use crate::hour::lifecycle::{Event, HourRow};
+use crate::hour::part::{PartRow, PartStage};
 use crate::job::{Job, Progress, Setup, UploadedPart};
 use crate::part::seal;
-use crate::process::parallel::{aside, joined, side_by_side};
+use crate::process::parallel::{aside, joined, parallel_map};
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
@@ -39,24 +40,18 @@ pub(crate) struct Upload {
 
 impl Upload {
     fn meta(&self) -> PartMeta {
-        PartMeta {
-            sha256: self.row.sha256.clone(),
-            content_sha256: self.row.content_sha256.clone(),
-            rows: self.row.rows,
-            hour: self.hour.to_string(),
-            dict: self.row.dict.clone(),
-        }
+        PartMeta { identity: self.row.identity.clone(), hour: self.hour.to_string(), dict: self.row.dict.clone() }
     }
 
     fn put(&self, setup: &Setup<'_>, create_only: CreateOnly) -> Result<Outcome> {
         let meta = self.meta();
-        let sealed = Sealed { key: &self.row.key, body: &self.body, meta: &meta, size: self.row.bytes };
+        let sealed = Sealed { key: &self.row.key, body: &self.body, meta: &meta };
         durable_step(Step::PartPut, || once::upload(&*setup.store, &sealed, create_only, setup.stop))
     }
 
     fn look(&self, store: &dyn ObjectStore) -> Result<Option<Outcome>> {
         let meta = self.meta();
-        once::look(store, &Sealed { key: &self.row.key, body: &self.body, meta: &meta, size: self.row.bytes })
+        once::look(store, &Sealed { key: &self.row.key, body: &self.body, meta: &meta })
     }
 }
 
@@ -138,7 +133,8 @@ impl Job<'_> {
             return Ok(());
         }
         tracing::warn!("{what}: its records are sealed anew");
-        let at_hand: u64 = row.uploaded().filter(|part| part.through > row.receipted).map(|part| part.rows).sum();
+        let at_hand: u64 =
+            row.uploaded().filter(|part| part.through > row.receipted).map(|part| part.identity.rows).sum();
         let owed = gone.saturating_sub(at_hand);
         self.owed.insert(row.hour, self.pending_records(row.hour) + owed);
         self.state.apply(Step::HourImported, vec![(row.hour, Event::Thawed)])?;
@@ -230,7 +226,7 @@ impl Job<'_> {
                 // Where no thread can be had, they are encoded when it is their turn.
                 let _ = aside(scope, || ahead.encode(state, setup.cut, setup.stop));
             }
-            let answers = side_by_side(round, setup.uploads, put);
+            let answers = parallel_map(round, setup.uploads, put);
             (answers, deleting.map_or_else(delete, joined))
         });
         self.problems.extend(deleted.err());
@@ -284,7 +280,7 @@ impl Job<'_> {
             return Ok(());
         }
         let meta = upload.meta();
-        let sealed = Sealed { key: &upload.row.key, body: &upload.body, meta: &meta, size: upload.row.bytes };
+        let sealed = Sealed { key: &upload.row.key, body: &upload.body, meta: &meta };
         match once::probe_create_only(&*self.setup.store, &sealed, condition_is_refused) {
             Ok(CreateOnly::Unknown) => Ok(()),
             Ok(answer) => {
@@ -329,7 +325,7 @@ fn uploaded(upload: &Upload, bytes: u64) -> UploadedPart {
         hour: upload.hour.to_string(),
         part: upload.row.part,
         key: upload.row.key.clone(),
-        rows: upload.row.rows,
+        rows: upload.row.identity.rows,
         bytes,
     }
 }

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::{Event, HourRow, PartRow, PartStage};
+use crate::hour::lifecycle::{Event, HourRow};
+use crate::hour::part::{PartRow, PartStage};
 use crate::job::Job;
 use crate::job::recover::thaw::Memory;
-use crate::part::read::{self, ReadPart};
+use crate::part::read::{ReadPart, read_part};
 use crate::record::ContentHash;
 use crate::state::files::step::Step;
 
@@ -56,7 +57,7 @@ impl Job<'_> {
         for part in row.uploaded() {
             self.go_on(row.hour)?;
             let read = self.read_part(&part.key, row.hour)?.map(|(read, _)| read);
-            let read = read.filter(|read| read.content_sha256 == part.content_sha256 && read.rows() == part.rows);
+            let read = read.filter(|read| read.identity.has_records_of(&part.identity));
             let read = read.ok_or_else(|| changed(&part.key, row.hour))?;
             hashes.extend(read.hashes);
             parts.push(part.clone());
@@ -104,8 +105,8 @@ impl Job<'_> {
         let store = &self.setup.store;
         // A store without metadata would read the whole object for a look that says nothing of the dictionaries.
         let meta = if store.keeps_metadata() { store.head(key)?.and_then(|found| found.meta) } else { None };
-        let compactor = self.shelf.for_part(meta.as_ref()).map_err(|error| unreadable(key, hour, error))?;
-        let read = read::read(&store.get(key)?, &compactor, &self.setup.decoder.zone, hour).ok();
+        let compactor = self.dictionaries.for_part(meta.as_ref()).map_err(|error| unreadable(key, hour, error))?;
+        let read = read_part(&store.get(key)?, &compactor, &self.setup.decoder.zone, hour).ok();
         Ok(read.map(|read| (read, meta.map(|meta| meta.dict).unwrap_or_default())))
     }
 }
@@ -124,10 +125,7 @@ fn imported(part: u32, key: String, dict: String, read: &ReadPart, at: Timestamp
         part,
         stage: PartStage::Uploaded,
         key,
-        rows: read.rows(),
-        bytes: read.bytes,
-        sha256: read.sha256.clone(),
-        content_sha256: read.content_sha256.clone(),
+        identity: read.identity.clone(),
         dict,
         through: 0,
         first: read.first,

@@ -1,7 +1,7 @@
 //! What went wrong in a try, and whether another may help.
 //!
-//! Owns the words of every failure of an HTTP source. Invariant: no header's value but the content type and encoding, and no
-//! address but a redacted one, gets into them. Pure.
+//! Owns the texts of all failures of an HTTP source. Invariant: they contain no header's value except the content type and encoding, and
+//! addresses only redacted. Pure.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::net::backoff::retry_after;
 use crate::net::{self, http_date};
 use crate::source::PageUrl;
-use crate::source::page_check::{Coding, Refusal};
+use crate::source::body::{Coding, Refusal};
 
 /// Why a try failed.
 pub(super) enum Failure {
@@ -25,7 +25,7 @@ pub(super) enum Failure {
     Final(Error),
 }
 
-/// What went wrong in a try that may be followed by another.
+/// What went wrong in a try that may be repeated.
 #[derive(Default)]
 pub(super) struct Trouble {
     /// What happened, without the address.
@@ -60,7 +60,7 @@ impl Trouble {
     }
 }
 
-/// The run's time was over while the source was waited for; `before` is what the last whole try came to.
+/// The run's time ended during a wait for the source; `before` is how the last complete try failed.
 pub(super) fn out_of_time(url: &PageUrl, waiting: &Waiting, before: Option<Trouble>) -> Error {
     let before = before.map_or_else(String::new, |trouble| format!(" (the try before: {})", trouble.what));
     let text = format!("{url} gave no page before the run's time (--max-runtime) was over: {waiting}{before}");
@@ -68,7 +68,7 @@ pub(super) fn out_of_time(url: &PageUrl, waiting: &Waiting, before: Option<Troub
         .hint("run again later; if it stays so, give the run more time, or look why the source is slow")
 }
 
-/// How the answer's body is packed.
+/// The coding of the answer's body.
 pub(super) fn coding(url: &PageUrl, response: &Response) -> Result<Coding, Failure> {
     let coding = text_of(response, &header::CONTENT_ENCODING).unwrap_or_default().trim().to_ascii_lowercase();
     match coding.as_str() {
@@ -81,7 +81,7 @@ pub(super) fn coding(url: &PageUrl, response: &Response) -> Result<Coding, Failu
     }
 }
 
-/// A body that was refused, of an answer 200.
+/// A refused body of an answer 200.
 pub(super) fn no_page(url: &PageUrl, refusal: Refusal, limit: u64, response: &Response) -> Failure {
     match refusal {
         Refusal::Sink(error) => Failure::Final(error),

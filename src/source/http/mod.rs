@@ -1,24 +1,24 @@
-//! Pages over HTTP: one GET at a time, tried again where that may help, streamed into the caller's sink.
+//! Pages over HTTP: one GET at a time, retried where that may help, streamed into the caller's sink.
 //!
-//! Owns the client and what an answer means. Invariant: every try has a sink of its own, and only a try that brought a
-//! complete array within the caps hands it back. No message holds a header's value, nor an address's userinfo or query.
+//! Owns the client and what an answer means. Invariant: every try has a sink of its own, and only a try with a complete array within
+//! the caps returns it. No message contains a header's value, or the userinfo or query of an address.
 //!
-//! Each request has a connection of its own. A server may close one that it keeps, or still have bytes for it, without our
-//! seeing that in time: then the next request would die with it, or a left-over answer be taken for that of the next page,
-//! which would be lost. Within a trail TLS sessions are resumed: a page costs two round trips more, and little work.
+//! Each request has a connection of its own. A server may close a kept connection, or have bytes left for it, and we may see that too
+//! late: the next request would fail, or a left-over answer would be taken for the next page, which would be lost. Within a trail TLS
+//! sessions are resumed: a page costs two more round trips, and little work.
 //!
-//! Time-outs, all from the one `timeout`: connecting takes at most 10 s of it; the answer's head, and then each
-//! next piece of the body, comes within it; a whole try takes at most ten times as long. A proxy named by the
-//! environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) is used, as with curl.
+//! All time-outs follow from `timeout`: connecting may take it, but at most 10 s; the answer's head, and each next piece of its body,
+//! may take it; a whole try may take ten times as long. A proxy that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`,
+//! `NO_PROXY`) is used, as with curl.
 //!
-//! A run whose deadline ends a wait for the source ends as unavailable: a source that hangs is no quiet one.
+//! A run whose deadline ends a wait for the source ends as unavailable: a source that hangs is not a source without news.
 //!
-//! 204 is an empty page: many services say so that there is nothing new. Any other answer without a page is none: 205 tells a
-//! form to be cleared, so it comes from another place than the one that was meant.
+//! 204 is an empty page: many services answer it when there is nothing new. Other answers without a body are no page: 205 tells a
+//! browser to clear a form, so another service answered.
 //!
-//! Tried again: no connection, no answer in time, a connection that broke, 408, 429, 5xx, and a 200 that brought no
-//! page (HTML, cut short, empty, damaged gzip). Final: other answers, and a body over the caps, which would come again.
-//! The first byte decides what a body is, not its content type: small frameworks send JSON as `text/html`.
+//! Retried: no connection, no answer in time, a broken connection, 408, 429, 5xx, and a 200 without a page (HTML, cut short, empty,
+//! damaged gzip). Final: other answers, and a body over the caps, which would come again. The first byte tells what a body is, not its
+//! content type: small frameworks send JSON as `text/html`.
 
 mod failure;
 mod peek;
@@ -38,20 +38,20 @@ use self::failure::{Failure, Trouble, text_of};
 use self::skew::Skew;
 use self::waiting::Waiting;
 
-use super::page_check::PageBody;
-use super::{Fetched, PageHead, PageSink, PageUrl, link};
+use super::body::BodyCheck;
+use super::{Fetched, PageHead, PageSink, PageUrl, paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::backoff::Backoff;
 use crate::net::{self, Names};
 use crate::stop::Stop;
 
-/// The longest wait for a connection, where `timeout` is longer.
+/// The longest wait for a connection, even where `timeout` is longer.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
-/// How many times `timeout` a whole try may take.
+/// How many times the `timeout` a whole try may take.
 const WHOLE_TRY: u32 = 10;
-/// How long a page may take of a trail that the deadline ends, without the source being one that hangs.
+/// A source whose newest page came within this time does not hang when the deadline ends the trail.
 const LIVELY: Duration = Duration::from_secs(2);
-/// An empty page, where the source says so without a body.
+/// The page that stands for an answer without a body.
 const NO_ELEMENTS: &[u8] = b"[]";
 /// How many redirects one try follows.
 const MAX_REDIRECTS: usize = 5;
@@ -88,7 +88,7 @@ impl Headers {
 pub struct HttpSettings {
     /// Sent with every request, on top of our own; one of the same name replaces ours.
     pub headers: Headers,
-    /// The one time-out that the others follow from; see the module.
+    /// All other time-outs follow from it; see the module.
     pub timeout: Duration,
     /// How many times a failed try is followed by another.
     pub retries: u32,
@@ -103,7 +103,7 @@ pub struct HttpSettings {
 pub struct HttpSource {
     settings: HttpSettings,
     stop: Stop,
-    /// Made at the first fetch: a run that fetches nothing needs none.
+    /// Made at the first fetch: other runs need none.
     engine: Option<Engine>,
     /// When the newest page came.
     newest: Option<Instant>,
@@ -121,33 +121,32 @@ struct Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // A look-up of a host's name may hang for a long time; the end of the run does not wait for it.
+            // Resolving a host name may hang for a long time; the end of the run does not wait for it.
             runtime.shutdown_background();
         }
     }
 }
 
 impl HttpSource {
-    /// A source that gives up waiting at a stop.
+    /// A source that stops waiting at a stop.
     #[must_use]
     pub fn new(settings: HttpSettings, stop: Stop) -> Self {
         Self { settings, stop, engine: None, newest: None, skew: Skew::default() }
     }
 
-    /// What ends the waiting for the source.
+    /// Ends the waiting for the source.
     #[must_use]
     pub const fn stop(&self) -> &Stop {
         &self.stop
     }
 
-    /// Fetches the page at `url` into a sink that `new_sink` makes, a fresh one for each try. With `etag`, the tag of
-    /// an earlier page, the source may answer that there is nothing new.
+    /// Fetches the page at `url` into a sink from `new_sink`, a fresh one for each try. With `etag`, the tag of an earlier page, the
+    /// source may answer that there is nothing new.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`]: no page in all the tries or until the deadline, or an answer that another try would not
-    /// change.
+    /// [`ErrorKind::Unavailable`]: no page in all tries or until the deadline, or an answer that another try would not change.
     /// [`ErrorKind::Credentials`]: 401 or 403. [`ErrorKind::Config`]: no usable root certificates.
-    /// An error of `new_sink` or of a sink comes back as it is.
+    /// An error of `new_sink` or of a sink is returned as it is.
     pub fn fetch<S: PageSink>(
         &mut self,
         url: &PageUrl,
@@ -164,7 +163,7 @@ impl HttpSource {
                 Err(Failure::Again(trouble)) => trouble,
             };
             let wait = self.settings.backoff.wait(tries, trouble.asked);
-            // A wait that the deadline would end is for nothing.
+            // A wait that the deadline would end is useless.
             if tries > self.settings.retries || self.stop.time_left().is_some_and(|left| left <= wait) {
                 return Err(trouble.into_error(url, tries));
             }
@@ -195,7 +194,7 @@ impl HttpSource {
         let attempt = TryOf { settings: &self.settings, url, waiting: &engine.waiting, skew: &self.skew };
         let work = async {
             let tried = tokio::time::timeout(longest, attempt.run(&engine.client, etag, new_sink)).await;
-            // Lets the connection close, of which no more is wanted: some servers wait for that before they accept the next.
+            // Lets the connection close: some servers wait for that before they accept the next.
             tokio::task::yield_now().await;
             tried
         };
@@ -210,8 +209,8 @@ impl HttpSource {
         }
     }
 
-    /// What a fetch came to that a stop ended while it waited for the source. The deadline may end a trail of pages that come
-    /// one after the other; anything else that it ends is a source that gives nothing.
+    /// The result of a fetch that a stop ended while it waited for the source. The deadline may end a trail whose pages keep coming;
+    /// otherwise it ends a source that gives nothing.
     fn cut_short<S>(&self, url: &PageUrl, before: Option<Trouble>) -> Result<Fetched<S>> {
         let lively = before.is_none() && self.newest.is_some_and(|newest| newest.elapsed() < LIVELY);
         match &self.engine {
@@ -240,7 +239,7 @@ impl Engine {
             .redirect(Policy::custom(redirect))
             .referer(false)
             .tls_built_in_root_certs(needs_roots)
-            // Undone here, so that both sizes are seen.
+            // Unpacked by us, so that both sizes are checked.
             .no_gzip()
             .build()
             .map_err(|cause| {
@@ -263,7 +262,7 @@ fn default_headers(settings: &HttpSettings) -> HeaderMap {
     headers
 }
 
-/// Follows to the same scheme, host and port only: the headers that go along are meant for that host.
+/// Follows only to the same scheme, host and port: the headers are meant for that host.
 fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     let from = attempt.previous().first().map(reqwest::Url::origin);
     if from == Some(attempt.url().origin()) && attempt.previous().len() <= MAX_REDIRECTS {
@@ -289,7 +288,7 @@ impl TryOf<'_> {
         new_sink: &mut impl FnMut() -> Result<S>,
     ) -> Result<Fetched<S>, Failure> {
         let mut request = client.get(self.url.reveal().clone());
-        // A tag that no header can carry came from nowhere: then the whole page comes.
+        // A tag that no header can carry is left out: then the whole page comes.
         let etag = etag.and_then(|etag| HeaderValue::from_str(etag).ok());
         let conditional = etag.is_some();
         if let Some(etag) = etag {
@@ -308,7 +307,7 @@ impl TryOf<'_> {
         }
     }
 
-    /// Shows the answer to who looks closely (`-vv`), and how the body of one begins that is no page.
+    /// Logs the answer (`-vv`), and the beginning of an error's body.
     async fn note(&self, response: &mut Response, asked: Timestamp) {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
@@ -326,7 +325,7 @@ impl TryOf<'_> {
         let limit = self.settings.timeout;
         match tokio::time::timeout(limit, request.send()).await {
             Ok(Ok(response)) => Ok(response),
-            // The time-out of the connection, which the look-up is a part of.
+            // The time-out for the connection includes resolving the name.
             Ok(Err(cause)) if cause.is_timeout() && self.waiting.is_for_name() => {
                 Err(Failure::again(self.waiting.to_string()))
             }
@@ -360,7 +359,7 @@ impl TryOf<'_> {
             return Err(failure::too_large(url, "body", limit));
         }
         let sink = new_sink().map_err(Failure::Final)?;
-        let mut body = PageBody::new(coding, limit, sink);
+        let mut body = BodyCheck::new(coding, limit, sink);
         loop {
             let received = body.received();
             self.waiting.for_body(received);
@@ -388,7 +387,7 @@ impl TryOf<'_> {
         PageHead {
             source: self.url.to_string(),
             etag: text_of(response, &header::ETAG).map(str::to_owned),
-            next: link::next_reference(links).map(|reference| self.url.follow(response.url(), &reference)),
+            next: paging::next_page(self.url, response.url(), links),
             date: skew::date_of(response),
             bytes,
         }

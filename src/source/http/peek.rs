@@ -1,7 +1,7 @@
-//! How the body of an answer that is no page begins, for who looks closely (`-vv`).
+//! The beginning of an error's body, for the log (`-vv`).
 //!
-//! Keeps nothing. Invariant: what is shown is short, on one line, and holds none of the secrets that the request carried: some
-//! services repeat in an error what they were asked.
+//! Keeps nothing. Invariant: it is short, on one line, and contains no secret of the request: some services repeat in an error what
+//! they were asked.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use reqwest::{Response, Url};
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest beginning, in characters.
 const SHOWN: usize = 200;
-/// Words shorter than this are no secrets, and stand everywhere.
+/// Shorter words are no secrets, and occur everywhere.
 const SECRET: usize = 4;
 
 /// The beginning of the body of `response`, an answer to a request for `url` with these `headers`. Takes it off the body.
@@ -26,7 +26,7 @@ pub(super) async fn beginning(response: &mut Response, url: &Url, headers: &Head
     }
 }
 
-/// What a request carries that nobody else may see.
+/// The secrets that a request carries.
 fn secrets(url: &Url, headers: &HeaderMap) -> Vec<String> {
     let values = headers.values().filter_map(|value| value.to_str().ok());
     let mut secrets: Vec<String> = values.flat_map(str::split_whitespace).map(str::to_owned).collect();
@@ -34,7 +34,7 @@ fn secrets(url: &Url, headers: &HeaderMap) -> Vec<String> {
     secrets.extend(url.query().unwrap_or_default().split(['&', '=']).map(str::to_owned));
     secrets.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
     secrets.retain(|secret| secret.len() >= SECRET);
-    // The longer ones first: one may be a part of another.
+    // Longer ones first: one may contain another.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets
 }

@@ -1,6 +1,6 @@
-//! The source's clock beside this one: records are late or of the future by the clock here.
+//! Compares the source's clock with this machine's, which decides whether records are late or of the future.
 //!
-//! Keeps nothing but whether it was said: once is enough for a run.
+//! Keeps only whether it has warned: once in a run is enough.
 
 use std::cell::Cell;
 
@@ -11,19 +11,19 @@ use reqwest::header::{self, HeaderName};
 use super::failure::text_of;
 use crate::net::http_date;
 
-/// What is further apart is said.
+/// A larger difference is a warning.
 const TOLERATED: SignedDuration = SignedDuration::from_mins(2);
 
-/// Looks at each answer's `Date`, and says once that it is far off.
+/// Compares each answer's `Date`, and warns once.
 #[derive(Debug, Default)]
 pub(super) struct Skew {
-    said: Cell<bool>,
+    warned: Cell<bool>,
 }
 
-/// When the source says that it made `response`.
+/// When the source made `response`, by its own clock.
 pub(super) fn date_of(response: &Response) -> Option<Timestamp> {
     let date = text_of(response, &header::DATE).and_then(http_date)?;
-    // A cache hands on the date of the answer that it keeps, and says for how long it has.
+    // A cache repeats the date of the answer that it kept, and tells for how long it has kept it.
     let kept = text_of(response, &HeaderName::from_static("age")).and_then(|age| age.trim().parse::<u32>().ok());
     date.checked_add(SignedDuration::from_secs(kept.unwrap_or(0).into())).ok()
 }
@@ -33,7 +33,7 @@ impl Skew {
     pub(super) fn look_at(&self, response: &Response, asked: Timestamp) {
         let Some(theirs) = date_of(response) else { return };
         if let Some(off) = apart(theirs, asked, Timestamp::now())
-            && !self.said.replace(true)
+            && !self.warned.replace(true)
         {
             let way = if off.is_negative() { "ahead of" } else { "behind" };
             let off = SignedDuration::from_secs(off.abs().as_secs());

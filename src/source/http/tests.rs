@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::*;
-use crate::source::page_check::tests::gzip;
+use crate::source::body::tests::gzip;
 use crate::stop::Signal;
 
 const PAGE: &str = "[{\"data\":\"gAAAAA\"}]";

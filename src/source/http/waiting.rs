@@ -1,11 +1,11 @@
-//! What a try is waiting for, for the one who has to end it and to say why nothing came.
+//! What a try is waiting for, so that whoever ends it can say why nothing came.
 //!
-//! Shared between the try and the look-ups of its client. Pure memory.
+//! Shared between the try and its client's name resolution. In memory only.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A handle; clones share what they tell of.
+/// A handle; clones share one value.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waiting(Arc<Mutex<For>>);
 

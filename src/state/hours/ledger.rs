@@ -504,7 +504,8 @@ fn unreadable(path: &Path, e: serde_json::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hour::lifecycle::{HashesRef, PartRow, PartStage};
+    use crate::hour::lifecycle::HashesRef;
+    use crate::hour::part::{PartIdentity, PartRow, PartStage};
     use crate::hour::tally::{Certified, Tally};
 
     fn settings() -> Settings {
@@ -528,10 +529,7 @@ mod tests {
             part: u32::try_from(n).unwrap(),
             stage: PartStage::Sealing,
             key: "k".into(),
-            rows: 5,
-            bytes: 1,
-            sha256: String::new(),
-            content_sha256: String::new(),
+            identity: PartIdentity { rows: 5, bytes: 1, sha256: String::new(), content_sha256: String::new() },
             dict: String::new(),
             through,
             first: at,

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::hour::Hour;
 use crate::hour::gaps::Gap;
-use crate::hour::lifecycle::{HourRow, PartRow};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
 use crate::hour::tally::within;
 use crate::output::numbers::plural;
 
@@ -48,12 +49,8 @@ pub(crate) struct Ids {
 pub(crate) struct Part {
     pub(crate) part: u32,
     pub(crate) key: String,
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
-    /// Of the object.
-    pub(crate) sha256: String,
-    /// Of the lines in it.
-    pub(crate) content_sha256: String,
+    #[serde(flatten)]
+    pub(crate) identity: PartIdentity,
     /// The first and the last event time in it.
     pub(crate) first: Timestamp,
     pub(crate) last: Timestamp,
@@ -99,7 +96,7 @@ impl Sums {
         let first_seal = row.parts.iter().map(|part| part.frozen_at).min()?;
         Some(Self {
             closed_at: certified.map(|certified| certified.closed_at),
-            rows: row.parts.iter().map(|part| part.rows).sum(),
+            rows: row.parts.iter().map(|part| part.identity.rows).sum(),
             duplicates: certified.map(|certified| certified.tally.duplicates),
             quarantined: certified.map(|certified| certified.tally.quarantined),
             late_parts: row.parts.iter().filter(|part| part.frozen_at > first_seal).count() as u64,
@@ -115,10 +112,7 @@ impl Part {
         Self {
             part: row.part,
             key: row.key.clone(),
-            rows: row.rows,
-            bytes: row.bytes,
-            sha256: row.sha256.clone(),
-            content_sha256: row.content_sha256.clone(),
+            identity: row.identity.clone(),
             first: row.first,
             last: row.last,
             sealed_at: row.frozen_at,
@@ -129,7 +123,8 @@ impl Part {
 impl Manifest {
     /// The manifest of a part of `row`, whose object has this digest and size. `None`: the hour has no parts.
     pub(crate) fn of(row: &HourRow, part: &PartRow, sha256: &str, bytes: u64) -> Option<Self> {
-        let part = Part { sha256: sha256.to_owned(), bytes, ..Part::of(part) };
+        let mut part = Part::of(part);
+        (part.identity.sha256, part.identity.bytes) = (sha256.to_owned(), bytes);
         Some(Self { schema: 1, hour: row.hour, part, hour_so_far: Sums::of(row, None)? })
     }
 }

@@ -81,7 +81,7 @@ impl Days {
 pub(crate) fn late(row: &HourRow, unsealed: u64) -> u64 {
     let Some(first) = row.parts.first() else { return 0 };
     let later = row.parts.iter().filter(|part| part.through != first.through);
-    later.map(|part| part.rows).sum::<u64>().saturating_add(unsealed)
+    later.map(|part| part.identity.rows).sum::<u64>().saturating_add(unsealed)
 }
 
 fn set(hours: &mut Hours, hour: Hour, count: u64) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::days::Day;
 use crate::hour::Hour;
 use crate::hour::gaps::Gap;
-use crate::hour::lifecycle::PartStage;
+use crate::hour::part::PartStage;
 use crate::state::pages::journal::Rejected;
 
 /// The version of the shape.

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::error::Result;
 use crate::hour::Hour;
-use crate::hour::lifecycle::{ClosingRules, HourRow, PartRow, PartStage};
+use crate::hour::lifecycle::{ClosingRules, HourRow};
+use crate::hour::part::{PartRow, PartStage};
 use crate::state::files::durable;
 use crate::state::{SHOWN, State};
 
@@ -195,7 +196,7 @@ pub(crate) fn sealed_hour(row: &HourRow) -> HourStatus {
     HourStatus {
         hour: row.hour,
         state: if row.is_sealing() { HourState::Sealing } else { HourState::Uploaded },
-        pending_records: unreceipted.map(|part| part.rows).sum(),
+        pending_records: unreceipted.map(|part| part.identity.rows).sum(),
         closes_at: closed.or(row.last_receipt).unwrap_or(Timestamp::MIN),
         late_records: days::late(row, 0),
         uploaded_at: row.last_receipt,
@@ -208,8 +209,8 @@ fn part_status(part: &PartRow) -> PartStatus {
         part: part.part,
         state: part.stage,
         key: part.key.clone(),
-        rows: part.rows,
-        bytes: part.bytes,
-        sha256: part.sha256.clone(),
+        rows: part.identity.rows,
+        bytes: part.identity.bytes,
+        sha256: part.identity.sha256.clone(),
     }
 }

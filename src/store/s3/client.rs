@@ -1,28 +1,28 @@
-//! The talk with the store: the credentials of the moment, what is sent again, and what no answer means.
+//! Requests to the store: with which credentials, when they are sent again, and what a missing answer means.
 //!
-//! Owns the session. Invariant: nothing is set up before the first request, and credentials are looked up again only
-//! after their end has passed, or the store said that it has, once; and no request outlives a stop by more than [`LAST_WORD`]. Keeps
-//! nothing on disk.
+//! Owns the session. Invariants: nothing is set up before the first request; credentials are looked up again only when they have
+//! expired, by the clock or as the store says, and once for one request; no request outlives a stop by more than [`LAST_WORD`].
+//! Keeps nothing on disk.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
 
-use super::S3Settings;
 use super::refusal::{self, Refusal, Verb};
+use super::settings::S3Settings;
 use super::signing::Identity;
-use super::wire::{Answer, Ask, Engine, Silence};
+use super::wire::{Answer, Engine, NoAnswer, S3Request};
 use crate::config::S3Credentials;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::backoff::Backoff;
 use crate::stop::{Grace, Stop};
 use crate::store::TRIES;
 
-/// How long after a stop an answer is still waited for: a PUT that is about to end had better end.
+/// How long to wait for an answer after a stop: a PUT that is nearly done should get done.
 const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(1), after_the_deadline: Duration::from_secs(1) };
 
-/// Where credentials are looked up; another in tests.
+/// Looks credentials up; tests have their own.
 pub(super) type Lookup = fn(&S3Credentials) -> Result<Identity>;
 
 /// Sends requests to one S3 bucket.
@@ -30,7 +30,7 @@ pub(super) struct Client {
     settings: S3Settings,
     lookup: Lookup,
     session: Mutex<Option<Arc<Session>>>,
-    /// Ends waiting.
+    /// Ends all waiting.
     pub(super) stop: Stop,
 }
 
@@ -46,8 +46,8 @@ struct Session {
 pub(super) enum Failure {
     /// The store said no.
     Refused(Refusal),
-    /// No answer, or not a whole one, and why.
-    Silent(String, Option<String>),
+    /// No answer, or an incomplete one: why, and what to do about it.
+    NoAnswer(String, Option<String>),
     /// It failed on this side.
     Local(Error),
 }
@@ -62,24 +62,24 @@ impl Client {
         format!("s3://{}/{key}", self.settings.bucket)
     }
 
-    /// Sends one request and gives a good answer; once more with fresh credentials where the store says that these have expired,
-    /// which is a refusal: nothing happened.
-    pub(super) fn send(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+    /// Sends one request and returns a good answer. Sends it again with fresh credentials where the store says that these have
+    /// expired: it refused, so nothing happened.
+    pub(super) fn send(&self, ask: &S3Request<'_>) -> Result<Answer, Failure> {
         let session = self.session()?;
-        match session.ask(ask) {
+        match session.send(ask) {
             Err(failure) if failure.is_expiry() && can_be_renewed(&self.settings.credentials) => {
-                self.renewed(&session)?.ask(ask)
+                self.renewed(&session)?.send(ask)
             }
             answer => answer,
         }
     }
 
-    /// Does `work`, again after a while where the failure is one that passes. For what changes nothing.
-    pub(super) fn patiently<T>(&self, work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+    /// Does `work`, and again after a pause where the failure is temporary. Only for requests that change nothing.
+    pub(super) fn with_retries<T>(&self, work: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
         let mut tried = 1;
         loop {
             match work() {
-                Err(failure) if failure.is_passing() && tried < TRIES => {
+                Err(failure) if failure.is_temporary() && tried < TRIES => {
                     if self.stop.sleep(Backoff::STORE.wait(tried, None)) {
                         return Err(failure);
                     }
@@ -94,7 +94,7 @@ impl Client {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session, opened by the first who asks, and anew once its credentials have had their time.
+    /// The session: opened by the first caller, and opened again when its credentials have expired.
     fn session(&self) -> Result<Arc<Session>, Failure> {
         let mut slot = self.slot();
         if let Some(session) = slot.as_ref() {
@@ -129,7 +129,7 @@ impl Client {
 }
 
 impl Session {
-    fn ask(&self, ask: &Ask<'_>) -> Result<Answer, Failure> {
+    fn send(&self, ask: &S3Request<'_>) -> Result<Answer, Failure> {
         let began = Instant::now();
         let url = ask.url(&self.base).map_err(Failure::Local)?;
         let request = || {
@@ -140,17 +140,17 @@ impl Session {
         let work = async { self.stop.or_stopped_soon(LAST_WORD, self.engine.send(ask, request)).await };
         let answered = match self.engine.drive(work).flatten() {
             Some(answered) => answered.map_err(Failure::Local)?,
-            None => return Err(Failure::Silent("the run was to stop before one came".to_owned(), None)),
+            None => return Err(Failure::NoAnswer("the run was to stop before one came".to_owned(), None)),
         };
-        self.say(ask, began, &answered);
+        self.log(ask, began, &answered);
         match answered {
             Ok(answer) if answer.is_good() => Ok(answer),
             Ok(answer) => Err(Failure::Refused(Refusal::read(&answer, &self.identity.secrets()))),
-            Err(Silence { why, hint, .. }) => Err(Failure::Silent(why, hint)),
+            Err(NoAnswer { why, hint, .. }) => Err(Failure::NoAnswer(why, hint)),
         }
     }
 
-    fn say(&self, ask: &Ask<'_>, began: Instant, answered: &Result<Answer, Silence>) {
+    fn log(&self, ask: &S3Request<'_>, began: Instant, answered: &Result<Answer, NoAnswer>) {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
@@ -163,26 +163,8 @@ impl Session {
                 let colon = if said.is_empty() { "" } else { ": " };
                 tracing::debug!("{method} {what}: HTTP {} in {millis} ms{colon}{said}", answer.status);
             }
-            Err(silence) => tracing::debug!("{method} {what}: no answer in {millis} ms: {}", silence.why),
+            Err(failed) => tracing::debug!("{method} {what}: no answer in {millis} ms: {}", failed.why),
         }
-    }
-}
-
-impl S3Settings {
-    /// What the addresses of all requests begin with.
-    fn base(&self) -> Result<Url> {
-        let endpoint = self.endpoint_or_aws();
-        let endpoint = endpoint.trim_end_matches('/');
-        let (scheme, host) = endpoint.split_once("://").unwrap_or(("https", endpoint));
-        let base = match self.by_path() {
-            true => format!("{scheme}://{host}/{}", self.bucket),
-            false => format!("{scheme}://{}.{host}", self.bucket),
-        };
-        Url::parse(&base).map_err(|cause| {
-            Error::new(ErrorKind::Config, "cannot make a request to S3")
-                .caused_by(cause)
-                .hint("check load.to, load.endpoint and load.region")
-        })
     }
 }
 
@@ -191,11 +173,11 @@ impl Failure {
         matches!(self, Self::Refused(refusal) if refusal.is_expiry())
     }
 
-    pub(super) fn is_passing(&self) -> bool {
-        matches!(self, Self::Silent(..)) || matches!(self, Self::Refused(refusal) if refusal.is_passing())
+    pub(super) fn is_temporary(&self) -> bool {
+        matches!(self, Self::NoAnswer(..)) || matches!(self, Self::Refused(refusal) if refusal.is_temporary())
     }
 
-    /// The same, met at a listing where an object was asked for.
+    /// The same, for a listing that was asked because of an object.
     pub(super) fn of_all(self) -> Self {
         match self {
             Self::Refused(refusal) => Self::Refused(refusal.of_all()),
@@ -203,16 +185,16 @@ impl Failure {
         }
     }
 
-    /// What answers there does not speak S3, this time.
-    pub(super) fn gibberish(what: &str) -> Self {
-        Self::Silent(format!("{what}: what answers there does not speak S3"), None)
+    /// Something that is no S3 store answered.
+    pub(super) fn not_s3(what: &str) -> Self {
+        Self::NoAnswer(format!("{what}: what answers there does not speak S3"), None)
     }
 
     /// What the operator does about it. `address` is what was asked for.
     pub(super) fn into_error(self, verb: Verb, address: &str) -> Error {
         match self {
             Self::Refused(refusal) => refusal.into_error(verb, address),
-            Self::Silent(why, hint) => {
+            Self::NoAnswer(why, hint) => {
                 let what = format!("cannot {} {address}: no answer: {why}", verb.phrase());
                 let hint = hint.unwrap_or_else(|| "run again later: nothing is lost".to_owned());
                 Error::new(ErrorKind::Unavailable, what).hint(hint)

@@ -1,7 +1,7 @@
-//! The pages of a listing: read, and watched for progress.
+//! The pages of a listing, and whether they make progress.
 //!
-//! Pure. Invariant: what is no listing is never taken for an empty one, and a listing that goes round in circles ends: its keys rise,
-//! and no token comes twice.
+//! Pure. Invariant: only a listing is read as one, never another answer as an empty one; a listing that repeats itself ends, because
+//! keys must rise and tokens must differ.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -28,7 +28,7 @@ pub(super) struct Object {
 }
 
 impl Page {
-    /// The page that `xml` is. `None`: it is none.
+    /// Parses a page. `None`: `xml` is no page of a listing.
     pub(super) fn read(xml: &[u8]) -> Option<Self> {
         let xml = std::str::from_utf8(xml).ok()?;
         if root(xml)? != b"ListBucketResult" {
@@ -50,10 +50,10 @@ fn root(xml: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// What was seen of a listing so far.
+/// What a listing has shown so far.
 pub(super) struct Progress {
     last: Option<String>,
-    /// By its bytes, as S3 orders. The other order is that of file trees, in which a folder's name ends before anything else.
+    /// In the order of bytes, as S3 lists. The other order is that of file trees, where a folder comes before names that go on.
     rises: bool,
     rises_by_folder: bool,
     empty: u32,
@@ -65,7 +65,7 @@ impl Progress {
         Self { last: None, rises: true, rises_by_folder: true, empty: 0, token: None }
     }
 
-    /// Takes note of the next key. `Err`: it was to come later than the one before.
+    /// Notes the next key. `Err`: it does not come after the one before.
     pub(super) fn saw(&mut self, key: &str) -> Result<(), &'static str> {
         if let Some(last) = &self.last {
             self.rises &= last.as_str() < key;
@@ -78,7 +78,7 @@ impl Progress {
         Ok(())
     }
 
-    /// What to ask for the page after `page`. `None`: it was the last.
+    /// The token of the page after `page`. `None`: it was the last.
     pub(super) fn next(&mut self, page: &Page) -> Result<Option<String>, &'static str> {
         if !page.is_truncated {
             return Ok(None);

@@ -1,7 +1,7 @@
 //! Who asks, and the proof of it: credentials looked up, and requests signed (AWS Signature Version 4).
 //!
-//! The only file that knows rust-s3, which sends nothing here but what its credential providers ask. Keeps nothing on disk. No message
-//! holds what was found, or what a provider answered.
+//! The only file that uses rust-s3; of its requests only those of the credential providers are sent. Keeps nothing on disk. No message
+//! contains a credential or what a provider answered.
 
 use ::s3::Region;
 use ::s3::creds::Credentials;
@@ -18,7 +18,7 @@ use crate::digest::hex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
-/// Credentials of the moment.
+/// The credentials in use.
 pub(super) struct Identity {
     id: String,
     secret: String,
@@ -68,12 +68,12 @@ impl Identity {
         self.expires.is_some_and(|at| at <= ::s3::utils::now_utc().unix_timestamp())
     }
 
-    /// What must be in no message.
+    /// What no message may contain.
     pub(super) fn secrets(&self) -> Vec<&str> {
         [Some(&self.id), Some(&self.secret), self.token.as_ref()].into_iter().flatten().map(String::as_str).collect()
     }
 
-    /// Adds to the headers of a request what proves who asks; all of them are signed. `sha256` is its body's, hex.
+    /// Signs a request: all its headers, and its body by its `sha256` in hex.
     pub(super) fn sign(
         &self,
         (method, url): (&Method, &Url),

@@ -1,10 +1,10 @@
 //! One request to the store and its answer, on an HTTP client of our own.
 //!
-//! Invariants: a request goes to the address it was made for and nowhere else, no redirect is ever followed; of an answer no more is
-//! kept than was asked for, and no wait is without end. Keeps nothing on disk.
+//! Invariants: a request goes to the address it was made for and nowhere else, and no redirect is followed; no more of an answer is
+//! kept than was asked for; every wait ends. Keeps nothing on disk.
 //!
-//! A connection that was kept open may have been closed by the store meanwhile, which shows only when it is looked at: so it is
-//! looked at before it is used, is not kept for long, and what breaks at once is sent once more where that does no harm.
+//! The store may have closed a connection that was kept open, which shows only when it is polled. So connections are polled before
+//! use and not kept for long, and a request that breaks at once is sent a second time where that does no harm.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,17 +25,17 @@ use crate::net::{self, Names};
 const MOST_OF_A_REFUSAL: usize = 64 << 10;
 /// How long the body of a refusal is waited for.
 const REFUSAL_BODY: Duration = Duration::from_secs(5);
-/// How much is read of a body whose length nobody names.
+/// How much of a body is read whose length is not declared.
 const UNDECLARED: usize = 64 << 20;
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept: servers close theirs after 5 seconds at the earliest, and do not say so.
 const KEPT: Duration = Duration::from_secs(4);
-/// What breaks within this time is a connection that had been closed before.
+/// A request that breaks within this time met a connection that was closed before.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A request.
-pub(super) struct Ask<'a> {
+pub(super) struct S3Request<'a> {
     pub(super) verb: Verb,
     /// The object's key; empty for a listing.
     pub(super) key: &'a str,
@@ -48,7 +48,7 @@ pub(super) struct Ask<'a> {
     pub(super) patience: Duration,
     /// How long all of it may take.
     pub(super) whole: Duration,
-    /// How many bytes of a good answer's body are taken. 0: it is not looked at.
+    /// How many bytes of a good answer's body are read. 0: none.
     pub(super) most: usize,
     /// Whether sending it twice does no harm.
     pub(super) repeatable: bool,
@@ -58,20 +58,19 @@ pub(super) struct Ask<'a> {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
-    /// Never more than was asked for. Of a refusal, what came of it.
+    /// Never more than was asked for; of a refusal, what arrived.
     pub(super) body: Vec<u8>,
     /// Whether there was more.
     pub(super) cut: bool,
 }
 
-/// After so many requests in a row without a whole answer in time the store hangs: no more are sent. cron comes again, and a run that
-/// waits holds the lock.
-const MOST_UNHEARD: u32 = 3;
-/// By so much less a request is waited for after one that was not answered in time.
-const ONCE_UNHEARD: Duration = Duration::from_secs(15);
+/// After so many timeouts in a row no more requests are sent: the store hangs, and a run that waits holds the lock. cron comes again.
+const MOST_TIMEOUTS: u32 = 3;
+/// After a timeout the next request is waited for by so much less.
+const SHORTER_BY: Duration = Duration::from_secs(15);
 
 /// No answer, or not a whole one, and why.
-pub(super) struct Silence {
+pub(super) struct NoAnswer {
     pub(super) why: String,
     /// What to do about it, where the cause tells.
     pub(super) hint: Option<String>,
@@ -81,13 +80,13 @@ pub(super) struct Silence {
     timed_out: bool,
 }
 
-/// What sends. Driven by whichever caller waits: the threads that have a request under way drive it together.
+/// Sends requests. The threads that wait for an answer drive it together.
 pub(super) struct Engine {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     client: Client,
     /// How many requests in a row got no whole answer in time.
-    unheard: AtomicU32,
+    timeouts: AtomicU32,
 }
 
 impl Engine {
@@ -110,7 +109,7 @@ impl Engine {
                 .hint("install the system's root certificates, or name a file of them in SSL_CERT_FILE")
                 .caused_by(cause.without_url())
         })?;
-        Ok(Self { runtime: Some(runtime), client, unheard: AtomicU32::new(0) })
+        Ok(Self { runtime: Some(runtime), client, timeouts: AtomicU32::new(0) })
     }
 
     /// Drives `work` to its end. `None`: this is being dropped.
@@ -118,39 +117,39 @@ impl Engine {
         self.runtime.as_ref().map(|runtime| runtime.block_on(work))
     }
 
-    /// Sends what `request` makes, a second time where the first met a connection that had been closed.
-    pub(super) async fn send(&self, ask: &Ask<'_>, request: impl Fn() -> Result<Request>) -> Result<Answered> {
+    /// Sends what `request` makes; a second time where the first met a connection that was closed before.
+    pub(super) async fn send(&self, ask: &S3Request<'_>, request: impl Fn() -> Result<Request>) -> Result<Answered> {
         let began = Instant::now();
-        if self.unheard.load(Ordering::Relaxed) >= MOST_UNHEARD {
-            return Ok(Err(Silence::because("it did not answer in time a moment ago".to_owned())));
+        if self.timeouts.load(Ordering::Relaxed) >= MOST_TIMEOUTS {
+            return Ok(Err(NoAnswer::because("it did not answer in time a moment ago".to_owned())));
         }
         let mut answered = self.exchange(request()?, ask).await;
-        if matches!(answered, Err(Silence { closed: true, .. })) && ask.repeatable && began.elapsed() < AT_ONCE {
+        if matches!(answered, Err(NoAnswer { closed: true, .. })) && ask.repeatable && began.elapsed() < AT_ONCE {
             answered = self.exchange(request()?, ask).await;
         }
         match &answered {
-            Ok(_) => self.unheard.store(0, Ordering::Relaxed),
-            Err(silence) if silence.timed_out => drop(self.unheard.fetch_add(1, Ordering::Relaxed)),
+            Ok(_) => self.timeouts.store(0, Ordering::Relaxed),
+            Err(failed) if failed.timed_out => drop(self.timeouts.fetch_add(1, Ordering::Relaxed)),
             Err(_) => {}
         }
         Ok(answered)
     }
 
-    /// What of a time to wait is left for a request after one that was not answered in time.
+    /// How long to wait, which is less after a timeout.
     fn shortened(&self, wait: Duration) -> Duration {
-        if self.unheard.load(Ordering::Relaxed) == 0 { wait } else { wait.saturating_sub(ONCE_UNHEARD) }
+        if self.timeouts.load(Ordering::Relaxed) == 0 { wait } else { wait.saturating_sub(SHORTER_BY) }
     }
 
-    async fn exchange(&self, mut request: Request, ask: &Ask<'_>) -> Answered {
+    async fn exchange(&self, mut request: Request, ask: &S3Request<'_>) -> Answered {
         let patience = self.shortened(ask.patience);
         *request.timeout_mut() = Some(self.shortened(ask.whole));
-        // Lets the runtime see which of the connections that it keeps have ended.
+        // Lets the runtime see which of the connections that it keeps were closed.
         for _ in 0..2 {
             tokio::task::yield_now().await;
         }
         let mut response = match timeout(patience, self.client.execute(request)).await {
-            Ok(answer) => answer.map_err(Silence::of)?,
-            Err(_) => return Err(Silence::too_late(format!("none within {patience:?}"))),
+            Ok(answer) => answer.map_err(NoAnswer::of)?,
+            Err(_) => return Err(NoAnswer::too_late(format!("none within {patience:?}"))),
         };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut answer = Answer { status, headers, body: Vec::new(), cut: false };
@@ -170,18 +169,18 @@ impl Engine {
 }
 
 /// What a request came to on the wire.
-pub(super) type Answered = Result<Answer, Silence>;
+pub(super) type Answered = Result<Answer, NoAnswer>;
 
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // A look-up of a host's name may hang for a long time; the end of the run does not wait for it.
+            // Resolving a host name may hang for a long time; the end of the run does not wait for it.
             runtime.shutdown_background();
         }
     }
 }
 
-impl Ask<'_> {
+impl S3Request<'_> {
     /// The request to the store at `base`, unsigned and without a body.
     pub(super) fn url(&self, base: &Url) -> Result<Url> {
         let base = base.as_str().trim_end_matches('/');
@@ -215,22 +214,22 @@ impl Answer {
         self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok())
     }
 
-    /// What came of the body. What a refusal says is worth having, and not worth waiting for.
-    async fn take_refusal(&mut self, response: &mut Response) -> Result<(), Silence> {
+    /// Reads what arrives of the body of a refusal, for a short time.
+    async fn take_refusal(&mut self, response: &mut Response) -> Result<(), NoAnswer> {
         let taken = timeout(REFUSAL_BODY, self.take(response, MOST_OF_A_REFUSAL, REFUSAL_BODY)).await;
-        // These two say all with their number.
+        // These two need no body.
         let is_clear = matches!(self.status, 409 | 412) || super::refusal::names_its_code(&self.body);
         match taken {
-            Ok(Err(silence)) if !is_clear => Err(silence),
-            Err(_) if !is_clear => Err(Silence::too_late(format!("HTTP {}, and its body never ended", self.status))),
+            Ok(Err(failed)) if !is_clear => Err(failed),
+            Err(_) if !is_clear => Err(NoAnswer::too_late(format!("HTTP {}, and its body never ended", self.status))),
             _ => Ok(()),
         }
     }
 
-    async fn take(&mut self, response: &mut Response, most: usize, patience: Duration) -> Result<(), Silence> {
+    async fn take(&mut self, response: &mut Response, most: usize, patience: Duration) -> Result<(), NoAnswer> {
         while most > 0 && !self.cut {
-            let stalled = |_| Silence::too_late("the transfer stalled".to_owned());
-            let Some(piece) = timeout(patience, response.chunk()).await.map_err(stalled)?.map_err(Silence::of)? else {
+            let stalled = |_| NoAnswer::too_late("the transfer stalled".to_owned());
+            let Some(piece) = timeout(patience, response.chunk()).await.map_err(stalled)?.map_err(NoAnswer::of)? else {
                 break;
             };
             let room = most.saturating_sub(self.body.len());
@@ -241,7 +240,7 @@ impl Answer {
     }
 }
 
-impl Silence {
+impl NoAnswer {
     fn because(why: String) -> Self {
         Self { why, hint: None, closed: false, timed_out: false }
     }

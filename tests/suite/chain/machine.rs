@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use etl::error::Result;
-use etl::hour::lifecycle::{Event, HashesRef, HourRow, PartRow, PartStage};
+use etl::hour::lifecycle::{Event, HashesRef, HourRow};
+use etl::hour::part::{PartRow, PartStage};
 use etl::hour::tally::{Certified, Tally};
 use etl::store::PartMeta;
 use etl::store::once::{Ask, Sealed};
 use jiff::Timestamp;
 
-use super::store::{Object, Records, Reply, content, records_of};
+use super::store::{Object, Records, Reply, records_of};
 
 /// A row of the ledger. Its hash leaves out what no transition looks at, so that the checker takes rows that differ in nothing else
 /// for one.
@@ -33,7 +34,7 @@ impl Hash for Row {
         (self.frozen, self.receipted, self.hashes.is_some()).hash(state);
         for part in &self.parts {
             let is_uploaded = part.stage == PartStage::Uploaded;
-            (part.part, is_uploaded, part.through, records(part), part.sha256.as_bytes().first()).hash(state);
+            (part.part, is_uploaded, part.through, records(part), part.identity.sha256.as_bytes().first()).hash(state);
         }
     }
 }
@@ -167,14 +168,8 @@ impl HourOf {
 
 /// Calls `with` the sealed part that a row describes.
 pub fn sealed<T>(row: &PartRow, with: impl FnOnce(&Sealed<'_>) -> T) -> T {
-    let meta = PartMeta {
-        sha256: row.sha256.clone(),
-        content_sha256: row.content_sha256.clone(),
-        rows: row.rows,
-        hour: String::new(),
-        dict: String::new(),
-    };
-    with(&Sealed { key: &row.key, body: Path::new(""), meta: &meta, size: row.bytes })
+    let meta = PartMeta { identity: row.identity.clone(), hour: String::new(), dict: String::new() };
+    with(&Sealed { key: &row.key, body: Path::new(""), meta: &meta })
 }
 
 pub fn part_row(part: u32, stage: PartStage, object: Object, through: u64) -> PartRow {
@@ -183,10 +178,7 @@ pub fn part_row(part: u32, stage: PartStage, object: Object, through: u64) -> Pa
         part,
         stage,
         key: String::new(),
-        rows: object.rows(),
-        bytes: object.size(),
-        sha256: object.sha256(),
-        content_sha256: content(object.records),
+        identity: object.meta().identity,
         dict: String::new(),
         through,
         first: Timestamp::UNIX_EPOCH,
@@ -199,7 +191,7 @@ pub fn part_row(part: u32, stage: PartStage, object: Object, through: u64) -> Pa
 
 /// The records of a part.
 pub fn records(part: &PartRow) -> Records {
-    records_of(&part.content_sha256)
+    records_of(&part.identity.content_sha256)
 }
 
 /// The lowest `count` of `all`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etl::hour::part::PartIdentity;
 use etl::store::{ObjectInfo, PartMeta};
 
 /// A set of records: bit n is record n.
@@ -103,13 +104,13 @@ impl Store {
 
 impl Object {
     pub fn meta(self) -> PartMeta {
-        PartMeta {
+        let identity = PartIdentity {
+            rows: self.rows(),
+            bytes: self.size(),
             sha256: self.sha256(),
             content_sha256: content(self.records),
-            rows: self.rows(),
-            hour: String::new(),
-            dict: String::new(),
-        }
+        };
+        PartMeta { identity, hour: String::new(), dict: String::new() }
     }
 
     pub fn info(self) -> ObjectInfo {

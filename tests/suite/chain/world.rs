@@ -1,7 +1,8 @@
 //! What can happen in the model, and what it does: the glue between the real transitions.
 
 use etl::error::{Error, ErrorKind};
-use etl::hour::lifecycle::{Event, PartRow, PartStage};
+use etl::hour::lifecycle::Event;
+use etl::hour::part::{PartRow, PartStage};
 use etl::store::PutAnswer;
 use etl::store::once::{self, Answer, Ask, CreateOnly, Next, Outcome};
 use jiff::Timestamp;

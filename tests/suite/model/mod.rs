@@ -274,7 +274,7 @@ impl World {
             let dictionaries = format!("dict/{}.json", meta.dict);
             prop_assert!(objects.keys().any(|key| key.ends_with(&dictionaries)), "{} of {}", dictionaries, key);
             let lines = gunzip(bytes);
-            prop_assert_eq!(lines.len() as u64, meta.rows, "{}", key);
+            prop_assert_eq!(lines.len() as u64, meta.identity.rows, "{}", key);
             for line in lines {
                 let value: serde_json::Value = serde_json::from_str(&line).unwrap();
                 *seen.entry(value["record_id"].as_u64().unwrap()).or_default() += 1;

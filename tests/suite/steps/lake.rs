@@ -141,7 +141,7 @@ impl Uncrashed {
 
     fn survives_all(&self) {
         let cases: Vec<(usize, Point)> = self.points().collect();
-        side_by_side(&cases, Bench::new, |bench, (number, point)| {
+        parallel_map(&cases, Bench::new, |bench, (number, point)| {
             self.survives(bench, *number, *point, Befalls::Crash);
         });
     }
@@ -149,7 +149,7 @@ impl Uncrashed {
     /// In the quick form a step fails only once it is done: that is the harder half.
     fn survives_all_failures(&self) {
         let cases: Vec<_> = self.points().filter(|(_, point)| point.after || tally::scale(false, true)).collect();
-        side_by_side(&cases, Bench::new, |bench, (number, point)| {
+        parallel_map(&cases, Bench::new, |bench, (number, point)| {
             self.survives(bench, *number, *point, Befalls::Failure);
         });
     }
@@ -157,12 +157,12 @@ impl Uncrashed {
     fn recovers_all(&self) {
         // A crash after a step leaves what one before the next leaves.
         let cases: Vec<(usize, Point)> = self.points().filter(|(_, point)| !point.after).collect();
-        side_by_side(&cases, Bench::new, |bench, (number, point)| self.recovers(bench, *number, *point));
+        parallel_map(&cases, Bench::new, |bench, (number, point)| self.recovers(bench, *number, *point));
     }
 }
 
 /// Checks all cases on two threads, each with a bench of its own.
-pub fn side_by_side<T: Sync, B>(cases: &[T], bench: impl Fn() -> B + Sync, check: impl Fn(&mut B, &T) + Sync) {
+pub fn parallel_map<T: Sync, B>(cases: &[T], bench: impl Fn() -> B + Sync, check: impl Fn(&mut B, &T) + Sync) {
     assert!(!cases.is_empty());
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -6,7 +6,7 @@ use etl::store::ObjectStore;
 use serde_json::Value;
 
 use super::bench::Point;
-use super::lake::side_by_side;
+use super::lake::parallel_map;
 use crate::support::cli::{Place, page, record};
 use crate::support::origin::{Answer, Origin};
 use crate::support::proxy::Proxy;
@@ -98,7 +98,7 @@ fn crash_at_any_step_creates_each_object_once() {
         .enumerate()
         .flat_map(|(number, steps)| Point::all(steps.len()).map(move |point| (number, point)))
         .collect();
-    side_by_side(
+    parallel_map(
         &cases,
         || (),
         |(), (number, point)| {

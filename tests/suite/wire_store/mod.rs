@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
 use crate::support::origin::{Answer, Origin};
-use crate::support::proxy::{CANNED, Fault, Proxy, named};
+use crate::support::proxy::{CANNED, Fault, LOST, Proxy, named};
 mod refusals;
 
 use crate::support::{TestS3, s3, tally, tls, unique_prefix};
@@ -24,24 +24,17 @@ const GRACE: Duration = Duration::from_secs(15);
 /// A `--max-runtime` that no run here needs.
 const LONG: Duration = Duration::from_secs(30);
 
-const BROKEN: [Fault; 10] = [
-    Fault::ResetInHead,
-    Fault::BodyCut,
-    Fault::AnswerDropped,
-    Fault::AnswerReset,
-    Fault::ResetInAnswerHead,
-    Fault::AnswerCut,
-    Fault::ResetInAnswerBody,
-    Fault::Drip,
-    Fault::Gibberish,
-    Fault::Instead(&CANNED[0]),
-];
 const SILENT: [Fault; 3] = [Fault::EndlessDrip, Fault::HungBefore, Fault::HungAfter];
+
+/// Faults after which the connection ends, or whose answer is none.
+fn broken() -> Vec<Fault> {
+    [&LOST[..], &[Fault::ResetInAnswerBody, Fault::Gibberish, Fault::Instead(&CANNED[0])]].concat()
+}
 
 /// Every fault that ends by itself.
 fn quick() -> Vec<Fault> {
     let canned = CANNED.iter().flat_map(|canned| [Fault::Instead(canned), Fault::Afterwards(canned)]);
-    let mut faults = BROKEN.to_vec();
+    let mut faults = broken();
     faults.extend(canned);
     faults.dedup();
     faults
@@ -126,7 +119,7 @@ impl Bench {
 }
 
 /// Each case, several at once: most of the time is waiting.
-fn side_by_side<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
+fn parallel_map<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
     let left = Mutex::new(cases.iter());
     std::thread::scope(|scope| {
         for _ in 0..6 {
@@ -155,7 +148,7 @@ fn exit(fault: Fault) -> i32 {
 #[test]
 fn each_fault_once_at_a_put_costs_a_try_and_nothing_else() {
     let Some(at) = s3() else { return };
-    side_by_side(&quick(), |fault| {
+    parallel_map(&quick(), |fault| {
         let what = format!("{fault:?} at a PUT");
         let mut bench = Bench::new(&at, "");
         bench.give(1..=8);
@@ -174,7 +167,7 @@ fn each_fault_once_at_a_put_costs_a_try_and_nothing_else() {
 #[test]
 fn each_fault_once_at_a_look_is_no_absence() {
     let Some(at) = s3() else { return };
-    side_by_side(&harmless(), |fault| {
+    parallel_map(&harmless(), |fault| {
         let what = format!("{fault:?} at a HEAD");
         let mut bench = Bench::new(&at, "");
         bench.give(1..=8);
@@ -192,7 +185,7 @@ fn each_fault_once_at_a_look_is_no_absence() {
 #[test]
 fn each_fault_once_while_an_hour_is_read_back_makes_its_records_wait() {
     let Some(at) = s3() else { return };
-    side_by_side(&harmless(), |fault| {
+    parallel_map(&harmless(), |fault| {
         let what = format!("{fault:?} at a GET");
         let mut bench = Bench::new(&at, "dedup_window = \"0s\"");
         bench.give(1..=8);
@@ -209,7 +202,7 @@ fn each_fault_once_while_an_hour_is_read_back_makes_its_records_wait() {
 #[test]
 fn each_fault_once_under_verify_and_restore_is_said_and_never_taken_for_absence() {
     let Some(at) = s3() else { return };
-    side_by_side(&harmless(), |fault| {
+    parallel_map(&harmless(), |fault| {
         let mut bench = Bench::new(&at, "");
         bench.give(1..=8);
         bench.run("no fault", LONG);
@@ -236,14 +229,14 @@ fn each_fault_once_under_verify_and_restore_is_said_and_never_taken_for_absence(
 fn fault_that_lasts_ends_the_run_unavailable_and_leaves_everything_for_the_next() {
     let Some(at) = s3() else { return };
     let mut cases: Vec<(&str, Fault)> = Vec::new();
-    for fault in BROKEN.into_iter().chain(SILENT).filter(|fault| *fault != Fault::Drip) {
+    for fault in broken().into_iter().chain(SILENT).filter(|fault| *fault != Fault::Drip) {
         cases.extend([("PUT ", fault), ("", fault)]);
     }
     for name in ["503", "409", "403", "expired token", "200 in HTML", "200 with a tag", "302", "413"] {
         cases.extend([("PUT ", Fault::Instead(named(name))), ("", Fault::Instead(named(name)))]);
         cases.extend([("PUT ", Fault::Afterwards(named(name)))]);
     }
-    side_by_side(&cases, |(verb, fault)| {
+    parallel_map(&cases, |(verb, fault)| {
         let what = format!("{fault:?} at each {verb}");
         let mut bench = Bench::new(&at, "");
         bench.give(1..=8);
@@ -279,7 +272,7 @@ fn store_that_hangs_is_given_up_without_a_deadline_too() {
         return;
     }
     let Some(at) = s3() else { return };
-    side_by_side(&SILENT, |fault| {
+    parallel_map(&SILENT, |fault| {
         let mut bench = Bench::new(&at, "");
         bench.give(1..=8);
         bench.proxy.always("", *fault);
@@ -406,7 +399,7 @@ fn faults_at_random_lose_and_repeat_nothing() {
     let Some(at) = s3() else { return };
     let seed = tally::seed("faults on the wire at random", 7);
     let (machines, rounds) = tally::scale((3, 6), (8, 60));
-    side_by_side(&(0..machines).collect::<Vec<u64>>(), |machine| {
+    parallel_map(&(0..machines).collect::<Vec<u64>>(), |machine| {
         let window = if machine % 2 == 0 { "dedup_window = \"0s\"" } else { "" };
         let mut bench = Bench::new(&at, window);
         let mut faults = quick();

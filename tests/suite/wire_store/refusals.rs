@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use etl::store::ObjectStore;
 
-use super::{Bench, LONG, side_by_side};
+use super::{Bench, LONG, parallel_map};
 use crate::support::cli::{page, record};
 use crate::support::origin::Answer;
 use crate::support::proxy::{Fault, named};
@@ -43,7 +43,7 @@ fn redirect_of_any_kind_is_followed_nowhere() {
     let Some(at) = s3() else { return };
     let kinds =
         ["301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"];
-    side_by_side(&kinds, |status| {
+    parallel_map(&kinds, |status| {
         let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
         elsewhere.set_nonblocking(true).unwrap();
         let redirect = Fault::Redirect(status, elsewhere.local_addr().unwrap().port());
@@ -71,7 +71,7 @@ fn redirect_of_any_kind_is_followed_nowhere() {
 #[test]
 fn answer_of_another_for_the_store_is_no_receipt() {
     let Some(at) = s3() else { return };
-    side_by_side(&["200 with a tag", "200 in HTML", "204"], |name| {
+    parallel_map(&["200 with a tag", "200 in HTML", "204"], |name| {
         for proven in [true, false] {
             let mut bench = Bench::new(&at, "");
             if proven {
@@ -130,7 +130,7 @@ fn part_that_is_refused_costs_its_hour_alone() {
     let Some(at) = s3() else { return };
     let cases =
         [("413", "client_max_body_size"), ("400", "Too big."), ("403", "s3:PutObject"), ("archived", "Glacier")];
-    side_by_side(&cases, |(name, word)| {
+    parallel_map(&cases, |(name, word)| {
         let mut bench = Bench::new(&at, "");
         bench.give(30..=33);
         bench.run("the first parts", LONG).exits(0);
@@ -207,7 +207,7 @@ fn many_refusals_in_a_row_end_the_talk_until_the_next_run() {
 #[test]
 fn part_that_never_gets_an_answer_keeps_no_other_from_the_store() {
     let Some(at) = s3() else { return };
-    side_by_side(&[Fault::Instead(named("500")), Fault::ResetInHead, Fault::BodyCut, Fault::Gibberish], |fault| {
+    parallel_map(&[Fault::Instead(named("500")), Fault::ResetInHead, Fault::BodyCut, Fault::Gibberish], |fault| {
         let mut bench = Bench::new(&at, "");
         bench.give_hours(1, 0..3);
         bench.proxy.at_keys("PUT ", &["01_d/00_h"], *fault);
@@ -230,7 +230,7 @@ fn store_that_refuses_the_condition_gets_the_part_without_it_after_a_look() {
         ("400 Bad Request", "InvalidArgument"),
         ("400 Bad Request", "InvalidRequest"),
     ];
-    side_by_side(&cases, |(status, code)| {
+    parallel_map(&cases, |(status, code)| {
         let what = format!("{status} {code} to each condition");
         let mut bench = Bench::new(&at, "");
         bench.proxy.always("PUT ", Fault::NoCondition(status, code));
@@ -257,7 +257,8 @@ fn store_that_refuses_the_condition_gets_the_part_without_it_after_a_look() {
 
 fn meta() -> etl::store::PartMeta {
     let text = || "x".to_owned();
-    etl::store::PartMeta { sha256: text(), content_sha256: text(), rows: 1, hour: text(), dict: text() }
+    let identity = etl::hour::part::PartIdentity { rows: 1, bytes: 0, sha256: text(), content_sha256: text() };
+    etl::store::PartMeta { identity, hour: text(), dict: text() }
 }
 
 #[test]

@@ -1,22 +1,25 @@
 //! What an S3 store means by a refusal: its status and XML body, and what the operator does about it.
 //!
-//! Pure. Invariant: of a body only the error code, the message and the region or host it names get into a text of ours, cut short
-//! and stripped to harmless characters, and none that holds a part of the credentials: a body may quote keys and signatures back.
+//! Pure. Invariant: only a body's error code, its message and the region or host that it names get into our texts, cut short and
+//! without odd characters, and never one that contains a credential: a body may quote keys and signatures back.
 
 use super::wire::Answer;
 use crate::error::{Error, ErrorKind};
 
+#[cfg(test)]
+mod tests;
+
 /// How many characters of a store's message are shown.
 const LONGEST_MESSAGE: usize = 200;
 
-/// What helps where nothing but time does.
+/// The hint where only waiting helps.
 const LATER: &str = "run again later: nothing is lost";
 
-/// What helps where a body is larger than something on the way takes.
+/// The hint where a body is larger than something on the way accepts.
 const TOO_LARGE: &str = "waiting does not help: raise the limit of what is in between (nginx: client_max_body_size) or, for \
                          parts to come, set load.part_max_records";
 
-/// What helps where something answers as no store does.
+/// The hint where what answers behaves unlike any store.
 const NO_STORE: &str = "a store does not redirect like that: if something in between wants a login, run again when it is gone; else \
                         check load.endpoint";
 
@@ -61,14 +64,14 @@ pub(super) struct Refusal {
     message: Option<String>,
     /// The region or host that the store names as the right one.
     elsewhere: Option<String>,
-    /// The host that it redirects to, where nobody follows.
+    /// The host that it redirects to; redirects are not followed.
     moved_to: Option<String>,
-    /// Whether more than the object was refused.
+    /// Whether it is about more than one object.
     is_of_all: bool,
 }
 
 impl Refusal {
-    /// Reads an answer. Nothing that holds one of the `secrets` is kept of it.
+    /// Reads an answer, and keeps no text of it that contains one of the `secrets`.
     pub(super) fn read(answer: &Answer, secrets: &[&str]) -> Self {
         let region = answer.header("x-amz-bucket-region").map(harmless).filter(|region| !region.is_empty());
         let moved_to = answer.header("location").and_then(|to| reqwest::Url::parse(to).ok());
@@ -88,7 +91,7 @@ impl Refusal {
         Self { status, code: plain("Code").unwrap_or_default(), message, elsewhere, moved_to: None, is_of_all: false }
     }
 
-    /// The same, met where the object was not what was asked for.
+    /// The same, for a request that was not about the object.
     pub(super) fn of_all(self) -> Self {
         Self { is_of_all: true, ..self }
     }
@@ -99,8 +102,8 @@ impl Refusal {
         self.status == 501 || (self.status == 400 && by_code)
     }
 
-    /// Whether the same request may well succeed a little later.
-    pub(super) fn is_passing(&self) -> bool {
+    /// Whether the same request may succeed a little later.
+    pub(super) fn is_temporary(&self) -> bool {
         let by_code = matches!(
             self.code.as_str(),
             "SlowDown" | "RequestTimeout" | "InternalError" | "ServiceUnavailable" | "Throttling"
@@ -135,7 +138,7 @@ impl Refusal {
         if self.is_about_the_object(verb) { error.about_one_object() } else { error }
     }
 
-    /// Whether another object may well be treated otherwise: what is refused is neither the sender nor the place.
+    /// Whether it is this object alone that is refused, neither the sender nor the place: others may be accepted.
     fn is_about_the_object(&self, verb: Verb) -> bool {
         if verb == Verb::List || self.is_of_all {
             return false;
@@ -156,13 +159,13 @@ impl Refusal {
                 | "QuotaExceeded"
         );
         let by_status = matches!(self.status, 400 | 403 | 410..=499) || (verb == Verb::Get && self.is_absence());
-        by_status && !sender_or_place && !self.is_passing() && !self.is_expiry()
+        by_status && !sender_or_place && !self.is_temporary() && !self.is_expiry()
     }
 
     fn meaning(&self, verb: Verb) -> (ErrorKind, String) {
         use ErrorKind::{Config, Credentials, Unavailable};
         let (kind, hint) = match (self.code.as_str(), self.status) {
-            _ if self.is_passing() => (Unavailable, LATER),
+            _ if self.is_temporary() => (Unavailable, LATER),
             _ if self.is_expiry() => (Credentials, "renew the session token: it has expired"),
             ("RequestTimeTooSkewed", _) => (Config, "set this machine's clock: it is off by more than 15 minutes"),
             ("NoSuchBucket" | "InvalidBucketName", _) => {
@@ -183,7 +186,7 @@ impl Refusal {
         (kind, hint.to_owned())
     }
 
-    /// Where it is neither the sender nor the place.
+    /// The meaning where neither the sender nor the place is refused.
     fn meaning_for_one(&self, verb: Verb) -> (ErrorKind, String) {
         let hint = match (self.code.as_str(), self.status) {
             ("InvalidObjectState", _) => "the object is archived: restore it in S3 (Glacier), then run again",
@@ -214,8 +217,7 @@ pub(super) fn names_its_code(body: &[u8]) -> bool {
     element(&String::from_utf8_lossy(body), "Code").is_some()
 }
 
-/// The first bytes of a refusal's body, for the log: of one that S3 wrote its code and message, which alone are sure to quote no
-/// signature.
+/// The start of a refusal's body, for the log. Of a body that S3 wrote only its code and message: the rest may quote a signature.
 pub(super) fn excerpt(body: &[u8], secrets: &[&str]) -> String {
     let body = String::from_utf8_lossy(body);
     let refusal = Refusal::of(0, &body, secrets);
@@ -240,9 +242,9 @@ fn harmless(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')).take(100).collect()
 }
 
-/// A text of others on one line of ours.
+/// A foreign text on one line of ours.
 fn shown(text: &str) -> String {
-    // What turns the direction of a line, or shows nothing, can make it say something else.
+    // Characters that turn the direction of a line, or are invisible, could change what it says.
     let odd = |c: char| {
         c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
     };
@@ -254,207 +256,11 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// Whether a text holds one of them. One so short that any text has it by chance has to stand alone.
+/// Whether a text contains one of the secrets. A short one, which any text may contain by chance, must stand as a word.
 fn holds_any(text: &str, secrets: &[&str]) -> bool {
     secrets.iter().any(|secret| match secret.len() {
         0 => false,
         1..8 => text.split(|c: char| !c.is_alphanumeric()).any(|word| word == *secret),
         _ => text.contains(secret),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn xml(code: &str, more: &str) -> String {
-        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>m</Message>{more}</Error>")
-    }
-
-    fn refusal(status: u16, body: &str) -> Refusal {
-        Refusal::of(status, body, &["AKIASECRET", "very/secret+key", "x"])
-    }
-
-    fn error(status: u16, body: &str, verb: Verb) -> Error {
-        refusal(status, body).into_error(verb, "s3://b/k")
-    }
-
-    #[test]
-    fn each_refusal_says_who_can_mend_it() {
-        let table = [
-            (403, "AccessDenied", ErrorKind::Credentials, "s3:PutObject"),
-            (403, "InvalidAccessKeyId", ErrorKind::Credentials, "access key id"),
-            (403, "SignatureDoesNotMatch", ErrorKind::Credentials, "secret"),
-            (400, "ExpiredToken", ErrorKind::Credentials, "expired"),
-            (400, "InvalidToken", ErrorKind::Credentials, "session token"),
-            (403, "RequestTimeTooSkewed", ErrorKind::Config, "clock"),
-            (404, "NoSuchBucket", ErrorKind::Config, "create"),
-            (501, "NotImplemented", ErrorKind::Config, "endpoint"),
-            (400, "RequestTimeout", ErrorKind::Unavailable, "again"),
-            (400, "SomethingNew", ErrorKind::Unavailable, "store says"),
-            (503, "SlowDown", ErrorKind::Unavailable, "again"),
-            (500, "AccessDenied", ErrorKind::Unavailable, "again"),
-        ];
-        for (status, code, kind, word) in table {
-            let error = error(status, &xml(code, ""), Verb::Put);
-            assert_eq!(error.kind(), kind, "{code}");
-            assert_eq!(error.to_string(), format!("cannot put s3://b/k: HTTP {status} {code}: m"));
-            assert!(error.next_step().unwrap().contains(word), "{code}: {:?}", error.next_step());
-        }
-    }
-
-    #[test]
-    fn refusal_is_about_one_object_unless_the_sender_or_the_place_is_refused() {
-        for (status, code, one) in [
-            (403, "AccessDenied", true),
-            (403, "", true),
-            (403, "InvalidObjectState", true),
-            (400, "EntityTooLarge", true),
-            (400, "SomethingNew", true),
-            (413, "", true),
-            (422, "", true),
-            (401, "", false),
-            (404, "", false),
-            (404, "NoSuchBucket", false),
-            (403, "InvalidAccessKeyId", false),
-            (403, "SignatureDoesNotMatch", false),
-            (403, "RequestTimeTooSkewed", false),
-            (400, "ExpiredToken", false),
-            (400, "AuthorizationHeaderMalformed", false),
-            (400, "RequestTimeout", false),
-            (403, "QuotaExceeded", false),
-            (301, "PermanentRedirect", false),
-            (429, "", false),
-            (500, "AccessDenied", false),
-            (501, "NotImplemented", false),
-        ] {
-            for verb in [Verb::Put, Verb::Get, Verb::Head] {
-                assert_eq!(error(status, &xml(code, ""), verb).concerns_one_object(), one, "{status} {code} {verb:?}");
-            }
-            assert!(!error(status, &xml(code, ""), Verb::List).concerns_one_object(), "{status} {code}");
-        }
-        for (verb, one) in [(Verb::Get, true), (Verb::Put, false), (Verb::List, false)] {
-            assert_eq!(error(404, &xml("NoSuchKey", ""), verb).concerns_one_object(), one, "{verb:?}");
-        }
-    }
-
-    #[test]
-    fn what_does_not_pass_by_waiting_says_so() {
-        for (status, code, word) in [
-            (413, "", "client_max_body_size"),
-            (400, "EntityTooLarge", "part_max_records"),
-            (403, "InvalidObjectState", "Glacier"),
-            (403, "QuotaExceeded", "quota"),
-        ] {
-            let error = error(status, &xml(code, ""), Verb::Get);
-            assert_eq!(error.kind(), ErrorKind::Unavailable, "{code}");
-            assert!(error.next_step().unwrap().contains(word), "{code}: {:?}", error.next_step());
-        }
-    }
-
-    #[test]
-    fn wrong_region_names_the_right_one() {
-        for (status, code, more) in [
-            (400, "AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"),
-            (301, "PermanentRedirect", "<Endpoint>eu-west-1</Endpoint>"),
-            (307, "TemporaryRedirect", "<Endpoint>eu-west-1</Endpoint>"),
-        ] {
-            let error = error(status, &xml(code, more), Verb::List);
-            assert_eq!(error.kind(), ErrorKind::Config);
-            assert_eq!(error.next_step(), Some("set load.region: the store names eu-west-1"));
-        }
-    }
-
-    #[test]
-    fn look_without_the_right_to_list_names_it() {
-        let error = error(403, "", Verb::Head);
-        assert_eq!(error.kind(), ErrorKind::Credentials);
-        assert!(error.next_step().unwrap().contains("s3:ListBucket"));
-    }
-
-    #[test]
-    fn bodies_cannot_smuggle_text_into_a_message() {
-        let body = xml("Access Denied\u{1b}[31m\n", "<AWSAccessKeyId>AKIASECRET</AWSAccessKeyId>");
-        let error = error(403, &body, Verb::Get);
-        assert_eq!(error.to_string(), "cannot read s3://b/k: HTTP 403 AccessDenied31m: m");
-        assert!(!error.chain().contains("AKIASECRET"));
-        assert_eq!(super::element("<Code></Code>", "Code"), None);
-        assert_eq!(super::element("<Code>half", "Code"), None);
-    }
-
-    #[test]
-    fn message_of_the_store_is_shown_clean_short_and_without_credentials() {
-        let said = |message: &str| {
-            let body = format!("<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>");
-            let text = error(403, &body, Verb::Put).to_string();
-            text.strip_prefix("cannot put s3://b/k: HTTP 403 AccessDenied").unwrap().to_owned()
-        };
-        assert_eq!(said("with an explicit deny\n\tin a &quot;policy&quot;"), ": with an explicit deny in a \"policy\"");
-        assert_eq!(said("red \u{1b}[31m \u{202e}turned"), ": red [31m turned");
-        assert_eq!(said(&"y".repeat(500)), format!(": {}…", "y".repeat(200)));
-        assert_eq!(said("an exit"), ": an exit", "of a secret that is an x");
-        for quoted in ["it is x!", "AKIASECRET is unknown", "you said very/secret+key", "very/secret&#43;key", ""] {
-            assert_eq!(said(quoted), "", "{quoted}");
-        }
-    }
-
-    #[test]
-    fn log_never_quotes_what_was_signed() {
-        let signed =
-            "<Error><Code>SignatureDoesNotMatch</Code><Message>m</Message><StringToSign>AWS4</StringToSign></Error>";
-        for (body, shown) in [
-            (signed, "SignatureDoesNotMatch m"),
-            ("<html>\n<h1>413</h1>\u{7}</html>", "<html> <h1>413</h1> </html>"),
-            ("<Error><StringToSign>AWS4", "…"),
-            ("who is AKIASECRET", "…"),
-        ] {
-            assert_eq!(excerpt(body.as_bytes(), &["AKIASECRET"]), shown);
-        }
-    }
-
-    #[test]
-    fn redirect_is_not_followed_and_named() {
-        for status in [301, 302, 303, 307, 308] {
-            let mut headers = reqwest::header::HeaderMap::new();
-            headers.insert("location", "https://user:pw@login.example/in?x=1".parse().unwrap());
-            let answer = Answer { status, headers: headers.clone(), body: Vec::new(), cut: false };
-            let error = Refusal::read(&answer, &[]).into_error(Verb::Put, "s3://b/k");
-            assert_eq!((error.kind(), error.concerns_one_object()), (ErrorKind::Unavailable, false));
-            let what =
-                format!("cannot put s3://b/k: HTTP {status}, a redirect to login.example, which is not followed");
-            assert_eq!(error.to_string(), what);
-            headers.insert("x-amz-bucket-region", "eu-west-1".parse().unwrap());
-            let answer = Answer { status, headers, body: Vec::new(), cut: false };
-            let error = Refusal::read(&answer, &[]).into_error(Verb::Head, "s3://b/k");
-            assert_eq!(error.kind(), ErrorKind::Config);
-            assert_eq!(error.next_step(), Some("set load.region: the store names eu-west-1"));
-        }
-    }
-
-    #[test]
-    fn condition_may_be_what_is_refused() {
-        for (status, code, may) in [
-            (501, "NotImplemented", true),
-            (501, "", true),
-            (400, "NotImplemented", true),
-            (400, "InvalidArgument", true),
-            (400, "InvalidRequest", true),
-            (400, "EntityTooLarge", false),
-            (400, "", false),
-            (403, "InvalidRequest", false),
-            (412, "PreconditionFailed", false),
-        ] {
-            assert_eq!(refusal(status, &xml(code, "")).may_be_the_condition(), may, "{status} {code}");
-        }
-    }
-
-    #[test]
-    fn only_passing_refusals_are_worth_another_try() {
-        for (status, code) in [(500, ""), (503, "SlowDown"), (429, ""), (408, ""), (400, "RequestTimeout"), (504, "")] {
-            assert!(refusal(status, &xml(code, "")).is_passing(), "{status} {code}");
-        }
-        for (status, code) in [(403, "AccessDenied"), (404, ""), (412, ""), (409, ""), (501, ""), (400, "BadDigest")] {
-            assert!(!refusal(status, &xml(code, "")).is_passing(), "{status} {code}");
-        }
-    }
 }

@@ -1,8 +1,7 @@
-//! How many different odd tokens a page has, about, in bounded memory.
+//! An estimate of how many different odd tokens a page has, in bounded memory.
 //!
-//! A sample of the identities: all of them while they are few, then those that begin with one zero bit, with two … Identities
-//! are as good as random, so the sample's size times its share is the number, within a few percent. Equal tokens count once.
-//! Pure.
+//! Pure. It samples the identities: all of them while they are few, then those that begin with one zero bit, with two, and so on.
+//! Identities are as good as random, so the size of the sample tells their number within a few percent. Equal tokens count once.
 
 use std::collections::HashSet;
 
@@ -13,15 +12,15 @@ const SAMPLE: usize = 1 << 14;
 
 /// A sample of identities.
 #[derive(Debug, Default)]
-pub struct Spread {
+pub(super) struct DistinctCount {
     sample: HashSet<Identity>,
-    /// Bits that are zero at the beginning of each in the sample.
+    /// Each identity in the sample begins with so many zero bits.
     zeros: u32,
 }
 
-impl Spread {
+impl DistinctCount {
     /// Notes an identity.
-    pub fn note(&mut self, identity: Identity) {
+    pub(super) fn note(&mut self, identity: Identity) {
         if identity.leading_zeros() < self.zeros {
             return;
         }
@@ -32,9 +31,8 @@ impl Spread {
         }
     }
 
-    /// About how many different identities were noted.
-    #[must_use]
-    pub fn distinct(&self) -> u64 {
+    /// How many different identities were noted, about.
+    pub(super) fn estimate(&self) -> u64 {
         (self.sample.len() as u64).checked_shl(self.zeros).unwrap_or(u64::MAX)
     }
 }
@@ -46,13 +44,13 @@ mod tests {
     #[test]
     fn different_ones_are_counted_about_and_equal_ones_once() {
         for count in [0_u64, 1, 10_000, 300_000] {
-            let mut spread = Spread::default();
+            let mut count_of = DistinctCount::default();
             for n in 0..2 * count {
-                spread.note(Identity::of(&(n % count.max(1)).to_le_bytes()));
+                count_of.note(Identity::of(&(n % count.max(1)).to_le_bytes()));
             }
-            let (distinct, slack) = (spread.distinct(), count / 20);
+            let (distinct, slack) = (count_of.estimate(), count / 20);
             assert!((count - slack..=count + slack).contains(&distinct), "{distinct} of {count}");
-            assert!(spread.sample.len() <= SAMPLE);
+            assert!(count_of.sample.len() <= SAMPLE);
         }
     }
 }

@@ -1,20 +1,17 @@
-//! What a body must be to pass for a page, checked while it streams: a JSON array by its first and last byte, complete,
-//! within the size caps; gzip undone on the way.
+//! The check of a body while it streams: a complete JSON array by its first and last byte, within the size caps, unpacked.
 //!
-//! Owns the caps: `limit` holds for the bytes as received and for the bytes as written, so that neither a large body nor a
-//! small one that unpacks to a large one gets past it. Invariant: nothing is written to the sink after a refusal.
+//! Owns the caps: `limit` holds for the bytes as received and for the bytes as written, which stops a large body as well as a small
+//! one that unpacks to a large one. Invariant: nothing is written to the sink after a refusal.
 
 use std::io::{self, Read, Write};
 
 use flate2::write::MultiGzDecoder;
 
-use super::{FileSink, PageSink};
+use super::{BYTE_ORDER_MARK, FileSink, PageSink};
 use crate::error::Error;
 
 /// Compressed bytes read at a time.
 const CHUNK: usize = 64 * 1024;
-/// What some writers put before a text to say that it is UTF-8. JSON has none; a reader may pass over it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +25,14 @@ pub(super) enum Coding {
 pub(super) enum Refusal {
     /// The sink failed; the body is not to blame.
     Sink(Error),
-    /// Larger than the cap, in the form that is named.
+    /// This form of it is larger than the cap.
     TooLarge(&'static str),
-    /// No page, this time: what it is instead.
+    /// No page this time, and what it is instead.
     NoPage(String),
 }
 
-/// A body on its way into a sink.
-pub(super) struct PageBody<S: PageSink> {
+/// Checks a body on its way into a sink.
+pub(super) struct BodyCheck<S: PageSink> {
     stream: Stream<S>,
     received: u64,
     limit: u64,
@@ -46,10 +43,10 @@ enum Stream<S: PageSink> {
     Gzip(Box<MultiGzDecoder<Checked<S>>>),
 }
 
-impl<S: PageSink> PageBody<S> {
+impl<S: PageSink> BodyCheck<S> {
     pub(super) fn new(coding: Coding, limit: u64, sink: S) -> Self {
         let checked =
-            Checked { sink, look: Look { limit, bytes: 0, mark: 0, last: None }, refusal: None, closed: false };
+            Checked { sink, array: ArrayCheck { limit, bytes: 0, mark: 0, last: None }, refusal: None, closed: false };
         let stream = match coding {
             Coding::Plain => Stream::Plain(checked),
             Coding::Gzip => Stream::Gzip(Box::new(MultiGzDecoder::new(checked))),
@@ -57,7 +54,7 @@ impl<S: PageSink> PageBody<S> {
         Self { stream, received: 0, limit }
     }
 
-    /// Takes the next bytes as received.
+    /// Takes the next bytes, as received.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.received = self.received.saturating_add(length(bytes));
         let form = if matches!(self.stream, Stream::Plain(_)) { "body" } else { "compressed body" };
@@ -69,20 +66,20 @@ impl<S: PageSink> PageBody<S> {
         written.map_err(|cause| self.refusal(&cause))
     }
 
-    /// Takes all of `source`, which may turn out to be unreadable.
+    /// Takes all of `source`. The inner error is one of reading it.
     pub(super) fn read(&mut self, source: &mut impl Read) -> Result<io::Result<()>, Refusal>
     where
         S: FileSink,
     {
         if let Stream::Plain(checked) = &mut self.stream {
-            // One more shows that it is too large.
+            // One byte more shows that it is too large.
             let taken = match checked.sink.take_all(&mut source.take(self.limit.saturating_add(1))) {
                 Ok(taken) => taken,
                 Err(cause) => return Ok(Err(cause)),
             };
             self.received = self.received.saturating_add(length(taken));
             within(self.limit, self.received, "body")?;
-            return checked.look.at(taken).map(Ok);
+            return checked.array.add(taken).map(Ok);
         }
         let mut chunk = vec![0; CHUNK];
         loop {
@@ -100,22 +97,22 @@ impl<S: PageSink> PageBody<S> {
         self.received
     }
 
-    /// Says that the body has ended. Hands back the sink and the number of bytes written to it.
+    /// Ends the body. Returns the sink and the number of bytes written to it.
     pub(super) fn finish(mut self) -> Result<(S, u64), Refusal> {
         if let Stream::Gzip(gzip) = &mut self.stream {
-            // An empty body is no gzip stream that was cut short, but a body that is empty.
+            // An empty body is reported as empty, not as a gzip stream that was cut short.
             if self.received > 0
                 && let Err(cause) = gzip.try_finish()
             {
                 return Err(self.refusal(&cause));
             }
         }
-        self.checked().look.verdict()?;
+        self.checked().array.finish()?;
         let checked = match self.stream {
             Stream::Plain(checked) => checked,
             Stream::Gzip(gzip) => gzip.finish().map_err(|cause| bad_gzip(&cause))?,
         };
-        Ok((checked.sink, checked.look.bytes))
+        Ok((checked.sink, checked.array.bytes))
     }
 
     fn refusal(&mut self, cause: &io::Error) -> Refusal {
@@ -148,37 +145,37 @@ fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// A sink that takes nothing but a JSON array, as far as the first and last byte tell.
+/// A sink behind the check.
 struct Checked<S> {
     sink: S,
-    look: Look,
+    array: ArrayCheck,
     refusal: Option<Refusal>,
     closed: bool,
 }
 
 impl<S: PageSink> Checked<S> {
     fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.look.at(bytes)?;
+        self.array.add(bytes)?;
         self.sink.write(bytes).map_err(Refusal::Sink)
     }
 }
 
-/// What was seen of an uncompressed body so far.
-struct Look {
+/// Whether an uncompressed body is a JSON array, as far as it came.
+struct ArrayCheck {
     limit: u64,
     bytes: u64,
-    /// How many bytes of a byte-order mark it began with.
+    /// How many bytes of a byte-order mark came at its start.
     mark: usize,
     /// The last byte that is no white space.
     last: Option<u8>,
 }
 
-impl Look {
-    /// Looks at the next bytes.
-    fn at(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+impl ArrayCheck {
+    /// Checks the next bytes.
+    fn add(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.bytes = self.bytes.saturating_add(length(bytes));
         within(self.limit, self.bytes, "uncompressed body")?;
-        let bytes = self.behind_the_mark(bytes)?;
+        let bytes = self.after_the_mark(bytes)?;
         if self.last.is_none()
             && let Some(first) = bytes.iter().find(|byte| !is_space(**byte))
             && *first != b'['
@@ -189,8 +186,8 @@ impl Look {
         Ok(())
     }
 
-    /// The next bytes, without what they hold of a byte-order mark at the body's start.
-    fn behind_the_mark<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
+    /// The next bytes without those of a byte-order mark at the start of the body.
+    fn after_the_mark<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], Refusal> {
         let taken = self.bytes.saturating_sub(length(bytes));
         if u64::try_from(self.mark).is_ok_and(|mark| mark != taken) {
             return Ok(bytes);
@@ -203,7 +200,7 @@ impl Look {
         if is_broken { Err(Refusal::NoPage("the body is no JSON array".to_owned())) } else { Ok(rest) }
     }
 
-    fn verdict(&self) -> Result<(), Refusal> {
+    fn finish(&self) -> Result<(), Refusal> {
         match self.last {
             Some(b']') => Ok(()),
             Some(_) => Err(Refusal::NoPage(format!(
@@ -259,7 +256,7 @@ pub(super) mod tests {
     }
 
     fn run(coding: Coding, bytes: &[u8], step: usize) -> Result<(Vec<u8>, u64), Refusal> {
-        let mut body = PageBody::new(coding, LIMIT, Vec::new());
+        let mut body = BodyCheck::new(coding, LIMIT, Vec::new());
         bytes.chunks(step).try_for_each(|chunk| body.write(chunk))?;
         body.finish()
     }
@@ -358,7 +355,7 @@ pub(super) mod tests {
         }
         for (coding, bytes) in [(Coding::Plain, noise.clone().into_bytes()), (Coding::Gzip, gzip(noise.as_bytes()))] {
             let writes = std::cell::Cell::new(0);
-            let mut body = PageBody::new(coding, 1_000_000, FullSink(&writes));
+            let mut body = BodyCheck::new(coding, 1_000_000, FullSink(&writes));
             let failed = bytes.chunks(50_000).try_for_each(|chunk| body.write(chunk));
             assert!(matches!(failed, Err(Refusal::Sink(error)) if error.kind() == ErrorKind::State));
             drop(body);

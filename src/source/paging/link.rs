@@ -1,7 +1,8 @@
-//! The `Link` response header (RFC 8288): the reference with `rel="next"`. Pure.
+//! The `Link` response header (RFC 8288): the reference with `rel="next"`.
+//!
+//! Pure. Invariant: a value that breaks the grammar is read up to there.
 
-/// The target of the first `rel="next"` link of the header's values, as it is spelled there. Links about another page
-/// (`anchor`) do not count; a value that breaks the grammar counts up to there.
+/// The target of the first `rel="next"` link in the header's values, as spelled there. Links about another page (`anchor`) are skipped.
 pub(super) fn next_reference<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<String> {
     values.into_iter().find_map(|value| {
         let value = String::from_utf8_lossy(value);
@@ -15,7 +16,7 @@ struct Link {
     is_next: bool,
 }
 
-/// What is left to read of a value.
+/// The unread rest of a value.
 struct Rest<'a>(&'a str);
 
 impl Rest<'_> {
@@ -29,7 +30,7 @@ impl Rest<'_> {
         while self.eat(';') {
             let (name, value) = self.parameter();
             match name.to_ascii_lowercase().as_str() {
-                // Of several, the first counts.
+                // The first of several counts.
                 "rel" => rel = rel.or(Some(value)),
                 "anchor" => anchored = true,
                 _ => {}
@@ -62,7 +63,7 @@ impl Rest<'_> {
         word.trim().to_owned()
     }
 
-    /// The rest of a quoted string, whose opening quote is behind us.
+    /// A quoted string after its opening quote.
     fn quoted(&mut self) -> String {
         let (mut text, mut characters) = (String::new(), self.0.chars());
         while let Some(character) = characters.next() {

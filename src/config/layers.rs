@@ -1,0 +1,220 @@
+//! The user's file laid over the template.
+//!
+//! Owns the use of the TOML parser. As in a compiler, both texts share one space of positions: the template starts at 0, the
+//! file follows. So the position of a value says where it was given, and an error begins with the place to mend:
+//! `etl.toml, line 3`.
+//!
+//! Invariant: no error repeats a value that may be a secret.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer};
+
+use super::environment::Origin;
+use super::paths;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Every key with its default, commented. The lowest layer, and what `etl init` writes.
+pub(super) const TEMPLATE: &str = include_str!("template.toml");
+
+/// The user's file.
+pub(super) struct File {
+    /// What errors call it.
+    name: String,
+    /// What is in it, behind as many spaces as the template is long: so its positions follow those of the template.
+    text: String,
+    /// The folder it is in, absolute.
+    folder: PathBuf,
+}
+
+impl File {
+    /// A file in `folder`, which has to be absolute.
+    pub fn new(name: impl Into<String>, text: &str, folder: impl Into<PathBuf>) -> Self {
+        let text = " ".repeat(TEMPLATE.len()) + text.trim_start_matches('\u{feff}');
+        Self { name: name.into(), text, folder: folder.into() }
+    }
+}
+
+/// The values of both.
+pub(super) struct Layers<'a> {
+    tree: DeTable<'a>,
+    file: &'a File,
+}
+
+impl<'a> Layers<'a> {
+    /// The template with `file` over it. A whole dictionary is one key's value: it replaces the default.
+    pub fn new(file: &'a File) -> Result<Self> {
+        let template = parse("the template", TEMPLATE)?;
+        let mut layers = Self { tree: template.clone(), file };
+        for (name, value) in parse(&file.name, &file.text)? {
+            let below = layers.tree.get_mut(name.get_ref().as_ref()).map(Spanned::get_mut);
+            match (below, value.into_inner()) {
+                (Some(DeValue::Table(below)), DeValue::Table(entries)) => {
+                    entries.into_iter().for_each(|(key, value)| replace(below, key, value));
+                }
+                (_, value) => replace(&mut layers.tree, name.clone(), Spanned::new(name.span(), value)),
+            }
+        }
+        layers.check_tables(&template)?;
+        Ok(layers)
+    }
+
+    /// Where the template has a table, there must be one: serde would take an array for it.
+    fn check_tables(&self, template: &DeTable<'_>) -> Result<()> {
+        for (table, entries) in template {
+            self.check_table(&[table.get_ref()])?;
+            for (key, value) in entries.get_ref().as_table().into_iter().flatten() {
+                if value.get_ref().is_table() {
+                    self.check_table(&[table.get_ref(), key.get_ref()])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_table(&self, path: &[&str]) -> Result<()> {
+        match self.at(path) {
+            Some((_, other)) if !other.is_table() => {
+                Err(self.error(path, format!("expected a table, found {}", plain(other.type_str()))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads all values.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
+        T::deserialize(Deserializer::from(Spanned::new(0..0, self.tree.clone()))).map_err(|cause| self.refusal(&cause))
+    }
+
+    /// Where the value at `path` was given.
+    pub fn origin(&self, path: &[&str]) -> Origin {
+        self.at(path).map_or(Origin::Default, |(start, _)| self.origin_of(start))
+    }
+
+    /// Whether the user's file gives a value at `path`.
+    pub fn in_file(&self, path: &[&str]) -> bool {
+        matches!(self.origin(path), Origin::File(..))
+    }
+
+    /// Reads `text`, the value at `path`, with the folder that a relative path in it belongs to: that of the file also for a
+    /// default, so that it does not matter in which folder a run starts.
+    pub fn parse<T>(&self, path: &[&str], text: &str, parse: fn(&str, &Path) -> Result<T>) -> Result<T> {
+        self.origin(path).parse(&path.join("."), text, |text| parse(text, &self.file.folder))
+    }
+
+    /// The path `written` at `path` as an absolute one; `None` where it is empty.
+    pub fn absolute(&self, path: &[&str], written: &Path) -> Result<Option<PathBuf>> {
+        self.parse(path, written.to_str().unwrap_or_default(), paths::optional)
+    }
+
+    /// An error about the value at `path`. `what` must not repeat it where it may hold a secret.
+    pub fn error(&self, path: &[&str], what: impl std::fmt::Display) -> Error {
+        Error::new(ErrorKind::Config, format!("{}: {}: {what}", self.origin(path), path.join(".")))
+    }
+
+    fn at(&self, path: &[&str]) -> Option<(usize, &DeValue<'a>)> {
+        let (last, tables) = path.split_last()?;
+        let mut table = &self.tree;
+        for name in tables {
+            table = table.get(*name)?.get_ref().as_table()?;
+        }
+        let (key, value) = table.get_key_value(*last)?;
+        Some((key.span().start, value.get_ref()))
+    }
+
+    fn origin_of(&self, start: usize) -> Origin {
+        if start < TEMPLATE.len() {
+            return Origin::Default;
+        }
+        Origin::File(self.file.name.clone(), line(&self.file.text, start))
+    }
+
+    /// What the deserializer refused. A hint follows the message on a second line; the path is on the last.
+    fn refusal(&self, cause: &toml::de::Error) -> Error {
+        let origin = self.origin_of(cause.span().unwrap_or_default().start);
+        let shown = cause.to_string();
+        let path = shown.trim_end().rsplit_once("in `").map_or("", |(_, path)| path.trim_end_matches('`'));
+        let (what, hint) = cause.message().split_once('\n').unwrap_or((cause.message(), ""));
+        let text = match what.rsplit_once(", expected ") {
+            Some((wrong, known)) if wrong.starts_with("unknown field `") => {
+                format!("{origin}: {}", unknown_key(wrong, path, known))
+            }
+            // Serde's own text repeats the value.
+            Some((wrong, expected)) if wrong.starts_with("invalid type: ") => {
+                let found = wrong.trim_start_matches("invalid type: ");
+                format!("{origin}: {path}: expected {}, found {}", plain(expected), plain(found))
+            }
+            _ => format!("{origin}: {path}: {what}"),
+        };
+        let error = Error::new(ErrorKind::Config, text);
+        if hint.is_empty() { error } else { error.hint(hint) }
+    }
+}
+
+/// `wrong` is serde's name for the key, `known` its list of the keys that exist: "`a`, `b`".
+fn unknown_key(wrong: &str, table: &str, known: &str) -> String {
+    let key = wrong.trim_start_matches("unknown field ").trim_matches('`');
+    let known = known.split('`').skip(1).step_by(2);
+    let nearest = known.min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or_default();
+    let nearest = match table_with(key).filter(|_| !table.contains('.')) {
+        Some(table) => format!("{key:?} in [{table}]"),
+        None if table.is_empty() => format!("[{nearest}]"),
+        None => format!("{nearest:?}"),
+    };
+    let within = if table.is_empty() { String::new() } else { format!(" in [{table}]") };
+    format!("unknown key {key:?}{within}; the nearest known one is {nearest}")
+}
+
+/// Without the source line that the parser would quote: it may hold a secret.
+fn parse<'a>(name: &str, text: &'a str) -> Result<DeTable<'a>> {
+    let table = DeTable::parse(text).map_err(|cause| {
+        let line = line(text, cause.span().unwrap_or_default().start);
+        Error::new(ErrorKind::Config, format!("{name}, line {line}: {}", cause.message()))
+    })?;
+    Ok(table.into_inner())
+}
+
+/// The line, from 1, of the position `start`.
+fn line(text: &str, start: usize) -> usize {
+    text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// `insert` alone would keep the position of the key that is there.
+fn replace<'a>(table: &mut DeTable<'a>, key: Spanned<std::borrow::Cow<'a, str>>, value: Spanned<DeValue<'a>>) {
+    table.remove(key.get_ref().as_ref());
+    table.insert(key, value);
+}
+
+/// The table in which the template has `key`, with a value or behind a `#`.
+fn table_with(key: &str) -> Option<&'static str> {
+    let mut table = None;
+    for line in TEMPLATE.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            table = name.strip_suffix(']');
+        } else if line.trim_start_matches("# ").split_once(" = ").is_some_and(|(name, _)| name == key) {
+            return table;
+        }
+    }
+    None
+}
+
+/// What serde expects or found, in the words of TOML and without the value.
+fn plain(serde: &str) -> &str {
+    let word = |start: &str| serde.starts_with(start);
+    match serde {
+        "i64" => "a whole number",
+        "a boolean" => "true or false",
+        "a sequence" | "sequence" | "array" => "an array",
+        "a map" | "map" | "table" => "a table",
+        "path string" => "a string",
+        _ if word("struct ") => "a table",
+        _ if word("string") => "a string",
+        _ if word("integer") => "a number",
+        _ if word("float") => "a fraction",
+        "datetime" => "a date",
+        _ if word("boolean") => "a truth value",
+        other => other,
+    }
+}

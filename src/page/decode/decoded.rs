@@ -1,0 +1,111 @@
+//! A decoded page: its records, their lines, and its odd tokens as far as they are few.
+//!
+//! Pure. Invariant: the memory for odd tokens is bounded, whatever the page holds.
+
+use std::collections::BTreeSet;
+
+use super::distinct::DistinctCount;
+use crate::error::Result;
+use crate::hour::Hour;
+use crate::record::Scratch;
+use crate::state::Entry;
+use crate::state::pages::quarantine::OddToken;
+
+/// A page with more odd tokens, or more bytes of them, keeps none.
+pub(super) const MAX_ODD: usize = 4096;
+const MAX_ODD_BYTES: usize = 1 << 20;
+
+/// A record, ready to be committed: its hour, its index entry; its line is among [`Decoded::lines`].
+#[derive(Debug, Clone, Copy)]
+pub struct DecodedRecord {
+    /// The event-time hour.
+    pub hour: Hour,
+    /// Hash, event time and length of the line.
+    pub entry: Entry,
+    /// The source's rising number, where it has one that fits.
+    pub id: Option<i64>,
+}
+
+/// A decoded page.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The records in the order of the page, duplicates included.
+    pub records: Vec<DecodedRecord>,
+    /// Their compact lines one after the other, without newlines.
+    pub lines: Vec<u8>,
+    /// The odd tokens, while they are few; else none.
+    pub odd: Vec<OddToken>,
+    /// Elements that are not records.
+    pub odd_seen: u64,
+    /// Where the odd tokens are too many to keep: how many different ones there are.
+    distinct_dropped: Option<DistinctCount>,
+    /// Bytes of the odd tokens.
+    odd_bytes: usize,
+    /// Elements of the page.
+    pub elements: u64,
+    /// Tokens that a key opened.
+    pub(super) opened: u64,
+    /// Well-formed tokens that no key opened.
+    pub(super) refused: u64,
+    /// The hash's working memory, kept from record to record.
+    pub(super) scratch: Scratch,
+}
+
+impl Decoded {
+    /// Whether the key is wrong: there are tokens, and no key opens any of them.
+    #[must_use]
+    pub const fn key_is_wrong(&self) -> bool {
+        self.opened == 0 && self.refused > 0
+    }
+
+    /// Leaves out the records of some hours.
+    pub fn leave_out(&mut self, hours: &BTreeSet<Hour>) {
+        let lines = std::mem::take(&mut self.lines);
+        let mut rest = lines.as_slice();
+        self.records.retain(|record| {
+            let length = usize::try_from(record.entry.length).unwrap_or(usize::MAX);
+            let (line, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            rest = behind;
+            let stays = !hours.contains(&record.hour);
+            if stays {
+                self.lines.extend_from_slice(line);
+            }
+            stays
+        });
+    }
+
+    /// Forgets records, lines and odd tokens.
+    pub(super) fn clear(&mut self) {
+        self.records.clear();
+        self.lines.clear();
+        self.odd.clear();
+    }
+
+    /// About how many different odd tokens there are.
+    #[must_use]
+    pub fn distinct_odd(&self) -> u64 {
+        self.distinct_dropped.as_ref().map_or(self.odd.len() as u64, DistinctCount::estimate)
+    }
+
+    /// Whether the odd tokens were too many to keep: [`Decoder::odd_again`](super::Decoder::odd_again) finds them.
+    #[must_use]
+    pub const fn dropped_odd(&self) -> bool {
+        self.distinct_dropped.is_some()
+    }
+
+    pub(super) fn put_odd(&mut self, odd: OddToken) {
+        self.odd_seen += 1;
+        self.odd_bytes = self.odd_bytes.saturating_add(odd.token.len());
+        self.odd.push(odd);
+    }
+
+    /// Drops the odd tokens where they are too many to keep, and counts the different ones.
+    pub(super) fn drop_odd_if_many(&mut self) -> Result<()> {
+        if self.distinct_dropped.is_none() && self.odd.len() <= MAX_ODD && self.odd_bytes <= MAX_ODD_BYTES {
+            return Ok(());
+        }
+        let distinct = self.distinct_dropped.get_or_insert_default();
+        self.odd.drain(..).for_each(|odd| distinct.note(odd.identity()));
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! One element of a page: a token with a record in it, or an odd token and why.
+//!
+//! Pure. Invariant: a record is taken only if its line and its original can be read back.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+
+use super::{Decoded, DecodedRecord, Decoder};
+use crate::page::decrypt::DecryptError;
+use crate::record::{self, MAX_LINE, MAX_VALUES, Reason, ReasonKind, Record, Value, json};
+use crate::state::Entry;
+use crate::state::pages::quarantine::{Encoding, Identity, OddToken};
+
+/// Escaping makes a text at most this many times longer: a control character becomes `\u0001`.
+pub(super) const GROWTH: usize = 6;
+/// What a row may have beyond the record's own JSON text: compact forms beside the values that they cannot replace.
+pub(super) const ROW_EXTRA: usize = 1 << 10;
+/// Larger working memory is not kept from record to record.
+const WORTH_KEEPING: usize = 1 << 20;
+
+impl Decoder {
+    /// Decodes one token into `decoded`: a record, or an odd token.
+    pub fn token(&self, token: &str, received: Timestamp, decoded: &mut Decoded) {
+        match self.ring.decrypt(token) {
+            Ok(plaintext) => {
+                decoded.opened += 1;
+                self.plaintext(token, &plaintext, received, decoded);
+            }
+            Err(e) => {
+                decoded.refused += u64::from(e == DecryptError::WrongKey);
+                let reason = match e {
+                    DecryptError::WrongKey => "wrong-key",
+                    DecryptError::Malformed => "malformed-token",
+                };
+                decoded.put_odd(odd(token.as_bytes(), token.to_owned(), received, (reason, e.to_string())));
+            }
+        }
+    }
+
+    fn plaintext(&self, token: &str, plaintext: &[u8], received: Timestamp, decoded: &mut Decoded) {
+        let read = record::read(plaintext, &self.zone).and_then(|record| within_a_line(plaintext, record));
+        match read {
+            Ok(record) => match self.comes_due(&record, received) {
+                None => self.take(&record, decoded),
+                Some(due) => {
+                    let why = format!("its inDate {} is too far ahead of its receipt", record.at);
+                    let odd = odd(plaintext, token.to_owned(), received, ("future", why));
+                    decoded.put_odd(OddToken { due: Some(due), ..odd });
+                }
+            },
+            Err(reason) => {
+                let why = (reason.kind(), record::explain(plaintext, &reason));
+                decoded.put_odd(odd(plaintext, token.to_owned(), received, why));
+            }
+        }
+    }
+
+    /// When a record that is too far ahead of its receipt comes due. `None`: it is not.
+    fn comes_due(&self, record: &Record<'_>, received: Timestamp) -> Option<Timestamp> {
+        let due = record.at.checked_sub(self.max_future).unwrap_or(Timestamp::MIN);
+        (due > received).then_some(due)
+    }
+
+    fn take(&self, record: &Record<'_>, decoded: &mut Decoded) {
+        let hash = record::content_hash(&record.fields, &mut decoded.scratch);
+        decoded.scratch.shrink_to(WORTH_KEEPING);
+        let start = decoded.lines.len();
+        self.compactor.write_row(&record.fields, &mut decoded.lines);
+        // A line has at most 64 MiB: far below 4 GB.
+        let length = u32::try_from(decoded.lines.len() - start).unwrap_or(u32::MAX);
+        let entry = Entry::new(hash, record.at, length);
+        decoded.records.push(DecodedRecord { hour: record.hour, entry, id: self.id(record) });
+    }
+
+    fn id(&self, record: &Record<'_>) -> Option<i64> {
+        match record.fields.iter().find(|(key, _)| *key == self.sequence) {
+            Some((_, value)) => whole_number(value),
+            None => None,
+        }
+    }
+}
+
+/// Up to this number a float can be each whole number.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A value as the source's rising number: an integer, or a text or a float that spells one.
+pub(super) fn whole_number(value: &Value<'_>) -> Option<i64> {
+    match value {
+        Value::Int(digits) | Value::Str(digits) => digits.parse().ok(),
+        // As text, because a cast would hide what does not fit.
+        Value::Float(number) if number.fract() == 0.0 && number.abs() <= EXACT => format!("{number:.0}").parse().ok(),
+        _ => None,
+    }
+}
+
+/// The record, if it can be read back: neither its row nor its original is longer than a line may be.
+fn within_a_line<'r>(plaintext: &[u8], record: Record<'r>) -> Result<Record<'r>, Reason> {
+    if plaintext.len() > MAX_VALUES && record::count_values(&record.fields) > MAX_VALUES {
+        return Err(Reason::too_many_values());
+    }
+    let most = MAX_LINE - ROW_EXTRA;
+    if plaintext.len() <= most / GROWTH || json::length(&record.fields, most) <= most {
+        return Ok(record);
+    }
+    Err(Reason::new(ReasonKind::TooLarge, "its line would be longer than the 64 MiB that a line may have"))
+}
+
+/// An element without a token.
+pub(super) fn without_token(bytes: &[u8], received: Timestamp) -> OddToken {
+    let (token, encoding) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => (STANDARD.encode(bytes), Some(Encoding::Base64)),
+    };
+    let why = ("no-token", "the element has no text under \"data\", or is no JSON".to_owned());
+    OddToken { encoding, ..odd(bytes, token, received, why) }
+}
+
+/// An odd token whose identity is that of `of`: its plaintext, or else itself.
+fn odd(of: &[u8], token: String, received: Timestamp, (reason, detail): (&str, String)) -> OddToken {
+    let (identity, reason) = (Identity::of(of).to_string(), reason.to_owned());
+    OddToken { identity, reason, detail, token, encoding: None, received, due: None }
+}

@@ -1,0 +1,57 @@
+//! The headers of a part: those that a PUT sends, and what a look reads from them.
+//!
+//! Pure. Each name of the metadata is spelled here alone.
+
+use base64::Engine as _;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue};
+
+use super::wire::Answer;
+use crate::hour::part::PartIdentity;
+use crate::part::ndjson;
+use crate::store::PartMeta;
+
+const SHA256: &str = "x-amz-meta-etl-sha256";
+const CONTENT_SHA256: &str = "x-amz-meta-etl-content-sha256";
+const ROWS: &str = "x-amz-meta-etl-rows";
+const HOUR: &str = "x-amz-meta-etl-hour";
+const DICT: &str = "x-amz-meta-etl-dict";
+
+/// The headers of a PUT: with `condition` it is refused where the key is taken.
+pub(super) fn put_headers(meta: &PartMeta, md5: &[u8], condition: bool) -> Result<HeaderMap, InvalidHeaderValue> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(ndjson::CONTENT_TYPE));
+    let md5 = base64::engine::general_purpose::STANDARD.encode(md5);
+    headers.insert(HeaderName::from_static("content-md5"), HeaderValue::from_str(&md5)?);
+    if condition {
+        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+    }
+    let identity = &meta.identity;
+    for (name, value) in [
+        (SHA256, &identity.sha256),
+        (CONTENT_SHA256, &identity.content_sha256),
+        (ROWS, &identity.rows.to_string()),
+        (HOUR, &meta.hour),
+        (DICT, &meta.dict),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+    }
+    Ok(headers)
+}
+
+/// The entity tag of an answer, without quotes.
+pub(super) fn etag(found: &Answer) -> Option<String> {
+    let plain = found.header("etag")?.trim_matches('"');
+    (!plain.is_empty()).then(|| plain.to_owned())
+}
+
+/// The metadata of a part of ours. `None` where any of it is missing.
+pub(super) fn part_meta(found: &Answer, bytes: u64) -> Option<PartMeta> {
+    let text = |name: &str| found.header(name).map(str::to_owned);
+    let identity = PartIdentity {
+        rows: text(ROWS)?.parse().ok()?,
+        bytes,
+        sha256: text(SHA256)?,
+        content_sha256: text(CONTENT_SHA256)?,
+    };
+    Some(PartMeta { identity, hour: text(HOUR)?, dict: text(DICT)? })
+}
