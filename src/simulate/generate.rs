@@ -25,7 +25,7 @@ const PRODUCT_PERCENT: f64 = 2.0;
 
 /// One record of the stream.
 #[derive(Debug, Clone)]
-pub struct Record {
+pub(super) struct Record {
     value: Value,
     as_json: bool,
     /// When the service logged it. Equals its `inDate`, unless it is a late record.
@@ -34,8 +34,7 @@ pub struct Record {
 
 impl Record {
     /// The token's plaintext: Python's `ascii()` of the dict, or JSON.
-    #[must_use]
-    pub fn plain(&self) -> String {
+    pub(super) fn plain(&self) -> String {
         let mut text = String::with_capacity(320);
         if self.as_json {
             write_json(&self.value, &mut text)
@@ -46,8 +45,7 @@ impl Record {
     }
 
     /// The original as compact JSON: members in their order, tuples as lists, text as UTF-8.
-    #[must_use]
-    pub fn json(&self) -> String {
+    pub(super) fn json(&self) -> String {
         let mut text = String::with_capacity(320);
         write_json(&self.value, &mut text);
         text
@@ -74,8 +72,7 @@ impl Generator {
     }
 
     /// Record `index` of the stream. Its `record_id` is one more, counted from the restart if there is one.
-    #[must_use]
-    pub fn record(&self, index: u64) -> Record {
+    pub(super) fn record(&self, index: u64) -> Record {
         // Drawn in one fixed order, so that a record's content does not change with options that are not about it.
         let mut draws = Draws::new(self.options.seed, "record", &[index]);
         let late = draws.happens(self.options.late);
@@ -111,8 +108,7 @@ impl Generator {
     }
 
     /// How many records there are at `now`, by their own clock.
-    #[must_use]
-    pub fn count_at(&self, now: Timestamp) -> u64 {
+    pub(super) fn count_at(&self, now: Timestamp) -> u64 {
         let since = now.as_nanosecond() - self.options.start.as_nanosecond();
         let interval = i128::try_from(self.options.interval.as_nanos()).unwrap_or(i128::MAX).max(1);
         u64::try_from(since / interval).unwrap_or(0)

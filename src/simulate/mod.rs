@@ -25,7 +25,7 @@ mod truth;
 
 use std::path::Path;
 
-pub use self::generate::{Generator, Record};
+pub use self::generate::Generator;
 pub use self::options::Options;
 pub use self::serve::serve;
 pub use self::token::Key;
@@ -35,13 +35,11 @@ use crate::output::{self, Form};
 
 /// What [`write_pages`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
+pub struct Written {
     /// Files.
     pub pages: u64,
     /// Distinct good records in them.
     pub records: u64,
-    /// Their total size.
-    pub bytes: u64,
 }
 
 /// Writes the responses of `pages` successful requests to `dir` as `page-0001.json` and so on (the directory is made, files
@@ -49,7 +47,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// `Usage` for an option out of its range, `State` for the disk. Files written until then stay.
-pub fn write_pages(options: &Options, dir: &Path, pages: u64) -> Result<Summary> {
+pub fn write_pages(options: &Options, dir: &Path, pages: u64) -> Result<Written> {
     let generator = Generator::new(options)?;
     output::make_folder(dir)?;
     let mut truth = Truth::begin(options.truth.as_deref())?;
@@ -58,15 +56,13 @@ pub fn write_pages(options: &Options, dir: &Path, pages: u64) -> Result<Summary>
     if options.live {
         end = end.saturating_sub(options.advance.saturating_mul(pages.saturating_sub(1)));
     }
-    let mut bytes = 0;
     for page in 1..=pages {
         let (path, body) = (dir.join(format!("page-{page:0digits$}.json")), generator.page(end, page));
         output::replace(&path, &body, Form::PUBLIC)?;
         truth.add(&generator, generator.window(end))?;
-        bytes += u64::try_from(body.len()).unwrap_or(0);
         end = end.saturating_add(options.advance).min(limit.unwrap_or(u64::MAX));
     }
-    Ok(Summary { pages, records: truth.count(), bytes })
+    Ok(Written { pages, records: truth.count() })
 }
 
 #[cfg(test)]

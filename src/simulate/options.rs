@@ -138,8 +138,7 @@ impl Options {
     }
 
     /// The shell line that gives a key derived from the seed to `etl run`. `None` where a key was given: it may be a secret.
-    #[must_use]
-    pub fn key_line(&self) -> Option<String> {
+    pub(crate) fn key_line(&self) -> Option<String> {
         self.key.is_none().then(|| format!("export FERNET_KEY={}", self.key().to_text()))
     }
 

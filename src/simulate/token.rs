@@ -32,7 +32,7 @@ impl Key {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] where the first is not 32 bytes in URL-safe base64. The text is not repeated.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let first = text.split(',').next().unwrap_or_default().trim();
         let bytes = URL_SAFE.decode(first).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         bytes.map(Self).ok_or_else(|| {
@@ -42,8 +42,7 @@ impl Key {
     }
 
     /// The key that belongs to `seed`. Anybody can derive it: it protects nothing.
-    #[must_use]
-    pub fn from_seed(seed: u64) -> Self {
+    pub(super) fn from_seed(seed: u64) -> Self {
         Self(Draws::new(seed, "key", &[]).bytes())
     }
 

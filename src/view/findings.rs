@@ -1,4 +1,4 @@
-//! What `etl check` found: steps, each with a tick, a doubt, or what to do.
+//! What `etl check` found: steps, each with its result and what to do about it. Pure.
 
 use std::fmt::Write as _;
 
@@ -11,11 +11,9 @@ use crate::output::plain_text::clean;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
-    /// All is well.
     Ok,
     /// It works, and the user should know something.
     Warning,
-    /// It does not work.
     Failed,
     /// There was nothing to look at, or an earlier step failed.
     Skipped,
@@ -24,11 +22,8 @@ pub(crate) enum Verdict {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Checked {
-    /// What was looked at.
     pub(crate) step: &'static str,
-    /// How it came out.
     pub(crate) result: Verdict,
-    /// What was found.
     pub(crate) text: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,36 +33,29 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// A step that came out well.
     pub(crate) fn ok(step: &'static str, text: impl Into<String>) -> Self {
         Self { step, result: Verdict::Ok, text: text.into(), fix: None, kind: None }
     }
 
-    /// A step that works, with a doubt.
     pub(crate) fn warning(step: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { step, result: Verdict::Warning, text: text.into(), fix: Some(fix.into()), kind: None }
     }
 
-    /// A step that nobody could take.
     pub(crate) fn skipped(step: &'static str, text: impl Into<String>) -> Self {
         Self { step, result: Verdict::Skipped, text: text.into(), fix: None, kind: None }
     }
 
-    /// A step that failed.
     pub(crate) fn failed(step: &'static str, error: &Error) -> Self {
         let fix = error.next_step().map(str::to_owned);
         Self { step, result: Verdict::Failed, text: error.chain(), fix, kind: Some(error.kind()) }
     }
 }
 
-/// All steps, in their order.
+/// All steps, in their order: the shape of `etl check --json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Findings {
-    /// The version of this shape.
     pub(crate) schema: u32,
-    /// The exit code.
     pub(crate) exit: u8,
-    /// The steps.
     pub(crate) steps: Vec<Checked>,
 }
 

@@ -7,6 +7,6 @@ pub(crate) mod html;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
 pub mod screen;
-pub mod table;
+pub(crate) mod table;
 pub(crate) mod text;
 mod words;

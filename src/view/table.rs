@@ -4,21 +4,19 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-pub use crate::output::numbers::{bytes, count, plural};
+pub(crate) use crate::output::numbers::{bytes, count, plural};
 use crate::output::plain_text::clean;
 
 /// Which side of a column its cells keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Align {
-    /// Text.
+pub(crate) enum Align {
     Left,
-    /// Numbers.
     Right,
 }
 
 /// Rows of cells under a header.
 #[derive(Debug)]
-pub struct Table {
+pub(crate) struct Table {
     columns: Vec<(&'static str, Align)>,
     head: Style,
     rows: Vec<Vec<(String, Style)>>,
@@ -26,38 +24,32 @@ pub struct Table {
 
 impl Table {
     /// A table with these columns.
-    #[must_use]
-    pub fn new(columns: &[(&'static str, Align)]) -> Self {
+    pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
         Self { columns: columns.to_vec(), head: Style::new(), rows: Vec::new() }
     }
 
     /// The same with this style for the header.
-    #[must_use]
-    pub fn with_head(mut self, style: Style) -> Self {
+    pub(crate) fn with_head(mut self, style: Style) -> Self {
         self.head = style;
         self
     }
 
     /// Adds a row: one cell a column.
-    pub fn row(&mut self, cells: Vec<String>) {
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
         self.styled(cells.into_iter().map(|cell| (cell, Style::new())).collect());
     }
 
     /// Adds a row: one cell a column, each with its style.
-    pub fn styled(&mut self, cells: Vec<(String, Style)>) {
+    pub(crate) fn styled(&mut self, cells: Vec<(String, Style)>) {
         self.rows.push(cells.into_iter().map(|(cell, style)| (clean(&cell).into_owned(), style)).collect());
     }
 
     /// The text: a header line, then a line a row, no spaces at the ends of lines.
-    #[must_use]
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let header: Vec<_> = self.columns.iter().map(|(name, _)| ((*name).to_owned(), self.head)).collect();
         let lines: Vec<&Vec<(String, Style)>> = std::iter::once(&header).chain(&self.rows).collect();
-        let widths: Vec<usize> = (0..self.columns.len())
-            .map(|n| {
-                lines.iter().filter_map(|line| line.get(n)).map(|(cell, _)| cell.chars().count()).max().unwrap_or(0)
-            })
-            .collect();
+        let width = |n: usize| lines.iter().filter_map(|line| line.get(n)).map(|(cell, _)| cell.chars().count()).max();
+        let widths: Vec<usize> = (0..self.columns.len()).map(|n| width(n).unwrap_or(0)).collect();
         let mut text = String::new();
         for line in lines {
             let mut out = String::new();

@@ -1,4 +1,4 @@
-//! Reports for people: what `run`, `replay` and `verify` print on stdout without `--json`.
+//! The summary of a run for people: what `etl run` and `etl replay` print on stdout without `--json`. Pure.
 
 use std::fmt::Write as _;
 
@@ -11,35 +11,31 @@ const LISTED: usize = 50;
 
 /// What a run or a replay did.
 pub(crate) fn summary(run: &Summary) -> String {
-    let mut text = String::new();
-    if !run.parts.is_empty() {
-        let mut table = Table::new(&[
-            ("HOUR", Align::Left),
-            ("PART", Align::Right),
-            ("RECORDS", Align::Right),
-            ("SIZE", Align::Right),
-            ("OBJECT", Align::Left),
-        ]);
-        for part in run.parts.iter().take(LISTED) {
-            let cells =
-                [part.hour.clone(), part.part.to_string(), count(part.rows), bytes(part.bytes), part.key.clone()];
-            table.row(cells.to_vec());
-        }
-        text.push_str(&table.render());
-        let more = run.uploaded_parts.saturating_sub(LISTED.min(run.parts.len()) as u64);
-        if more > 0 {
-            let _ = writeln!(text, "… and {} more", plural(more, "part", "parts"));
-        }
-        text.push('\n');
-    }
-    text.push_str(&received(run));
-    text.push_str(&run_gaps(run));
-    text.push_str(&sent(run));
-    text
+    parts(run) + &received(run) + &gaps(run) + &sent(run)
 }
 
-/// What never came: nothing is said where nothing is missing.
-fn run_gaps(run: &Summary) -> String {
+fn parts(run: &Summary) -> String {
+    if run.parts.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("HOUR", Align::Left),
+        ("PART", Align::Right),
+        ("RECORDS", Align::Right),
+        ("SIZE", Align::Right),
+        ("OBJECT", Align::Left),
+    ]);
+    for part in run.parts.iter().take(LISTED) {
+        let (number, rows, size) = (part.part.to_string(), count(part.rows), bytes(part.bytes));
+        table.row(vec![part.hour.clone(), number, rows, size, part.key.clone()]);
+    }
+    let more = run.uploaded_parts.saturating_sub(LISTED.min(run.parts.len()) as u64);
+    let more = if more > 0 { format!("… and {} more\n", plural(more, "part", "parts")) } else { String::new() };
+    format!("{}{more}\n", table.render())
+}
+
+/// What never came. Empty where nothing is missing.
+fn gaps(run: &Summary) -> String {
     let mut text = String::new();
     if let Some(missed) = &run.polled_too_rarely {
         let _ = writeln!(
@@ -58,21 +54,18 @@ fn run_gaps(run: &Summary) -> String {
 }
 
 fn received(run: &Summary) -> String {
-    let mut line =
-        format!("received  {}, {}: ", plural(run.pages, "page", "pages"), plural(run.fetched, "log", "logs"));
+    let (pages, logs) = (plural(run.pages, "page", "pages"), plural(run.fetched, "log", "logs"));
     let new = if run.new == 0 { "nothing new".to_owned() } else { format!("{} new", count(run.new)) };
-    let _ = write!(line, "{new}, {} known", count(run.duplicates));
-    if run.late > 0 {
-        let _ = write!(line, ", {} late", count(run.late));
-    }
-    if run.quarantined > 0 {
-        let _ = write!(line, ", {} quarantined", count(run.quarantined));
-    }
-    if run.recovered > 0 {
-        let _ = write!(line, ", {} recovered from the quarantine", count(run.recovered));
-    }
-    if run.parked > 0 {
-        let _ = write!(line, ", {} parked", count(run.parked));
+    let mut line = format!("received  {pages}, {logs}: {new}, {} known", count(run.duplicates));
+    for (n, what) in [
+        (run.late, "late"),
+        (run.quarantined, "quarantined"),
+        (run.recovered, "recovered from the quarantine"),
+        (run.parked, "parked"),
+    ] {
+        if n > 0 {
+            let _ = write!(line, ", {} {what}", count(n));
+        }
     }
     if run.reread > 0 {
         let _ = write!(line, ", {} read again that were rejected", plural(run.reread, "body", "bodies"));
@@ -82,23 +75,19 @@ fn received(run: &Summary) -> String {
 }
 
 fn sent(run: &Summary) -> String {
-    let mut line = String::new();
+    let mut text = String::new();
     if run.imported_parts > 0 {
-        let _ =
-            writeln!(line, "found     {} that the ledger did not know", plural(run.imported_parts, "part", "parts"));
+        let parts = plural(run.imported_parts, "part", "parts");
+        let _ = writeln!(text, "found     {parts} that the ledger did not know");
     }
-    line += &if run.uploaded_parts == 0 {
-        "uploaded  nothing".to_owned()
-    } else {
-        format!(
-            "uploaded  {} with {}",
-            plural(run.uploaded_parts, "part", "parts"),
-            plural(run.uploaded_records, "record", "records")
-        )
+    let (parts, records) = (run.uploaded_parts, plural(run.uploaded_records, "record", "records"));
+    let _ = match parts {
+        0 => write!(text, "uploaded  nothing"),
+        _ => write!(text, "uploaded  {} with {records}", plural(parts, "part", "parts")),
     };
     if run.pending_hours > 0 {
-        let _ = write!(line, "; {} still pending", plural(run.pending_hours, "hour", "hours"));
+        let _ = write!(text, "; {} still pending", plural(run.pending_hours, "hour", "hours"));
     }
-    let _ = writeln!(line, "  ({:.2} s)", run.seconds);
-    line
+    let _ = writeln!(text, "  ({:.2} s)", run.seconds);
+    text
 }
