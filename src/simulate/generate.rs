@@ -56,7 +56,7 @@ impl Record {
 pub struct Generator {
     pub(super) options: Options,
     pub(super) tokens: TokenMaker,
-    /// Under a key that nobody is told.
+    /// Under an unknown key.
     pub(super) other_tokens: TokenMaker,
 }
 

@@ -133,7 +133,7 @@ impl Verifier<'_> {
         self.judge_again(doubts.into_values().flatten().collect(), found)
     }
 
-    /// Whether a listed object is still there. Some stores cannot look up a name that is no key of ours: then the listing counts.
+    /// Whether a listed object is still there. Some stores cannot look up a name that is not a key of ours: then the listing counts.
     fn is_there(&self, key: &str) -> bool {
         self.parts.store.head(key).map_or(true, |object| object.is_some())
     }

@@ -3,7 +3,7 @@
 //! A run replaces the file by rename after its durable steps, so a reader sees a whole one, takes no lock, and opens nothing
 //! else. A crash leaves the file of the last step before it. The next run writes it again, whatever became of it.
 //!
-//! [`shape`] is what it holds, [`writer`] makes it from an open state; here it is read, and the last word of a run is added.
+//! `shape` is what it holds, `writer` makes it from an open state; here it is read, and the end of a run is noted.
 
 pub(crate) mod certificate;
 pub(crate) mod days;
@@ -57,7 +57,7 @@ fn parse(text: &[u8]) -> std::result::Result<Status, String> {
 
 fn unreadable(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::State, format!("cannot read {}: {why}", path.display()))
-        .hint("run `etl replay`: it writes the file anew")
+        .hint("run `etl replay`: it writes the file again")
 }
 
 fn path(dir: &Path) -> PathBuf {

@@ -29,7 +29,7 @@ pub struct Status {
     pub running: bool,
     /// The last run, or the one at work.
     pub last_run: Option<LastRun>,
-    /// When a run last did all it should ([`is_success`]).
+    /// When a run last did all it should: exit 0, or 65.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
     /// Pages that are needed.
