@@ -10,7 +10,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use etl::job::intake::dedup::{Buckets, News};
+use etl::job::intake::dedup::{Buckets, NewRecords};
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
@@ -20,7 +20,8 @@ use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
 use etl::source::PageSink;
-use etl::state::{Settings, State};
+use etl::state::{NewCommit, Settings, State};
+use etl::stop::Stop;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::tz::TimeZone;
@@ -96,10 +97,10 @@ impl Desk {
     }
 
     fn journal(&mut self, body: &[u8], now: Timestamp) -> etl::state::pages::journal::SegmentId {
-        let mut writer = self.state.journal.begin();
+        let mut writer = self.state.pages.journal().begin(Vec::new());
         writer.write(body).expect("a write");
         writer.end_page();
-        self.state.journal.publish(writer, now).expect("a segment").id
+        self.state.pages.journal().append(writer, now).expect("a segment").id
     }
 
     /// How long it takes to sort a page, and how long to commit it.
@@ -108,13 +109,18 @@ impl Desk {
         let decoded = decoder.page(body, now).expect("a page");
         let started = Instant::now();
         for record in &decoded.records {
-            self.buckets.touch(&mut self.state, record.hour).expect("an hour");
+            self.buckets.open(&mut self.state, record.hour).expect("an hour");
         }
-        let mut news = News::default();
-        self.buckets.sort(&decoded, now, &mut news).expect("hashes");
+        self.buckets.load(&mut self.state, std::slice::from_ref(&decoded), &Stop::new()).expect("hashes");
+        let mut new = NewRecords::default();
+        self.buckets.partition(&decoded, now, &mut new).expect("hashes");
         let sorted = started.elapsed();
-        let seen = self.state.wal.seen().clone();
-        self.state.wal.commit(id, now, &news.records, news.duplicates, seen, news.tallies).expect("a commit");
+        let seen = self.state.hours.seen().clone();
+        let NewRecords { records, duplicates, tallies, .. } = new;
+        let records = &records;
+        let commit =
+            NewCommit { segment: id.number, pages: id.pages, received: now, records, duplicates, seen, tallies };
+        self.state.hours.commit(commit).expect("a commit");
         (sorted, started.elapsed() - sorted)
     }
 }
@@ -139,10 +145,16 @@ fn on_disk(c: &mut Criterion) {
     group.bench_function("seal: order, gzip, checksums, durable", |b| {
         let mut desk = Desk::new();
         desk.commit(&pages.page(PAGE, 0), &decoder, now);
-        let hour = desk.state.wal.pending_hours().next().expect("an hour");
-        let row = desk.state.ledger.row(hour).expect("a row");
+        let hour = desk.state.hours.pending_hours().next().expect("an hour");
+        let row = desk.state.hours.row(hour).expect("a row");
         let rules = CutRules { part_max_records: 0, part_bytes: PART_BYTES };
-        b.iter(|| seal::encode(&desk.state, &row, rules).expect("a part").hashes.len());
+        let stop = Stop::new();
+        b.iter(|| {
+            let ordered = seal::order(&desk.state, std::slice::from_ref(&row), &stop).expect("the log");
+            let ordered = ordered.expect("no stop").pop().expect("an hour");
+            let encoded = seal::encode(&desk.state, &row, &ordered, None, rules, &stop).expect("a part");
+            encoded.expect("no stop").hashes.len()
+        });
     });
     group.finish();
 }

@@ -25,6 +25,8 @@
 //! 4. A failed look is not an absence; missing or damaged state is never taken for empty.
 //!
 //! What a crash leaves is a table in code: [`state::files::step::Step::after_a_crash`].
+//!
+//! `src/README.md` has the architecture on a page, the words, and where to change what; [`docs`] is the manual.
 
 pub mod digest;
 pub mod error;
@@ -57,6 +59,8 @@ pub mod job;
 pub mod view;
 
 pub mod audit;
+
+pub mod docs;
 
 pub mod cli;
 

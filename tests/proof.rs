@@ -1,6 +1,6 @@
 //! Runs the fault tests and prints the table of what ran: `cargo test --features failpoints --test proof`.
 //!
-//! `-- --release` runs the long form, `-- --write` puts its table into the README, `-- --seed N` draws other moments and faults,
+//! `-- --release` runs the long form, `-- --write` puts its table into the manual, `-- --seed N` draws other moments and faults,
 //! `-- --all` runs every other test as well. What stands in the table was counted by the tests while they ran; a failure names
 //! the command that repeats it.
 //!
@@ -40,7 +40,7 @@ mod tally;
 const FAULTS: [&str; 10] =
     ["steps::", "nth_call::", "crash::", "storm::", "power::", "damage::", "full_disk::", "wire_", "model::", "fuzz::"];
 
-/// Where the README keeps the table.
+/// Where the manual keeps the table.
 const MARKS: [&str; 2] = ["<!-- proof: written by tests/proof.rs -->", "<!-- end of proof -->"];
 
 #[derive(Default)]
@@ -196,11 +196,11 @@ fn origin(wanted: &Wanted, commit: &str, counts: &Counts, took: Duration) -> Str
     )
 }
 
-/// Puts the table between its marks in the README.
-fn write_readme(text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(MARKS[0]).unwrap();
+/// Puts the table between its marks in the manual.
+fn write_page(text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/docs/proof.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(MARKS[0]).unwrap();
     let (_, after) = rest.split_once(MARKS[1]).unwrap();
     std::fs::write(path, format!("{before}{}\n{text}{}{after}", MARKS[0], MARKS[1])).unwrap();
 }
@@ -225,7 +225,7 @@ fn main() -> ExitCode {
     }
     let good = failed.is_empty() && counts.is_clean();
     if good && wanted.write {
-        write_readme(&text);
+        write_page(&text);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

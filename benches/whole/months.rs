@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use etl::hour::Clock;
 use etl::hour::key::Layout;
 use etl::hour::lifecycle::ClosingRules;
-use etl::job::{self, Outcome, Setup, Source, Wish};
+use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
@@ -239,5 +239,5 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
     let mut client = HttpSource::new(http, stop.clone());
     let source =
         Source::Http { client: &mut client, url: PageUrl::parse(url).expect("an address"), follow_links: true };
-    job::run(&setup, Some(source), Wish::default())
+    job::run(&setup, Some(source), RunRequest::default())
 }

@@ -15,7 +15,8 @@ use crate::page::decode::Decoded;
 use crate::page::decrypt::KeyRing;
 use crate::secret::SourceUrl;
 use crate::source::{self, Fetched};
-use crate::state::files::site;
+use crate::state::files::access;
+use crate::state::files::free_space::Disk;
 use crate::state::{Ledger, Lock};
 use crate::stop::Stop;
 use crate::store::once::CreateOnly;
@@ -216,24 +217,25 @@ fn state(config: &Config) -> Checked {
 
 fn look_at_state(config: &Config) -> Result<Checked> {
     let dir = &config.state.dir;
-    let site = site::look(dir)?;
-    if site.exists
+    access::check(dir)?;
+    let disk = Disk::of(dir)?;
+    if dir.is_dir()
         && let Some(ledger) = Ledger::open(dir)?
     {
         ledger.settings().allow(&setup::settings(config)?)?;
     }
-    let system = site.file_system.unwrap_or("a file system without a well-known name");
-    let there = match (site.exists, Lock::is_held(dir)) {
+    let system = disk.file_system.unwrap_or("a file system without a well-known name");
+    let there = match (dir.is_dir(), Lock::is_held(dir)) {
         (false, _) => "; it will be made",
         (true, true) => "; a run is at work",
         (true, false) => "",
     };
-    let text = format!("{}: {system}, {} free{there}", dir.display(), bytes(site.free));
-    if site.free < config.state.min_free {
+    let text = format!("{}: {system}, {} free{there}", dir.display(), bytes(disk.free));
+    if disk.free < config.state.min_free {
         let what = format!("{text}: less than state.min_free, so nothing would be fetched");
         return Err(Error::new(ErrorKind::State, what).hint("free some space, or choose another disk with state.dir"));
     }
-    Ok(match site.doubt {
+    Ok(match disk.doubt {
         Some(doubt) => Checked::warning("state", text, doubt),
         None => Checked::ok("state", text),
     })
@@ -245,9 +247,10 @@ fn store(config: &Config, read_only: bool) -> Vec<Checked> {
         Err(error) => return vec![Checked::failed("store", &error)],
     };
     if let Ok(Destination::Files(lake)) = config.load.destination() {
-        let site = site::look(lake)
-            .map(|site| Checked::ok("store", format!("the folder {}, {} free", lake.display(), bytes(site.free))));
-        return vec![step("store", site), Checked::ok("create-only", "a folder: files are linked, never replaced")];
+        let found = access::check_writable(lake, "load.to").and_then(|()| Disk::of(lake));
+        let found =
+            found.map(|disk| Checked::ok("store", format!("the folder {}, {} free", lake.display(), bytes(disk.free))));
+        return vec![step("store", found), Checked::ok("create-only", "a folder: files are linked, never replaced")];
     }
     match reach(&place) {
         Ok(()) => {

@@ -6,6 +6,7 @@
 
 mod check;
 mod ddl;
+mod help;
 mod init;
 mod log;
 mod manual;
@@ -46,7 +47,8 @@ Examples:
   etl --config /etc/etl/etl.toml run         with a configuration file
   etl status                                 what is pending, what is wrong
   etl verify                                 is everything that was uploaded still there?
-  etl restore --hour 2023-03-10T01           the original logs of an hour";
+  etl restore --hour 2023-03-10T01           the original logs of an hour
+  etl help operations                        a page of the manual: `etl help` lists them";
 
 const EXIT_CODES: &str = "\
 Exit codes (of several, the first that applies in this order):
@@ -66,6 +68,7 @@ Exit codes (of several, the first that applies in this order):
 #[derive(Debug, Parser)]
 #[command(name = "etl", version, about = ABOUT, long_about = LONG_ABOUT)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"), arg_required_else_help = true)]
+#[command(disable_help_subcommand = true)]
 pub struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -141,6 +144,9 @@ enum Command {
     /// Print the manual page
     #[command(after_help = manual::MAN_EXAMPLES)]
     Man(manual::ManArgs),
+    /// Show help for a command, or a page of the manual
+    #[command(after_help = help::EXAMPLES)]
+    Help(help::HelpArgs),
 }
 
 impl Cli {
@@ -163,11 +169,11 @@ impl Cli {
             Command::Init(args) => init::init(args),
             Command::Completions(args) => manual::completions(args),
             Command::Man(args) => manual::man(args),
+            Command::Help(args) => help::help(args),
         }
     }
 
     /// Starts the log, and gives the way in which an error is told.
-    #[must_use]
     pub fn start_log(&self) -> impl Fn(&Error) + use<> {
         log::start(&self.global)
     }

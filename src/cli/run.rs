@@ -12,7 +12,7 @@ use super::watchers::Watchers;
 use crate::config::{Config, SourceLocation, parse_positive_duration};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::job::{self, Outcome, Summary, Wish};
+use crate::job::{self, Outcome, RunRequest, Summary};
 use crate::stop::Stop;
 use crate::view::text;
 
@@ -85,14 +85,14 @@ pub(super) fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Resu
     let started = Instant::now();
     let stop = Stop::with_deadline(args.max_runtime.and_then(|limit| started.checked_add(limit)));
     crate::stop::install(&stop)?;
-    let wish = Wish { drain: args.drain, ..Wish::default() };
+    let request = RunRequest { drain: args.drain, ..RunRequest::default() };
     loop {
         let next = args.every.and_then(|every| Instant::now().checked_add(every));
         if args.dry_run {
             return dry_run(config, args, &stop);
         }
         let watchers = Watchers::start(config, args);
-        let outcome = match tick(config, wish, &stop) {
+        let outcome = match tick(config, request, &stop) {
             Ok(outcome) => outcome,
             Err(error) => {
                 watchers.end(error.kind().exit_code(), None);
@@ -109,14 +109,14 @@ pub(super) fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Resu
 }
 
 /// One run.
-fn tick(config: &Config, wish: Wish, stop: &Stop) -> Result<Outcome> {
+fn tick(config: &Config, request: RunRequest, stop: &Stop) -> Result<Outcome> {
     // The source may take half of the time: the other half is for what is here already.
     let mut client = setup::client(config, &stop.at_half_time())?;
     let display = RunDisplay::new();
     let progress = |progress| display.show(progress);
     let setup = setup::setup(config, &SystemClock, stop, &progress)?;
     let source = setup::source(config, client.as_mut())?;
-    let outcome = job::run(&setup, Some(source), wish);
+    let outcome = job::run(&setup, Some(source), request);
     display.end();
     Ok(outcome)
 }
@@ -146,7 +146,7 @@ pub(super) fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -
     let outcome = job::run(
         &setup,
         None,
-        Wish { drain, quarantine: args.quarantine, rejected: args.rejected, from_store: args.from_s3 },
+        RunRequest { drain, quarantine: args.quarantine, rejected: args.rejected, from_store: args.from_s3 },
     );
     display.end();
     tell(&outcome, args.json, say)?;

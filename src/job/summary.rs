@@ -1,11 +1,13 @@
-//! What a run did: the numbers of `etl run --json`, and the parts for people.
+//! What a run did: the numbers of `etl run --json`, and what went wrong.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::error::{Error, ErrorKind};
 use crate::hour::gaps::{Gap, PolledTooRarely};
 use crate::state::pages::quarantine::Added;
+use crate::state::status::RunSoFar;
 
 /// A part that got its receipt in this run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -125,6 +127,23 @@ impl Summary {
         }
     }
 
+    /// What the status shows of it.
+    pub(super) const fn so_far(&self) -> RunSoFar {
+        let Self { fetched, new, duplicates, quarantined, .. } = *self;
+        RunSoFar { fetched, new, duplicates, quarantined }
+    }
+
+    /// Reports the tokens that were quarantined, if any were.
+    pub(super) fn quarantine_problem(&self) -> Option<Error> {
+        let count = self.quarantined;
+        let (noun, verb) = if count == 1 { ("token", "was") } else { ("tokens", "were") };
+        let reasons: Vec<String> =
+            self.quarantined_reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+        let what = format!("{count} {noun} {verb} quarantined: {}", reasons.join(", "));
+        let hint = "the others were kept as usual; `etl replay --quarantine` tries the quarantined ones again";
+        (count > 0).then(|| Error::new(ErrorKind::Quarantined, what).hint(hint))
+    }
+
     /// Counts newly quarantined tokens.
     pub(super) fn quarantined(&mut self, added: &Added) {
         self.quarantined += added.count();
@@ -133,9 +152,28 @@ impl Summary {
         }
     }
 
-    /// For a run that begins anew: what comes in is counted again, what went out stays counted.
-    pub(super) const fn begin_anew(&mut self) {
+    /// For a run that starts over: what comes in is counted again, what went out stays counted.
+    pub(super) const fn start_over(&mut self) {
         (self.pages, self.fetched, self.new, self.duplicates, self.late) = (0, 0, 0, 0, 0);
+    }
+}
+
+/// The result of a run: its summary, and what went wrong, most pressing first.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What it did.
+    pub summary: Summary,
+    /// Whether it got as far as to work: it had the lock, and a state directory that it could use.
+    pub began: bool,
+    /// What went wrong. Empty: nothing.
+    pub problems: Vec<Error>,
+}
+
+impl Outcome {
+    /// The exit code: that of the most pressing problem.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.problems.first().map_or(0, |problem| problem.kind().exit_code())
     }
 }
 

@@ -10,21 +10,18 @@ use std::fmt::Write as _;
 
 /// Whether `c` acts on a terminal or on the layout of text: control characters (C0, DEL, C1), the separators of lines and
 /// paragraphs, and what turns the reading direction.
-#[must_use]
 pub fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// `text` as one line.
-#[must_use]
 pub fn clean(text: &str) -> Cow<'_, str> {
     cleaned(text, acts)
 }
 
 /// `text` of several lines: line ends and tabs stay.
-#[must_use]
-pub fn clean_lines(text: &str) -> Cow<'_, str> {
+pub(crate) fn clean_lines(text: &str) -> Cow<'_, str> {
     cleaned(text, |c| acts(c) && c != '\n' && c != '\t')
 }
 
@@ -45,8 +42,7 @@ fn cleaned(text: &str, must_go: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// A text of several lines that this program styled: line ends and the sequences that only choose a style (`ESC [ … m`) stay.
 /// What is from outside in it was cleaned before it was styled.
-#[must_use]
-pub fn clean_styled(text: &str) -> String {
+pub(crate) fn clean_styled(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((plain, behind)) = rest.split_once('\u{1b}') {
@@ -76,7 +72,6 @@ fn style_length(behind_escape: &str) -> Option<(&str, &str)> {
 
 /// JSON with every such character as its escape, which a reader of JSON gives back: outside of its strings there are none but
 /// line ends, which stay.
-#[must_use]
 pub fn clean_json(json: &str) -> Cow<'_, str> {
     let must_go = |c: char| acts(c) && c != '\n';
     if !json.chars().any(must_go) {

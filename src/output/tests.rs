@@ -9,6 +9,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Uid, mkfifo};
 
 use super::*;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777

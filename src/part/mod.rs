@@ -1,7 +1,7 @@
 //! Parts: an hour's records as objects. Made ([`seal`]) from the lines that the log holds (`gather`), and read back ([`read`]).
 //! What their bytes look like is the matter of one file, [`ndjson`].
 
-mod gather;
+pub(crate) mod gather;
 pub mod ndjson;
 pub mod read;
 pub mod seal;

@@ -1,9 +1,11 @@
 //! Sealing: an hour's unsealed records into parts. The same set of records gives the same bytes, whoever seals it.
 //!
 //! Total order (event time, then content hash), cut at [`PART_BYTES`] of lines and at `part_max_records`, one gzip member
-//! with no time in it. Memory is 56 bytes a record and one part's compressor: lines are gathered a few megabytes at a time.
+//! with no time in it. Small hours are read together, in the order of the log, and then encoded each by itself. Memory is 48 bytes a
+//! record and one part's compressor; the lines of a set of small hours are held, those of a large one gathered a few megabytes at a time.
 //! Writes only spool files; a crash leaves files that no intent names, which the next run deletes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufWriter;
 use std::path::Path;
 
@@ -16,17 +18,20 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartIdentity, PartRow};
+use crate::output::draft::{Replaces, Survives};
 use crate::record::ContentHash;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::{Entry, HashArray, LineAt, State};
+use crate::state::{Entry, LineAt, State};
 use crate::stop::Stop;
 
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
 pub const PART_BYTES: u64 = 64 << 20;
-/// From so many records on an hour fills generations of its own, which rest until their lines are read.
-pub const LARGE: usize = 100_000;
+/// An hour with more records, or more bytes of lines, is large: its lines are not held while it is encoded.
+pub const LARGE: u64 = 100_000;
+/// See [`LARGE`].
+pub const LARGE_BYTES: u64 = 16 << 20;
 
 /// How hours are cut.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +44,8 @@ pub struct CutRules {
 
 /// Bytes that are handed to the disk at once.
 const BUFFER: usize = 1 << 16;
+/// Bytes of lines that are compressed between two looks at whether the run is to stop.
+const AT_ONCE: usize = 1 << 18;
 
 /// A part whose bytes are in the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,28 +73,19 @@ pub struct Encoded {
     pub hashes: Vec<ContentHash>,
 }
 
+/// A record in the total order, and where its line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Located {
-    pub(super) seconds: i64,
-    pub(super) nanos: i32,
-    pub(super) hash: [u8; 16],
-    pub(super) length: u32,
-    pub(super) generation: u32,
-    pub(super) commit: u64,
-    pub(super) offset: u64,
+pub struct Located {
+    seconds: i64,
+    nanos: i32,
+    hash: [u8; 16],
+    length: u32,
+    pub(super) at: LineAt,
 }
 
 impl Located {
-    const fn new(generation: u32, at: LineAt, entry: Entry) -> Self {
-        Self {
-            seconds: entry.seconds,
-            nanos: entry.nanos,
-            hash: entry.hash,
-            length: entry.length,
-            generation,
-            commit: at.commit,
-            offset: at.offset,
-        }
+    const fn new(at: LineAt, entry: Entry) -> Self {
+        Self { seconds: entry.seconds, nanos: entry.nanos, hash: entry.hash, length: entry.length, at }
     }
 
     /// Bytes of its line.
@@ -100,23 +98,31 @@ impl Located {
     }
 }
 
-/// Encodes all unsealed records of the hour of `row` into the spool, numbered on after its parts.
-///
-/// # Errors
-/// `State`: the disk, or a damaged write-ahead log or hash array.
-pub fn encode(state: &State, row: &HourRow, rules: CutRules) -> Result<Encoded> {
-    encode_until(state, row, rules, &Stop::new())
+/// The unsealed records of an hour in their total order, without those that are in parts already.
+#[derive(Debug, Default)]
+pub struct Ordered {
+    /// The records.
+    pub records: Vec<Located>,
+    /// The newest commit among them, those in parts included.
+    pub through: u64,
 }
 
-/// The same, given up where it is time to stop: nothing names what is in the spool by then.
+/// Encodes an hour's records into the spool, numbered on after the parts of `row`. `text`: their lines, each with its newline, where
+/// they were gathered. `None`: the run is to stop, and what is in the spool is not all of it.
 ///
 /// # Errors
-/// Those of [`encode`]; `Unavailable`: the run is to stop.
-pub fn encode_until(state: &State, row: &HourRow, rules: CutRules, stop: &Stop) -> Result<Encoded> {
-    let (records, through) = order(state, row, stop)?;
-    let mut lines = Lines::new(state, row.hour);
+/// `State`: the disk, or a damaged write-ahead log.
+pub fn encode(
+    state: &State,
+    row: &HourRow,
+    ordered: &Ordered,
+    text: Option<&[u8]>,
+    rules: CutRules,
+    stop: &Stop,
+) -> Result<Option<Encoded>> {
+    let mut lines = Lines::new(state, text, stop);
     let mut parts = Vec::new();
-    let mut rest = records.as_slice();
+    let mut rest = ordered.records.as_slice();
     for number in row.parts.len().. {
         if rest.is_empty() {
             break;
@@ -124,12 +130,13 @@ pub fn encode_until(state: &State, row: &HourRow, rules: CutRules, stop: &Stop) 
         let (part, behind) = rest.split_at(cut(rest, rules));
         let too_many = |_| Error::new(ErrorKind::Bug, format!("hour {}: too many parts", row.hour));
         let number = u32::try_from(number).map_err(too_many)?;
-        parts.push(write_part(number, part, &mut lines, stop)?);
+        let Some(part) = write_part(row.hour, number, part, &mut lines)? else { return Ok(None) };
+        parts.push(part);
         rest = behind;
     }
-    let mut hashes: Vec<ContentHash> = records.iter().map(|r| ContentHash(r.hash)).collect();
+    let mut hashes: Vec<ContentHash> = ordered.records.iter().map(|r| ContentHash(r.hash)).collect();
     hashes.sort_unstable();
-    Ok(Encoded { hour: row.hour, through, parts, hashes })
+    Ok(Some(Encoded { hour: row.hour, through: ordered.through, parts, hashes }))
 }
 
 /// Whether the spooled bytes of a part are those of its intent.
@@ -147,10 +154,12 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 /// # Errors
 /// `State`: the disk, or a damaged write-ahead log.
 pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
+    // One part is done in good time: it is not left half done.
+    let stop = Stop::new();
     let mut records = Vec::new();
-    state.wal.records(row.hour, row.receipted, &mut |generation, at, entry| {
+    state.hours.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
         if at.commit <= row.frozen {
-            records.push(Located::new(generation, at, entry));
+            records.push(Located::new(at, entry));
         }
         Ok(())
     })?;
@@ -159,44 +168,53 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     let before: u64 = row.parts.iter().filter(of_this_freeze).map(|p| p.identity.rows).sum();
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.identity.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
-    let mut lines = Lines::new(state, row.hour);
-    let again = records.map(|records| write_part(part.part, records, &mut lines, &Stop::new())).transpose()?;
-    let again = again.filter(|again| again.identity.has_records_of(&part.identity));
+    let mut lines = Lines::new(state, None, &stop);
+    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines)).transpose()?;
+    let again = again.flatten().filter(|again| again.identity.has_records_of(&part.identity));
     Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
 
-/// The unsealed records in their total order, without those that are in parts already, and the newest commit among them.
-fn order(state: &State, row: &HourRow, stop: &Stop) -> Result<(Vec<Located>, u64)> {
-    let array = state.array(row)?;
-    let unsealed = state.wal.unsealed(row.hour, row.frozen).map_or(0, |pending| pending.records);
-    let (mut records, mut through) = (Vec::with_capacity(usize::try_from(unsealed).unwrap_or(0)), 0);
-    state.wal.records(row.hour, row.frozen, &mut |generation, at, entry| {
-        if at.commit != through {
-            go_on(row.hour, stop)?;
-        }
-        through = through.max(at.commit);
-        if !is_in(array.as_ref(), entry.hash)? {
-            records.push(Located::new(generation, at, entry));
+/// The unsealed records of the hours of `rows`, each hour's in their total order: the log is read once for all of them. `None`: the run is to
+/// stop.
+pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<Ordered>>> {
+    let mut by_hour: BTreeMap<Hour, Ordered> = BTreeMap::new();
+    for row in rows {
+        let records = state.hours.unsealed(row).map_or(0, |pending| pending.records);
+        let records = Vec::with_capacity(usize::try_from(records).unwrap_or(0));
+        by_hour.insert(row.hour, Ordered { records, through: 0 });
+    }
+    let mut wanted: Vec<(Hour, u64)> = rows.iter().map(|row| (row.hour, row.frozen)).collect();
+    wanted.sort_unstable();
+    let is_whole = state.hours.entries(&wanted, stop, &mut |hour, at, entry| {
+        if let Some(ordered) = by_hour.get_mut(&hour) {
+            ordered.through = ordered.through.max(at.commit);
+            ordered.records.push(Located::new(at, entry));
         }
         Ok(())
     })?;
-    records.sort_unstable();
-    if records.len() > LARGE {
-        state.wal.rest();
+    if !is_whole {
+        return Ok(None);
     }
-    Ok((records, through))
-}
-
-fn go_on(hour: Hour, stop: &Stop) -> Result<()> {
-    if stop.is_requested() {
-        return Err(Error::new(ErrorKind::Unavailable, format!("hour {hour} is not sealed: the run was to stop")));
-    }
-    Ok(())
+    let finish = |row: &HourRow| {
+        let mut ordered = by_hour.remove(&row.hour).unwrap_or_default();
+        leave_out_known(state, row, &mut ordered.records)?;
+        ordered.records.sort_unstable();
+        Ok(ordered)
+    };
+    rows.iter().map(finish).collect::<Result<_>>().map(Some)
 }
 
 /// Only after an import can an unsealed record be in a part already.
-fn is_in(array: Option<&HashArray>, hash: [u8; 16]) -> Result<bool> {
-    array.map_or(Ok(false), |array| array.contains(ContentHash(hash)))
+fn leave_out_known(state: &State, row: &HourRow, records: &mut Vec<Located>) -> Result<()> {
+    let Some(mut array) = state.hours.array(row)? else { return Ok(()) };
+    records.sort_unstable_by_key(|record| record.hash);
+    let hashes: Vec<ContentHash> = records.iter().map(|record| ContentHash(record.hash)).collect();
+    let mut known = BTreeSet::new();
+    array.find(&hashes, &mut |hash| {
+        known.insert(hash.0);
+    })?;
+    records.retain(|record| !known.contains(&record.hash));
+    Ok(())
 }
 
 /// How many of `records` go into the next part: at least one.
@@ -213,24 +231,33 @@ pub(crate) fn cut(records: &[Located], rules: CutRules) -> usize {
     fits.count().max(1)
 }
 
-fn write_part(part: u32, records: &[Located], lines: &mut Lines<'_>, stop: &Stop) -> Result<EncodedPart> {
-    let path = lines.state.spool.path(lines.hour, part);
-    let mut spooled = lines.state.spool.begin(&path)?;
+/// `None`: the run is to stop, and there is no part.
+fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<Option<EncodedPart>> {
+    let path = lines.state.hours.spool_path(hour, part);
+    let mut spooled = lines.state.hours.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
     let mut encoder = Encoder::new(BufWriter::with_capacity(BUFFER, spooled.file()));
-    let hour = lines.hour;
-    lines.read(records, |text| {
-        go_on(hour, stop)?;
-        encoder.write(text).map_err(disk)
+    let stop = lines.stop;
+    let is_whole = lines.read(records, |text| {
+        for some in text.chunks(AT_ONCE) {
+            if stop.is_requested() {
+                return Ok(false);
+            }
+            encoder.write(some).map_err(disk)?;
+        }
+        Ok(true)
     })?;
+    if !is_whole {
+        return Ok(None);
+    }
     let identity = encoder.finish(records.len() as u64).map_err(disk)?;
-    durable_step(Step::PartSpooled, || spooled.publish_name(&path))?;
-    Ok(EncodedPart {
+    durable_step(Step::PartSpooled, || spooled.publish(&path, Replaces::AnyFile, Survives::Bytes))?;
+    Ok(Some(EncodedPart {
         part,
         identity,
         first: records.first().map_or(Timestamp::MIN, Located::time),
         last: records.last().map_or(Timestamp::MIN, Located::time),
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -239,7 +266,7 @@ mod tests {
 
     fn located(length: u32) -> Located {
         let entry = Entry { hash: [0; 16], seconds: 0, nanos: 0, length };
-        Located::new(1, LineAt { commit: 1, offset: 0 }, entry)
+        Located::new(LineAt { commit: 1, offset: 0 }, entry)
     }
 
     #[test]

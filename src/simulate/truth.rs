@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::generate::Generator;
 use crate::error::{Error, Result};
-use crate::output::{self, Begun, Form};
+use crate::output::{self, Form};
 
 /// The places handed out so far, as ranges without overlap. Windows move forward, so there are few.
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl HandedOut {
 pub(super) struct Truth {
     handed_out: HandedOut,
     records: u64,
-    file: Option<(PathBuf, BufWriter<Begun>)>,
+    file: Option<(PathBuf, BufWriter<Box<dyn Write + Send>>)>,
 }
 
 impl Truth {

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Roll;
-use super::files::private;
-use crate::error::{Error, ErrorKind, Result};
-use crate::state::files::durable;
+use super::WatchList;
+use super::files::access;
+use crate::error::Result;
+use crate::output::draft::Survives;
 use crate::state::files::lock::Lock;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::hours::ledger::{FORMAT, Settings};
+use crate::state::files::{checked, durable};
+use crate::state::hours::ledger::{FORMAT, Settings, newer_format};
 use crate::state::pages::journal::{Journal, SegmentId};
 
 /// Where a run puts pages while another one has the lock.
@@ -33,7 +34,7 @@ impl Inbox {
     /// # Errors
     /// `State`, naming the path.
     pub fn open(dir: &Path, settings: &Settings) -> Result<Option<Self>> {
-        private::check(dir)?;
+        access::check(dir)?;
         if !read(dir)?.is_some_and(|format| format.allows(settings)) {
             return Ok(None);
         }
@@ -71,8 +72,7 @@ impl Front {
     /// # Errors
     /// `Busy`: another run is at work. `State`: of a newer format, or not private.
     pub fn open(dir: &Path) -> Result<Self> {
-        durable::make_dir(dir)?;
-        private::check(dir)?;
+        access::make(dir)?;
         let lock = Lock::take(dir)?;
         let format = read(dir)?;
         Ok(Self { journal: Journal::open(dir)?, dir: dir.to_owned(), lock, format })
@@ -103,8 +103,8 @@ impl Front {
     /// # Errors
     /// `State`, naming the path.
     pub fn is_missed(&self, segment: u64) -> Result<bool> {
-        let waiting = Roll::open(&self.dir, "waiting")?;
-        Ok(waiting.names().contains_key(&segment) || self.journal.is_rejected(segment)?)
+        let waiting = WatchList::open(&self.dir, "waiting")?;
+        Ok(waiting.contains(segment) || self.journal.rejected().contains(segment)?)
     }
 
     /// Bytes of the segments that are not known to be committed: after a crash, of all.
@@ -118,8 +118,8 @@ impl Front {
     fn waiting(&self) -> Result<Vec<SegmentId>> {
         let mut segments = self.journal.list()?;
         if !self.after_a_crash() {
-            let waiting = Roll::open(&self.dir, "waiting")?;
-            segments.retain(|id| waiting.names().contains_key(&id.number));
+            let waiting = WatchList::open(&self.dir, "waiting")?;
+            segments.retain(|id| waiting.contains(id.number));
         }
         Ok(segments)
     }
@@ -130,9 +130,7 @@ impl Front {
         if self.format.as_ref() == Some(&now) {
             return Ok(());
         }
-        let json = serde_json::to_vec(&now)
-            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the format").caused_by(e))?;
-        durable_step(Step::SettingsRecorded, || durable::replace(&path(&self.dir), &durable::seal_text(&json)))?;
+        durable_step(Step::SettingsRecorded, || checked::write_json(&path(&self.dir), &now, Survives::Everything))?;
         // The tag that etl 0.1.0 kept spoke for pages that it had not seen.
         durable::remove(&self.dir.join("seen.json"))
     }
@@ -149,20 +147,14 @@ pub fn refuse_newer(dir: &Path) -> Result<()> {
 /// A damaged copy counts as none: it is made again.
 fn read(dir: &Path) -> Result<Option<Format>> {
     let path = path(dir);
-    let Some(text) = durable::read(&path)? else { return Ok(None) };
-    let Some(body) = durable::open_text(&path, &text).ok() else { return Ok(None) };
+    let Some(body) = checked::read(&path)? else { return Ok(None) };
     // The number comes first: what else a newer etl writes there, this one need not understand.
-    let number = serde_json::from_slice::<serde_json::Value>(body).ok().and_then(|value| value.get("format")?.as_u64());
+    let number =
+        serde_json::from_slice::<serde_json::Value>(&body).ok().and_then(|value| value.get("format")?.as_u64());
     if let Some(newer) = number.filter(|number| *number > u64::from(FORMAT)) {
         return Err(newer_format(&path, newer));
     }
-    Ok(serde_json::from_slice(body).ok())
-}
-
-/// The refusal of a state of a newer format.
-pub(super) fn newer_format(path: &Path, found: u64) -> Error {
-    Error::new(ErrorKind::State, format!("{} has format {found}, newer than this etl", path.display()))
-        .hint("use the newer etl that wrote it")
+    Ok(serde_json::from_slice(&body).ok())
 }
 
 fn path(dir: &Path) -> PathBuf {

@@ -9,17 +9,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{Front, HashDir, Roll, Spool, State, Tries};
+use super::{Front, HashDir, Hours, Pages, SegmentId, State, WatchList};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::Hour;
-use crate::hour::lifecycle::HourRow;
 use crate::state::files::durable;
 use crate::state::files::reserve::Reserve;
 use crate::state::hours::ledger::{Ledger, Settings};
 use crate::state::hours::log::Wal;
 use crate::state::hours::parked::Parked;
-use crate::state::pages::journal::SegmentId;
+use crate::state::hours::spool::Spool;
 use crate::state::pages::quarantine::Quarantine;
+use crate::state::pages::tries::Tries;
 
 /// How much of what was set aside as damaged is kept for a look, of each kind.
 const ASIDE_KEPT: usize = 3;
@@ -75,38 +74,29 @@ impl State {
             remove_old_damage(&dir.join("ledger"))?;
         }
         wal.recall(ledger.seen());
+        strike_receipted(&mut wal, &mut ledger, front.after_a_crash())?;
         let mut parked = Parked::open(dir)?;
         let used = wal.newest_segment().max(quarantine.newest_segment()).max(parked.newest_segment());
-        front.journal.raise(used)?;
+        front.journal.number_above(used)?;
         let listed = front.journal.list()?;
-        wal.note_missing(&listed);
-        let waiting = Roll::open(dir, "waiting")?;
+        let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
+        wal.note_missing(&there);
+        let waiting = WatchList::open(dir, "waiting")?;
         let mut losses = Vec::new();
-        losses.extend(vanished_pages(&waiting, &listed, &wal));
+        losses.extend(vanished_pages(&waiting, &there, &wal));
         losses.extend(quarantine.vanished()?);
         losses.extend(parked.vanished()?);
-        let short = short_hours(&ledger, &wal);
-        let uncommitted = listed.iter().map(|id| id.number).filter(|number| !wal.is_committed(*number)).collect();
+        let uncommitted = there.iter().copied().filter(|number| !wal.is_committed(*number)).collect();
         let tries = Tries::open(dir, front.after_a_crash(), uncommitted)?;
         let held = held_pages(dir, &listed)?;
         let mut state = Self {
             dir: dir.to_owned(),
-            journal: front.journal.clone(),
-            quarantine,
-            parked,
+            pages: Pages::new(front.journal.clone(), quarantine, tries, waiting, held),
+            hours: Hours::new(ledger, hashes, wal, spool, parked),
             reserve: Reserve::new(dir),
-            ledger,
-            hashes,
-            wal,
             repairs,
             losses,
-            short,
-            spool,
-            doomed: Vec::new(),
-            waiting,
-            tries,
-            held,
-            named: BTreeSet::new(),
+            pending_deletes: Vec::new(),
             front,
         };
         state.settle_settings(settings)?;
@@ -117,30 +107,40 @@ impl State {
 
     /// Whether nothing was ever received, or nothing of it is left.
     fn holds_nothing(&self) -> Result<bool> {
-        let idle = self.ledger.is_empty() && self.wal.pending_hours().next().is_none();
-        Ok(idle
-            && self.quarantine.count() == 0
-            && self.parked.count() == 0
-            && self.journal.list()?.is_empty()
-            && self.journal.in_inbox()?.is_empty())
+        let journal = self.pages.journal();
+        Ok(self.hours.holds_nothing()
+            && self.pages.quarantine.count() == 0
+            && journal.list()?.is_empty()
+            && journal.in_inbox()?.is_empty())
     }
 
     fn settle_settings(&mut self, settings: &Settings) -> Result<()> {
-        if self.ledger.settings() == settings {
+        if self.hours.settings() == settings {
             return Ok(());
         }
         if !self.holds_nothing()? {
-            self.ledger.settings().allow(settings)?;
+            self.hours.settings().allow(settings)?;
         }
-        self.ledger.record_settings(settings.clone())
+        self.hours.record_settings(settings.clone())
     }
 }
 
+/// Has the log believe the ledger about what has receipts: its rows on disk may not say it yet. Those of hours that have left the ledger's head
+/// say it, unless the last run did not come to its end.
+fn strike_receipted(wal: &mut Wal, ledger: &mut Ledger, after_a_crash: bool) -> Result<()> {
+    ledger.recent().for_each(|row| wal.receipt(row.hour, row.receipted));
+    if after_a_crash {
+        for hour in wal.pending_hours().collect::<Vec<_>>() {
+            wal.receipt(hour, ledger.row(hour)?.receipted);
+        }
+    }
+    Ok(())
+}
+
 /// The pages that waited and are gone, neither committed nor there.
-fn vanished_pages(waiting: &Roll, listed: &[SegmentId], wal: &Wal) -> Option<Error> {
-    let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
+fn vanished_pages(waiting: &WatchList, there: &BTreeSet<u64>, wal: &Wal) -> Option<Error> {
     let gone: Vec<u64> =
-        waiting.names().keys().copied().filter(|n| !there.contains(n) && !wal.is_committed(*n)).collect();
+        waiting.entries().keys().copied().filter(|n| !there.contains(n) && !wal.is_committed(*n)).collect();
     let first = gone.first()?;
     let what = format!("{} pages that waited in the journal are gone, the first of them number {first}", gone.len());
     let hint =
@@ -149,10 +149,10 @@ fn vanished_pages(waiting: &Roll, listed: &[SegmentId], wal: &Wal) -> Option<Err
 }
 
 /// The pages that are held, as far as they are there.
-fn held_pages(dir: &Path, listed: &[SegmentId]) -> Result<Roll> {
-    let mut held = Roll::open(dir, "held")?;
-    let there = listed.iter().filter(|id| held.names().contains_key(&id.number));
-    held.call(there.map(|id| (id.number, u64::from(id.pages))).collect())?;
+fn held_pages(dir: &Path, listed: &[SegmentId]) -> Result<WatchList> {
+    let mut held = WatchList::open(dir, "held")?;
+    let there = listed.iter().filter(|id| held.contains(id.number));
+    held.set(there.map(|id| (id.number, u64::from(id.pages))).collect())?;
     Ok(held)
 }
 
@@ -169,18 +169,6 @@ fn remove_old_damage(dir: &Path) -> Result<()> {
     aside.sort_unstable();
     let surplus = aside.len().saturating_sub(ASIDE_KEPT);
     aside.iter().take(surplus).try_for_each(|(_, path)| durable::remove_all(path))
-}
-
-/// How many records of the parts that wait for receipts the log no longer holds.
-pub(super) fn gone_from_log(row: &HourRow, wal: &Wal) -> u64 {
-    let frozen: u64 = row.parts.iter().filter(|part| part.through > row.receipted).map(|part| part.identity.rows).sum();
-    frozen.saturating_sub(wal.count_between(row.hour, row.receipted, row.frozen))
-}
-
-/// The hours with parts in the making of which the log no longer holds all records.
-fn short_hours(ledger: &Ledger, wal: &Wal) -> BTreeSet<Hour> {
-    let short = ledger.recent().filter(|row| row.is_sealing() && gone_from_log(row, wal) > 0);
-    short.map(|row| row.hour).collect()
 }
 
 fn open_ledger(dir: &Path, settings: &Settings) -> Result<Ledger> {

@@ -70,7 +70,7 @@ fn error(step: Step) -> Cell {
 fn power(step: Step) -> Cell {
     match step {
         Step::PageJournaled
-        | Step::RollCalled
+        | Step::WatchListSet
         | Step::SegmentCommitted
         | Step::PartSpooled
         | Step::HashesWritten

@@ -311,7 +311,7 @@ fn damage_in_the_middle_of_a_large_hash_array_is_repaired_in_the_run_that_meets_
     bytes[middle] ^= 1;
     fs::write(&path, bytes).unwrap();
     let ran = place.etl(&["run", "--json"]).exits(0);
-    assert!(ran.err.contains("beginning anew"), "{ran:?}");
+    assert!(ran.err.contains("starting over"), "{ran:?}");
     assert_eq!(ran.json()["new"], 0);
     place.etl(&["verify", "--deep"]).exits(0);
     fs::write(place.path("etl-state/hashes/2023-03-10T01.2"), "").unwrap();

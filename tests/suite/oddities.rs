@@ -258,11 +258,11 @@ fn rejected_bodies_stay_until_someone_acts() {
     // Two of them are pages by now.
     let journal = etl::state::pages::journal::Journal::open(&place.path("etl-state")).unwrap();
     for id in [1, 2] {
-        let mut writer = journal.begin();
+        let mut writer = journal.begin(Vec::new());
         let body = page(&place.key, &[record(id, AT)]);
         etl::source::PageSink::write(&mut writer, body.as_bytes()).unwrap();
         writer.end_page();
-        let segment = journal.publish(writer, AT.parse().unwrap()).unwrap();
+        let segment = journal.append(writer, AT.parse().unwrap()).unwrap();
         journal.reject(segment.id).unwrap();
     }
     drop(journal);

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use etl::stop::Stop;
 use serde_json::Value;
 
 use crate::support::cli::{Place, page, record};
@@ -236,10 +237,10 @@ mod steps {
             let newest = journal.list().unwrap().into_iter().map(|id| id.number).max().unwrap();
             assert!(log.is_committed(newest), "after step {step}: the commit is not durable: {repairs:?}");
             for hour in log.pending_hours() {
-                let mut read = |generation, at, entry: Entry| {
-                    log.lines(generation, hour)?.read(at, &mut vec![0; usize::try_from(entry.length).unwrap()])
-                };
-                let read = log.records(hour, 0, &mut read);
+                let mut lines = log.lines();
+                let mut read =
+                    |_, at, entry: Entry| lines.read(at, &mut vec![0; usize::try_from(entry.length).unwrap()]);
+                let read = log.entries(&[(hour, 0)], &Stop::new(), &mut read);
                 assert!(read.is_ok(), "after step {step}: the lines of {hour} are not durable: {read:?}");
             }
         }

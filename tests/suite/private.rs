@@ -85,6 +85,47 @@ fn symbolic_link_in_the_state_directory_is_refused_and_what_it_leads_to_is_left_
 }
 
 #[test]
+fn check_refuses_the_state_directories_that_a_run_refuses_in_the_same_words() {
+    let (place, _origin) = place();
+    let state = place.path("etl-state");
+    let link = |to: &str, name: &str| symlink(to, place.path(name)).unwrap();
+    let cases: [(&str, &dyn Fn()); 5] = [
+        ("etl-state can be written by others", &|| chmod(&place, "etl-state", 0o770)),
+        ("journal can be written by others", &|| {
+            chmod(&place, "etl-state", 0o755);
+            chmod(&place, "etl-state/journal", 0o777);
+        }),
+        ("spool/x is a symbolic link", &|| link("/dev/null", "etl-state/spool/x")),
+        ("etl-state is not a directory", &|| {
+            fs::remove_dir_all(&state).unwrap();
+            fs::write(&state, "").unwrap();
+        }),
+        ("etl-state is not a directory", &|| {
+            fs::remove_file(&state).unwrap();
+            link("nowhere", "etl-state");
+        }),
+    ];
+    for (what, spoil) in cases {
+        spoil();
+        let (ran, checked) = (place.etl(&["run"]).exits(74), place.etl(&["check"]).exits(74));
+        assert!(ran.err.contains(what), "{what}: {ran:#?}");
+        assert!(checked.out.contains(what), "{what}: {checked:#?}");
+        for path in ["etl-state", "etl-state/journal"].into_iter().filter(|path| place.path(path).is_dir()) {
+            chmod(&place, path, 0o700);
+        }
+        let _ = fs::remove_file(place.path("etl-state/spool/x"));
+    }
+}
+
+#[test]
+fn folder_for_hours_may_be_one_that_others_write_too() {
+    let (place, _origin) = place();
+    chmod(&place, "lake", 0o775);
+    place.etl(&["check"]).exits(0);
+    place.etl(&["run"]).exits(0);
+}
+
+#[test]
 fn state_directory_may_itself_be_a_link() {
     let (place, _origin) = place();
     fs::rename(place.path("etl-state"), place.path("elsewhere")).unwrap();

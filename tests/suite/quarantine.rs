@@ -109,10 +109,10 @@ fn dropping_waits_for_no_run() {
 }
 
 #[test]
-fn examples_of_the_readme_work_as_they_stand() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+fn examples_of_the_manual_work_as_they_stand() {
+    let page = include_str!("../../src/docs/sources.md");
     let place = place();
-    let lines = readme.lines().filter(|line| line.starts_with("etl quarantine ")).map(|line| line.split('#').next());
+    let lines = page.lines().filter(|line| line.starts_with("etl quarantine ")).map(|line| line.split('#').next());
     for line in lines.map(Option::unwrap) {
         place.etl(&line.split_whitespace().skip(1).collect::<Vec<_>>()).exits(0);
     }

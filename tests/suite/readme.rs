@@ -1,32 +1,16 @@
-//! The README's examples, run as they stand.
+//! The examples of the README and the manual that can be run, as they stand.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::cli::Place;
+use crate::support::documents::{self, document, page, rows};
 use crate::support::service::Service;
 use crate::support::{s3, tally, unique_prefix};
 
-fn readme() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
-}
-
-/// The fenced blocks of a language, in order.
+/// The README's blocks of a language.
 fn blocks(language: &str) -> Vec<String> {
-    let (mut blocks, mut open) = (Vec::new(), None::<String>);
-    for line in readme().lines() {
-        match (&mut open, line.strip_prefix("```")) {
-            (None, Some(found)) => open = Some(format!("{found}\n")),
-            (Some(block), None) => {
-                block.push_str(line);
-                block.push('\n');
-            }
-            (Some(_), Some(_)) => blocks.extend(open.take()),
-            (None, None) => {}
-        }
-    }
-    let head = format!("{language}\n");
-    blocks.iter().filter_map(|block| block.strip_prefix(&head).map(str::to_owned)).collect()
+    documents::blocks(&document("README.md"), language)
 }
 
 #[test]
@@ -35,40 +19,51 @@ fn first_block_is_the_two_commands() {
     assert_eq!(blocks("sh")[0], expected);
 }
 
+fn cargo_toml() -> toml::Table {
+    document("Cargo.toml").parse().unwrap()
+}
+
 /// The names in a table of `Cargo.toml`.
 fn in_cargo_toml(table: &str) -> Vec<String> {
-    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
-    manifest[table].as_table().unwrap().keys().cloned().collect()
+    cargo_toml()[table].as_table().unwrap().keys().cloned().collect()
 }
 
 #[test]
 fn each_dependency_is_justified_once() {
-    let readme = readme();
-    let (_, section) = readme.split_once("## What it is built on\n").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
-    let mut named: Vec<&str> = rows.flat_map(|(names, _)| names.split("`, `")).collect();
+    let rows = rows(&document("src/README.md"), "crate");
+    let mut named: Vec<String> =
+        rows.iter().flat_map(|row| row[0].split(", ")).map(|name| name.replace('`', "")).collect();
     named.sort_unstable();
     let mut expected = in_cargo_toml("dependencies");
     expected.sort_unstable();
-    assert_eq!(named, expected, "the table in the README and [dependencies] in Cargo.toml");
+    assert_eq!(named, expected, "the table in src/README.md and [dependencies] in Cargo.toml");
 }
 
 #[test]
-fn configuration_is_accepted_as_it_stands_and_names_every_key() {
-    let place = Place::new(&blocks("toml")[0]);
-    assert_eq!(place.etl(&["status", "--json"]).exits(0).json()["schema"], 1);
+fn rust_version_is_that_of_the_manifest() {
+    let manifest = cargo_toml();
+    let version = manifest["package"]["rust-version"].as_str().unwrap();
+    assert!(document("README.md").contains(&format!("Rust {version} or newer")), "{version}");
 }
 
 #[test]
 fn tables_are_printed_as_the_examples_say() {
-    let script = blocks("sh").into_iter().find(|block| block.contains("etl ddl")).unwrap();
+    let script = documents::blocks(&page("lake"), "sh").into_iter().find(|block| block.contains("etl ddl")).unwrap();
     let place = Place::new("[load]\nto = \"s3://my-logs/\"\n");
     shell(&place, &script);
     for file in ["athena.sql", "by-dt.sql", "duckdb.sql", "more.sql"] {
         let sql = std::fs::read_to_string(place.path(file)).unwrap();
         assert!(sql.contains("CREATE OR REPLACE VIEW"), "{file}: {sql}");
     }
+}
+
+#[test]
+fn simulated_pages_are_written_as_the_example_says() {
+    let script =
+        documents::blocks(&page("sources"), "sh").into_iter().find(|block| block.contains("etl simulate")).unwrap();
+    let place = Place::new("");
+    shell(&place, &script);
+    assert_eq!(std::fs::read_dir(place.path("pages")).unwrap().count(), 20);
 }
 
 #[test]
@@ -95,7 +90,7 @@ fn newcomer_gets_from_init_to_an_hour_in_s3_line_by_line() {
     let out = shell(&place, &filled);
     assert!(out.contains("✓ create-only") && !out.contains("✗"), "{out}");
     assert!(out.contains("data/2023_y/03_m/10_d/00_h/part-00000.ndjson.gz"), "{out}");
-    assert!(out.contains("all as the ledger says"), "{out}");
+    assert!(out.contains("all as the ledger says") && out.contains("record_id"), "{out}");
 }
 
 /// Runs a script with the built command at hand and nothing in the environment; gives what it printed.
@@ -113,7 +108,7 @@ fn shell(place: &Place, script: &str) -> String {
 
 #[test]
 fn getting_started_works_line_by_line() {
-    let script = blocks("sh").into_iter().find(|block| block.contains("etl restore")).unwrap();
+    let script = blocks("sh").into_iter().find(|block| block.contains("file:lake")).unwrap();
     let service = Service::start(3, |_| {});
     let place = Place::new("");
     std::fs::remove_file(place.path("etl.toml")).unwrap();
@@ -131,8 +126,8 @@ fn getting_started_works_line_by_line() {
 
 #[test]
 fn proof_has_a_row_of_each_kind_with_commit_and_date() {
-    let readme = readme();
-    let (_, rest) = readme.split_once("<!-- proof: written by tests/proof.rs -->").unwrap();
+    let page = page("proof");
+    let (_, rest) = page.split_once("<!-- proof: written by tests/proof.rs -->").unwrap();
     let (table, _) = rest.split_once("<!-- end of proof -->").unwrap();
     for (name, label) in tally::ROWS {
         assert!(table.lines().any(|line| line.starts_with(&format!("| {label}"))), "{name}: {table}");

@@ -44,15 +44,15 @@ fn two_days() -> Desk {
 }
 
 #[test]
-fn readme_shows_what_the_terminal_shows() {
+fn manual_shows_what_the_terminal_shows() {
     let desk = two_days();
     let (now, status) = ("2023-03-09T20:05:00Z".parse().unwrap(), desk.status());
     let screen = Screen { unicode: true, columns: 80, all: false };
     let styled = screen::status(&status, &Heat::of(&status, &desk.closing(), now, 7), now, screen);
     let shown = anstream::adapter::strip_str(&styled).to_string();
-    let readme = include_str!("../../README.md");
+    let page = include_str!("../../src/docs/operations.md");
     let block = format!("```text\n{shown}```\n");
-    assert!(readme.contains(&block), "the README should show:\n{block}");
+    assert!(page.contains(&block), "the manual should show:\n{block}");
 }
 
 #[test]

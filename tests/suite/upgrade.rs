@@ -76,7 +76,7 @@ fn state_and_lake_of_each_version_before_go_on() {
         let replayed = old.place.etl(&["replay"]);
         assert_eq!(replayed.code, 0, "{}: {replayed:#?}", fixture.archive);
         let head = std::fs::read_to_string(old.place.path("etl-state/ledger/head")).unwrap();
-        assert!(head.contains("\"format\":2"), "etl 0.1.0 refuses it by its number");
+        assert!(head.contains("\"format\":3"), "versions before refuse it by its number");
         let status = old.place.status();
         assert_eq!(status["rejected"]["count"], 1, "what was set aside is still there");
         assert_eq!(status["parked"]["count"], 0, "the hour can be read again, so its records are tried at once");
@@ -118,14 +118,14 @@ fn state_of_a_newer_version_is_refused_by_name_and_never_called_well() {
     old.place.etl(&["replay"]).exits(0);
     let format = old.place.path("etl-state/format");
     let text = std::fs::read_to_string(&format).unwrap();
-    let body = text.split_once('\n').unwrap().1.replacen("\"format\":2", "\"format\":3", 1);
-    std::fs::write(&format, etl::state::files::durable::seal_text(body.as_bytes())).unwrap();
+    let body = text.split_once('\n').unwrap().1.replacen("\"format\":3", "\"format\":4", 1);
+    std::fs::write(&format, etl::state::files::checked::with_checksum(body.as_bytes())).unwrap();
     for args in [&["run"][..], &["replay"], &["status"]] {
         let refused = old.place.etl(args).exits(74);
-        assert!(refused.err.contains("has format 3, newer than this etl"), "{refused:?}");
+        assert!(refused.err.contains("has format 4, newer than this etl"), "{refused:?}");
     }
     let check = old.place.etl(&["status", "--check"]);
-    assert!(check.code != 0 && check.out.contains("format 3") && !check.out.contains("OK"), "{check:?}");
+    assert!(check.code != 0 && check.out.contains("format 4") && !check.out.contains("OK"), "{check:?}");
 }
 
 #[test]

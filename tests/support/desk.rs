@@ -8,7 +8,7 @@ use etl::error::ErrorKind;
 use etl::hour::Clock;
 use etl::hour::key::Layout;
 use etl::hour::lifecycle::ClosingRules;
-use etl::job::{self, Outcome, Setup, Source, Wish};
+use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
@@ -88,7 +88,7 @@ impl Desk {
         let url = PageUrl::parse(&self.origin.url).unwrap();
         run_alone(|| {
             let source = Source::Http { client: &mut client, url: url.clone(), follow_links: true };
-            job::run(&self.setup(&stop), Some(source), Wish::default())
+            job::run(&self.setup(&stop), Some(source), RunRequest::default())
         })
     }
 

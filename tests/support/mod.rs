@@ -3,6 +3,7 @@
 pub mod chromium;
 pub mod cli;
 pub mod desk;
+pub mod documents;
 pub mod intruder;
 pub mod origin;
 #[cfg(target_os = "linux")]

@@ -13,9 +13,12 @@ use std::slice::Iter;
 use std::sync::mpsc::{Receiver, SendError, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Intake;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
-use crate::job::{Job, Progress};
+use crate::job::output::Output;
+use crate::job::recover::Recover;
+use crate::job::{Progress, Run};
 use crate::page::decode::{Decoded, Decoder};
 use crate::page::parse::NotAPage;
 use crate::process::parallel::{aside, threads};
@@ -40,28 +43,33 @@ struct Task {
     done: Sender<DecodedPage>,
 }
 
-impl Job<'_> {
+impl Intake {
     /// Journals and commits all files of the glob `pattern`.
-    pub(crate) fn fetch_files(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
+    pub(crate) fn fetch_files(
+        &mut self,
+        run: &mut Run<'_>,
+        output: &mut Output,
+        recover: &mut Recover,
+        pattern: &str,
+        max_page_bytes: u64,
+    ) -> Result<()> {
         let listing = source::file::list(pattern)?;
-        listing.unreadable.into_iter().try_for_each(|error| self.bear(error))?;
+        listing.unreadable.into_iter().try_for_each(|error| run.record_or_fail(error))?;
         if listing.files.is_empty() {
             tracing::warn!("no file matches {pattern}");
-        }
-        let setup = self.setup;
-        let files = listing.files.iter();
-        let journal = self.state.journal.clone();
-        if files.len() > 0 {
+        } else {
             // The log cannot do without threads of its own: it gets them first.
-            self.state.wal.prepare()?;
+            run.state.hours.prepare_log()?;
         }
+        let (setup, files, journal) = (run.setup, listing.files.iter(), run.state.pages.journal().clone());
         let (give_back, spare) = channel();
         let (decode, tasks) = channel();
         let tasks = Mutex::new(tasks);
         let reader = Reader { files, max_page_bytes, journal, spare, decode, clock: setup.clock, stop: setup.stop };
-        // It is fetched from here by whoever reads.
+        // Whoever reads takes it from here.
         let reader = Mutex::new(Some(reader));
         let take_reader = &|| reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut committer = Committer { intake: self, run, output, recover, give_back };
         std::thread::scope(|scope| {
             let (to_commit, ready) = sync_channel(1);
             let reading = aside(scope, move || take_reader().map(|reader| reader.run(|one| to_commit.send(one))));
@@ -75,22 +83,34 @@ impl Job<'_> {
             if reading.is_none()
                 && let Some(reader) = take_reader()
             {
-                return self.take_each(reader, &help, &give_back);
+                return committer.read_and_commit(reader, &help);
             }
-            // Who can hand nothing over any more ends: an error here ends them all.
-            ready.into_iter().try_for_each(|ready| self.take(ready, &help, &give_back))
+            // The other threads end when they can hand nothing over any more: an error here ends them all.
+            ready.into_iter().try_for_each(|ready| committer.commit(ready, &help))
         })
     }
+}
 
+/// The stage that commits segments, in the order of the files.
+struct Committer<'c, 'a> {
+    intake: &'c mut Intake,
+    run: &'c mut Run<'a>,
+    output: &'c mut Output,
+    recover: &'c mut Recover,
+    /// The memory of committed segments, for the reader.
+    give_back: Sender<Vec<u8>>,
+}
+
+impl Committer<'_, '_> {
     /// Reads, decodes and commits segment by segment, where no thread can be had to read meanwhile.
-    fn take_each(&mut self, mut reader: Reader<'_>, help: &dyn Fn(usize), give_back: &Sender<Vec<u8>>) -> Result<()> {
+    fn read_and_commit(&mut self, mut reader: Reader<'_>, help: &dyn Fn(usize)) -> Result<()> {
         while reader.goes_on() {
             let mut ready = Vec::new();
             let journaled = reader.segment(&mut |one| {
                 ready.push(one);
                 Ok(())
             });
-            ready.into_iter().try_for_each(|ready| self.take(ready, help, give_back))?;
+            ready.into_iter().try_for_each(|ready| self.commit(ready, help))?;
             if !matches!(journaled, Ok(true)) {
                 break;
             }
@@ -100,23 +120,23 @@ impl Job<'_> {
 
     /// Commits a segment, and gives its memory back. A file that cannot be read costs only itself. `help` decodes so many pages
     /// where nobody else does.
-    fn take(&mut self, ready: Ready, help: &dyn Fn(usize), give_back: &Sender<Vec<u8>>) -> Result<()> {
+    fn commit(&mut self, ready: Ready, help: &dyn Fn(usize)) -> Result<()> {
         let (segment, decoded) = match ready {
             Ok(ready) => ready,
-            Err(error) => return self.bear(error),
+            Err(error) => return self.run.record_or_fail(error),
         };
         let pages = segment.pages().count();
         help(pages);
         let decoded = in_order(decoded, pages)?;
-        self.summary.pages += decoded.len() as u64;
-        (self.setup.progress)(Progress::Fetched(self.summary.pages));
-        self.commit_decoded(&segment, decoded)?;
+        self.run.summary.pages += decoded.len() as u64;
+        (self.run.setup.progress)(Progress::Fetched(self.run.summary.pages));
+        self.intake.commit_decoded(self.run, self.recover, &segment, decoded)?;
         if let Some(segment) = Arc::into_inner(segment) {
             // The reader may have ended: then nobody needs it.
-            let _ = give_back.send(segment.into_memory());
+            let _ = self.give_back.send(segment.into_memory());
         }
-        self.state.remove_finished_pages()?;
-        if self.is_short_of_space(0)? { self.make_space() } else { Ok(()) }
+        self.run.state.remove_finished_pages()?;
+        if self.run.is_short_of_space(0)? { self.output.make_space(self.run, self.recover) } else { Ok(()) }
     }
 }
 
@@ -150,7 +170,7 @@ impl Reader<'_> {
     fn segment(&mut self, out: &mut dyn FnMut(Ready) -> Handed) -> std::result::Result<bool, SendError<Ready>> {
         // What a huge page made huge is not kept.
         let spare = self.spare.try_iter().find(|memory| memory.capacity() <= 4 * SEGMENT_BYTES);
-        let mut writer = self.journal.begin_in(spare.unwrap_or_default());
+        let mut writer = self.journal.begin(spare.unwrap_or_default());
         while writer.bytes() < SEGMENT_BYTES && writer.pages() < SEGMENT_PAGES {
             let Some(path) = self.files.next() else { break };
             match source::file::read(path, self.max_page_bytes, writer.page()) {
@@ -163,7 +183,7 @@ impl Reader<'_> {
             return Ok(true);
         }
         let (done, decoded) = channel();
-        let segment = match self.journal.publish(writer, self.clock.now()) {
+        let segment = match self.journal.append(writer, self.clock.now()) {
             Ok(segment) => Arc::new(segment),
             Err(error) => return out(Err(error)).map(|()| false),
         };

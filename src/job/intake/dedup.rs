@@ -1,10 +1,11 @@
 //! Buckets: which records of an hour are known, so that each is committed once.
 //!
-//! Exact and O(1) a record: the hashes of an hour's unsealed records are held in memory while the hour is touched, those of its
-//! parts are looked up in its hash array. Nothing here is durable: it is read from the state when an hour is first touched, and
-//! is dropped when too many hours are held.
+//! Exact and O(1) a record: the hashes of the unsealed records of the hours at hand are held in memory; those of their parts are looked up
+//! in the hours' arrays, for all records of a segment together and in the order of the arrays. Nothing here is durable: it is read from
+//! the state when an hour is first touched, and is dropped when too much is held. What an hour costs beside its hashes is little, so that
+//! it does not matter how many hours the records are of.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use jiff::Timestamp;
@@ -15,16 +16,23 @@ use crate::hour::gaps::Sighting;
 use crate::hour::tally::Tally;
 use crate::page::decode::Decoded;
 use crate::record::ContentHash;
-use crate::state::{HashArray, NewRecords, State};
+use crate::state::{HashArray, HourRecords, State};
+use crate::stop::Stop;
 
-/// Hashes held in memory before hours are dropped: about 9 MB. Of 2 000 records an hour these are the hours of five days.
-const HELD: usize = 1 << 18;
+/// Hashes held in memory before hours are dropped: 12 MB, or twice that where a segment brings more.
+const HELD: usize = 440_000;
+/// Hours at hand before some are dropped.
+const HOURS: usize = 1 << 17;
+/// Arrays that stay open, and hashes of them in memory.
+const ARRAYS: usize = 64;
+/// See [`ARRAYS`].
+const ARRAY_HASHES: usize = 1 << 18;
 
 /// Content hashes are as good as random already.
 #[derive(Debug, Default)]
-struct Leading(u64);
+struct FirstBytes(u64);
 
-impl Hasher for Leading {
+impl Hasher for FirstBytes {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -36,39 +44,17 @@ impl Hasher for Leading {
     }
 }
 
-type Hashes = HashSet<[u8; 16], BuildHasherDefault<Leading>>;
+type Build = BuildHasherDefault<FirstBytes>;
 
+/// What is known of an hour at hand.
 #[derive(Debug)]
 struct Known {
-    unsealed: Hashes,
-    sealed: Option<HashArray>,
+    /// Its hashes among [`Buckets::unsealed`].
+    unsealed: usize,
     has_parts: bool,
     first_received: Option<Timestamp>,
-    touched: u64,
-}
-
-impl Known {
-    /// Hashes of it that are in memory.
-    fn held(&self) -> usize {
-        self.unsealed.len() + self.sealed.as_ref().map_or(0, HashArray::held)
-    }
-
-    fn holds(&self, hash: [u8; 16]) -> Result<bool> {
-        if self.unsealed.contains(&hash) {
-            return Ok(true);
-        }
-        self.sealed.as_ref().map_or(Ok(false), |sealed| sealed.contains(ContentHash(hash)))
-    }
-
-    /// Whether a record that was received at `received` is new; from now on it is known.
-    fn learns(&mut self, hash: [u8; 16], received: Timestamp) -> Result<bool> {
-        if self.holds(hash)? {
-            return Ok(false);
-        }
-        self.unsealed.insert(hash);
-        self.first_received.get_or_insert(received);
-        Ok(true)
-    }
+    /// By [`Buckets::clock`].
+    last_used: u64,
 }
 
 fn not_ready(hour: Hour) -> Error {
@@ -77,9 +63,9 @@ fn not_ready(hour: Hour) -> Error {
 
 /// What a segment brings, hour by hour; its lines are those of its decoded pages.
 #[derive(Debug, Default)]
-pub struct News<'p> {
+pub struct NewRecords<'p> {
     /// Its new records.
-    pub records: BTreeMap<Hour, NewRecords<'p>>,
+    pub records: BTreeMap<Hour, HourRecords<'p>>,
     /// Records that were known.
     pub duplicates: u64,
     /// The ids that came, of new and known records.
@@ -88,7 +74,7 @@ pub struct News<'p> {
     pub tallies: BTreeMap<Hour, Tally>,
 }
 
-impl News<'_> {
+impl NewRecords<'_> {
     /// Counts tokens of a page that were quarantined with the hours of its new records; `before`: what there was of the
     /// hours before it.
     pub fn quarantined(&mut self, tokens: u64, before: &BTreeMap<Hour, usize>) {
@@ -116,17 +102,26 @@ impl News<'_> {
 #[derive(Debug, Default)]
 pub struct Buckets {
     hours: HashMap<Hour, Known>,
-    held: usize,
+    /// The unsealed records of these hours.
+    unsealed: HashMap<[u8; 16], Hour, Build>,
+    /// Of the records at hand, those that are in parts.
+    sealed: HashSet<[u8; 16], Build>,
+    arrays: BTreeMap<Hour, (u64, HashArray)>,
+    /// Hours whose unsealed records are yet to be read, and after which commit.
+    unread: BTreeMap<Hour, u64>,
     clock: u64,
     /// The clock when it was last asked whether too much is held.
     looked: u64,
 }
 
 impl Buckets {
-    /// Forgets what is held of an hour, or of all: its parts have changed.
+    /// Forgets what is held of an hour: its parts have changed.
     pub fn forget(&mut self, hour: Hour) {
-        if let Some(known) = self.hours.remove(&hour) {
-            self.held -= known.held();
+        self.arrays.remove(&hour);
+        self.unread.remove(&hour);
+        let held = self.hours.remove(&hour).map_or(0, |known| known.unsealed);
+        if held > 0 {
+            self.unsealed.retain(|_, of| *of != hour);
         }
     }
 
@@ -135,32 +130,95 @@ impl Buckets {
         *self = Self::default();
     }
 
-    /// Gets an hour ready. The caller has made sure that its hashes are not forgotten.
+    /// Whether the hash array of an hour is open.
+    #[must_use]
+    pub fn has_array(&self, hour: Hour) -> bool {
+        self.arrays.contains_key(&hour)
+    }
+
+    /// Keeps the hash array of an hour, which was found to be sound.
+    pub fn keep_array(&mut self, hour: Hour, array: HashArray) {
+        self.clock += 1;
+        self.arrays.insert(hour, (self.clock, array));
+        let held = |arrays: &BTreeMap<Hour, (u64, HashArray)>| arrays.values().map(|(_, a)| a.held()).sum::<usize>();
+        while self.arrays.len() > 1 && (self.arrays.len() > ARRAYS || held(&self.arrays) > ARRAY_HASHES) {
+            let oldest = self.arrays.iter().min_by_key(|(_, (touched, _))| *touched).map(|(hour, _)| *hour);
+            oldest.into_iter().for_each(|hour| drop(self.arrays.remove(&hour)));
+        }
+    }
+
+    /// Notes that records of an hour come. The caller has made sure that its hashes are not forgotten.
     ///
     /// # Errors
-    /// `State`: its hash array, or the write-ahead log, is damaged.
-    pub fn touch(&mut self, state: &mut State, hour: Hour) -> Result<()> {
+    /// `State`: its row is damaged.
+    pub fn open(&mut self, state: &mut State, hour: Hour) -> Result<()> {
         self.clock += 1;
         if let Some(known) = self.hours.get_mut(&hour) {
-            known.touched = self.clock;
+            known.last_used = self.clock;
             return Ok(());
         }
-        let row = state.ledger.row(hour)?;
-        let mut unsealed = Hashes::default();
-        state.wal.records(hour, row.frozen, &mut |_, _, entry| {
-            unsealed.insert(entry.hash);
-            Ok(())
-        })?;
+        let row = state.hours.row(hour)?;
+        self.unread.insert(hour, row.frozen);
         let known = Known {
-            unsealed,
-            sealed: state.array(&row)?,
+            unsealed: 0,
             has_parts: !row.parts.is_empty(),
-            first_received: state.wal.pending(hour).map(|p| p.first_received),
-            touched: self.clock,
+            first_received: state.hours.pending(hour).map(|p| p.first_received),
+            last_used: self.clock,
         };
-        self.held += known.held();
         self.hours.insert(hour, known);
         Ok(())
+    }
+
+    /// Gets ready what is known of the records of pages, whose hours were touched. `false`: the run is to stop, and nothing is ready.
+    ///
+    /// # Errors
+    /// `State`: a hash array, or the write-ahead log, is damaged.
+    pub fn load(&mut self, state: &mut State, pages: &[Decoded], stop: &Stop) -> Result<bool> {
+        if !self.read_unsealed(state, stop)? {
+            self.clear();
+            return Ok(false);
+        }
+        self.sealed.clear();
+        let mut wanted: BTreeMap<Hour, Vec<ContentHash>> = BTreeMap::new();
+        for run in pages.iter().flat_map(|page| page.records.chunk_by(|a, b| a.hour == b.hour)) {
+            let hour = run.first().map(|record| record.hour);
+            let hour = hour.filter(|hour| self.hours.get(hour).is_some_and(|known| known.has_parts));
+            if let Some(hour) = hour {
+                wanted.entry(hour).or_default().extend(run.iter().map(|record| ContentHash(record.entry.hash)));
+            }
+        }
+        for (hour, mut hashes) in wanted {
+            if stop.is_requested() {
+                return Ok(false);
+            }
+            hashes.sort_unstable();
+            if !self.has_array(hour) {
+                let row = state.hours.row(hour)?;
+                let Some(array) = state.hours.array(&row)? else { continue };
+                self.keep_array(hour, array);
+            }
+            if let Some((_, array)) = self.arrays.get_mut(&hour) {
+                array.find(&hashes, &mut |hash| {
+                    self.sealed.insert(hash.0);
+                })?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the unsealed hashes of the hours that were not at hand: of all in one go. `false`: the run is to stop.
+    fn read_unsealed(&mut self, state: &State, stop: &Stop) -> Result<bool> {
+        let wanted: Vec<(Hour, u64)> = std::mem::take(&mut self.unread).into_iter().collect();
+        let (unsealed, hours) = (&mut self.unsealed, &mut self.hours);
+        state.hours.entries(&wanted, stop, &mut |hour, _, entry| {
+            unsealed.insert(entry.hash, hour);
+            hours.get_mut(&hour).into_iter().for_each(|known| known.unsealed += 1);
+            Ok(())
+        })
+    }
+
+    fn contains(&self, hash: [u8; 16]) -> bool {
+        self.unsealed.contains_key(&hash) || self.sealed.contains(&hash)
     }
 
     /// Whether an hour that was touched has a part, and when the first of its pending records was received.
@@ -169,75 +227,72 @@ impl Buckets {
         self.hours.get(&hour).map_or((false, None), |known| (known.has_parts, known.first_received))
     }
 
-    /// Sorts the records of a decoded page into `news`: the first of equal records is kept. All its hours were touched.
+    /// Adds the records of a decoded page that are new to `new`: the first of equal records is kept. They were loaded.
     ///
     /// # Errors
-    /// `State`: a hash array is damaged.
-    pub fn sort<'p>(&mut self, page: &'p Decoded, received: Timestamp, news: &mut News<'p>) -> Result<()> {
+    /// `Bug`: they were not.
+    pub fn partition<'p>(&mut self, page: &'p Decoded, received: Timestamp, new: &mut NewRecords<'p>) -> Result<()> {
         let mut at: usize = 0;
         // Records of one hour mostly come together, so that their hour is looked up once.
         for run in page.records.chunk_by(|a, b| a.hour == b.hour) {
             let Some(hour) = run.first().map(|record| record.hour) else { continue };
             let known = self.hours.get_mut(&hour).ok_or_else(|| not_ready(hour))?;
-            let tally = news.tallies.entry(hour).or_default();
-            let new = news.records.entry(hour).or_default();
+            let tally = new.tallies.entry(hour).or_default();
+            let of_hour = new.records.entry(hour).or_default();
             // The lines of new records without a known one between them.
             let mut lines = at..at;
             for record in run {
                 at = at.saturating_add(usize::try_from(record.entry.length).unwrap_or(usize::MAX));
-                let is_new = known.learns(record.entry.hash, received)?;
-                news.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
+                let hash = record.entry.hash;
+                let is_new = !self.sealed.contains(&hash) && self.unsealed.insert(hash, hour).is_none();
+                new.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
                 if is_new {
-                    self.held += 1;
+                    known.unsealed += 1;
+                    known.first_received.get_or_insert(received);
                     record.id.into_iter().for_each(|id| tally.saw(id));
-                    new.entries.push(record.entry);
+                    of_hour.entries.push(record.entry);
                     lines.end = at;
                 } else {
-                    new.take(page.lines.get(std::mem::replace(&mut lines, at..at)));
+                    of_hour.take(page.lines.get(std::mem::replace(&mut lines, at..at)));
                     tally.duplicates += 1;
-                    news.duplicates += 1;
+                    new.duplicates += 1;
                 }
             }
-            new.take(page.lines.get(lines));
-            if new.entries.is_empty() {
-                news.records.remove(&hour);
+            of_hour.take(page.lines.get(lines));
+            if of_hour.entries.is_empty() {
+                new.records.remove(&hour);
             }
         }
         Ok(())
     }
 
-    /// Whether all records of a decoded page are known. All its hours were touched.
-    ///
-    /// # Errors
-    /// `State`: a hash array is damaged.
-    pub fn know(&self, page: &Decoded) -> Result<bool> {
-        for record in &page.records {
-            let known = match self.hours.get(&record.hour) {
-                Some(hour) => hour.holds(record.entry.hash)?,
-                None => false,
-            };
-            if !known {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// Whether all records of a decoded page are known. They were looked up.
+    #[must_use]
+    pub fn contains_all(&self, page: &Decoded) -> bool {
+        page.records.iter().all(|record| self.contains(record.entry.hash))
     }
 
     /// Drops the hours that were not touched for longest, where too much is held; none that was touched since the last
     /// time: what is at work would be read again at once, each time as much as it has grown to.
     pub fn shrink(&mut self) {
+        self.sealed.clear();
         let idle_until = std::mem::replace(&mut self.looked, self.clock);
-        if self.held <= HELD {
+        if self.unsealed.len() <= HELD && self.hours.len() <= HOURS {
             return;
         }
-        let idle = self.hours.iter().filter(|(_, known)| known.touched <= idle_until);
-        let mut ages: Vec<(u64, Hour)> = idle.map(|(hour, known)| (known.touched, *hour)).collect();
+        let idle = self.hours.iter().filter(|(_, known)| known.last_used <= idle_until);
+        let mut ages: Vec<(u64, Hour, usize)> =
+            idle.map(|(hour, known)| (known.last_used, *hour, known.unsealed)).collect();
         ages.sort_unstable();
-        for (_, hour) in ages {
-            if self.held <= HELD / 2 {
+        let (mut held, mut hours, mut dropped) = (self.unsealed.len(), self.hours.len(), BTreeSet::new());
+        for (_, hour, unsealed) in ages {
+            if held <= HELD / 2 && hours <= HOURS / 2 {
                 break;
             }
-            self.forget(hour);
+            (held, hours) = (held.saturating_sub(unsealed), hours.saturating_sub(1));
+            self.hours.remove(&hour);
+            dropped.insert(hour);
         }
+        self.unsealed.retain(|_, hour| !dropped.contains(hour));
     }
 }

@@ -12,7 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{Job, Progress, Setup, Summary};
+use crate::job::context::has_room;
+use crate::job::{Progress, Setup, Summary};
 use crate::source::paging::{Trail, Visit};
 use crate::source::{Fetched, HttpSource, PageHead, PageUrl};
 use crate::state::files::durable;
@@ -166,7 +167,7 @@ impl PageTrail {
             if !self.enter(&url, setup)? {
                 break;
             }
-            match client.fetch(&url, self.validator.take().as_deref(), || Ok(journal.begin())) {
+            match client.fetch(&url, self.validator.take().as_deref(), || Ok(journal.begin(Vec::new()))) {
                 Ok(Fetched::Page { sink, head }) => self.receive(sink, head, setup, journal, summary)?,
                 Ok(Fetched::NotModified | Fetched::Stopped) => break,
                 Err(error) => self.fail(error, client.stop().is_requested(), setup)?,
@@ -199,7 +200,7 @@ impl PageTrail {
         summary: &mut Summary,
     ) -> Result<()> {
         page.end_page();
-        let segment = journal.publish(page, setup.clock.now())?;
+        let segment = journal.append(page, setup.clock.now())?;
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
         summary.pages += 1;
@@ -271,72 +272,11 @@ pub(crate) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_li
     }
 }
 
-/// Whether a page may be fetched while `uncommitted` bytes of pages wait: they will take room once more when they are committed.
-fn has_room(setup: &Setup<'_>, uncommitted: u64) -> Result<bool> {
-    Ok(Reserve::new(&setup.state_dir).free_bytes()? >= setup.min_free.saturating_add(uncommitted))
-}
-
-fn no_space(setup: &Setup<'_>) -> Result<Error> {
+/// Why nothing is fetched.
+pub(crate) fn no_space(setup: &Setup<'_>) -> Result<Error> {
     let (free, dir) = (Reserve::new(&setup.state_dir).free_bytes()?, setup.state_dir.display());
     let what = format!("only {free} bytes are free at {dir}: less than state.min_free, so nothing is fetched");
     Ok(Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile"))
-}
-
-impl Job<'_> {
-    /// Settles what came of a trail; while it pauses, lets it go on.
-    pub(crate) fn settle_trail(&mut self, client: &mut HttpSource, trail: &mut PageTrail) -> Result<()> {
-        loop {
-            self.drain = self.wish.drain && trail.is_over();
-            self.settle(!self.wish.drain || trail.is_over())?;
-            if trail.is_over() || self.stopped() {
-                return Ok(());
-            }
-            trail.settled();
-            let received = self.summary.pages;
-            let waiting = self.state.uncommitted_bytes()?;
-            if self.is_short_of_space(waiting)? {
-                self.make_space()?;
-            }
-            let halt = trail.advance(client, self.setup, &self.state.journal, waiting, self.summary)?;
-            if halt == Halt::NoSpace && self.summary.pages == received {
-                self.problems.push(no_space(self.setup)?);
-                return Ok(());
-            }
-        }
-    }
-
-    /// Whether the disk is too short of space for pages of `uncommitted` bytes to be committed as usual.
-    pub(crate) fn is_short_of_space(&self, uncommitted: u64) -> Result<bool> {
-        Ok(!has_room(self.setup, uncommitted)?)
-    }
-
-    /// Seals, uploads and prunes all that is committed, closed or not: what makes space where there is little.
-    pub(crate) fn make_space(&mut self) -> Result<()> {
-        let drain = std::mem::replace(&mut self.drain, true);
-        let made = self.upload_left().and_then(|()| self.seal_and_upload());
-        self.drain = drain;
-        made
-    }
-
-    /// Journals and commits the files of a backfill.
-    pub(crate) fn fetch_files_where_there_is_room(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
-        // Files stay where they are: taking them once more under a key that is wrong would only fill the journal. Nor while one of
-        // their pages kills its readers.
-        let key_was_wrong = self.problems.iter().any(|problem| problem.kind() == ErrorKind::Credentials);
-        if key_was_wrong || !self.state.tries.put_off().is_empty() {
-            return Ok(());
-        }
-        let waiting = self.state.uncommitted_bytes()?;
-        if self.is_short_of_space(waiting)? {
-            self.make_space()?;
-            if self.is_short_of_space(waiting)? {
-                self.problems.push(no_space(self.setup)?);
-                return Ok(());
-            }
-        }
-        self.fetch_files(pattern, max_page_bytes)?;
-        self.commit_journal()
-    }
 }
 
 /// Where the trail from `first` was interrupted, if that is not long ago. A damaged note is none.
@@ -374,7 +314,7 @@ fn note_validator(setup: &Setup<'_>, url: &PageUrl, etag: String, segment: u64) 
 
 fn write_note(path: &Path, note: &impl Serialize) -> Result<()> {
     let text = serde_json::to_vec(note).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a note").caused_by(e))?;
-    durable::replace_soon(path, &text)
+    durable::replace_unsynced(path, &text)
 }
 
 /// Forgets the entity tag: its page turned out to be none, or is damaged or lost, so the source has to send it again.

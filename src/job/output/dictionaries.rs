@@ -7,23 +7,28 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use super::Output;
 use super::upload::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::dictionaries_key;
-use crate::job::Job;
+use crate::job::Run;
 use crate::record::row::Dictionaries;
 use crate::state::files::durable;
 use crate::store::PartMeta;
 use crate::store::dictionaries::Stored;
 use crate::store::once::{self, Outcome, Sealed};
 
-impl Job<'_> {
+impl Output {
     /// Makes sure that the store has the dictionaries of the parts of a round, and returns the parts of which it has them.
-    pub(crate) fn with_dictionaries<'r>(&mut self, round: &'r [Upload]) -> Result<Cow<'r, [Upload]>> {
+    pub(super) fn with_dictionaries<'r>(
+        &mut self,
+        run: &mut Run<'_>,
+        round: &'r [Upload],
+    ) -> Result<Cow<'r, [Upload]>> {
         let needed: BTreeSet<&str> = round.iter().map(|upload| upload.row.dict.as_str()).collect();
         let mut missing = BTreeSet::new();
         for id in needed.into_iter().filter(|id| !id.is_empty()) {
-            if !self.ensure_dictionaries(id)? {
+            if !ensure_dictionaries(run, id)? {
                 missing.insert(id);
             }
         }
@@ -34,65 +39,61 @@ impl Job<'_> {
         self.blocked.extend(round.iter().filter(|upload| !is_ready(upload)).map(|upload| upload.hour));
         Ok(round.iter().filter(is_ready).cloned().collect())
     }
+}
 
-    /// Stores the dictionaries of parts that an older version uploaded, or whose object is gone.
-    pub(crate) fn store_missing_dictionaries(&mut self) -> Result<()> {
-        let mut ids = BTreeSet::new();
-        self.state.ledger.for_each(&mut |row| {
-            ids.extend(row.parts.iter().map(|part| part.dict.clone()).filter(|id| !id.is_empty()));
-            Ok(())
-        })?;
-        for id in ids {
-            self.ensure_dictionaries(&id)?;
-        }
+/// Stores the dictionaries of parts that an older version uploaded, or whose object is gone.
+pub(crate) fn store_missing_dictionaries(run: &mut Run<'_>) -> Result<()> {
+    let mut ids = BTreeSet::new();
+    run.state.hours.for_each_row(&mut |row| {
+        ids.extend(row.parts.iter().map(|part| part.dict.clone()).filter(|id| !id.is_empty()));
         Ok(())
+    })?;
+    for id in ids {
+        ensure_dictionaries(run, &id)?;
     }
+    Ok(())
+}
 
-    /// `false`: the store does not have them, which is a recorded problem by now.
-    fn ensure_dictionaries(&mut self, id: &str) -> Result<bool> {
-        if self.state.ledger.has_stored_dictionaries(id) {
-            return Ok(true);
-        }
-        if self.store_is_down {
-            return Ok(false);
-        }
-        let stored = match self.dictionaries.known_without_the_store(id) {
-            Some(dictionaries) => self.store_dictionaries(id, &dictionaries),
-            None => self.find_dictionaries(id),
-        };
-        match stored {
-            Ok(()) => {
-                self.state.ledger.note_stored_dictionaries(id);
-                Ok(true)
-            }
-            Err(error) => self.store_failed(error).map(|()| false),
-        }
+/// `false`: the store does not have them, which is a recorded problem by now.
+fn ensure_dictionaries(run: &mut Run<'_>, id: &str) -> Result<bool> {
+    if run.state.hours.has_stored_dictionaries(id) {
+        return Ok(true);
     }
+    if run.store_is_down {
+        return Ok(false);
+    }
+    let stored = match run.dictionaries.known_without_the_store(id) {
+        Some(dictionaries) => store_dictionaries(run, id, &dictionaries),
+        // Nothing here knows them: another machine's parts, or a state that another configuration made.
+        None => run.dictionaries.named(id).map(drop),
+    };
+    match stored {
+        Ok(()) => {
+            run.state.hours.note_stored_dictionaries(id);
+            Ok(true)
+        }
+        Err(error) => run.record_store_failure(error).map(|()| false),
+    }
+}
 
-    /// Nothing here knows these dictionaries: another machine's parts, or a state that another configuration made.
-    fn find_dictionaries(&self, id: &str) -> Result<()> {
-        self.dictionaries.named(id).map(|_| ())
+fn store_dictionaries(run: &Run<'_>, id: &str, dictionaries: &Dictionaries) -> Result<()> {
+    run.dictionaries.allow(dictionaries)?;
+    let (store, prefix) = (&*run.setup.store, &run.setup.prefix);
+    let (key, bytes) = (dictionaries_key(prefix, id), dictionaries.to_stored()?);
+    // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
+    let body = run.state.hours.spool_path_beside(id);
+    durable::replace(&body, &bytes)?;
+    let meta = PartMeta::of_document(&bytes, "dict", id);
+    let sealed = Sealed { key: &key, body: &body, meta: &meta };
+    let stored = once::upload(store, &sealed, run.create_only(), run.setup.stop);
+    durable::remove(&body)?;
+    // A store without metadata, or another spelling: the content says whether it is sound.
+    if let Outcome::Foreign { .. } = stored?
+        && !matches!(run.dictionaries.stored(id)?, Stored::Sound(_))
+    {
+        let what = format!("the object {key} is not what its name says: no part that needs it is uploaded");
+        let hint = "it was left alone: move it away, then run again; the records are kept";
+        return Err(Error::new(ErrorKind::Mismatch, what).hint(hint));
     }
-
-    fn store_dictionaries(&self, id: &str, dictionaries: &Dictionaries) -> Result<()> {
-        self.dictionaries.allow(dictionaries)?;
-        let (store, prefix) = (&*self.setup.store, &self.setup.prefix);
-        let (key, bytes) = (dictionaries_key(prefix, id), dictionaries.to_stored()?);
-        // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
-        let body = self.state.spool.beside(id);
-        durable::replace(&body, &bytes)?;
-        let meta = PartMeta::of_document(&bytes, "dict", id);
-        let sealed = Sealed { key: &key, body: &body, meta: &meta };
-        let stored = once::upload(store, &sealed, self.create_only(), self.setup.stop);
-        durable::remove(&body)?;
-        // A store without metadata, or another spelling: the content says whether it is sound.
-        if let Outcome::Foreign { .. } = stored?
-            && !matches!(self.dictionaries.stored(id)?, Stored::Sound(_))
-        {
-            let what = format!("the object {key} is not what its name says: no part that needs it is uploaded");
-            let hint = "it was left alone: move it away, then run again; the records are kept";
-            return Err(Error::new(ErrorKind::Mismatch, what).hint(hint));
-        }
-        Ok(())
-    }
+    Ok(())
 }

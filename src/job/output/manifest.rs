@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::upload::Upload;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::Job;
+use crate::job::Run;
 use crate::process::parallel::parallel_map;
 use crate::state::files::durable;
 use crate::state::status::certificate::Manifest;
@@ -24,49 +24,47 @@ struct Spooled {
     meta: PartMeta,
 }
 
-impl Job<'_> {
-    /// Publishes the manifests of the parts of a round that are in the store now. The answer of a part whose manifest is not
-    /// becomes that failure, so that it gets no receipt yet.
-    pub(crate) fn publish_manifests(
-        &mut self,
-        round: &[Upload],
-        answers: Vec<Result<Outcome>>,
-        create_only: CreateOnly,
-    ) -> Result<Vec<Result<Outcome>>> {
-        if !self.setup.manifest {
-            return Ok(answers);
-        }
-        let mut spooled = Vec::with_capacity(round.len());
-        for (upload, answer) in round.iter().zip(&answers) {
-            spooled.push(match answer {
-                Ok(Outcome::Uploaded { sha256, size, .. }) => self.spool_manifest(upload, sha256, *size)?,
-                _ => None,
-            });
-        }
-        let (store, stop) = (&*self.setup.store, self.setup.stop);
-        let published = parallel_map(&spooled, self.setup.uploads, |one| match one {
-            Some(manifest) => manifest.publish(store, create_only, stop),
-            None => Ok(()),
+/// Publishes the manifests of the parts of a round that are in the store now. The answer of a part whose manifest is not
+/// becomes that failure, so that it gets no receipt yet.
+pub(super) fn publish_manifests(
+    run: &mut Run<'_>,
+    round: &[Upload],
+    answers: Vec<Result<Outcome>>,
+    create_only: CreateOnly,
+) -> Result<Vec<Result<Outcome>>> {
+    if !run.setup.manifest {
+        return Ok(answers);
+    }
+    let mut spooled = Vec::with_capacity(round.len());
+    for (upload, answer) in round.iter().zip(&answers) {
+        spooled.push(match answer {
+            Ok(Outcome::Uploaded { sha256, size, .. }) => spool_manifest(run, upload, sha256, *size)?,
+            _ => None,
         });
-        for manifest in spooled.iter().flatten() {
-            durable::remove(&manifest.body)?;
-        }
-        Ok(answers.into_iter().zip(published).map(|(answer, published)| published.and(answer)).collect())
     }
+    let (store, stop) = (&*run.setup.store, run.setup.stop);
+    let published = parallel_map(&spooled, run.setup.uploads, |one| match one {
+        Some(manifest) => manifest.publish(store, create_only, stop),
+        None => Ok(()),
+    });
+    for manifest in spooled.iter().flatten() {
+        durable::remove(&manifest.body)?;
+    }
+    Ok(answers.into_iter().zip(published).map(|(answer, published)| published.and(answer)).collect())
+}
 
-    fn spool_manifest(&mut self, upload: &Upload, sha256: &str, size: u64) -> Result<Option<Spooled>> {
-        let row = self.state.ledger.row(upload.hour)?;
-        let Some(manifest) = Manifest::of(&row, &upload.row, sha256, size) else { return Ok(None) };
-        let mut bytes = serde_json::to_vec(&manifest)
-            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a manifest").caused_by(e))?;
-        bytes.push(b'\n');
-        let key = self.setup.layout.manifest_key(&self.setup.prefix, upload.hour, upload.row.part);
-        // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
-        let body = upload.body.with_added_extension("manifest");
-        durable::replace_soon(&body, &bytes)?;
-        let meta = PartMeta::of_document(&bytes, &upload.hour.to_string(), &upload.row.dict);
-        Ok(Some(Spooled { key, body, bytes, meta }))
-    }
+fn spool_manifest(run: &mut Run<'_>, upload: &Upload, sha256: &str, size: u64) -> Result<Option<Spooled>> {
+    let row = run.state.hours.row(upload.hour)?;
+    let Some(manifest) = Manifest::of(&row, &upload.row, sha256, size) else { return Ok(None) };
+    let mut bytes = serde_json::to_vec(&manifest)
+        .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a manifest").caused_by(e))?;
+    bytes.push(b'\n');
+    let key = run.setup.layout.manifest_key(&run.setup.prefix, upload.hour, upload.row.part);
+    // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
+    let body = upload.body.with_added_extension("manifest");
+    durable::replace_unsynced(&body, &bytes)?;
+    let meta = PartMeta::of_document(&bytes, &upload.hour.to_string(), &upload.row.dict);
+    Ok(Some(Spooled { key, body, bytes, meta }))
 }
 
 impl Spooled {

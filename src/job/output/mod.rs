@@ -2,7 +2,55 @@
 
 pub mod archive;
 pub(super) mod dictionaries;
-pub(super) mod manifest;
-pub(super) mod refused;
-pub(super) mod seal;
-pub(super) mod upload;
+mod manifest;
+mod refused;
+mod seal;
+mod upload;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use self::refused::Refused;
+use self::seal::EncodeAhead;
+use self::upload::SpooledBy;
+use super::context::Run;
+use super::recover::Recover;
+use crate::error::Result;
+use crate::hour::Hour;
+
+/// The half of a run that puts records out.
+pub(super) struct Output {
+    /// Whether hours are sealed whether closed or not.
+    pub(super) drain: bool,
+    /// Hours with something foreign in their way, or that the store refuses: left alone for the rest of this run.
+    blocked: BTreeSet<Hour>,
+    /// Hours with a part that the store refuses.
+    refused: Refused,
+    /// What is encoded while parts are uploaded.
+    ahead: EncodeAhead,
+}
+
+impl Output {
+    pub(super) fn new(drain: bool, state_dir: &Path) -> Self {
+        Self { drain, blocked: BTreeSet::new(), refused: Refused::new(state_dir), ahead: EncodeAhead::default() }
+    }
+
+    /// Uploads the parts that an earlier run left.
+    pub(super) fn upload_left(&mut self, run: &mut Run<'_>, recover: &mut Recover) -> Result<()> {
+        let left = run.state.hours.sealing().collect();
+        self.upload(run, recover, left, SpooledBy::AnEarlierRun)
+    }
+
+    /// Seals, uploads and prunes all that is committed, closed or not: what makes space where there is little.
+    pub(super) fn make_space(&mut self, run: &mut Run<'_>, recover: &mut Recover) -> Result<()> {
+        let drain = std::mem::replace(&mut self.drain, true);
+        let made = self.upload_left(run, recover).and_then(|()| self.seal_and_upload(run, recover));
+        self.drain = drain;
+        made
+    }
+
+    /// Leaves an hour alone for the rest of this run.
+    pub(super) fn block(&mut self, hour: Hour) {
+        self.blocked.insert(hour);
+    }
+}

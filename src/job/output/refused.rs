@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use super::Output;
 use super::upload::SpooledBy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::job::Job;
-use crate::state::files::durable;
+use crate::job::Run;
+use crate::job::recover::Recover;
+use crate::output::draft::Survives;
+use crate::state::files::{checked, durable};
 
 /// So many refusals in a row, and nothing taken between them, are the store's answer to everything.
 pub(crate) const MOST_IN_A_ROW: usize = 32;
@@ -29,7 +32,7 @@ pub(crate) struct Refused {
     /// Of those, the ones that had their turn in this run.
     tried: BTreeSet<Hour>,
     /// What was refused in this run.
-    now: Vec<(Hour, Error)>,
+    in_this_run: Vec<(Hour, Error)>,
     /// Refusals since a part was last taken.
     in_a_row: usize,
     any_taken: bool,
@@ -41,7 +44,7 @@ impl Refused {
             path: state_dir.join("refused.json"),
             waiting: None,
             tried: BTreeSet::new(),
-            now: Vec::new(),
+            in_this_run: Vec::new(),
             in_a_row: 0,
             any_taken: false,
         }
@@ -49,10 +52,7 @@ impl Refused {
 
     fn waiting(&mut self) -> &mut BTreeMap<Hour, Timestamp> {
         let path = &self.path;
-        self.waiting.get_or_insert_with(|| {
-            let text = durable::read(path).ok().flatten().unwrap_or_default();
-            durable::open_text(path, &text).ok().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default()
-        })
+        self.waiting.get_or_insert_with(|| checked::read_json(path).ok().flatten().unwrap_or_default())
     }
 
     /// Whether an hour was refused in an earlier run, and has not had its turn in this one.
@@ -68,7 +68,7 @@ impl Refused {
     fn note(&mut self, hour: Hour, error: Error, at: Timestamp) -> Result<()> {
         self.in_a_row += 1;
         self.tried.insert(hour);
-        self.now.push((hour, error));
+        self.in_this_run.push((hour, error));
         self.waiting().insert(hour, at);
         self.save()
     }
@@ -99,15 +99,14 @@ impl Refused {
         if self.waiting().is_empty() {
             return durable::remove(&self.path);
         }
-        let text = serde_json::to_vec(self.waiting())
-            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the refused hours").caused_by(e))?;
-        durable::replace_soon(&self.path, &durable::seal_text(&text))
+        let path = self.path.clone();
+        checked::write_json(&path, self.waiting(), Survives::Nothing)
     }
 
     /// What there is to say of this run's refusals, in one failure. Where no part at all was taken, and each was refused for the
     /// credentials, it is these.
     fn verdict(&mut self) -> Option<Error> {
-        let refused = std::mem::take(&mut self.now);
+        let refused = std::mem::take(&mut self.in_this_run);
         let (_, first) = refused.first()?;
         let all = |kind| refused.iter().all(|(_, error)| error.kind() == kind);
         let kind = match first.kind() {
@@ -116,14 +115,14 @@ impl Refused {
         };
         let hours: BTreeSet<Hour> = refused.iter().map(|(hour, _)| *hour).collect();
         let left = self.waiting().keys().filter(|hour| !hours.contains(hour)).count();
-        let what = format!("{}: {}{}", named(&hours), first.chain(), and_wait(left));
+        let what = format!("{}: {}{}", name_hours(&hours), first.chain(), and_wait(left));
         let next = "what is refused is kept, and tried again after everything else";
         let hint = first.next_step().map_or_else(|| next.to_owned(), |hint| format!("{hint}; {next}"));
         Some(Error::new(kind, what).hint(hint).about_one_object())
     }
 }
 
-fn named(hours: &BTreeSet<Hour>) -> String {
+fn name_hours(hours: &BTreeSet<Hour>) -> String {
     let names: Vec<String> = hours.iter().take(NAMED).map(ToString::to_string).collect();
     match hours.len() {
         1 => format!("hour {}", names.concat()),
@@ -142,43 +141,41 @@ fn and_wait(left: usize) -> String {
     }
 }
 
-impl Job<'_> {
+impl Output {
     /// Leaves an hour alone for the rest of this run: the store refuses one of its parts.
-    pub(crate) fn refuse(&mut self, hour: Hour, error: Error) -> Result<()> {
+    pub(super) fn refuse(&mut self, run: &mut Run<'_>, hour: Hour, error: Error) -> Result<()> {
         tracing::info!("hour {hour}: {}", error.chain());
-        self.blocked.insert(hour);
-        let now = self.now();
+        self.block(hour);
+        let now = run.now();
         self.refused.note(hour, error, now)?;
-        self.store_is_down |= self.refused.is_everything();
+        run.store_is_down |= self.refused.is_everything();
         Ok(())
     }
 
     /// Tries the hours that earlier runs left refused, until one is refused again, and seals what had to wait behind their parts;
     /// says what this run met.
-    pub(crate) fn upload_refused(&mut self) -> Result<()> {
-        let sealing =
-            |job: &Self| job.state.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour).collect();
-        let mut left: BTreeSet<Hour> = sealing(self);
+    pub(crate) fn upload_refused(&mut self, run: &mut Run<'_>, recover: &mut Recover) -> Result<()> {
+        let mut left: BTreeSet<Hour> = run.state.hours.sealing().collect();
         if left.is_empty() && self.refused.waiting.is_none() {
             return Ok(());
         }
         let mut any_gone = false;
-        while !self.store_is_down && !self.stopped() {
+        while !run.store_is_down && !run.is_stopped() {
             let Some(hour) = self.refused.turn(&left) else { break };
-            self.upload(vec![hour], SpooledBy::AnEarlierRun)?;
+            self.upload(run, recover, vec![hour], SpooledBy::AnEarlierRun)?;
             if self.blocked.contains(&hour) {
                 break;
             }
-            left = sealing(self);
+            left = run.state.hours.sealing().collect();
             any_gone |= !left.contains(&hour);
         }
-        if any_gone && !self.stopped() {
-            self.seal_and_upload()?;
+        if any_gone && !run.is_stopped() {
+            self.seal_and_upload(run, recover)?;
         }
         self.refused.waiting().retain(|hour, _| left.contains(hour));
         self.refused.save()?;
         match self.refused.verdict() {
-            Some(verdict) => self.bear(verdict),
+            Some(verdict) => run.record_or_fail(verdict),
             None => Ok(()),
         }
     }

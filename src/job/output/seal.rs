@@ -1,43 +1,49 @@
 //! Buckets → parts: which hours are due, and their parts in the spool and in the ledger.
 //!
-//! In batches of hours: their parts are encoded side by side, while those of the batch before go to the store, then frozen in
+//! In batches of hours: the log is read once for a batch, and its parts are encoded side by side, while those of the batch before go to the store, then frozen in
 //! one atomic step of the ledger, which is their intent. A crash before that leaves bytes that nothing names; after it, parts
 //! that the next run uploads.
 
+use super::Output;
 use super::upload::SpooledBy;
 use crate::error::Result;
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HashesRef, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::hour::tally::Certified;
-use crate::job::{Job, Progress};
-use crate::part::seal::{self, CutRules, Encoded, EncodedPart};
+use crate::job::Progress;
+use crate::job::Run;
+use crate::job::recover::Recover;
+use crate::part::gather;
+use crate::part::seal::{self, CutRules, Encoded, EncodedPart, Ordered};
 use crate::process::parallel::{parallel_map, threads};
-use crate::state::State;
 use crate::state::files::step::Step;
+use crate::state::{Pending, State};
 use crate::stop::Stop;
 
-/// A batch of hours is full at so many records, or at so many hours.
-const BATCH_RECORDS: u64 = 50_000;
+/// A batch of hours is full at so many records, so many bytes of their lines, or so many hours.
+const BATCH_RECORDS: u64 = 32_000;
 /// See [`BATCH_RECORDS`].
-const BATCH_HOURS: usize = 48;
+const BATCH_BYTES: u64 = seal::LARGE_BYTES / 2;
+/// See [`BATCH_RECORDS`].
+const BATCH_HOURS: usize = 256;
 /// Imports of one hour in one run, before it is left to the next.
 const IMPORTS: u32 = 1000;
 
-impl Job<'_> {
+impl Output {
     /// Seals, uploads and prunes all that is due.
-    pub(crate) fn seal_and_upload(&mut self) -> Result<()> {
+    pub(crate) fn seal_and_upload(&mut self, run: &mut Run<'_>, recover: &mut Recover) -> Result<()> {
         for _ in 0..IMPORTS {
-            let due = self.due_hours()?;
+            let due = self.due_hours(run, recover)?;
             if !due.is_empty() {
                 // A large hour's order needs the memory; what is fetched later looks its hours up anew.
-                self.buckets.clear();
+                run.buckets.clear();
             }
-            if !self.seal_and_upload_all(&due)? {
+            if !self.seal_and_upload_all(run, recover, &due)? {
                 return Ok(());
             }
             // An import may have thawed hours: they are due again.
-            if self.thawed.is_empty() {
+            if !recover.any_thawed() {
                 break;
             }
         }
@@ -45,160 +51,173 @@ impl Job<'_> {
     }
 
     /// Seals and uploads hours: while the parts of one batch go to the store, the next is encoded. `false`: stopped.
-    fn seal_and_upload_all(&mut self, due: &[Hour]) -> Result<bool> {
+    fn seal_and_upload_all(&mut self, run: &mut Run<'_>, recover: &mut Recover, due: &[Hour]) -> Result<bool> {
+        self.ahead = EncodeAhead::default();
+        run.state.hours.set_spooling(&[]);
+        let sealed = self.seal_and_upload_batches(run, recover, due);
+        self.ahead = EncodeAhead::default();
+        run.state.hours.set_spooling(&[]);
+        sealed
+    }
+
+    fn seal_and_upload_batches(&mut self, run: &mut Run<'_>, recover: &mut Recover, due: &[Hour]) -> Result<bool> {
         let mut sealed = 0;
-        self.ahead = Ahead::default();
-        self.state.spool.filling.clear();
-        let batches = self.batches(due);
-        let mut batches = batches.into_iter();
+        let mut batches = batches(run, due).into_iter();
         let mut batch = batches.next();
         while let Some(hours) = batch {
-            if self.stopped() {
+            if run.is_stopped() {
                 return Ok(false);
             }
-            if self.state.spool.filling.is_empty() {
-                self.prepare(hours)?;
+            if run.store_is_down && run.state.hours.is_crowded() {
+                // They are as safe in the log: no more parts are piled up that nobody takes.
+                return Ok(true);
             }
-            let frozen = self.seal()?;
+            if !run.state.hours.is_spooling() {
+                self.prepare(run, recover, hours)?;
+            }
+            let frozen = self.seal(run)?;
             sealed += hours.len() as u64;
-            (self.setup.progress)(Progress::Sealed(sealed, due.len() as u64));
+            (run.setup.progress)(Progress::Sealed(sealed, due.len() as u64));
             batch = batches.next();
-            if let Some(next) = batch.filter(|next| are_small(&self.state, next.iter())) {
-                self.prepare(next)?;
+            if let Some(next) = batch.filter(|next| are_small(&run.state, next.iter())) {
+                self.prepare(run, recover, next)?;
             }
-            self.upload(frozen, SpooledBy::ThisRun)?;
+            self.upload(run, recover, frozen, SpooledBy::ThisRun)?;
+            if run.state.hours.is_crowded() {
+                run.archive_rows()?;
+            }
         }
         Ok(true)
     }
 
-    /// Cuts the due hours into batches: of many small hours, so that what is done once a batch costs little; of one that is large.
-    fn batches<'h>(&self, due: &'h [Hour]) -> Vec<&'h [Hour]> {
-        let mut batches = Vec::new();
-        let mut rest = due;
-        while !rest.is_empty() {
-            let mut records = 0;
-            let fits = rest.iter().take(BATCH_HOURS).take_while(|hour| {
-                records += self.pending_records(**hour);
-                records <= BATCH_RECORDS
-            });
-            let (batch, behind) = rest.split_at(fits.count().max(1));
-            batches.push(batch);
-            rest = behind;
-        }
-        batches
-    }
-
     /// The hours whose unsealed records are due, oldest first.
-    fn due_hours(&mut self) -> Result<Vec<Hour>> {
-        let now = self.now();
+    fn due_hours(&self, run: &mut Run<'_>, recover: &mut Recover) -> Result<Vec<Hour>> {
+        let now = run.now();
         let mut due = Vec::new();
-        for hour in self.state.wal.pending_hours().collect::<Vec<_>>() {
-            let row = self.state.ledger.row(hour)?;
-            let Some(unsealed) = self.state.wal.unsealed(hour, row.frozen) else { continue };
+        // No hour is due before it is over.
+        let over = |hour: &Hour| self.drain || run.setup.closing.closes_at(*hour) <= now || recover.is_thawed(*hour);
+        let hours: Vec<Hour> = run.state.hours.pending_hours().filter(over).collect();
+        for hour in hours {
+            if run.is_stopped() {
+                break;
+            }
+            let row = run.state.hours.row(hour)?;
+            let Some(unsealed) = run.state.hours.unsealed(&row) else { continue };
             if row.is_sealing() || self.blocked.contains(&hour) {
                 continue;
             }
-            let at_once = self.drain || self.thawed.contains(&hour);
-            if at_once || self.setup.closing.due_as_of(now, hour, !row.parts.is_empty(), unsealed.first_received) <= now
+            let at_once = self.drain || recover.is_thawed(hour);
+            if at_once || run.setup.closing.due_as_of(now, hour, !row.parts.is_empty(), unsealed.first_received) <= now
             {
                 due.push(hour);
             }
         }
-        self.thawed.clear();
+        recover.clear_thawed();
         Ok(due)
     }
 
     /// Makes `hours` the next to be encoded: by [`Self::put`] while it waits for the store, at the latest by [`Self::seal`].
-    fn prepare(&mut self, hours: &[Hour]) -> Result<()> {
+    fn prepare(&mut self, run: &mut Run<'_>, recover: &mut Recover, hours: &[Hour]) -> Result<()> {
         for hour in hours {
             // Late records may wait for an hour whose hashes are no longer at hand.
-            if self.remember(*hour)? {
-                self.ahead.rows.push(self.state.ledger.row(*hour)?);
+            if recover.recall_or_postpone(run, *hour)? {
+                self.ahead.rows.push(run.state.hours.row(*hour)?);
             }
         }
         // Their parts have no intent yet.
-        self.state.spool.filling = hours.iter().copied().collect();
+        run.state.hours.set_spooling(hours);
         Ok(())
     }
 
     /// Encodes the hours that were prepared, where that is not done, and freezes them. Gives those that have parts to upload now.
-    fn seal(&mut self) -> Result<Vec<Hour>> {
+    fn seal(&mut self, run: &mut Run<'_>) -> Result<Vec<Hour>> {
         let mut ahead = std::mem::take(&mut self.ahead);
-        ahead.encode(&self.state, self.setup.cut, self.setup.stop);
-        if self.stopped() {
-            // They are encoded by the next run: nothing names what is in the spool.
-            self.state.spool.filling.clear();
-            return Ok(Vec::new());
-        }
+        ahead.encode(&run.state, run.setup.cut, run.setup.stop);
         let mut events = Vec::new();
-        for (row, encoded) in ahead.rows.iter().zip(ahead.encoded.into_iter().flatten()) {
-            let (encoded, hashes) = encoded?;
-            let certified = self.certify(row.hour)?;
-            events.push((row.hour, self.freeze(row.hour, encoded, hashes, certified)));
+        for (row, encoded) in ahead.rows.iter().zip(ahead.encoded.transpose()?.into_iter().flatten()) {
+            // What a stop left undone is sealed by the next run.
+            let Some((encoded, hashes)) = encoded? else { continue };
+            let certified = certify(run, row.hour)?;
+            events.push((row.hour, freeze(run, row.hour, encoded, hashes, certified)));
         }
-        let frozen = self.freeze_all(events)?;
-        self.state.spool.filling.clear();
+        let frozen = freeze_all(run, events)?;
+        run.state.hours.set_spooling(&[]);
         Ok(frozen)
     }
+}
 
-    /// What freezes an encoded hour.
-    fn freeze(&self, hour: Hour, encoded: Encoded, hashes: Option<HashesRef>, certified: Certified) -> Event {
-        let through = encoded.through;
-        let Some(hashes) = hashes else { return Event::Absorbed { through } };
-        let parts = encoded.parts.into_iter().map(|part| self.intent(hour, through, part)).collect();
-        Event::Frozen { through, hashes, parts, certified }
-    }
-
-    /// What can be certified of an hour now.
-    fn certify(&mut self, hour: Hour) -> Result<Certified> {
-        let tally = self.tally(hour)?;
-        let gaps = if tally.ids.is_some() { self.state.wal.seen().gaps() } else { Vec::new() };
-        Ok(Certified::new(self.setup.closing.closes_at(hour), tally, &gaps))
-    }
-
-    fn freeze_all(&mut self, events: Vec<(Hour, Event)>) -> Result<Vec<Hour>> {
-        let hours: Vec<Hour> = events.iter().map(|(hour, _)| *hour).collect();
-        let parts = events.iter().map(|(_, event)| match event {
-            Event::Frozen { parts, .. } => parts.len() as u64,
-            _ => 0,
+/// Cuts the due hours into batches: of many small hours, so that what is done once a batch costs little; of one that is large.
+fn batches<'h>(run: &Run<'_>, due: &'h [Hour]) -> Vec<&'h [Hour]> {
+    let mut batches = Vec::new();
+    let mut rest = due;
+    while !rest.is_empty() {
+        let (mut records, mut bytes) = (0, 0);
+        let fits = rest.iter().take(BATCH_HOURS).take_while(|hour| {
+            let pending = run.state.hours.pending(**hour);
+            records += pending.map_or(0, |pending| pending.records);
+            bytes += pending.map_or(0, |pending| pending.bytes);
+            records <= BATCH_RECORDS && bytes <= BATCH_BYTES
         });
-        let parts: u64 = parts.sum();
-        self.state.apply(Step::HoursFrozen, events)?;
-        hours.iter().for_each(|hour| self.buckets.forget(*hour));
-        self.summary.sealed_parts += parts;
-        self.note_status(false)?;
-        Ok(hours)
+        let (batch, behind) = rest.split_at(fits.count().max(1));
+        batches.push(batch);
+        rest = behind;
     }
+    batches
+}
 
-    fn intent(&self, hour: Hour, through: u64, part: EncodedPart) -> PartRow {
-        PartRow {
-            part: part.part,
-            stage: PartStage::Sealing,
-            key: self.setup.layout.key(&self.setup.prefix, hour, part.part),
-            identity: part.identity,
-            dict: self.setup.decoder.dictionaries.clone(),
-            through,
-            first: part.first,
-            last: part.last,
-            frozen_at: self.now(),
-            uploaded_at: None,
-            etag: None,
-        }
-    }
+/// What freezes an encoded hour.
+fn freeze(run: &Run<'_>, hour: Hour, encoded: Encoded, hashes: Option<HashesRef>, certified: Certified) -> Event {
+    let through = encoded.through;
+    let Some(hashes) = hashes else { return Event::Absorbed { through } };
+    let parts = encoded.parts.into_iter().map(|part| intent(run, hour, through, part)).collect();
+    Event::Frozen { through, hashes, parts, certified }
+}
 
-    pub(crate) fn pending_records(&self, hour: Hour) -> u64 {
-        self.state.wal.pending(hour).map_or(0, |pending| pending.records)
+/// What can be certified of an hour now.
+fn certify(run: &mut Run<'_>, hour: Hour) -> Result<Certified> {
+    let tally = run.state.hours.tally(hour)?;
+    let gaps = if tally.ids.is_some() { run.state.hours.seen().gaps() } else { Vec::new() };
+    Ok(Certified::new(run.setup.closing.closes_at(hour), tally, &gaps))
+}
+
+fn freeze_all(run: &mut Run<'_>, events: Vec<(Hour, Event)>) -> Result<Vec<Hour>> {
+    let hours: Vec<Hour> = events.iter().map(|(hour, _)| *hour).collect();
+    let parts = events.iter().map(|(_, event)| match event {
+        Event::Frozen { parts, .. } => parts.len() as u64,
+        _ => 0,
+    });
+    let parts: u64 = parts.sum();
+    run.state.hours.apply(Step::HoursFrozen, events)?;
+    hours.iter().for_each(|hour| run.buckets.forget(*hour));
+    run.summary.sealed_parts += parts;
+    run.note_status(false)?;
+    Ok(hours)
+}
+
+fn intent(run: &Run<'_>, hour: Hour, through: u64, part: EncodedPart) -> PartRow {
+    PartRow {
+        part: part.part,
+        stage: PartStage::Sealing,
+        key: run.setup.layout.key(&run.setup.prefix, hour, part.part),
+        identity: part.identity,
+        dict: run.setup.decoder.dictionaries.clone(),
+        through,
+        first: part.first,
+        last: part.last,
+        frozen_at: run.now(),
+        uploaded_at: None,
+        etag: None,
     }
 }
 
 /// Hours that are encoded before it is their turn to be frozen.
 #[derive(Default)]
-pub(crate) struct Ahead {
+pub(crate) struct EncodeAhead {
     rows: Vec<HourRow>,
-    encoded: Option<Vec<Result<Spooled>>>,
+    encoded: Option<Result<Vec<Result<Option<Spooled>>>>>,
 }
 
-impl Ahead {
+impl EncodeAhead {
     /// Whether there is something to encode.
     pub(crate) const fn waits(&self) -> bool {
         !self.rows.is_empty() && self.encoded.is_none()
@@ -215,25 +234,44 @@ impl Ahead {
 /// An hour whose parts are in the spool, and its hash array. No array: there are no parts.
 type Spooled = (Encoded, Option<HashesRef>);
 
-/// Whether hours can be encoded while others are uploaded, several a processor: that takes no more memory than a large hour alone.
+/// Whether hours can be encoded while others are uploaded: that takes no more memory than a large hour alone.
 fn are_small<'h>(state: &State, mut hours: impl Iterator<Item = &'h Hour>) -> bool {
-    hours.all(|hour| state.wal.pending(*hour).is_none_or(|pending| pending.records <= seal::LARGE as u64))
+    let is_small = |pending: Pending| pending.records <= seal::LARGE && pending.bytes <= seal::LARGE_BYTES;
+    hours.all(|hour| state.hours.pending(*hour).is_none_or(is_small))
 }
 
-fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Vec<Result<Spooled>> {
-    // While one waits for the disk, another works; but each large hour takes much memory.
-    let threads = if are_small(state, rows.iter().map(|row| &row.hour)) { 2 * threads() } else { threads() };
-    parallel_map(rows, threads, |row| encode(state, row, cut, stop))
+/// Encodes hours; `None` for those that a stop left out.
+fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Result<Vec<Result<Option<Spooled>>>> {
+    let small = are_small(state, rows.iter().map(|row| &row.hour));
+    let left_out = || rows.iter().map(|_| Ok(None)).collect();
+    let Some(ordered) = seal::order(state, rows, stop)? else { return Ok(left_out()) };
+    let texts = if small { gather::gather(state, &ordered, stop)? } else { Some(Vec::new()) };
+    let Some(texts) = texts else { return Ok(left_out()) };
+    let hours: Vec<(&HourRow, Ordered, Option<Vec<u8>>)> = {
+        let texts = texts.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+        rows.iter().zip(ordered).zip(texts).map(|((row, ordered), text)| (row, ordered, text)).collect()
+    };
+    // While one waits for the disk, another works.
+    Ok(parallel_map(&hours, 2 * threads(), |(row, ordered, text)| {
+        if stop.is_requested() { Ok(None) } else { encode(state, row, ordered, text.as_deref(), cut, stop) }
+    }))
 }
 
-/// Encodes an hour: its parts are in the spool, and its hash array is written, on return.
-fn encode(state: &State, row: &HourRow, cut: CutRules, stop: &Stop) -> Result<Spooled> {
-    let mut encoded = seal::encode_until(state, row, cut, stop)?;
+/// Encodes an hour: its parts are in the spool, and its hash array is written, on return. `None`: the run is to stop.
+fn encode(
+    state: &State,
+    row: &HourRow,
+    ordered: &Ordered,
+    text: Option<&[u8]>,
+    cut: CutRules,
+    stop: &Stop,
+) -> Result<Option<Spooled>> {
+    let Some(mut encoded) = seal::encode(state, row, ordered, text, cut, stop)? else { return Ok(None) };
     let new = std::mem::take(&mut encoded.hashes);
     if encoded.parts.is_empty() {
-        return Ok((encoded, None));
+        return Ok(Some((encoded, None)));
     }
-    let old = state.array(row)?;
-    let hashes = state.hashes.write(row.hour, row.next_hashes, old.as_ref(), &new)?;
-    Ok((encoded, Some(hashes)))
+    let old = state.hours.array(row)?;
+    let hashes = state.hours.extend_array(row, old.as_ref(), &new, stop)?;
+    Ok(hashes.map(|hashes| (encoded, Some(hashes))))
 }

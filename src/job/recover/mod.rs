@@ -1,6 +1,32 @@
-//! What brings back what was set aside, forgotten or lost: imported, thawed, rebuilt, tried again.
+//! Records that are not where they should be: read back from the store, parked until that works, or sent through the journal again.
 
 pub(super) mod import;
-pub(super) mod rebuild;
-pub(super) mod requeue;
-pub(super) mod thaw;
+mod park;
+mod rebuild;
+mod recall;
+mod requeue;
+mod thaw;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) use self::rebuild::rebuild_from_store;
+use crate::error::Error;
+use crate::hour::Hour;
+
+/// The part of a run that brings records back.
+pub(super) struct Recover {
+    /// Whether hours that could not be read back are tried at once, because a person waits: a replay.
+    is_replay: bool,
+    /// Hours that cannot be read back in this run, and why, until that is reported.
+    unreadable: BTreeMap<Hour, Option<Error>>,
+    /// Hours that were thawed: due at once.
+    thawed: BTreeSet<Hour>,
+    /// How many records each thawed hour has when the journal has brought them back.
+    expected: BTreeMap<Hour, u64>,
+}
+
+impl Recover {
+    pub(super) const fn new(is_replay: bool) -> Self {
+        Self { is_replay, unreadable: BTreeMap::new(), thawed: BTreeSet::new(), expected: BTreeMap::new() }
+    }
+}

@@ -6,74 +6,76 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::import::import;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::data_prefix;
 use crate::hour::lifecycle::HourRow;
-use crate::job::Job;
+use crate::job::Run;
+use crate::job::output::Output;
+use crate::job::output::dictionaries::store_missing_dictionaries;
 use crate::state::HashArray;
 
 /// Hours after which old ledger rows are moved to their days.
 const ARCHIVE_EVERY: usize = 64;
 
-impl Job<'_> {
-    /// Takes over every part in the store that the ledger does not know.
-    pub(crate) fn rebuild_from_store(&mut self) -> Result<()> {
-        self.state.ledger.forget_stored_dictionaries();
-        let mut stored: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
-        let (layout, prefix) = (&self.setup.layout, &self.setup.prefix);
-        let listed = self.setup.store.list(&data_prefix(prefix), &mut |key, _| {
-            if let Some((hour, part)) = layout.parse_key(prefix, key) {
-                stored.entry(hour).or_default().insert(part);
-            }
-            Ok(())
-        });
-        if let Err(error) = listed {
-            return self.store_failed(error);
+/// Takes over every part in the store that the ledger does not know.
+pub(crate) fn rebuild_from_store(run: &mut Run<'_>, output: &mut Output) -> Result<()> {
+    run.state.hours.forget_stored_dictionaries();
+    let mut stored: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
+    let (layout, prefix) = (&run.setup.layout, &run.setup.prefix);
+    let listed = run.setup.store.list(&data_prefix(prefix), &mut |key, _| {
+        if let Some((hour, part)) = layout.parse_key(prefix, key) {
+            stored.entry(hour).or_default().insert(part);
         }
-        for (done, (hour, numbers)) in stored.into_iter().enumerate() {
-            if self.stopped() || self.store_is_down {
-                break;
-            }
-            self.rebuild_hour(hour, &numbers)?;
-            if done % ARCHIVE_EVERY == ARCHIVE_EVERY - 1 {
-                let wal = &self.state.wal;
-                self.state.ledger.archive(|hour| wal.has_pending(hour))?;
-            }
-        }
-        self.state.ledger.recount()?;
-        self.store_missing_dictionaries()
+        Ok(())
+    });
+    if let Err(error) = listed {
+        return run.record_store_failure(error);
     }
+    for (done, (hour, numbers)) in stored.into_iter().enumerate() {
+        if run.is_stopped() || run.store_is_down {
+            break;
+        }
+        rebuild_hour(run, output, hour, &numbers)?;
+        if done % ARCHIVE_EVERY == ARCHIVE_EVERY - 1 {
+            run.state.archive_rows(&mut |_| ())?;
+        }
+    }
+    run.state.hours.recount()?;
+    store_missing_dictionaries(run)
+}
 
-    fn has_sound_hashes(&self, row: &HourRow) -> bool {
-        let read = |array: HashArray| array.for_each(&mut |_| Ok(()));
-        self.state.array(row).and_then(|array| array.map_or(Ok(()), read)).is_ok()
+fn rebuild_hour(run: &mut Run<'_>, output: &mut Output, hour: Hour, numbers: &BTreeSet<u32>) -> Result<()> {
+    let row = run.state.hours.row(hour)?;
+    // A part in the making meets the one in the store when it is uploaded.
+    if row.is_sealing() {
+        return Ok(());
     }
+    let known = u32::try_from(row.parts.len()).unwrap_or(u32::MAX);
+    let next: Vec<u32> = (known..).take_while(|number| numbers.contains(number)).collect();
+    let beyond = numbers.iter().find(|number| **number >= known && !next.contains(number));
+    if let Some(beyond) = beyond {
+        let what = format!("hour {hour}: the store has part {beyond}, but not all before it");
+        run.record_or_fail(
+            Error::new(ErrorKind::Mismatch, what).hint("look for the missing part, or move this one away"),
+        )?;
+    }
+    if next.is_empty() && has_sound_hashes(run, &row) {
+        return Ok(());
+    }
+    match import(run, &row, &next) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            output.block(hour);
+            let what = format!("hour {hour}: an object in the store has a part's name and is none");
+            run.record_or_fail(Error::new(ErrorKind::Mismatch, what).hint("`etl verify` names it: look at it"))
+        }
+        Err(error) => run.record_store_failure(error),
+    }
+}
 
-    fn rebuild_hour(&mut self, hour: Hour, numbers: &BTreeSet<u32>) -> Result<()> {
-        let row = self.state.ledger.row(hour)?;
-        // A part in the making meets the one in the store when it is uploaded.
-        if row.is_sealing() {
-            return Ok(());
-        }
-        let known = u32::try_from(row.parts.len()).unwrap_or(u32::MAX);
-        let next: Vec<u32> = (known..).take_while(|number| numbers.contains(number)).collect();
-        let beyond = numbers.iter().find(|number| **number >= known && !next.contains(number));
-        if let Some(beyond) = beyond {
-            let what = format!("hour {hour}: the store has part {beyond}, but not all before it");
-            self.bear(Error::new(ErrorKind::Mismatch, what).hint("look for the missing part, or move this one away"))?;
-        }
-        if next.is_empty() && self.has_sound_hashes(&row) {
-            return Ok(());
-        }
-        match self.import(&row, &next) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                self.blocked.insert(hour);
-                let what = format!("hour {hour}: an object in the store has a part's name and is none");
-                self.bear(Error::new(ErrorKind::Mismatch, what).hint("`etl verify` names it: look at it"))
-            }
-            Err(error) => self.store_failed(error),
-        }
-    }
+fn has_sound_hashes(run: &Run<'_>, row: &HourRow) -> bool {
+    let read = |array: HashArray| array.for_each(&mut |_| Ok(()));
+    run.state.hours.array(row).and_then(|array| array.map_or(Ok(()), read)).is_ok()
 }

@@ -5,12 +5,14 @@
 //! same way, and leaves `rejected/` when it is durable in the journal: a crash in between has it twice, which changes nothing.
 //! Both go on token by token, in the memory of a few, and end at a stop with all that was not committed in its place.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 
+use super::Recover;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::Job;
+use crate::job::Run;
+use crate::job::intake::Intake;
 use crate::job::intake::commit::decode;
 use crate::page::decode::Decoded;
 use crate::page::parse::NotAPage;
@@ -38,121 +40,81 @@ impl Which {
     }
 }
 
-impl Job<'_> {
+impl Recover {
     /// Tries quarantined tokens again: all of them where asked to or where the key ring has changed, else those of
     /// the future that are due.
-    pub(crate) fn retry_quarantine(&mut self) -> Result<()> {
-        self.merge_quarantine()?;
-        let ring = self.setup.decoder.ring.fingerprint();
-        let changed = self.state.quarantine.ring_changed(&ring)?;
-        let which = if self.wish.quarantine || changed { Which::All } else { Which::Due(self.now()) };
+    pub(crate) fn retry_quarantine(&mut self, run: &mut Run<'_>, intake: &mut Intake) -> Result<()> {
+        run.state.merge_quarantine(&|| run.setup.stop.is_requested())?;
+        let ring = run.setup.decoder.ring.fingerprint();
+        let changed = run.state.pages.quarantine.ring_changed(&ring)?;
+        let which = if run.request.quarantine || changed { Which::All } else { Which::Due(run.now()) };
         let due_by = if let Which::Due(now) = which { Some(now) } else { None };
         let mut all_tried = true;
-        for segment in self.state.quarantine.segments(due_by) {
-            all_tried &= self.retry_segment(segment, which)?;
-            self.problems.extend(self.state.quarantine.take_damaged());
-            if self.stopped() {
+        for segment in run.state.pages.quarantine.segments(due_by) {
+            all_tried &= self.retry_segment(run, intake, segment, which)?;
+            run.problems.extend(run.state.pages.quarantine.take_damaged());
+            if run.is_stopped() {
                 return Ok(());
             }
         }
-        if changed && all_tried { self.state.quarantine.record_ring(&ring) } else { Ok(()) }
-    }
-
-    /// Keeps the number of the quarantine's files bounded.
-    fn merge_quarantine(&mut self) -> Result<()> {
-        if !self.state.quarantine.has_many() {
-            return Ok(());
-        }
-        let waiting: BTreeSet<u64> = self.state.uncommitted()?.iter().map(|id| id.number).collect();
-        let stop = || self.setup.stop.is_requested();
-        self.state.quarantine.merge(&|segment| !waiting.contains(&segment), &stop)
+        if changed && all_tried { run.state.pages.quarantine.record_ring(&ring) } else { Ok(()) }
     }
 
     /// `false`: an hour of a recovered token is not at hand, and the tokens stay until it is; or the run is to stop.
-    fn retry_segment(&mut self, segment: u64, which: Which) -> Result<bool> {
-        let now = self.now();
-        let Some(tokens) = self.state.quarantine.tokens(segment)? else { return Ok(true) };
+    fn retry_segment(&mut self, run: &mut Run<'_>, intake: &mut Intake, segment: u64, which: Which) -> Result<bool> {
+        let now = run.now();
+        let Some(tokens) = run.state.pages.quarantine.tokens(segment)? else { return Ok(true) };
         let (mut recovered, mut chunk) = (HashSet::new(), Chunk::default());
         for odd in tokens {
-            if self.stopped() {
+            if run.is_stopped() {
                 return Ok(false);
             }
             let odd = odd?;
-            if !which.is(&odd) || !self.is_record(&odd, now) {
+            if !which.is(&odd) || !is_record(run, &odd, now) {
                 continue;
             }
             recovered.insert(odd.identity());
             chunk.push(odd);
-            if chunk.is_full() && !self.recover(&std::mem::take(&mut chunk), now)? {
+            if chunk.is_full() && !self.commit_again(run, intake, &std::mem::take(&mut chunk), now)? {
                 return Ok(false);
             }
         }
-        if !self.recover(&chunk, now)? {
+        if !self.commit_again(run, intake, &chunk, now)? {
             return Ok(false);
         }
-        self.let_recovered_go(segment, &recovered)?;
+        release_recovered(run, segment, &recovered)?;
         Ok(true)
     }
 
-    fn let_recovered_go(&mut self, segment: u64, recovered: &HashSet<Identity>) -> Result<()> {
-        if !recovered.is_empty() {
-            let mut stays = |odd: &OddToken| !recovered.contains(&odd.identity());
-            let stop = || self.setup.stop.is_requested();
-            self.summary.recovered += self.state.quarantine.release(segment, &mut stays, &stop)?;
-        }
-        Ok(())
-    }
-
     /// Commits tokens that became records. `false`: that was not possible.
-    fn recover(&mut self, chunk: &Chunk, now: Timestamp) -> Result<bool> {
+    fn commit_again(&mut self, run: &mut Run<'_>, intake: &mut Intake, chunk: &Chunk, now: Timestamp) -> Result<bool> {
         if chunk.tokens.is_empty() {
             return Ok(true);
         }
         let page = page_of(chunk.tokens.iter().map(|odd| odd.token.as_str()))?;
         let unlike = |reason| Error::new(ErrorKind::Bug, "cannot read a page of recovered tokens").caused_by(reason);
-        let decoded = self.setup.decoder.page(&page, now).map_err(unlike)?;
-        let Some(unreadable) = self.make_ready(std::slice::from_ref(&decoded))? else { return Ok(false) };
-        if unreadable.is_empty() && self.buckets.know(&decoded)? {
+        let decoded = run.setup.decoder.page(&page, now).map_err(unlike)?;
+        let Some(unreadable) = self.open_hours(run, std::slice::from_ref(&decoded))? else { return Ok(false) };
+        if unreadable.is_empty() && run.buckets.contains_all(&decoded) {
             return Ok(true);
         }
-        if self.is_put_off(&page)? {
+        if is_put_off(run, &page)? {
             return Ok(false);
         }
-        let id = self.append(&[&page], now)?;
-        self.commit_segment(id)?;
-        Ok(self.state.wal.is_committed(id.number))
-    }
-
-    /// Whether a page of the journal that is read last, because runs died at it, has this body: the tokens came so far before.
-    fn is_put_off(&self, body: &[u8]) -> Result<bool> {
-        let put_off = self.state.tries.put_off();
-        if put_off.is_empty() {
-            return Ok(false);
-        }
-        let waiting = self.state.uncommitted()?.into_iter().filter(|id| put_off.contains(&id.number));
-        let mut read = waiting.filter_map(|id| self.state.journal.read(id).ok());
-        Ok(read.any(|segment| segment.pages().any(|page| page == body)))
-    }
-
-    fn is_record(&self, odd: &OddToken, now: Timestamp) -> bool {
-        // Bytes that are no text are no token.
-        if odd.encoding.is_some() {
-            return false;
-        }
-        let mut decoded = Decoded::default();
-        self.setup.decoder.token(&odd.token, now, &mut decoded);
-        !decoded.records.is_empty()
+        let id = run.state.pages.append(&[&page], now)?;
+        intake.commit_segment(run, self, id)?;
+        Ok(run.state.hours.is_committed(id.number))
     }
 
     /// Reads the bodies again that were no pages: those that are now go back into the journal.
-    pub(crate) fn retry_rejected(&mut self) -> Result<()> {
+    pub(crate) fn retry_rejected(&mut self, run: &mut Run<'_>, intake: &mut Intake) -> Result<()> {
         let (mut left, mut why) = (0, None);
-        for id in self.state.journal.rejected()? {
-            if self.stopped() {
+        for id in run.state.pages.journal().rejected().list()? {
+            if run.is_stopped() {
                 return Ok(());
             }
-            match self.retry_body(id)? {
-                None => self.summary.reread += u64::from(id.pages),
+            match self.retry_body(run, intake, id)? {
+                None => run.summary.reread += u64::from(id.pages),
                 Some(reason) => {
                     left += u64::from(id.pages);
                     why.get_or_insert(reason);
@@ -160,20 +122,20 @@ impl Job<'_> {
             }
         }
         let Some(reason) = why else { return Ok(()) };
-        let dir = self.state.dir().join("rejected");
+        let dir = run.state.dir().join("rejected");
         let (noun, verb) = if left == 1 { ("body is", "no page") } else { ("bodies are", "no pages") };
         let what = format!("{left} {noun} still {verb}; the first of them: {reason}");
         let hint = format!("they stay in {} until someone moves them away", dir.display());
-        self.bear(Error::new(ErrorKind::Unavailable, what).hint(hint))
+        run.record_or_fail(Error::new(ErrorKind::Unavailable, what).hint(hint))
     }
 
     /// Why the body stays. `None`: it is back in the journal.
-    fn retry_body(&mut self, id: SegmentId) -> Result<Option<String>> {
-        let segment = match self.state.journal.read_rejected(id) {
+    fn retry_body(&mut self, run: &mut Run<'_>, intake: &mut Intake, id: SegmentId) -> Result<Option<String>> {
+        let segment = match run.state.pages.journal().rejected().read(id) {
             Ok(segment) => segment,
             Err(damaged) => return Ok(Some(damaged.chain())),
         };
-        let decoded = decode(&self.setup.decoder, &segment, self.setup.stop);
+        let decoded = decode(&run.setup.decoder, &segment, run.setup.stop);
         if decoded.iter().any(|page| matches!(page, Err(NotAPage::Interrupted))) {
             return Ok(Some(NotAPage::Interrupted.to_string()));
         }
@@ -182,11 +144,41 @@ impl Job<'_> {
             return Ok(Some(reason.map_or_else(|| "it is empty".to_owned(), |reason| reason.to_string())));
         }
         let bodies: Vec<&[u8]> = segment.pages().collect();
-        let again = self.append(&bodies, segment.received)?;
-        self.state.journal.remove_rejected(id)?;
-        self.commit_segment(again)?;
+        let again = run.state.pages.append(&bodies, segment.received)?;
+        run.state.pages.journal().rejected().remove(id)?;
+        intake.commit_segment(run, self, again)?;
         Ok(None)
     }
+}
+
+fn release_recovered(run: &mut Run<'_>, segment: u64, recovered: &HashSet<Identity>) -> Result<()> {
+    if !recovered.is_empty() {
+        let mut stays = |odd: &OddToken| !recovered.contains(&odd.identity());
+        let stop = || run.setup.stop.is_requested();
+        run.summary.recovered += run.state.pages.quarantine.release(segment, &mut stays, &stop)?;
+    }
+    Ok(())
+}
+
+/// Whether a page of the journal that is read last, because runs died at it, has this body: the tokens came so far before.
+fn is_put_off(run: &Run<'_>, body: &[u8]) -> Result<bool> {
+    let put_off = run.state.pages.put_off();
+    if put_off.is_empty() {
+        return Ok(false);
+    }
+    let waiting = run.state.uncommitted()?.into_iter().filter(|id| put_off.contains(&id.number));
+    let mut read = waiting.filter_map(|id| run.state.pages.journal().read(id).ok());
+    Ok(read.any(|segment| segment.pages().any(|page| page == body)))
+}
+
+fn is_record(run: &Run<'_>, odd: &OddToken, now: Timestamp) -> bool {
+    // Bytes that are no text are no token.
+    if odd.encoding.is_some() {
+        return false;
+    }
+    let mut decoded = Decoded::default();
+    run.setup.decoder.token(&odd.token, now, &mut decoded);
+    !decoded.records.is_empty()
 }
 
 /// Recovered tokens for a page.

@@ -1,9 +1,9 @@
-//! Crash points: where the crash tests abort the process. Shipped builds hold none of it.
+//! Crash points: where the crash tests abort the process. Shipped builds contain none of it.
 //!
-//! With the feature `failpoints`, `ETL_CRASH=before:7` aborts right before the seventh durable step of the process,
-//! `after:7` right after it, `ETL_POISON=TEXT` when a page with that text in it is read, and `ETL_STEPS=FILE` appends each step's name to
-//! a file. Thresholds that real data reach only
-//! after gigabytes can be lowered by an environment variable.
+//! With the feature `failpoints`, `ETL_CRASH=before:7` aborts right before the seventh durable step of the process, `after:7` right
+//! after it; `ETL_FAIL` makes that step fail; `ETL_POISON=TEXT` aborts when a page with that text is read; `ETL_STEPS=FILE`
+//! appends each step's name to a file. Thresholds that real data reach only after gigabytes can be lowered by an environment
+//! variable.
 
 use crate::state::files::step::Step;
 
@@ -11,27 +11,27 @@ use crate::state::files::step::Step;
 mod points {
     use super::Step;
 
-    /// A durable step that is under way.
+    /// A durable step that has begun.
     pub struct Point;
 
     /// Right before a durable step.
-    pub const fn before(_: Step) -> Point {
+    pub(crate) const fn before(_: Step) -> Point {
         Point
     }
 
     /// Right after a durable step.
-    pub const fn after(_: Point) {}
+    pub(crate) const fn after(_: Point) {}
 
-    /// The failure of a step that is to fail, not done or `done`.
-    pub const fn failure(_: &Point, _: bool) -> Option<crate::error::Error> {
+    /// The error of a step that is to fail, before it is done or after (`done`).
+    pub(crate) const fn failure(_: &Point, _: bool) -> Option<crate::error::Error> {
         None
     }
 
-    /// A page is about to be read.
-    pub const fn reading(_: &[u8]) {}
+    /// Before a page is read.
+    pub(crate) const fn reading(_: &[u8]) {}
 
     /// A threshold that only tests lower.
-    pub const fn threshold(_: &str, usual: u64) -> u64 {
+    pub(crate) const fn threshold(_: &str, usual: u64) -> u64 {
         usual
     }
 }
@@ -51,21 +51,21 @@ mod points {
 
     static FAIL: LazyLock<Option<(bool, u64)>> = LazyLock::new(|| wanted("ETL_FAIL"));
 
-    /// What an environment variable wants to happen: before or after which step.
+    /// The step that an environment variable names, and whether it means before it.
     fn wanted(name: &str) -> Option<(bool, u64)> {
         let text = std::env::var(name).ok()?;
         let (when, n) = text.split_once(':')?;
         Some((when == "before", n.parse().ok()?))
     }
 
-    /// The failure of a step that is to fail, not done or `done`.
-    pub fn failure(n: &u64, done: bool) -> Option<Error> {
+    /// The error of a step that is to fail, before it is done or after (`done`).
+    pub(crate) fn failure(n: &u64, done: bool) -> Option<Error> {
         let broken = || Error::disk("write", "a planted place".as_ref(), std::io::Error::from_raw_os_error(5));
         (*FAIL == Some((!done, *n))).then(broken)
     }
 
-    /// Right before a durable step. Gives its number: steps of several threads may be under way.
-    pub fn before(step: Step) -> u64 {
+    /// Right before a durable step. Returns its number: several threads may be in a step.
+    pub(crate) fn before(step: Step) -> u64 {
         let n = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
         if let Ok(path) = std::env::var("ETL_STEPS")
             && let Ok(mut file) = OpenOptions::new().create(true).append(true).open(path)
@@ -79,24 +79,24 @@ mod points {
     }
 
     /// Right after durable step `n`.
-    pub fn after(n: u64) {
+    pub(crate) fn after(n: u64) {
         if *CRASH == Some((false, n)) {
             std::process::abort();
         }
     }
 
-    /// Aborts where the page that is about to be read has the text of `ETL_POISON` in it.
-    pub fn reading(body: &[u8]) {
+    /// Aborts if the page that is about to be read contains the text of `ETL_POISON`.
+    pub(crate) fn reading(body: &[u8]) {
         let poison = std::env::var("ETL_POISON").unwrap_or_default();
         if !poison.is_empty() && memchr::memmem::find(body, poison.as_bytes()).is_some() {
             std::process::abort();
         }
     }
 
-    /// The threshold that the environment variable `name` says, else the usual one.
-    pub fn threshold(name: &str, usual: u64) -> u64 {
+    /// The threshold in the environment variable `name`, else the usual one.
+    pub(crate) fn threshold(name: &str, usual: u64) -> u64 {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
     }
 }
 
-pub use points::{after, before, failure, reading, threshold};
+pub(crate) use points::{after, before, failure, reading, threshold};

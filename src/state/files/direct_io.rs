@@ -1,9 +1,8 @@
-//! Writing past the page cache: for files that are written once and read again only after a crash.
+//! Direct I/O: writing past the page cache, for files that are written once and read again only after a crash.
 //!
-//! Owns nothing. A copy into the page cache costs a large segment more than all the hashing of it, and pushes out what others
-//! read. Invariant: on return the file holds the bytes, all of them and no others, whether its file system can do without
-//! the cache or not. Durable is what was written only after an fsync, as ever; a crash in the middle leaves an unfinished
-//! file.
+//! Here for speed: for a large segment, the copy into the page cache takes longer than the hashing, and pushes out what others
+//! read. Invariant: on return the file holds all of the bytes and no others, on any file system. They are durable only after an
+//! fsync; a crash in the middle leaves a part of the file.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, Write};
@@ -13,30 +12,29 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 /// Shorter files are not worth it.
 const WORTH_IT: usize = 1 << 20;
-/// What is handed to the device at once: little enough that its memory is not mapped anew for each segment.
+/// Bytes handed to the device at once: few enough that the allocator keeps the memory from one segment to the next.
 const CHUNK: usize = 1 << 19;
-/// Where devices want the memory, the length and the place in the file to begin and end.
+/// Devices want the memory, the length and the place in the file to be multiples of this.
 const ALIGNMENT: usize = 4096;
 
-/// Where in the memory of `bytes` to start what is to be written, so that the device can take it from there; 0 where it is
-/// too little to matter.
-#[must_use]
-pub fn aligned_start(bytes: &Vec<u8>) -> usize {
+/// Where in the memory of `bytes` a file should start, so that the device can read it from there; 0 where there is too little for
+/// that to matter.
+pub(crate) fn aligned_start(bytes: &Vec<u8>) -> usize {
     if bytes.capacity() < WORTH_IT { 0 } else { bytes.as_ptr().align_offset(ALIGNMENT) }
 }
 
 /// Writes `bytes` to the empty `file`.
 ///
 /// # Errors
-/// What the system says. Then some of them may be there.
-pub fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+/// The file may hold some of the bytes.
+pub(crate) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     if bytes.len() < WORTH_IT || set_flags(file, OFlag::O_DIRECT).is_err() {
         return file.write_all(bytes);
     }
     let written = write_aligned(file, bytes);
     set_flags(file, OFlag::empty())?;
     match written {
-        // This file system or device wants it in another way.
+        // This file system or device wants another alignment.
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
             file.rewind()?;
             file.write_all(bytes)?;
@@ -51,7 +49,7 @@ fn set_flags(file: &File, flags: OFlag) -> nix::Result<()> {
 }
 
 fn write_aligned(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    // What lies as the device wants it goes without a copy, but for the end.
+    // Aligned memory is written without a copy, except its end.
     let in_place = if bytes.as_ptr().align_offset(ALIGNMENT) == 0 { bytes.len() / ALIGNMENT * ALIGNMENT } else { 0 };
     let (in_place, rest) = bytes.split_at(in_place);
     file.write_all(in_place)?;
@@ -84,7 +82,7 @@ mod tests {
         write(&mut file, bytes).unwrap();
         file.sync_all().unwrap();
         assert!(std::fs::read(&path).unwrap() == bytes, "{length} bytes, {shift} off");
-        // The descriptor is an ordinary one again.
+        // The descriptor uses the page cache again.
         file.rewind().unwrap();
         let mut start = [0; 3];
         file.read_exact(&mut start).unwrap();
@@ -93,7 +91,7 @@ mod tests {
 
     #[test]
     fn file_holds_the_bytes_and_no_others_at_any_length() {
-        // On what is mostly a disk, and in memory, where there is nothing to write past.
+        // On a disk (mostly), and in memory, which has no direct I/O.
         let disk = tempfile::tempdir().unwrap();
         let memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         for dir in [disk.path(), memory.path()] {

@@ -1,12 +1,12 @@
-//! The lock of a state directory: one run at a time, and it dies with its process.
+//! The lock of a state directory: one run at a time. It ends with its process.
 //!
-//! A kernel lock (an open-file-description lock on `lock`), so a crash leaves nothing to clean up, and `etl status` can see
-//! whether it is held without taking it. A holder that comes to its end leaves a mark in the file: only where that is missing
-//! has the next one to look for what a crash left in directories that are large.
+//! It is a kernel lock (an open-file-description lock on the file `lock`), so a crash leaves nothing to clean up, and `etl status`
+//! sees whether it is held without taking it. A holder that ends normally leaves a mark in the file. Only where the mark is missing
+//! does the next holder search large directories for what a crash left.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -15,14 +15,17 @@ use nix::libc;
 use super::durable;
 use crate::error::{Error, ErrorKind, Result};
 
-/// What a holder that came to its end leaves in the file.
+/// The mark of a holder that ended normally.
 const ENDED: &[u8; 6] = b"ended\n";
 
 /// The held lock.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    path: PathBuf,
     after_a_crash: bool,
+    /// The holder has put something off that the next one has to do, as after a crash.
+    owes: bool,
 }
 
 impl Lock {
@@ -43,7 +46,7 @@ impl Lock {
             .open(&path);
         let file = file.map_err(|e| Error::disk("open", &path, e))?;
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
-            Ok(_) => Self::hold(file).map_err(|e| Error::disk("write", &path, e)),
+            Ok(_) => Self::hold(file, path.clone()).map_err(|e| Error::disk("write", &path, e)),
             Err(Errno::EAGAIN | Errno::EACCES) => {
                 Err(Error::new(ErrorKind::Busy, format!("another etl is at work on {}", dir.display()))
                     .hint("nothing to do: it will finish; `etl status` shows how far it is"))
@@ -53,10 +56,7 @@ impl Lock {
     }
 
     /// Takes the lock of the inbox below `dir`, without waiting. `None`: another process has it.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn take_inbox(dir: &Path) -> Result<Option<Self>> {
+    pub(crate) fn take_inbox(dir: &Path) -> Result<Option<Self>> {
         let inbox = dir.join("inbox");
         durable::make_dir(&inbox)?;
         match Self::take(&inbox) {
@@ -66,22 +66,35 @@ impl Lock {
         }
     }
 
-    fn hold(file: File) -> std::io::Result<Self> {
+    fn hold(file: File, path: PathBuf) -> std::io::Result<Self> {
         let mut mark = [0; ENDED.len()];
         let after_a_crash = file.read_exact_at(&mut mark, 0).is_err() || mark != *ENDED;
         file.set_len(0)?;
-        Ok(Self { file, after_a_crash })
+        Ok(Self { file, path, after_a_crash, owes: false })
     }
 
-    /// Whether the last holder did not come to its end, as far as one can tell.
-    #[must_use]
-    pub const fn after_a_crash(&self) -> bool {
+    /// Whether the last holder crashed, as far as one can tell.
+    pub(crate) const fn after_a_crash(&self) -> bool {
         self.after_a_crash
     }
 
-    /// Whether some process holds the lock of `dir`. Takes nothing; where it cannot look, the answer is no.
-    #[must_use]
-    pub fn is_held(dir: &Path) -> bool {
+    /// Notes that something is put off: unless [`Lock::settle`] is called, the next holder has to do it as after a crash. It learns
+    /// that even after a power cut: the missing mark is durable on return.
+    pub(crate) fn owe(&mut self) -> Result<()> {
+        if !self.owes {
+            self.file.sync_all().map_err(|e| Error::disk("fsync", &self.path, e))?;
+        }
+        self.owes = true;
+        Ok(())
+    }
+
+    /// Notes that what was put off is done.
+    pub(crate) const fn settle(&mut self) {
+        self.owes = false;
+    }
+
+    /// Whether some process holds the lock of `dir`. Does not take it. Where the file cannot be opened, the answer is no.
+    pub(crate) fn is_held(dir: &Path) -> bool {
         let Ok(file) = durable::open(&dir.join("lock")) else {
             return false;
         };
@@ -93,8 +106,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // Where this fails, the next holder looks for leftovers: that is all.
+        if !self.owes && !std::thread::panicking() {
+            // If this fails, the next holder searches for leftovers, nothing more.
             let _ = self.file.write_all_at(ENDED, 0);
         }
     }
@@ -121,6 +134,15 @@ mod tests {
         }))
         .unwrap_err();
         assert!(Lock::take(dir.path()).unwrap().after_a_crash());
+        let mut lock = Lock::take(dir.path()).unwrap();
+        lock.owe().unwrap();
+        drop(lock);
+        let mut lock = Lock::take(dir.path()).unwrap();
+        assert!(lock.after_a_crash(), "the holder before left something undone");
+        lock.owe().unwrap();
+        lock.settle();
+        drop(lock);
+        assert!(!Lock::take(dir.path()).unwrap().after_a_crash());
     }
 
     #[test]

@@ -1,19 +1,21 @@
-//! Disk space: the floor below which a run fetches nothing, and the reserve that is given up when the disk is full.
+//! The reserve: disk space that is given up when the disk is full.
 //!
-//! The reserve is a file of 32 MiB that means nothing. Where the disk is full, deleting it makes room to seal, upload and
-//! prune, which frees more. A crash leaves it there or not; a later run makes it again when there is space.
+//! A file of 32 MiB without meaning. When the disk is full, deleting it makes room to seal, upload and prune, which frees more. A crash
+//! leaves it or not; a later run makes it again when there is space.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::durable::{self, Unfinished};
+use super::durable;
+use super::free_space::free_bytes;
 use crate::error::{Error, Result};
+use crate::output::draft::{Draft, Replaces, Survives};
 
 /// Bytes held back for a full disk.
 const RESERVE: u64 = 32 << 20;
 
-/// Bytes that stay free beside the reserve even where the user asks for none: a run writes a little at its end.
+/// Bytes that stay free beside the reserve, even if the user asks for none: a run writes a little at its end.
 const SLACK: u64 = 16 << 20;
 
 /// The reserve of a state directory.
@@ -24,8 +26,7 @@ pub struct Reserve {
 
 impl Reserve {
     /// The reserve below the state directory.
-    #[must_use]
-    pub fn new(state: &Path) -> Self {
+    pub(crate) fn new(state: &Path) -> Self {
         Self { dir: state.to_owned() }
     }
 
@@ -33,35 +34,25 @@ impl Reserve {
         self.dir.join("reserve")
     }
 
-    /// Bytes free for this user on the state directory's file system, the reserve not counted.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn free_bytes(&self) -> Result<u64> {
-        let stat = nix::sys::statvfs::statvfs(&self.dir).map_err(|e| Error::disk("look at", &self.dir, e.into()))?;
-        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    /// Bytes free for this user on the state directory's file system, without the reserve.
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        free_bytes(&self.dir)
     }
 
-    /// Makes the reserve where it is missing and `min_free` bytes stay free beside it.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn fill(&self, min_free: u64) -> Result<()> {
+    /// Makes the reserve if it is missing and `min_free` bytes stay free beside it.
+    pub(crate) fn fill(&self, min_free: u64) -> Result<()> {
         let path = self.path();
         let whole = fs::metadata(&path).is_ok_and(|m| m.len() == RESERVE);
         if whole || self.free_bytes()? < RESERVE.saturating_add(min_free.max(SLACK)) {
             return Ok(());
         }
-        let mut unfinished = Unfinished::create(&path)?;
-        allocate(unfinished.file()).map_err(|e| Error::disk("write", &path, e))?;
-        unfinished.publish(&path)
+        let mut draft = Draft::private(&path)?;
+        allocate(draft.file()).map_err(|e| Error::disk("write", &path, e))?;
+        draft.publish(&path, Replaces::AnyFile, Survives::Everything)
     }
 
-    /// Gives the reserve up. Says whether there was one.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn give_up(&self) -> Result<bool> {
+    /// Deletes the reserve. Returns whether there was one.
+    pub(crate) fn give_up(&self) -> Result<bool> {
         let path = self.path();
         let there = path.exists();
         durable::remove(&path)?;
@@ -69,7 +60,7 @@ impl Reserve {
     }
 }
 
-/// Takes real blocks: a file with a hole would reserve nothing.
+/// Allocates real blocks: a sparse file would reserve nothing.
 fn allocate(file: &mut File) -> std::io::Result<()> {
     let length = i64::try_from(RESERVE).unwrap_or(i64::MAX);
     if nix::fcntl::posix_fallocate(&*file, 0, length).is_ok() {

@@ -1,7 +1,7 @@
 //! Every durable step, and what a crash after it leaves: the crash table.
 //!
-//! Through [`durable_step`] goes every durable step of the crate, so that tests can crash around each. The table of the README
-//! is [`Step::after_a_crash`]; a test compares them.
+//! Through [`durable_step`] goes every durable step of the crate, so that tests can crash around each. The table of the manual
+//! (`docs/guarantees.md`) is [`Step::after_a_crash`]; a test compares them.
 
 use crate::error::Result;
 use crate::state::files::crash_point;
@@ -33,7 +33,7 @@ pub enum Step {
     /// The journal knows which numbers were used.
     FloorRaised,
     /// It is known which files must be there at the next start.
-    RollCalled,
+    WatchListSet,
     /// Tokens that are no records are in the quarantine.
     TokensQuarantined,
     /// Records of an hour that cannot be read back are parked.
@@ -99,7 +99,7 @@ impl Step {
         Self::PageJournaled,
         Self::PageRejected,
         Self::FloorRaised,
-        Self::RollCalled,
+        Self::WatchListSet,
         Self::TokensQuarantined,
         Self::RecordsParked,
         Self::SegmentCommitted,
@@ -124,7 +124,6 @@ impl Step {
     ];
 
     /// The crash table: what a crash right after this step leaves, and what the next run does about it.
-    #[must_use]
     pub const fn after_a_crash(self) -> AfterACrash {
         let (on_disk, in_store, next_run) = match self {
             Self::SettingsRecorded => ("an empty ledger with the settings", "–", "goes on with them"),
@@ -140,7 +139,7 @@ impl Step {
             Self::PageJournaled => ("a page that nobody looked at", "–", "decrypts and commits it"),
             Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
             Self::FloorRaised => ("the number above which pages are numbered on", "–", "numbers on above it"),
-            Self::RollCalled => {
+            Self::WatchListSet => {
                 ("the names of pages or quarantined tokens that wait", "–", "misses them if they are gone")
             }
             Self::TokensQuarantined => (
@@ -199,10 +198,7 @@ impl Step {
 
 /// Does the durable step `step`. With the feature `failpoints` the process can be aborted right before and right after, or the
 /// step made to fail.
-///
-/// # Errors
-/// Those of `action`.
-pub fn durable_step<T>(step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn durable_step<T>(step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
     let point = crash_point::before(step);
     crash_point::failure(&point, false).map_or(Ok(()), Err)?;
     let done = action()?;

@@ -10,7 +10,7 @@
 //! the head's counts. A missing head beside other state is damage, never an empty ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
@@ -24,23 +24,26 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::lifecycle::{Event, HourRow};
+use crate::output::draft::Survives;
 use crate::record::row::Dictionaries;
-use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::state::files::{checked, durable};
 
 /// The format of the state directory: of all that is stored in it, and raised with each change of any of it. A newer one is refused,
 /// an older one is stamped with this one when it is opened.
 ///
 /// 1: etl 0.1.0. 2: floors and an inbox beside the journal, `format`, `parked/`, quarantine files with their arrays, notes of trails,
-/// validators and pages that wait.
-pub const FORMAT: u32 = 2;
+/// validators and pages that wait. 3: a commit of the log has its records in one block, and its row in small pieces.
+pub const FORMAT: u32 = 3;
 /// How many hours without work stay in the head: those that `etl status` shows.
 pub const SHOWN: usize = 48;
 /// How many more may gather there before they move, so that not each run moves one.
 const SLACK: usize = 24;
-/// Days' files kept in memory.
-const CACHED_DAYS: usize = 32;
+/// With more rows the head is a burden to each step that writes it.
+const CROWD: usize = 512;
+/// Days' files kept in memory: more than a page of old records has of them.
+const CACHED_DAYS: usize = 128;
 
 /// What parts depend on. Recorded, because a part must be the same whoever seals it, and whenever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,7 +141,7 @@ impl Ledger {
         };
         let head: Head = serde_json::from_slice(body(&path, &text)?).map_err(|e| unreadable(&path, e))?;
         if head.format > FORMAT {
-            return Err(crate::state::front::newer_format(&path, head.format.into()));
+            return Err(newer_format(&path, head.format.into()));
         }
         Ok(Some(Self { dir, head, days: BTreeMap::new() }))
     }
@@ -192,7 +195,7 @@ impl Ledger {
             let path = dir.join(&name);
             let Some(text) = durable::read(&path)? else { continue };
             let is_ours = name == "head" || name.parse::<Date>().is_ok();
-            if is_ours && durable::open_text(&path, &text).is_err() {
+            if is_ours && checked::verified(&path, &text).is_err() {
                 let aside = durable::free_name(&path.with_added_extension("damaged"));
                 durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
                 repairs.push(format!("{} is damaged: set aside as {}", path.display(), aside.display()));
@@ -362,11 +365,18 @@ impl Ledger {
         self.replace(step, head)
     }
 
-    /// Moves rows without work, beyond the newest ones, to the files of their days. `busy`: hours that must stay.
+    /// Whether more rows have gathered in the head than each step should write.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.head.hours.len() > CROWD
+    }
+
+    /// Moves rows without work, beyond the newest ones, to the files of their days, and shows them to `leaving` before. `busy`: hours
+    /// that must stay.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn archive(&mut self, busy: impl Fn(Hour) -> bool) -> Result<()> {
+    pub fn archive(&mut self, busy: impl Fn(Hour) -> bool, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
         let idle = |row: &&HourRow| !row.is_sealing() && !busy(row.hour);
         let idle: Vec<Hour> = self.head.hours.values().filter(idle).map(|row| row.hour).collect();
         let surplus = idle.len().saturating_sub(SHOWN);
@@ -377,12 +387,14 @@ impl Ledger {
         let mut moved: BTreeMap<Date, Vec<HourRow>> = BTreeMap::new();
         for hour in idle.into_iter().take(surplus) {
             if let Some(row) = head.hours.remove(&hour) {
+                leaving(&row);
                 moved.entry(hour.date()).or_default().push(row);
             }
         }
         for (date, rows) in moved {
             self.archive_day(date, rows)?;
         }
+        durable::sync_dir(&self.dir)?;
         self.replace(Step::LedgerArchived, head)
     }
 
@@ -391,8 +403,9 @@ impl Ledger {
         let mut day = self.day(date)?.clone();
         day.extend(rows.into_iter().map(|row| (row.hour, row)));
         let rows: Vec<&HourRow> = day.values().collect();
-        let text = durable::seal_text(&gzipped(&json(&rows)?)?);
-        durable_step(Step::DayArchived, || durable::replace(&path, &text))?;
+        let text = checked::with_checksum(&gzipped(&json(&rows)?)?);
+        // Their names are made durable together, before the head forgets the rows.
+        durable_step(Step::DayArchived, || durable::write(&path, &text, Survives::Bytes))?;
         self.days.insert(date, day);
         Ok(())
     }
@@ -451,8 +464,13 @@ impl Ledger {
 
     fn day(&mut self, date: Date) -> Result<&BTreeMap<Hour, HourRow>> {
         if !self.days.contains_key(&date) {
-            if self.days.len() >= CACHED_DAYS {
-                self.days.clear();
+            while self.days.len() >= CACHED_DAYS {
+                // Hours are gone through in their order: the day furthest from this one is needed last.
+                let (first, last) = (self.days.keys().next(), self.days.keys().next_back());
+                let is_before = first
+                    .zip(last)
+                    .is_some_and(|(first, last)| date.duration_since(*first) > last.duration_since(date));
+                drop(if is_before { self.days.pop_first() } else { self.days.pop_last() });
             }
             let day = self.read_day(date)?;
             self.days.insert(date, day);
@@ -465,8 +483,10 @@ impl Ledger {
         let Some(text) = durable::read(&path)? else {
             return Ok(BTreeMap::new());
         };
-        let rows: Vec<HourRow> =
-            serde_json::from_reader(GzDecoder::new(body(&path, &text)?)).map_err(|e| unreadable(&path, e))?;
+        let mut json = Vec::new();
+        let read = GzDecoder::new(body(&path, &text)?).read_to_end(&mut json);
+        read.map_err(|e| unreadable(&path, serde_json::Error::io(e)))?;
+        let rows: Vec<HourRow> = serde_json::from_slice(&json).map_err(|e| unreadable(&path, e))?;
         Ok(rows.into_iter().map(|row| (row.hour, row)).collect())
     }
 
@@ -477,7 +497,7 @@ impl Ledger {
     }
 
     fn write(&self, step: Step, head: &Head) -> Result<()> {
-        let text = durable::seal_text(&json(head)?);
+        let text = checked::with_checksum(&json(head)?);
         durable_step(step, || durable::replace(&self.dir.join("head"), &text))
     }
 }
@@ -493,12 +513,18 @@ fn gzipped(bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn body<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
-    durable::open_text(path, text)
+    checked::verified(path, text)
         .map_err(|damage| damage.hint("restore it from a backup, or rebuild it from the store: `etl replay --from-s3`"))
 }
 
 fn unreadable(path: &Path, e: serde_json::Error) -> Error {
     Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e)
+}
+
+/// Refuses a state of a newer format.
+pub(crate) fn newer_format(path: &Path, found: u64) -> Error {
+    Error::new(ErrorKind::State, format!("{} has format {found}, newer than this etl", path.display()))
+        .hint("use the newer etl that wrote it")
 }
 
 #[cfg(test)]
@@ -554,7 +580,7 @@ mod tests {
         for n in 0..100 {
             freeze_and_receipt(&mut ledger, hour(n), 1);
         }
-        ledger.archive(|h| h == hour(0)).unwrap();
+        ledger.archive(|h| h == hour(0), &mut |_| ()).unwrap();
         let mut ledger = Ledger::open(dir.path()).unwrap().unwrap();
         assert_eq!(ledger.recent().count(), SHOWN + 1, "the newest, and the busy one");
         assert_eq!(ledger.row(hour(3)).unwrap().parts.len(), 1);

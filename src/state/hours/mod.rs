@@ -1,7 +1,439 @@
 //! Hours: their records without a receipt (`log`), their parts (`ledger`, `spool`), and the hashes of what they hold.
+//!
+//! Owns [`Hours`], the half of the state that a commit fills and that sealing empties. Invariant: an hour's hashes are in an
+//! array, and its parts in the spool, before the ledger names them; and a record is in the log until the ledger has its receipt. A
+//! crash leaves arrays and spooled files that nothing names, which go later.
 
-pub(crate) mod hashes;
+pub(crate) mod hash_dir;
 pub(crate) mod ledger;
 pub(crate) mod log;
 pub mod parked;
 pub(crate) mod spool;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+
+use self::hash_dir::HashDir;
+use self::ledger::{Ledger, Settings};
+use self::log::{EachEntry, LineReader, NewCommit, Pending, Wal};
+use self::parked::Parked;
+use self::spool::Spool;
+use crate::error::Result;
+use crate::hour::Hour;
+use crate::hour::gaps::Seen;
+use crate::hour::lifecycle::{Event, HashesRef, HourRow};
+use crate::hour::part::PartStage;
+use crate::hour::tally::Tally;
+use crate::output::draft::Draft;
+use crate::record::ContentHash;
+use crate::record::row::Dictionaries;
+use crate::state::files::hash_array::HashArray;
+use crate::state::files::step::Step;
+use crate::stop::Stop;
+
+/// The half of the state that is about hours.
+#[derive(Debug)]
+pub struct Hours {
+    /// Parts, and what became of them.
+    ledger: Ledger,
+    /// The content hashes of the parts' records.
+    hashes: HashDir,
+    /// Records without a receipt.
+    log: Wal,
+    /// Bytes of parts until their receipts.
+    spool: Spool,
+    /// Records of hours that cannot be read back.
+    pub parked: Parked,
+    /// Hours with parts in the making of which the log no longer holds all records: the pages that bring them back wait
+    /// until their parts have receipts.
+    missing_records: BTreeSet<Hour>,
+}
+
+impl Hours {
+    pub(super) fn new(ledger: Ledger, hashes: HashDir, log: Wal, spool: Spool, parked: Parked) -> Self {
+        let mut hours = Self { ledger, hashes, log, spool, parked, missing_records: BTreeSet::new() };
+        let missing = |row: &&HourRow| row.is_sealing() && hours.gone_from_log(row) > 0;
+        hours.missing_records = hours.ledger.recent().filter(missing).map(|row| row.hour).collect();
+        hours
+    }
+}
+
+/// What is known of hours: their rows, and what is pending.
+impl Hours {
+    /// What the ledger has of an hour.
+    ///
+    /// # Errors
+    /// `State`: its day's file is damaged.
+    pub fn row(&mut self, hour: Hour) -> Result<HourRow> {
+        self.ledger.row(hour)
+    }
+
+    /// Hands every row of the ledger to `each`, oldest first.
+    pub(crate) fn for_each_row(&self, each: &mut dyn FnMut(&HourRow) -> Result<()>) -> Result<()> {
+        self.ledger.for_each(each)
+    }
+
+    /// The rows in the ledger's head.
+    pub(crate) fn recent(&self) -> impl Iterator<Item = &HourRow> {
+        self.ledger.recent()
+    }
+
+    /// The newest rows in the files of days.
+    pub(crate) fn newest_archived(&self, days: usize) -> Vec<HourRow> {
+        self.ledger.newest_archived(days)
+    }
+
+    /// The hours with parts that wait for their receipts, oldest first.
+    pub(crate) fn sealing(&self) -> impl Iterator<Item = Hour> {
+        self.ledger.recent().filter(|row| row.is_sealing()).map(|row| row.hour)
+    }
+
+    /// The hours with pending records, oldest first.
+    pub fn pending_hours(&self) -> impl DoubleEndedIterator<Item = Hour> {
+        self.log.pending_hours()
+    }
+
+    /// How many hours there are in which something is pending or sealing.
+    pub(crate) fn count_at_work(&self) -> u64 {
+        let sealing = self.sealing().filter(|hour| !self.log.has_pending(*hour)).count();
+        (self.log.pending_hour_count() + sealing) as u64
+    }
+
+    /// What is pending of an hour.
+    #[must_use]
+    pub fn pending(&self, hour: Hour) -> Option<Pending> {
+        self.log.pending(hour)
+    }
+
+    pub(crate) fn pending_records(&self, hour: Hour) -> u64 {
+        self.pending(hour).map_or(0, |pending| pending.records)
+    }
+
+    /// All pending records, of whichever hour.
+    pub(crate) const fn all_pending_records(&self) -> u64 {
+        self.log.pending_records()
+    }
+
+    /// What is pending of an hour in commits after `after`. `None`: nothing.
+    pub(crate) fn pending_after(&self, hour: Hour, after: u64) -> Option<Pending> {
+        self.log.unsealed(hour, after)
+    }
+
+    /// The records of an hour that are in no part yet. `None`: there are none.
+    pub(crate) fn unsealed(&self, row: &HourRow) -> Option<Pending> {
+        self.log.unsealed(row.hour, row.frozen)
+    }
+
+    /// Whether the log no longer holds all records of an hour's parts in the making.
+    pub(crate) fn misses_records(&self, hour: Hour) -> bool {
+        self.missing_records.contains(&hour)
+    }
+
+    pub(crate) fn any_misses_records(&self) -> bool {
+        !self.missing_records.is_empty()
+    }
+
+    /// How many records of the parts of `row` that wait for receipts the log no longer holds.
+    pub(crate) fn gone_from_log(&self, row: &HourRow) -> u64 {
+        let frozen: u64 =
+            row.parts.iter().filter(|part| part.through > row.receipted).map(|part| part.identity.rows).sum();
+        frozen.saturating_sub(self.log.count_between(row.hour, row.receipted, row.frozen))
+    }
+
+    /// What was counted of an hour so far: what the log knows, else the ledger.
+    pub(crate) fn tally(&mut self, hour: Hour) -> Result<Tally> {
+        if let Some(tally) = self.log.tally(hour) {
+            return Ok(tally);
+        }
+        Ok(self.ledger.row(hour)?.certified.map(|certified| certified.tally).unwrap_or_default())
+    }
+
+    /// Which ids came.
+    #[must_use]
+    pub const fn seen(&self) -> &Seen {
+        self.log.seen()
+    }
+
+    pub(crate) const fn duplicates(&self) -> u64 {
+        self.log.duplicates()
+    }
+
+    pub(crate) const fn uploaded_records(&self) -> u64 {
+        self.ledger.uploaded_records()
+    }
+
+    pub(crate) const fn uploaded_parts(&self) -> u64 {
+        self.ledger.uploaded_parts()
+    }
+
+    /// The newest commit and the newest segment that the ledger knew at its last step.
+    pub(super) const fn newest_at_last_step(&self) -> (u64, u64) {
+        self.ledger.newest()
+    }
+
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.ledger.is_empty() && self.log.pending_hours().next().is_none() && self.parked.count() == 0
+    }
+}
+
+/// The log: pages that are committed, and their records until the receipts.
+impl Hours {
+    /// Makes sure that there is a log to commit to, and with it the store's own threads.
+    pub(crate) fn prepare_log(&mut self) -> Result<()> {
+        self.log.prepare()
+    }
+
+    /// Commits what a segment of the journal brings. Atomic, and durable on return.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn commit(&mut self, new: NewCommit<'_>) -> Result<()> {
+        self.log.commit(new)
+    }
+
+    /// Whether the page with this number was committed.
+    #[must_use]
+    pub fn is_committed(&self, segment: u64) -> bool {
+        self.log.is_committed(segment)
+    }
+
+    /// Whether the page was committed and none of its records is pending.
+    pub(super) fn is_finished(&self, segment: u64) -> bool {
+        self.log.is_finished(segment)
+    }
+
+    /// Notes that pages are gone from the journal.
+    pub(super) fn note_removed(&mut self, segments: impl IntoIterator<Item = u64>) {
+        self.log.note_removed(segments);
+    }
+
+    /// The hours that need the oldest page that is needed: as many as `most`.
+    pub(crate) fn that_need_the_oldest_page(&self, most: usize) -> Vec<Hour> {
+        self.log.oldest_needed(most).map(|(_, hours)| hours).unwrap_or_default()
+    }
+
+    /// Hands the entries of the records of `wanted` hours, each in commits after the given one, to `each`.
+    /// `false`: the run is to stop, and these are not all.
+    pub(crate) fn entries(&self, wanted: &[(Hour, u64)], stop: &Stop, each: &mut EachEntry<'_>) -> Result<bool> {
+        self.log.entries(wanted, stop, each)
+    }
+
+    /// A reader of the log's lines.
+    pub(crate) fn lines(&self) -> LineReader<'_> {
+        self.log.lines()
+    }
+
+    /// Whether the log's rows on disk still have what has receipts.
+    pub(super) fn is_log_behind(&self) -> bool {
+        self.log.is_behind()
+    }
+
+    /// Removes what has receipts from the log's rows on disk.
+    pub(super) fn prune_log(&mut self) -> Result<()> {
+        self.log.prune()
+    }
+
+    /// Drops the log's generations in which nothing is pending. Returns what is left to delete.
+    pub(super) fn remove_dead_generations(&mut self) -> Result<Vec<PathBuf>> {
+        self.log.remove_dead_generations()
+    }
+
+    /// Replaces a log that is mostly dead.
+    pub(crate) fn tidy_log(&mut self) -> Result<()> {
+        self.log.tidy()
+    }
+}
+
+/// Parts: their bytes, their hashes, and what became of them.
+impl Hours {
+    /// Applies events to hours: all or none, durable on return, and before that the files that they name.
+    pub(crate) fn apply(&mut self, step: Step, events: Vec<(Hour, Event)>) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let replaced: Vec<(Hour, Option<u64>)> = events
+            .iter()
+            .map(|(hour, _)| Ok((*hour, self.ledger.row(*hour)?.hashes.map(|h| h.version))))
+            .collect::<Result<_>>()?;
+        self.make_named_durable(&events)?;
+        self.ledger.carry(self.log.seen());
+        self.ledger.apply(step, self.log.newest_segment(), events)?;
+        for (hour, version) in replaced {
+            let row = self.ledger.row(hour)?;
+            self.log.receipt(hour, row.receipted);
+            if let Some(version) = version
+                && row.hashes.map(|h| h.version) != Some(version)
+            {
+                self.hashes.remove(hour, version)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the files durable under their names that `events` are about to name in the ledger.
+    fn make_named_durable(&self, events: &[(Hour, Event)]) -> Result<()> {
+        if events.iter().any(|(_, event)| matches!(event, Event::Frozen { .. })) {
+            self.spool.make_names_durable()?;
+        }
+        if events.iter().any(|(_, event)| matches!(event, Event::Frozen { .. } | Event::Imported { .. })) {
+            self.hashes.make_names_durable()?;
+        }
+        Ok(())
+    }
+
+    /// Unseals the records of an hour's parts in the making.
+    pub(crate) fn thaw(&mut self, hour: Hour) -> Result<()> {
+        self.apply(Step::HourImported, vec![(hour, Event::Thawed)])?;
+        self.missing_records.remove(&hour);
+        Ok(())
+    }
+
+    /// The hash array of an hour's parts. `None`: it has none. The caller has made sure that they are not forgotten.
+    ///
+    /// # Errors
+    /// `State`: the array is damaged or missing.
+    pub fn array(&self, row: &HourRow) -> Result<Option<HashArray>> {
+        row.hashes.map(|named| self.hashes.array(row.hour, named)).transpose()
+    }
+
+    /// Writes the next hash array of the hour of `row`. The ledger names it with the next event.
+    pub(crate) fn write_array(&self, row: &HourRow, hashes: &[ContentHash]) -> Result<HashesRef> {
+        self.hashes.write(row.hour, row.next_hashes, None, hashes)
+    }
+
+    /// The same of the hashes of `old` and the `new` ones. `None`: the run is to stop, and there is no next array.
+    pub(crate) fn extend_array(
+        &self,
+        row: &HourRow,
+        old: Option<&HashArray>,
+        new: &[ContentHash],
+        stop: &Stop,
+    ) -> Result<Option<HashesRef>> {
+        self.hashes.write_until(row.hour, row.next_hashes, old, new, stop)
+    }
+
+    /// Whether hash arrays were forgotten so short a time before `before` that it is not worth going through them again.
+    pub(super) fn has_forgotten_lately(&self, before: Timestamp, window: SignedDuration) -> bool {
+        let is_soon = |last: Timestamp| (SignedDuration::ZERO..window / 30).contains(&before.duration_since(last));
+        self.ledger.forgotten_before().is_some_and(is_soon)
+    }
+
+    /// Deletes the hash arrays that the ledger does not name. Returns the hours whose array may be forgotten: their last
+    /// receipt is older than `before`, and nothing of them is pending.
+    pub(super) fn remove_stray_arrays(&mut self, before: Timestamp) -> Result<Vec<Hour>> {
+        self.hashes.remove_leftovers()?;
+        let mut old = Vec::new();
+        let (hashes, ledger, log) = (self.hashes.clone(), &mut self.ledger, &self.log);
+        hashes.retain(|hour, version| {
+            let row = ledger.row(hour)?;
+            // A crash may have left an older array of the hour beside the one that counts.
+            let is_named = row.hashes.is_some_and(|named| named.version == version);
+            let is_old = row.last_receipt.is_some_and(|at| at < before);
+            if is_old && is_named && !row.is_sealing() && !log.has_pending(hour) {
+                old.push(hour);
+            }
+            Ok(is_named)
+        })?;
+        Ok(old)
+    }
+
+    /// Notes that the hash arrays of hours whose last receipt is older than `before` are forgotten.
+    pub(super) fn record_forgotten(&mut self, before: Timestamp) -> Result<()> {
+        self.ledger.record_forgotten(before)
+    }
+
+    /// Where the bytes of a part are until its receipt.
+    pub(crate) fn spool_path(&self, hour: Hour, part: u32) -> PathBuf {
+        self.spool.path(hour, part)
+    }
+
+    /// Where the bytes of another small object are while it is uploaded. No intent names it: the next clearing deletes it.
+    pub(crate) fn spool_path_beside(&self, name: &str) -> PathBuf {
+        self.spool.beside(name)
+    }
+
+    /// Starts the file of the spool that will be at `path`.
+    pub(crate) fn begin_spooling(&self, path: &Path) -> Result<Draft> {
+        self.spool.begin(path)
+    }
+
+    /// Notes the hours whose parts are being spooled: what is there of them has no intent yet.
+    pub(crate) fn set_spooling(&mut self, hours: &[Hour]) {
+        self.spool.filling = hours.iter().copied().collect();
+    }
+
+    pub(crate) fn is_spooling(&self) -> bool {
+        !self.spool.filling.is_empty()
+    }
+
+    /// The spooled files that no intent names.
+    pub(super) fn spool_strays(&mut self) -> Result<Vec<PathBuf>> {
+        let ledger = &mut self.ledger;
+        self.spool.strays(|hour, part| {
+            let row = ledger.row(hour)?;
+            Ok(row.parts.iter().any(|p| p.part == part && p.stage == PartStage::Sealing))
+        })
+    }
+
+    /// Takes files out of the spool. Returns what is left to delete.
+    pub(super) fn clear_spool(&mut self, served: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+        self.spool.clear(served)
+    }
+
+    /// Whether so many rows are in the ledger's head that each step costs much.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.ledger.is_crowded()
+    }
+
+    /// Moves old rows of the ledger to the files of their days; `leaving` is told of each.
+    pub(super) fn archive_rows(&mut self, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
+        let log = &self.log;
+        self.ledger.archive(|hour| log.has_pending(hour), leaving)
+    }
+
+    /// Counts the parts of all rows again.
+    pub(crate) fn recount(&mut self) -> Result<()> {
+        self.ledger.recount()
+    }
+}
+
+/// What the ledger notes of the settings and the store.
+impl Hours {
+    /// Whether the store honours create-only PUTs. `None`: it was not asked yet.
+    pub(crate) const fn create_only(&self) -> Option<bool> {
+        self.ledger.create_only()
+    }
+
+    pub(crate) fn record_create_only(&mut self, is_honoured: bool) -> Result<()> {
+        self.ledger.record_create_only(is_honoured)
+    }
+
+    /// Dictionaries that were configured before the configuration gained entries.
+    pub(crate) fn former_dictionaries(&self) -> &[Dictionaries] {
+        self.ledger.former_dictionaries()
+    }
+
+    pub(crate) fn has_stored_dictionaries(&self, id: &str) -> bool {
+        self.ledger.has_stored_dictionaries(id)
+    }
+
+    /// Notes that the store has these dictionaries: with the next step of the ledger.
+    pub(crate) fn note_stored_dictionaries(&mut self, id: &str) {
+        self.ledger.note_stored_dictionaries(id);
+    }
+
+    pub(crate) fn forget_stored_dictionaries(&mut self) {
+        self.ledger.forget_stored_dictionaries();
+    }
+
+    /// The settings that the state was made under.
+    pub(super) const fn settings(&self) -> &Settings {
+        self.ledger.settings()
+    }
+
+    pub(super) fn record_settings(&mut self, settings: Settings) -> Result<()> {
+        self.ledger.record_settings(settings)
+    }
+}

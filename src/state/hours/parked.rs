@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::state::Roll;
-use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::state::files::watch_list::WatchList;
+use crate::state::files::{checked, durable};
 
 /// How long an hour is left alone after a try.
 const PAUSE: SignedDuration = SignedDuration::from_hours(1);
@@ -51,7 +51,7 @@ pub struct Parked {
     hours: BTreeMap<Hour, Vec<Batch>>,
     tried: BTreeMap<Hour, Timestamp>,
     /// How many records each segment must have here at the next start.
-    roll: Roll,
+    watch_list: WatchList,
     /// The hashes of the hours that were added to.
     known: BTreeMap<Hour, HashSet<[u8; 16]>>,
 }
@@ -72,7 +72,7 @@ impl Parked {
             let text = durable::read(&dir.join("tried"))?.unwrap_or_default();
             tried = serde_json::from_slice(&text).unwrap_or_default();
         }
-        Ok(Self { dir, hours, tried, roll: Roll::open(state, "parked-records")?, known: BTreeMap::new() })
+        Ok(Self { dir, hours, tried, watch_list: WatchList::open(state, "parked-records")?, known: BTreeMap::new() })
     }
 
     /// What was here at the end of the last run and is gone, said once.
@@ -80,17 +80,7 @@ impl Parked {
     /// # Errors
     /// `State`, naming the path.
     pub fn vanished(&mut self) -> Result<Option<Error>> {
-        let there = self.by_segment();
-        let gone = self
-            .roll
-            .names()
-            .iter()
-            .map(|(segment, records)| records.saturating_sub(there.get(segment).copied().unwrap_or_default()));
-        let gone: u64 = gone.sum();
-        self.roll.call(there)?;
-        let what = format!("{gone} parked records are gone from {}", self.dir.display());
-        let hint = "restore the directory from a backup if there is one; this is said once";
-        Ok((gone > 0).then(|| Error::new(ErrorKind::State, what).hint(hint)))
+        self.watch_list.check(self.by_segment(), "parked records", &self.dir)
     }
 
     fn by_segment(&self) -> BTreeMap<u64, u64> {
@@ -141,7 +131,7 @@ impl Parked {
         let text = serde_json::to_vec(&self.tried)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the tried hours").caused_by(e))?;
         durable::make_dir(&self.dir)?;
-        durable::replace_soon(&self.dir.join("tried"), &text)
+        durable::replace_unsynced(&self.dir.join("tried"), &text)
     }
 
     /// Parks records of an hour that came in `segment`; gives how many of them were not parked yet. Durable on return.
@@ -161,7 +151,7 @@ impl Parked {
         let batches = self.hours.entry(hour).or_default();
         batches.push(batch);
         batches.sort_unstable();
-        self.roll.call(self.by_segment())?;
+        self.watch_list.set(self.by_segment())?;
         Ok(batch.records)
     }
 
@@ -184,7 +174,7 @@ impl Parked {
             let gone = || Error::disk("read", &path, std::io::ErrorKind::NotFound.into());
             let text = durable::read(&path)?.ok_or_else(gone)?;
             let unreadable = |e| Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e);
-            for line in durable::open_text(&path, &text)?.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+            for line in checked::verified(&path, &text)?.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
                 records.push(serde_json::from_slice(line).map_err(unreadable)?);
             }
         }
@@ -199,7 +189,7 @@ impl Parked {
         let batches = self.hours.remove(&hour).unwrap_or_default();
         self.known.remove(&hour);
         // A crash on the way must not make anyone miss what was let go.
-        self.roll.call(self.by_segment())?;
+        self.watch_list.set(self.by_segment())?;
         durable_step(Step::ParkedReleased, || {
             batches.iter().try_for_each(|batch| durable::remove(&self.path(hour, *batch)))?;
             durable::sync_dir(&self.dir)
@@ -224,7 +214,7 @@ fn encode(records: &[ParkedRecord]) -> Result<Vec<u8>> {
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a parked record").caused_by(e))?;
         lines.push(b'\n');
     }
-    Ok(durable::seal_text(&lines))
+    Ok(checked::with_checksum(&lines))
 }
 
 #[cfg(test)]

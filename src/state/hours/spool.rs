@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Result;
 use crate::hour::Hour;
-use crate::state::files::durable::{self, Unfinished};
+use crate::output::draft::Draft;
+use crate::state::files::durable;
 
 /// A larger file is not kept to be written again.
 const WORTH_KEEPING: u64 = 1 << 20;
@@ -58,11 +59,11 @@ impl Spool {
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn begin(&self, path: &Path) -> Result<Unfinished> {
+    pub fn begin(&self, path: &Path) -> Result<Draft> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // One that cannot be written again, because someone cleared it away, costs nothing.
-        let again = spare.and_then(|spare| Unfinished::create_in(&spare, path).ok());
-        again.map_or_else(|| Unfinished::create(path), Ok)
+        let again = spare.and_then(|spare| Draft::reusing(&spare, path).ok());
+        again.map_or_else(|| Draft::private(path), Ok)
     }
 
     /// Makes the names of what was spooled durable.
@@ -104,7 +105,7 @@ impl Spool {
         let mut left = Vec::new();
         for path in served {
             self.spared += 1;
-            let aside = durable::set_unfinished(&path, &self.dir.join(format!("spare-{}", self.spared)))?;
+            let aside = durable::retire(&path, &self.dir.join(format!("spare-{}", self.spared)))?;
             let is_small = fs::symlink_metadata(&aside).is_ok_and(|meta| meta.is_file() && meta.len() <= WORTH_KEEPING);
             if is_small { spare.push(aside) } else { left.push(aside) }
         }
@@ -122,6 +123,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::output::draft::{Replaces, Survives};
 
     fn hour(n: u32) -> Hour {
         format!("2023-03-10T{n:02}").parse().unwrap()
@@ -136,7 +138,7 @@ mod tests {
         let path = spool.path(hour(n), 0);
         let mut file = spool.begin(&path).unwrap();
         file.file().write_all(bytes).unwrap();
-        file.publish_name(&path).unwrap();
+        file.publish(&path, Replaces::AnyFile, Survives::Bytes).unwrap();
         path
     }
 

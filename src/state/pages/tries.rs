@@ -1,16 +1,16 @@
 //! Pages at which runs died: read last, and alone, so that one that kills its reader costs only itself.
 //!
-//! Counted only for pages that were found uncommitted after a crash: before such a page is read, its number goes onto the roll
+//! Counted only for pages that were found uncommitted after a crash: before such a page is read, its number goes onto the watch list
 //! `tried`, durably; a run that finds it there after another crash knows that one died at it. A normal run writes nothing. A
 //! crash leaves the number of the page that was being read, or one too many, which costs that page its place and nothing else.
 //!
-//! On the roll a page has twice the number of runs that died while it was noted, and one more while it is being read.
+//! On that list a page has twice the number of runs that died while it was noted, and one more while it is being read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::error::Result;
-use crate::state::Roll;
+use crate::state::files::watch_list::WatchList;
 
 /// So many noted deaths put a page off: with the one that made it a suspect, two runs died while it waited. To be read last costs a page
 /// little where it was something else: a power cut, an impatient hand.
@@ -19,7 +19,7 @@ const DEADLY: u64 = 1;
 /// Which pages are being tried, and which are put off.
 #[derive(Debug)]
 pub struct Tries {
-    roll: Roll,
+    watch_list: WatchList,
     /// Pages found uncommitted after a crash.
     suspects: BTreeSet<u64>,
     /// How many deaths were noted at which page.
@@ -30,21 +30,17 @@ pub struct Tries {
 
 impl Tries {
     /// Opens the notes in the state directory. `uncommitted`: the pages that are to be read.
-    ///
-    /// # Errors
-    /// `State`: they cannot be read.
-    pub fn open(state: &Path, after_a_crash: bool, uncommitted: BTreeSet<u64>) -> Result<Self> {
-        let roll = Roll::open(state, "tried")?;
+    pub(crate) fn open(state: &Path, after_a_crash: bool, uncommitted: BTreeSet<u64>) -> Result<Self> {
+        let watch_list = WatchList::open(state, "tried")?;
         let deaths = |noted: u64| if after_a_crash { noted.div_ceil(2) } else { noted / 2 };
-        let noted = roll.names().iter().map(|(segment, noted)| (*segment, deaths(*noted)));
+        let noted = watch_list.entries().iter().map(|(segment, noted)| (*segment, deaths(*noted)));
         let deaths = noted.filter(|(segment, deaths)| *deaths > 0 && uncommitted.contains(segment)).collect();
         let suspects = if after_a_crash { uncommitted } else { BTreeSet::new() };
-        Ok(Self { roll, suspects, deaths, current: None })
+        Ok(Self { watch_list, suspects, deaths, current: None })
     }
 
     /// The pages that are put off, those at which the fewest died first: so each comes to its turn.
-    #[must_use]
-    pub fn put_off(&self) -> Vec<u64> {
+    pub(crate) fn put_off(&self) -> Vec<u64> {
         let deadly = self.deaths.iter().filter(|(_, deaths)| **deaths >= DEADLY);
         let mut segments: Vec<(u64, u64)> = deadly.map(|(segment, deaths)| (*deaths, *segment)).collect();
         segments.sort_unstable();
@@ -52,10 +48,7 @@ impl Tries {
     }
 
     /// Notes that a page is about to be read, where that may be deadly. `false`: it is put off, and must not be.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn begin(&mut self, segment: u64) -> Result<bool> {
+    pub(crate) fn begin(&mut self, segment: u64) -> Result<bool> {
         if self.deaths.get(&segment).is_some_and(|deaths| *deaths >= DEADLY) {
             return Ok(false);
         }
@@ -66,10 +59,7 @@ impl Tries {
     }
 
     /// Notes that a page is about to be read, whether it was put off or not: so the one before was survived.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn read(&mut self, segment: u64) -> Result<()> {
+    pub(crate) fn read(&mut self, segment: u64) -> Result<()> {
         self.survive();
         self.current = Some(segment);
         let deaths = self.deaths.get(&segment).copied().unwrap_or(0);
@@ -77,10 +67,7 @@ impl Tries {
     }
 
     /// The last page was survived.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn end(&mut self) -> Result<()> {
+    pub(crate) fn end(&mut self) -> Result<()> {
         self.survive();
         self.note(None)
     }
@@ -95,7 +82,7 @@ impl Tries {
         let mut names: BTreeMap<u64, u64> =
             self.deaths.iter().map(|(segment, deaths)| (*segment, 2 * deaths)).collect();
         names.extend(at);
-        self.roll.call(names)
+        self.watch_list.set(names)
     }
 }
 

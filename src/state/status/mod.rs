@@ -17,8 +17,8 @@ use serde::Deserialize;
 
 use self::shape::SCHEMA;
 pub use self::shape::*;
-pub(crate) use self::writer::{Writer, sealed_hour};
-use super::files::durable;
+pub(crate) use self::writer::{Writer, note_start, sealed_hour};
+use super::files::{access, durable};
 use super::pages::quarantine::Quarantine;
 use super::{Lock, refuse_newer};
 use crate::error::{Error, ErrorKind, Result};
@@ -70,7 +70,7 @@ pub(crate) fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
     if path.exists() || dir.join("ledger").exists() {
         return Ok(());
     }
-    durable::make_dir(dir)?;
+    access::make(dir)?;
     // Of runs that start at once, the one that has the lock writes it; the others are told that it is at work.
     let Ok(_lock) = Lock::take(dir) else { return Ok(()) };
     if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now)) }
@@ -79,7 +79,7 @@ pub(crate) fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
 fn replace(path: &Path, status: &Status) -> Result<()> {
     let text =
         serde_json::to_vec(status).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
-    durable::replace_soon(path, &text)
+    durable::replace_unsynced(path, &text)
 }
 
 /// Notes how a run ended. An error takes nothing from the run: it is over.

@@ -34,8 +34,11 @@ pub struct Status {
     pub last_success: Option<Timestamp>,
     /// Pages that are needed.
     pub journal: JournalStatus,
-    /// Hours with work left, and the newest others.
+    /// The oldest hours with work left, and the newest others.
     pub hours: Vec<HourStatus>,
+    /// Further hours with work left. The totals count them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hours_left_out: u64,
     /// The newest days with records, hour by hour.
     #[serde(default)]
     pub days: Vec<Day>,
@@ -229,6 +232,7 @@ impl Status {
             last_success: None,
             journal: JournalStatus::default(),
             hours: Vec::new(),
+            hours_left_out: 0,
             days: Vec::new(),
             totals: Totals::default(),
             gaps: Vec::new(),

@@ -18,6 +18,10 @@ use crate::hour::part::{PartRow, PartStage};
 use crate::state::files::durable;
 use crate::state::{SHOWN, State};
 
+/// Hours with work left that are listed, oldest first.
+const LISTED: usize = 500;
+/// Hours that keep the oldest page, of those that are named.
+const PINNING: usize = 48;
 /// A status of this age still counts as the present.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -25,8 +29,7 @@ const FRESH: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Writer {
     path: PathBuf,
-    /// When the run began to work with the open state.
-    started: Option<Timestamp>,
+    started: Timestamp,
     step: u64,
     written: Option<Instant>,
     /// How long that took: it grows with the hours that are pending.
@@ -37,23 +40,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// For a run that has the lock.
-    pub(crate) fn open(dir: &Path) -> Self {
+    /// For a run that starts now.
+    pub(crate) fn start(dir: &Path, now: Timestamp) -> Self {
         let path = super::path(dir);
         let text = durable::read(&path).ok().flatten();
         let before = text.and_then(|text| super::parse(&text).ok());
-        Self { path, started: None, step: 0, written: None, took: Duration::ZERO, before, days: None }
-    }
-
-    /// Notes that a run asks its source; all else is as the last one left it. Where that is not possible, the next step says so.
-    pub(crate) fn note_start(&self, now: Timestamp) {
-        let Some(mut status) = self.before.clone() else { return };
-        status.close_hours(now);
-        (status.running, status.step) = (true, 0);
-        status.last_run = Some(LastRun::at_work(now, RunSoFar::default()));
-        if let Err(error) = super::replace(&self.path, &status) {
-            tracing::debug!("cannot note the start of the run: {}", error.chain());
-        }
+        Self { path, started: now, step: 0, written: None, took: Duration::ZERO, before, days: None }
     }
 
     /// Whether it is time for another: the last is older than 50 ms, and writing takes no more than a hundredth of the run.
@@ -76,23 +68,40 @@ impl Writer {
         status.last_success = self.before.as_ref().and_then(|before| before.last_success);
         status.step = self.step;
         status.running = true;
-        status.last_run = Some(LastRun::at_work(*self.started.get_or_insert(now), *so_far));
+        status.last_run = Some(LastRun::at_work(self.started, *so_far));
         super::replace(&self.path, &status)?;
         self.written = Some(Instant::now());
         self.took = began.elapsed();
         Ok(())
     }
+
+    /// Notes an hour that leaves the ledger's head, where the next status would no longer see it.
+    pub(crate) fn note_leaving(&mut self, row: &HourRow) {
+        if let Some(days) = &mut self.days {
+            days.note(row, 0, days::late(row, 0));
+        }
+    }
+}
+
+/// Notes that a run asks its source; all else is as the last one left it. Where that is not possible, the next step says so.
+pub(crate) fn note_start(dir: &Path, now: Timestamp) {
+    let Ok(mut status) = super::read(dir, now) else { return };
+    (status.running, status.step) = (true, 0);
+    status.last_run = Some(LastRun::at_work(now, RunSoFar::default()));
+    if let Err(error) = super::replace(&super::path(dir), &status) {
+        tracing::debug!("cannot note the start of the run: {}", error.chain());
+    }
 }
 
 /// The days of an earlier status that knew of all receipts; else those that the ledger's files have.
 fn days_before(before: Option<&mut Status>, state: &State) -> Days {
-    let parts = state.ledger.uploaded_parts();
+    let parts = state.hours.uploaded_parts();
     let knew_all = |before: &&mut Status| before.totals.parts == parts && before.days.is_empty() == (parts == 0);
     if let Some(before) = before.filter(knew_all) {
         return Days::carried(std::mem::take(&mut before.days));
     }
     let mut days = Days::default();
-    state.ledger.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
+    state.hours.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
     days
 }
 
@@ -102,15 +111,17 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     status.journal = journal(state)?;
     days.clear_pending();
     status.hours = hours(state, rules, days, now)?;
+    let listed = status.hours.iter().filter(|hour| hour.state != HourState::Uploaded).count();
+    status.hours_left_out = state.hours.count_at_work().saturating_sub(listed as u64);
     status.days = days.to_vec();
     // Counting may set a damaged file aside, so it comes before the count.
-    let reasons = state.quarantine.reasons()?;
-    let (count, bytes) = (state.quarantine.count(), state.quarantine.bytes());
-    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.held_pages() };
-    status.rejected = state.journal.rejected_sum();
-    status.parked = ParkedStatus { count: state.parked.count(), hours: state.parked.hours() };
+    let reasons = state.pages.quarantine.reasons()?;
+    let (count, bytes) = (state.pages.quarantine.count(), state.pages.quarantine.bytes());
+    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.pages.held_pages() };
+    status.rejected = state.pages.journal().rejected().sum();
+    status.parked = ParkedStatus { count: state.hours.parked.count(), hours: state.hours.parked.hours() };
     status.parked.hours.truncate(SHOWN);
-    let seen = state.wal.seen();
+    let seen = state.hours.seen();
     status.gaps = seen.gaps();
     status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
     status.gaps_given_up = seen.given_up();
@@ -120,14 +131,14 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
 
 fn journal(state: &State) -> Result<JournalStatus> {
     let mut journal = JournalStatus {
-        put_off: state.tries.put_off().len() as u64,
-        pinned_by: state.wal.oldest_needed().map(|(_, hours)| hours).unwrap_or_default(),
+        put_off: state.pages.put_off().len() as u64,
+        pinned_by: state.hours.that_need_the_oldest_page(PINNING),
         ..JournalStatus::default()
     };
-    for id in state.journal.list()? {
+    for id in state.pages.journal().list()? {
         journal.pages += u64::from(id.pages);
-        journal.bytes += state.journal.size(id);
-        if !state.wal.is_committed(id.number) {
+        journal.bytes += state.pages.journal().size(id);
+        if !state.hours.is_committed(id.number) {
             journal.uncommitted += u64::from(id.pages);
         }
     }
@@ -135,43 +146,62 @@ fn journal(state: &State) -> Result<JournalStatus> {
 }
 
 fn totals(state: &State, status: &Status) -> Totals {
-    let pending = status.hours.iter().map(|hour| hour.pending_records).sum();
-    let uploaded = state.ledger.uploaded_records();
+    let (uploaded, pending) = (state.hours.uploaded_records(), pending(state));
     Totals {
         records: uploaded + pending,
-        duplicates: state.wal.duplicates(),
+        duplicates: state.hours.duplicates(),
         uploaded,
         pending,
         quarantined: status.quarantine.count,
-        parts: state.ledger.uploaded_parts(),
+        parts: state.hours.uploaded_parts(),
     }
 }
 
-/// Hours with work, and the newest others, in the order of time; all that is known of any is noted in `days`.
+/// All records without a receipt.
+fn pending(state: &State) -> u64 {
+    let sealing = state.hours.recent().filter(|row| row.is_sealing());
+    let unpruned = sealing.map(|row| row.uploaded_but_unpruned().min(state.hours.pending_records(row.hour)));
+    state.hours.all_pending_records().saturating_sub(unpruned.sum())
+}
+
+/// The oldest hours with work, and the newest others, in the order of time. What is known of these and of the newest days is noted
+/// in `days`. However many hours there are, it looks only at those that are shown.
 fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
-    let mut known: Vec<Hour> = state.ledger.recent().map(|row| row.hour).chain(state.wal.pending_hours()).collect();
+    let newest: Vec<Hour> = state.hours.pending_hours().rev().take(days::KEPT * 24).collect();
+    let pending = state.hours.pending_hours().take(LISTED);
+    let mut known: Vec<Hour> = state.hours.recent().map(|row| row.hour).chain(pending).collect();
     known.sort_unstable();
     known.dedup();
-    let mut hours = Vec::with_capacity(known.len());
-    for hour in known {
-        let row = state.ledger.row(hour)?;
+    let mut look = |hour| -> Result<HourStatus> {
+        let row = state.hours.row(hour)?;
         let status = hour_status(state, &row, rules, now);
         days.note(&row, status.pending_records, status.late_records);
-        hours.push(status);
+        Ok(status)
+    };
+    for hour in newest {
+        look(hour)?;
     }
+    let mut hours = known.into_iter().map(look).collect::<Result<Vec<_>>>()?;
     let idle = hours.iter().filter(|hour| hour.state == HourState::Uploaded).count();
-    let mut surplus = idle.saturating_sub(SHOWN);
-    hours.retain(|hour| {
-        let drop = surplus > 0 && hour.state == HourState::Uploaded;
-        surplus -= usize::from(drop);
-        !drop
+    // The oldest of the idle hours go, and the newest of the others.
+    let (mut surplus, mut room) = (idle.saturating_sub(SHOWN), LISTED);
+    hours.retain(|hour| match hour.state {
+        HourState::Uploaded => !take_one(&mut surplus),
+        _ => take_one(&mut room),
     });
     Ok(hours)
 }
 
+/// Whether there was one to take.
+const fn take_one(left: &mut usize) -> bool {
+    let was = *left;
+    *left = was.saturating_sub(1);
+    was > 0
+}
+
 fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
-    let unsealed = state.wal.unsealed(row.hour, row.frozen);
-    let unreceipted = state.wal.unsealed(row.hour, row.receipted).map_or(0, |p| p.records);
+    let unsealed = state.hours.unsealed(row);
+    let unreceipted = state.hours.pending_after(row.hour, row.receipted).map_or(0, |p| p.records);
     let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
     HourStatus {
         hour: row.hour,

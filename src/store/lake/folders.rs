@@ -2,13 +2,14 @@
 //!
 //! A listing reads only. Removing a stray is best effort: one that stays costs space, nothing else.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind as Io;
 use std::path::Path;
 use std::time::Duration;
 
 use super::{TMP, TMP_PREFIX};
 use crate::error::{Error, Result};
+use crate::output::draft::sync_dir;
 
 /// A younger stray may belong to another process or machine.
 pub(super) const STRAY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -42,10 +43,6 @@ pub(super) fn walk(dir: &Path, below: &str, prefix: &str, each: &mut dyn FnMut(&
         }
     }
     Ok(())
-}
-
-pub(super) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| Error::disk("flush", dir, error))
 }
 
 /// Flushes the folder that holds one just made, or met.

@@ -17,16 +17,14 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind as Io, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 
-use tempfile::NamedTempFile;
-
-use self::folders::{remove_strays, sync_dir, sync_parent, walk};
+use self::folders::{remove_strays, sync_parent, walk};
 use self::look::look_inside;
 use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::output::draft::{Draft, Survives, sync_dir};
 
 mod folders;
 mod look;
@@ -87,17 +85,14 @@ impl FileStore {
         Ok(())
     }
 
-    /// A durable copy of `body` in `.etl-tmp/`. It is removed when dropped.
-    fn durable_copy(&self, body: &Path) -> Result<NamedTempFile> {
+    /// A copy of `body` in `.etl-tmp/`. It is removed when dropped.
+    fn copy(&self, body: &Path) -> Result<Draft> {
         let dir = self.root.join(TMP);
         self.ensure_dir(&dir)?;
         let mut source = File::open(body).map_err(|error| Error::disk("read", body, error))?;
-        let mut builder = tempfile::Builder::new();
         // Without the umask's bits: others may read the lake.
-        builder.prefix(TMP_PREFIX).permissions(fs::Permissions::from_mode(0o666));
-        let mut copy = builder.tempfile_in(&dir).map_err(|error| Error::disk("write in", &dir, error))?;
-        std::io::copy(&mut source, copy.as_file_mut()).map_err(|error| Error::disk("write", copy.path(), error))?;
-        copy.as_file().sync_all().map_err(|error| Error::disk("flush", copy.path(), error))?;
+        let mut copy = Draft::hidden(&dir, TMP_PREFIX, 0o666)?;
+        std::io::copy(&mut source, copy.file()).map_err(|error| Error::disk("write", copy.path(), error))?;
         self.swept.call_once(|| remove_strays(&dir, copy.path()));
         Ok(copy)
     }
@@ -113,18 +108,10 @@ impl ObjectStore for FileStore {
         let dir = path.parent().unwrap_or(&self.root);
         self.ensure_dir(dir)?;
         // Only spares the copy: what counts is whether naming it succeeds.
-        let named = if fs::symlink_metadata(&path).is_ok() {
-            PutAnswer::Exists
-        } else {
-            match self.durable_copy(body)?.persist_noclobber(&path) {
-                Ok(_) => PutAnswer::Created { etag: None },
-                Err(failed) if failed.error.kind() == Io::AlreadyExists => PutAnswer::Exists,
-                Err(failed) => return Err(Error::disk("create", &path, failed.error)),
-            }
-        };
+        let exists = fs::symlink_metadata(&path).is_ok() || !self.copy(body)?.publish_new(&path, Survives::Bytes)?;
         // Also where it exists: a crash may have come after it was named and before this.
         sync_dir(dir)?;
-        Ok(named)
+        Ok(if exists { PutAnswer::Exists } else { PutAnswer::Created { etag: None } })
     }
 
     fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {

@@ -1,6 +1,7 @@
 //! The lake in a temporary directory.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 
 use super::folders::STRAY_AFTER;

@@ -6,7 +6,7 @@
 //! and somebody who deletes an object.
 //!
 //! It shows what holds ([`holds`]), that each of [`PLANTS`] would be noticed, and, for [`NOT_PROMISED`], that it does happen: what the
-//! README says is not promised is neither more nor less than that. A new rule about parts goes through here before it is built.
+//! manual says is not promised is neither more nor less than that. A new rule about parts goes through here before it is built.
 //! `ETL_TEST_SCALE=release` lets one more thing go wrong: millions of states, and minutes.
 
 mod machine;
@@ -99,7 +99,7 @@ const PLANTS: [(Plant, Chain, &str); 16] = [
     (Plant::LeavesOutCondition, TWO, UNCHANGED),
 ];
 
-/// What the README says is not promised, and what breaks then.
+/// What the manual says is not promised, and what breaks then.
 const NOT_PROMISED: [(&str, Chain, &str); 6] = [
     (
         "an object is deleted while a PUT is on its way",

@@ -21,7 +21,7 @@ use std::time::Duration;
 use etl::error::{Error, ErrorKind};
 use etl::hour::key::Layout;
 use etl::hour::lifecycle::ClosingRules;
-use etl::job::{self, Outcome, Progress, Setup, Source, Wish};
+use etl::job::{self, Outcome, Progress, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
@@ -67,7 +67,7 @@ struct Run {
     machine: usize,
     /// The numbers of what is in the source's page; from [`ODD`] on they are no records. `None`: a replay.
     page: Option<Vec<u64>>,
-    wish: Wish,
+    request: RunRequest,
     /// The hashes of all hours with receipts are forgotten.
     forgets: bool,
     key_is_wrong: bool,
@@ -79,8 +79,8 @@ struct Run {
 impl Run {
     /// One in which nothing goes wrong.
     const fn quiet(machine: usize, page: Option<Vec<u64>>, drain: bool, from_store: bool) -> Self {
-        let wish = Wish { drain, quarantine: false, rejected: false, from_store };
-        Self { machine, page, wish, forgets: false, key_is_wrong: false, store: Mood::Well, crash: None }
+        let request = RunRequest { drain, quarantine: false, rejected: false, from_store };
+        Self { machine, page, request, forgets: false, key_is_wrong: false, store: Mood::Well, crash: None }
     }
 }
 
@@ -100,8 +100,8 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.3), prop::bool::weighted(0.1));
     let run = (machine(), page, flags, mood, crash).prop_map(
         |(machine, page, (drain, quarantine, forgets, key_is_wrong), store, crash)| {
-            let wish = Wish { drain, quarantine, rejected: false, from_store: false };
-            Happening::Run(Run { machine, page, wish, forgets, key_is_wrong, store, crash })
+            let request = RunRequest { drain, quarantine, rejected: false, from_store: false };
+            Happening::Run(Run { machine, page, request, forgets, key_is_wrong, store, crash })
         },
     );
     let happening = prop_oneof![
@@ -190,7 +190,7 @@ impl World {
         let outcome = run_alone(|| {
             let source =
                 run.page.as_ref().map(|_| Source::Http { client: &mut client, url: url.clone(), follow_links: true });
-            job::run(&setup, source, run.wish)
+            job::run(&setup, source, run.request)
         });
         drop(setup);
         let taken = moments.image.lock().unwrap().take();

@@ -1,4 +1,4 @@
-//! The crash table as a fact: README and code say the same, and a crash around any step changes nothing in the end.
+//! The crash table as a fact: the manual and the code say the same, and a crash around any step changes nothing in the end.
 //!
 //! The table is checked in each test run; the crashes need the crash points: `cargo test --features failpoints steps`.
 
@@ -26,9 +26,9 @@ fn words(step: Step) -> String {
 }
 
 #[test]
-fn readme_has_the_crash_table_row_by_row() {
-    let readme = include_str!("../../../README.md");
-    let (_, section) = readme.split_once("## What a crash leaves\n").unwrap();
+fn manual_has_the_crash_table_row_by_row() {
+    let page = include_str!("../../../src/docs/guarantees.md");
+    let (_, section) = page.split_once("## What a crash leaves\n").unwrap();
     let mut lines = section.lines().skip_while(|line| !line.starts_with('|'));
     assert_eq!(lines.next(), Some("| crash after | on disk | in S3 | the next run |"));
     assert_eq!(lines.next(), Some("|---|---|---|---|"));

@@ -2,10 +2,13 @@
 //!
 //! New commits go to the newest generation. One that has grown mostly dead is replaced: its pending records are written
 //! into a new one that says which it replaces, and then it is removed whole, because sled gives no space back. Records are never
-//! deleted one by one: a commit's row lists the hours that it still has pending records in, and what no row lists is dead.
-//! A crash leaves a replaced generation or the mark of one that was set aside (removed at the next open), or a row of a
-//! segment that is gone (removed with the next batch).
+//! deleted one by one: a commit's row says of which hours it still has pending records, and all else is dead. What has a receipt
+//! is struck from the [`book`] at once, and from the rows on disk when the run has no more to seal: the ledger knows it.
+//! A crash leaves rows that list what has receipts (struck anew at the next open), a replaced generation or the mark of one that was set
+//! aside (removed then), or a row of a segment that is gone (removed with the next batch).
 
+mod book;
+mod reading;
 pub(crate) mod sled;
 mod turnover;
 
@@ -14,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
+use self::sled::{Batch, CommitRow, Entry, Generation, Meta};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
@@ -21,44 +25,43 @@ use crate::hour::tally::Tally;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::hours::log::sled::{Batch, CommitRow, Entry, Generation, LineAt, LineReader, Meta};
-use crate::state::pages::journal::SegmentId;
-
-/// A generation with more records than these of an hour rests once they were gone through: a large hour is in many generations, and
-/// all their entries at once would take more memory than its order.
-const WORTH_RESTING: u64 = 20_000;
+use book::Book;
+pub use book::Pending;
+pub use reading::{EachEntry, LineReader};
 
 /// The new records of one hour in a commit.
 #[derive(Debug, Default)]
-pub struct NewRecords<'l> {
+pub struct HourRecords<'l> {
     /// Their index entries in order of arrival.
     pub entries: Vec<Entry>,
     /// Their lines one behind the other, in pieces that lie somewhere.
     pub lines: Vec<&'l [u8]>,
 }
 
-impl<'l> NewRecords<'l> {
+impl<'l> HourRecords<'l> {
     /// Adds a piece of lines, if there is one.
     pub fn take(&mut self, lines: Option<&'l [u8]>) {
         self.lines.extend(lines.filter(|lines| !lines.is_empty()));
     }
 }
 
-/// What is pending of an hour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pending {
-    /// Records whose commits have no receipt.
-    pub records: u64,
-    /// When the first of them was received.
-    pub first_received: Timestamp,
-    /// The newest commit with one of them.
-    pub newest_commit: u64,
-}
-
+/// What a segment of the journal brings.
 #[derive(Debug)]
-struct Commit {
-    generation: u32,
-    row: CommitRow,
+pub struct NewCommit<'r> {
+    /// The segment's number.
+    pub segment: u64,
+    /// Pages in it.
+    pub pages: u32,
+    /// When they were received.
+    pub received: Timestamp,
+    /// Its new records by hour.
+    pub records: &'r BTreeMap<Hour, HourRecords<'r>>,
+    /// How many of its records were known.
+    pub duplicates: u64,
+    /// The ids that came so far, its own included.
+    pub seen: Seen,
+    /// What was counted of its hours so far, its own records included.
+    pub tallies: BTreeMap<Hour, Tally>,
 }
 
 /// The open write-ahead log.
@@ -66,12 +69,15 @@ struct Commit {
 pub struct Wal {
     dir: PathBuf,
     generations: Vec<Generation>,
-    commits: BTreeMap<u64, Commit>,
-    segments: BTreeMap<u64, u64>,
-    pending: BTreeMap<Hour, Pending>,
+    book: Book,
     meta: Meta,
     seen: Seen,
-    tallies: BTreeMap<Hour, Tally>,
+    /// What was counted of hours, each with the generation that says so.
+    tallies: BTreeMap<Hour, (Tally, u32)>,
+    /// Sets of them that were written.
+    sets: u64,
+    /// With so many of them the old ones are forgotten.
+    tallies_at_most: usize,
     /// Commits whose segments are gone: their rows go with the next batch.
     gone: BTreeSet<u64>,
 }
@@ -88,12 +94,12 @@ impl Wal {
         let mut wal = Self {
             dir,
             generations: Vec::new(),
-            commits: BTreeMap::new(),
-            segments: BTreeMap::new(),
-            pending: BTreeMap::new(),
+            book: Book::default(),
             meta: Meta { newest_commit: floor.0, newest_segment: floor.1, ..Meta::default() },
             seen: Seen::default(),
             tallies: BTreeMap::new(),
+            sets: 0,
+            tallies_at_most: 0,
             gone: BTreeSet::new(),
         };
         for name in durable::names(&wal.dir)? {
@@ -110,77 +116,89 @@ impl Wal {
             return durable::remove_all(&path);
         }
         if name.ends_with(".condemned") && !path.with_extension("").exists() {
-            // A crash after the setting aside: the next generation of that number is not condemned by it.
+            // A crash after the setting aside: the mark must not hit the next generation of that number.
             return durable::remove(&path);
         }
         let Ok(id) = name.parse::<u32>() else { return Ok(()) };
         let condemned = path.with_added_extension("condemned");
         let opened = if condemned.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
-        match opened {
-            Ok(generation) => self.generations.push(generation),
-            Err(Some(e)) if !crate::state::files::damage::is_damage(&e) => return Err(e),
-            Err(_) => {
-                let aside = durable::free_name(&path.with_added_extension("corrupt"));
-                durable_step(Step::GenerationSetAside, || durable::rename(&path, &aside))?;
-                durable::remove(&condemned)?;
-                repairs.push(format!(
-                    "the write-ahead log {} is damaged: set aside as {}, filled anew from the journal",
-                    path.display(),
-                    aside.display()
-                ));
+        let what = match opened {
+            Ok(generation) if generation.is_of_this_form()? => {
+                self.generations.push(generation);
+                return Ok(());
             }
-        }
+            Ok(generation) => {
+                // What the journal cannot bring back is in it; its records come anew.
+                self.take_over(&generation)?;
+                generation.close();
+                "is of an older form"
+            }
+            Err(Some(e)) if !crate::state::files::damage::is_damage(&e) => return Err(e),
+            Err(_) => "is damaged",
+        };
+        let aside = durable::free_name(&path.with_added_extension("corrupt"));
+        durable_step(Step::GenerationSetAside, || durable::rename(&path, &aside))?;
+        durable::remove(&condemned)?;
+        repairs.push(format!(
+            "the write-ahead log {} {what}: set aside as {}, filled anew from the journal",
+            path.display(),
+            aside.display()
+        ));
+        Ok(())
+    }
+
+    /// Takes over what a generation knows besides its commits.
+    fn take_over(&mut self, generation: &Generation) -> Result<()> {
+        let meta = generation.meta()?.unwrap_or_default();
+        self.meta.duplicates = self.meta.duplicates.max(meta.duplicates);
+        self.meta.newest_commit = self.meta.newest_commit.max(meta.newest_commit);
+        self.meta.newest_segment = self.meta.newest_segment.max(meta.newest_segment);
+        let later = generation.seen()?.filter(|seen| seen.version() > self.seen.version());
+        later.into_iter().for_each(|seen| self.seen = seen);
+        let (tallies, sets) = generation.tallies()?;
+        self.sets = self.sets.max(sets);
+        self.tallies.extend(tallies.into_iter().map(|(hour, tally)| (hour, (tally, generation.id))));
         Ok(())
     }
 
     fn load_commits(&mut self) -> Result<()> {
-        for generation in &self.generations {
-            let meta = generation.meta()?.unwrap_or_default();
-            self.meta.duplicates = self.meta.duplicates.max(meta.duplicates);
-            self.meta.newest_commit = self.meta.newest_commit.max(meta.newest_commit);
-            self.meta.newest_segment = self.meta.newest_segment.max(meta.newest_segment);
-            let later = generation.seen()?.filter(|seen| seen.version() > self.seen.version());
-            later.into_iter().for_each(|seen| self.seen = seen);
-            self.tallies.extend(generation.tallies()?);
-            for (commit, row) in generation.commits()? {
-                self.meta.newest_commit = self.meta.newest_commit.max(commit);
-                self.meta.newest_segment = self.meta.newest_segment.max(row.segment);
-                self.segments.insert(row.segment, commit);
-                self.commits.insert(commit, Commit { generation: generation.id, row });
-            }
+        let mut rows = BTreeMap::new();
+        for generation in std::mem::take(&mut self.generations) {
+            self.take_over(&generation)?;
+            let commits = generation.commits()?.into_iter();
+            rows.extend(commits.map(|(commit, row, pieces)| (commit, (generation.id, row, pieces))));
+            self.generations.push(generation);
         }
-        for (commit, entry) in &self.commits {
-            count(&mut self.pending, *commit, &entry.row);
+        for (commit, (generation, row, pieces)) in rows {
+            self.meta.newest_commit = self.meta.newest_commit.max(commit);
+            self.meta.newest_segment = self.meta.newest_segment.max(row.segment);
+            self.book.enter(commit, generation, pieces, row);
         }
+        self.rest();
         Ok(())
     }
 
     /// Whether the segment with this number was committed.
     #[must_use]
     pub fn is_committed(&self, segment: u64) -> bool {
-        self.segments.contains_key(&segment)
+        self.book.commit_of(segment).is_some()
     }
 
     /// Whether the segment was committed and none of its records is pending.
     #[must_use]
     pub fn is_finished(&self, segment: u64) -> bool {
-        let commit = self.segments.get(&segment).and_then(|commit| self.commits.get(commit));
-        commit.is_some_and(|commit| commit.row.hours.is_empty())
+        self.book.commit_of(segment).is_some_and(|commit| self.book.is_finished(commit))
     }
 
     /// Notes that segments are gone from the journal. Also called at a start, for those that went before a crash.
-    pub fn note_removed(&mut self, segments: &[SegmentId]) {
-        self.gone.extend(segments.iter().filter_map(|id| self.segments.get(&id.number)));
+    pub fn note_removed(&mut self, segments: impl IntoIterator<Item = u64>) {
+        self.gone.extend(segments.into_iter().filter_map(|segment| self.book.commit_of(segment)));
     }
 
     /// Notes the finished segments that are no longer among `listed`.
-    pub fn note_missing(&mut self, listed: &[SegmentId]) {
-        let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
-        for (segment, commit) in &self.segments {
-            if !there.contains(segment) && self.is_finished(*segment) {
-                self.gone.insert(*commit);
-            }
-        }
+    pub fn note_missing(&mut self, listed: &BTreeSet<u64>) {
+        let missing = self.book.segments().filter(|(segment, _)| !listed.contains(segment));
+        self.gone.extend(missing.map(|(_, commit)| commit).filter(|commit| self.book.is_finished(*commit)));
     }
 
     /// The newest segment that was ever committed.
@@ -204,7 +222,7 @@ impl Wal {
     /// What was counted of an hour. `None`: the log does not know it.
     #[must_use]
     pub fn tally(&self, hour: Hour) -> Option<Tally> {
-        self.tallies.get(&hour).copied()
+        self.tallies.get(&hour).map(|(tally, _)| *tally)
     }
 
     /// Takes a copy of the ids that came over, where it is later than what the log knows.
@@ -215,41 +233,46 @@ impl Wal {
     }
 
     /// The hours with pending records.
-    pub fn pending_hours(&self) -> impl Iterator<Item = Hour> {
-        self.pending.keys().copied()
+    pub fn pending_hours(&self) -> impl DoubleEndedIterator<Item = Hour> {
+        self.book.hours()
+    }
+
+    /// How many hours have pending records.
+    #[must_use]
+    pub fn pending_hour_count(&self) -> usize {
+        self.book.hour_count()
+    }
+
+    /// Pending records of all hours.
+    #[must_use]
+    pub const fn pending_records(&self) -> u64 {
+        self.book.records()
     }
 
     /// What is pending of an hour.
     #[must_use]
     pub fn pending(&self, hour: Hour) -> Option<Pending> {
-        self.pending.get(&hour).copied()
+        self.book.unsealed(hour, 0)
     }
 
     /// Whether anything is pending of an hour.
     #[must_use]
     pub fn has_pending(&self, hour: Hour) -> bool {
-        self.pending.contains_key(&hour)
+        self.book.has(hour)
     }
 
     /// What is pending of an hour in commits after `after`: the unsealed records. `None`: nothing.
     #[must_use]
     pub fn unsealed(&self, hour: Hour, after: u64) -> Option<Pending> {
-        let all = self.pending(hour)?;
-        let mut unsealed = BTreeMap::new();
-        if all.newest_commit > after {
-            for (commit, entry) in self.commits.range(after.saturating_add(1)..) {
-                count_hour(&mut unsealed, *commit, &entry.row, hour);
-            }
-        }
-        unsealed.remove(&hour)
+        self.book.unsealed(hour, after)
     }
 
-    /// The oldest segment that is needed, with the hours that need it.
+    /// The oldest segment that is needed, with the first of the hours that need it, up to `most`.
     #[must_use]
-    pub fn oldest_needed(&self) -> Option<(u64, Vec<Hour>)> {
-        let (_, commit) = self.commits.iter().find(|(_, c)| !c.row.hours.is_empty())?;
-        let hours = commit.row.hours.iter().filter_map(|(key, _)| Hour::from_key(*key)).collect();
-        Some((commit.row.segment, hours))
+    pub fn oldest_needed(&self, most: usize) -> Option<(u64, Vec<Hour>)> {
+        let row = &self.book.oldest_needed()?.row;
+        let pending = row.shares.iter().filter(|share| share.is_pending);
+        Some((row.segment, pending.map(|share| share.hour).take(most).collect()))
     }
 
     /// Makes sure that there is a generation to commit to, and with it the store's own threads.
@@ -260,173 +283,102 @@ impl Wal {
         if self.generations.is_empty() { self.make_room() } else { Ok(()) }
     }
 
-    /// Commits a segment: its new records by hour, how many of its records were known, `seen`, the ids that came so far, and
-    /// `tallies`, what was counted of its hours so far, these included. Atomic, and durable on return.
+    /// Commits a segment. Atomic, and durable on return.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn commit(
-        &mut self,
-        segment: SegmentId,
-        received: Timestamp,
-        records: &BTreeMap<Hour, NewRecords<'_>>,
-        duplicates: u64,
-        seen: Seen,
-        tallies: BTreeMap<Hour, Tally>,
-    ) -> Result<()> {
+    pub fn commit(&mut self, new: NewCommit<'_>) -> Result<()> {
+        let NewCommit { segment, pages, received, records, duplicates, seen, tallies } = new;
         self.make_room()?;
         let commit = self.meta.newest_commit + 1;
-        let hours = records.iter().map(|(hour, new)| (hour.to_key(), new.entries.len() as u64)).collect();
-        let received = received.as_nanosecond();
-        let row = CommitRow { segment: segment.number, pages: segment.pages, received, hours };
         let meta = Meta {
             duplicates: self.meta.duplicates + duplicates,
             newest_commit: commit,
-            newest_segment: self.meta.newest_segment.max(segment.number),
+            newest_segment: self.meta.newest_segment.max(segment),
             replaces: std::mem::take(&mut self.meta.replaces),
         };
+        let received = received.as_nanosecond();
+        let row = CommitRow { segment, pages, received, ..CommitRow::default() };
         let mut batch = Batch::default();
+        batch.begin_commit(commit, row);
         for (hour, new) in records {
-            batch.put_records(*hour, commit, &new.entries, &new.lines)?;
+            batch.put_records(*hour, &new.entries, &new.lines)?;
         }
-        batch.put_commit(commit, &row)?;
         batch.put_meta(&meta)?;
-        batch.put_tallies(&tallies)?;
+        batch.put_tallies(self.new_set(), &tallies)?;
         if seen != self.seen {
             batch.put_seen(&seen)?;
         }
         let newest = self.newest()?.id;
-        self.write(newest, batch, Step::SegmentCommitted)?;
-        self.meta = meta;
-        self.seen = seen;
-        self.tallies.extend(tallies);
-        self.segments.insert(row.segment, commit);
-        count(&mut self.pending, commit, &row);
-        self.commits.insert(commit, Commit { generation: newest, row });
+        let written = self.write(newest, batch, Step::SegmentCommitted)?;
+        (self.meta, self.seen) = (meta, seen);
+        self.tallies.extend(tallies.into_iter().map(|(hour, tally)| (hour, (tally, newest))));
+        written.into_iter().for_each(|(commit, row, pieces)| self.book.enter(commit, newest, pieces, row));
         Ok(())
     }
 
-    /// Stops counting the records of hours in commits up to the given one: they have receipts.
+    /// Stops counting the records of an hour in commits up to `through`: they have receipts. In memory: see [`Wal::prune`].
+    pub fn receipt(&mut self, hour: Hour, through: u64) {
+        self.book.receipt(hour, through);
+    }
+
+    /// Whether the rows on disk list records that have receipts.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.book.changed().next().is_some()
+    }
+
+    /// Strikes what has receipts from the rows on disk, too.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn prune(&mut self, receipted: &[(Hour, u64)]) -> Result<()> {
-        let through: BTreeMap<[u8; 4], u64> =
-            receipted.iter().map(|(hour, through)| (hour.to_key(), *through)).collect();
+    pub fn prune(&mut self) -> Result<()> {
         let mut batches: BTreeMap<u32, Batch<'_>> = BTreeMap::new();
-        let mut changed = Vec::new();
-        for (commit, entry) in &self.commits {
-            let mut row = entry.row.clone();
-            row.hours.retain(|(hour, _)| through.get(hour).is_none_or(|through| commit > through));
-            if row.hours.len() < entry.row.hours.len() {
-                batches.entry(entry.generation).or_default().put_commit(*commit, &row)?;
-                changed.push((*commit, row));
-            }
+        let mut struck = Vec::new();
+        for (number, commit) in self.book.changed().filter(|(number, _)| !self.gone.contains(number)) {
+            let batch = batches.entry(commit.generation).or_default();
+            struck.push((number, batch.put_commit(number, &commit.row, commit.pieces)?));
         }
-        // What is pruned comes about in the order of arrival: what is next is in the newest of them.
-        let boundary = batches.keys().next_back().copied();
+        for commit in self.gone.iter().filter_map(|number| self.book.commit(*number)) {
+            batches.entry(commit.generation).or_default();
+        }
         for (generation, batch) in batches {
             self.write(generation, batch, Step::RecordsPruned)?;
         }
-        self.rest_but(boundary);
-        for (commit, row) in changed {
-            if let Some(entry) = self.commits.get_mut(&commit) {
-                entry.row = row;
-            }
-        }
-        self.pending.clear();
-        for (commit, entry) in &self.commits {
-            count(&mut self.pending, *commit, &entry.row);
-        }
-        Ok(())
-    }
-
-    /// The unsealed records of an hour in commits after `after`: which generation, where, and the entry.
-    ///
-    /// # Errors
-    /// `State`: damaged; also where fewer or more are there than were committed. And whatever `each` returns.
-    pub fn records(
-        &self,
-        hour: Hour,
-        after: u64,
-        each: &mut dyn FnMut(u32, LineAt, Entry) -> Result<()>,
-    ) -> Result<()> {
-        for generation in &self.generations {
-            let mut expected: BTreeMap<u64, u64> = BTreeMap::new();
-            for (commit, entry) in self.commits.range(after.saturating_add(1)..) {
-                if entry.generation == generation.id {
-                    let rows = entry.row.hours.iter().find(|(key, _)| *key == hour.to_key()).map(|(_, n)| *n);
-                    rows.into_iter().for_each(|n| {
-                        expected.insert(*commit, n);
-                    });
-                }
-            }
-            if expected.is_empty() {
-                continue;
-            }
-            let count: u64 = expected.values().sum();
-            generation.entries(hour, after, &mut |at, entry| match expected.get_mut(&at.commit) {
-                Some(left) => {
-                    *left = left.checked_sub(1).ok_or_else(|| generation.condemn())?;
-                    each(generation.id, at, entry)
-                }
-                // A commit whose records of the hour have receipts: dead, and skipped.
-                None => Ok(()),
-            })?;
-            if expected.values().any(|left| *left > 0) {
-                return Err(generation.condemn());
-            }
-            if count > WORTH_RESTING {
-                generation.rest();
-            }
-        }
+        struck.into_iter().for_each(|(number, pieces)| self.book.written(number, pieces));
+        self.rest();
         Ok(())
     }
 
     /// How many records of `hour` are in commits after `after`, up to `through`.
     #[must_use]
     pub fn count_between(&self, hour: Hour, after: u64, through: u64) -> u64 {
-        let commits = self.commits.range(after.saturating_add(1)..).take_while(|(commit, _)| **commit <= through);
-        let rows = commits.flat_map(|(_, entry)| entry.row.hours.iter());
-        rows.filter(|(key, _)| *key == hour.to_key()).map(|(_, n)| n).sum()
+        self.book.count_between(hour, after, through)
     }
 
-    /// A reader of lines of `hour` in a generation.
-    ///
-    /// # Errors
-    /// `Bug`: there is no such generation.
-    pub fn lines(&self, generation: u32, hour: Hour) -> Result<LineReader<'_>> {
-        self.generation(generation)?.lines(hour)
-    }
-
-    /// Lets go of the memory of all generations but the newest.
-    pub fn rest(&self) {
-        self.rest_but(None);
-    }
-
-    fn rest_but(&self, kept: Option<u32>) {
+    /// Lets go of the memory of all generations but the newest: only that one is written to.
+    fn rest(&self) {
         let older = self.generations.len().saturating_sub(1);
-        self.generations.iter().take(older).filter(|g| Some(g.id) != kept).for_each(Generation::rest);
+        self.generations.iter().take(older).for_each(Generation::rest);
     }
 
     fn forget(&mut self, commit: u64) {
         self.gone.remove(&commit);
-        if let Some(entry) = self.commits.remove(&commit) {
-            self.segments.remove(&entry.row.segment);
-        }
+        self.book.forget(commit);
     }
 
-    fn write(&mut self, generation: u32, mut batch: Batch<'_>, step: Step) -> Result<()> {
-        let gone: Vec<u64> = self
-            .gone
-            .iter()
-            .copied()
-            .filter(|commit| self.commits.get(commit).is_some_and(|c| c.generation == generation))
-            .collect();
-        gone.iter().for_each(|commit| batch.remove_commit(*commit));
-        durable_step(step, || self.generation(generation)?.write(batch))?;
+    fn write(&mut self, generation: u32, mut batch: Batch<'_>, step: Step) -> Result<Vec<(u64, CommitRow, u32)>> {
+        let mut gone = Vec::new();
+        for number in &self.gone {
+            let commit = self.book.commit(*number).filter(|commit| commit.generation == generation);
+            if let Some(commit) = commit {
+                batch.remove_commit(*number, 0..commit.pieces);
+                gone.push(*number);
+            }
+        }
+        let written = durable_step(step, || self.generation(generation)?.write(batch))?;
         gone.into_iter().for_each(|commit| self.forget(commit));
-        Ok(())
+        Ok(written)
     }
 
     fn newest(&self) -> Result<&Generation> {
@@ -446,22 +398,113 @@ fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
     let generation = Generation::open(path, id)?;
     generation.meta()?;
     generation.seen()?;
-    generation.commits()?;
     generation.tallies()?;
+    if generation.is_of_this_form()? {
+        generation.commits()?;
+    }
     Ok(generation)
 }
 
-fn count(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRow) {
-    for hour in row.hours.iter().filter_map(|(key, _)| Hour::from_key(*key)) {
-        count_hour(pending, commit, row, hour);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::ContentHash;
+    use crate::stop::Stop;
 
-fn count_hour(pending: &mut BTreeMap<Hour, Pending>, commit: u64, row: &CommitRow, hour: Hour) {
-    let Some((_, records)) = row.hours.iter().find(|(key, _)| *key == hour.to_key()) else { return };
-    let received = Timestamp::from_nanosecond(row.received).unwrap_or(Timestamp::MIN);
-    let entry = pending.entry(hour).or_insert(Pending { records: 0, first_received: received, newest_commit: commit });
-    entry.records += records;
-    entry.first_received = entry.first_received.min(received);
-    entry.newest_commit = entry.newest_commit.max(commit);
+    fn hour(n: u32) -> Hour {
+        Hour::from_key((500_000 + n).to_be_bytes()).unwrap()
+    }
+
+    fn entry(n: u32) -> Entry {
+        let hash = *blake3::hash(&n.to_le_bytes()).as_bytes().first_chunk().unwrap();
+        Entry::new(ContentHash(hash), Timestamp::UNIX_EPOCH, 4)
+    }
+
+    fn open(dir: &Path) -> (Wal, Vec<String>) {
+        let mut repairs = Vec::new();
+        (Wal::open(dir, (0, 0), &mut repairs).unwrap(), repairs)
+    }
+
+    /// Commits a record of each of these hours; its line is its number.
+    fn commit(wal: &mut Wal, segment: u64, hours: std::ops::Range<u32>) {
+        let lines: Vec<[u8; 4]> = hours.clone().map(u32::to_le_bytes).collect();
+        let new = |(n, line): (u32, &'_ [u8; 4])| (hour(n), n, *line);
+        let all: Vec<(Hour, u32, [u8; 4])> = hours.zip(&lines).map(new).collect();
+        let records: BTreeMap<Hour, HourRecords<'_>> = all
+            .iter()
+            .map(|(of, n, line)| (*of, HourRecords { entries: vec![entry(*n)], lines: vec![line] }))
+            .collect();
+        let tallies = all.iter().map(|(of, _, _)| (*of, Tally { duplicates: segment, ..Tally::default() })).collect();
+        let (received, seen) = (Timestamp::UNIX_EPOCH, Seen::default());
+        wal.commit(NewCommit { segment, pages: 1, received, records: &records, duplicates: 1, seen, tallies }).unwrap();
+    }
+
+    fn found(wal: &Wal, hours: std::ops::Range<u32>) -> Vec<u32> {
+        let wanted: Vec<(Hour, u64)> = hours.map(|n| (hour(n), 0)).collect();
+        let (mut found, mut reader) = (Vec::new(), wal.lines());
+        wal.entries(&wanted, &Stop::new(), &mut |_, at, entry| {
+            let mut line = [0; 4];
+            reader.read(at, &mut line)?;
+            let n = u32::from_le_bytes(line);
+            assert_eq!(entry.hash, super::tests::entry(n).hash);
+            found.push(n);
+            Ok(())
+        })
+        .unwrap();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn commit_of_many_hours_comes_back_and_what_has_a_receipt_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut wal, _) = open(dir.path());
+        commit(&mut wal, 1, 0..600);
+        commit(&mut wal, 2, 300..700);
+        (0..650).for_each(|n| wal.receipt(hour(n), 1));
+        assert!(wal.is_behind() && wal.is_finished(1) && !wal.is_finished(2));
+        assert_eq!((wal.pending_hour_count(), wal.pending_records()), (400, 400));
+        wal.prune().unwrap();
+        assert!(!wal.is_behind());
+        drop(wal);
+        let (wal, repairs) = open(dir.path());
+        assert!(repairs.is_empty() && wal.is_finished(1));
+        assert_eq!(found(&wal, 0..700), (300..700).collect::<Vec<_>>());
+        assert_eq!(wal.tally(hour(10)).unwrap().duplicates, 1);
+        assert_eq!(wal.tally(hour(310)).unwrap().duplicates, 2, "the later of two counts");
+    }
+
+    #[test]
+    fn what_is_pending_moves_to_the_generation_that_replaces_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut wal, _) = open(dir.path());
+        commit(&mut wal, 1, 0..600);
+        commit(&mut wal, 2, 300..700);
+        (0..500).for_each(|n| wal.receipt(hour(n), 2));
+        wal.start_anew().unwrap();
+        let mut expected: Vec<u32> = (500..600).chain(500..700).collect();
+        expected.sort_unstable();
+        assert_eq!(found(&wal, 0..700), expected);
+        drop(wal);
+        let (wal, _) = open(dir.path());
+        assert_eq!((wal.pending_records(), wal.pending_hour_count(), wal.duplicates()), (300, 200, 2));
+        assert_eq!(wal.tally(hour(310)).unwrap().duplicates, 2);
+    }
+
+    #[test]
+    fn generation_of_the_form_before_is_set_aside_and_what_it_knows_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()));
+        let generation = Generation::open(&dir.path().join("wal/000001"), 1).unwrap();
+        let mut batch = Batch::default();
+        batch.put_meta(&Meta { duplicates: 7, newest_commit: 5, newest_segment: 9, replaces: Vec::new() }).unwrap();
+        generation.write(batch).unwrap();
+        generation.close();
+        // Its lines had another name.
+        std::fs::remove_file(dir.path().join("wal/000001/records")).unwrap();
+        let (wal, repairs) = open(dir.path());
+        assert!(repairs.len() == 1 && repairs[0].contains("older form"), "{repairs:?}");
+        assert_eq!((wal.duplicates(), wal.newest_segment(), wal.pending_records()), (7, 9, 0));
+        assert!(dir.path().join("wal/000001.corrupt").is_dir());
+    }
 }

@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::{Batch, Entry, Generation, Meta, Wal};
+use super::book::Commit;
+use super::{Batch, CommitRow, Generation, Meta, Wal};
 use crate::error::Result;
 use crate::hour::Hour;
+use crate::hour::tally::Tally;
 use crate::state::files::crash_point;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
@@ -19,8 +21,8 @@ use crate::state::files::step::durable_step;
 const FULL: u64 = 32 << 20;
 /// A generation beyond this size is replaced once it is mostly dead.
 const WORTH_REPLACING: u64 = 6 << 20;
-/// About what a pending record takes in a generation, to judge what is dead.
-const RECORD: u64 = 256;
+/// What a pending record takes in a generation beside its line, to judge what is dead.
+const RECORD: u64 = 40;
 /// Hours beside the pending ones whose counts a new generation takes over: what comes again is mostly of the newest hours.
 const TALLIES: usize = 512;
 
@@ -47,12 +49,12 @@ impl Wal {
 
     fn is_mostly_dead(&self) -> bool {
         let size: u64 = self.generations.iter().map(Generation::disk_bytes).sum();
-        let pending: u64 = self.pending.values().map(|p| p.records).sum::<u64>() * RECORD;
+        let pending = self.book.bytes() + self.book.records() * RECORD;
         size > crash_point::threshold("ETL_WORTH_REPLACING", WORTH_REPLACING) && pending < size / 4
     }
 
     /// Starts a generation that replaces all others.
-    fn start_anew(&mut self) -> Result<()> {
+    pub(super) fn start_anew(&mut self) -> Result<()> {
         let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
         self.start(&all)
     }
@@ -62,56 +64,84 @@ impl Wal {
         self.trim_tallies();
         let id = self.generations.last().map_or(1, |g| g.id + 1);
         let (path, new) = (self.dir.join(format!("{id:06}")), self.dir.join(format!("{id:06}.new")));
-        durable_step(Step::GenerationStarted, || {
+        let replaced: BTreeSet<u32> = replaces.iter().copied().collect();
+        let (moved, tallies, set) = (self.needed_of(&replaced), self.tallies_in(&replaced), self.new_set());
+        let rows = durable_step(Step::GenerationStarted, || {
             let generation = Generation::open(&new, id)?;
             let meta = Meta { replaces: replaces.to_vec(), ..self.meta.clone() };
-            self.move_pending(replaces, &generation)?;
+            let rows = self.move_commits(&moved, &generation)?;
             let mut batch = Batch::default();
+            batch.put_form();
             batch.put_meta(&meta)?;
             batch.put_seen(&self.seen)?;
-            batch.put_tallies(&self.tallies)?;
+            batch.put_tallies(set, &tallies)?;
             generation.write(batch)?;
             generation.close();
-            durable::rename(&new, &path)
+            durable::rename(&new, &path).map(|()| rows)
         })?;
         self.generations.push(Generation::open(&path, id)?);
-        let replaced: BTreeSet<u32> = replaces.iter().copied().collect();
-        let gone = std::mem::take(&mut self.gone);
-        gone.into_iter()
-            .filter(|commit| self.commits.get(commit).is_some_and(|c| replaced.contains(&c.generation)))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|commit| self.forget(commit));
-        self.commits.values_mut().filter(|c| replaced.contains(&c.generation)).for_each(|c| c.generation = id);
+        self.rest();
+        let of_replaced = |(number, commit): (u64, &Commit)| replaced.contains(&commit.generation).then_some(number);
+        let gone: Vec<u64> = self.book.commits().filter_map(of_replaced).collect();
+        gone.into_iter().for_each(|commit| self.forget(commit));
+        rows.into_iter().for_each(|(commit, row, pieces)| self.book.enter(commit, id, pieces, row));
+        self.tallies.extend(tallies.into_iter().map(|(hour, tally)| (hour, (tally, id))));
         durable::remove_each(&self.drop_generations(&replaced)?)
+    }
+
+    /// The commits of generations whose rows are needed, though perhaps none of their records is.
+    fn needed_of(&self, generations: &BTreeSet<u32>) -> Vec<u64> {
+        let is_needed =
+            |number: &u64, commit: &Commit| generations.contains(&commit.generation) && !self.gone.contains(number);
+        self.book.commits().filter(|(number, commit)| is_needed(number, commit)).map(|(number, _)| number).collect()
+    }
+
+    /// The number of the next set of counts.
+    pub(super) const fn new_set(&mut self) -> u64 {
+        self.sets += 1;
+        self.sets
+    }
+
+    /// What generations say was counted of hours.
+    fn tallies_in(&self, generations: &BTreeSet<u32>) -> BTreeMap<Hour, Tally> {
+        let theirs = self.tallies.iter().filter(|(_, (_, generation))| {
+            generations.contains(generation) || self.generations.iter().all(|there| there.id != *generation)
+        });
+        theirs.map(|(hour, (tally, _))| (*hour, *tally)).collect()
     }
 
     /// Forgets what was counted of hours of which nothing is pending, but for the newest of them.
     fn trim_tallies(&mut self) {
-        let idle = self.tallies.keys().filter(|hour| !self.pending.contains_key(hour));
-        let Some(oldest_kept) = idle.rev().nth(TALLIES).copied() else { return };
-        self.tallies.retain(|hour, _| *hour > oldest_kept || self.pending.contains_key(hour));
+        if self.tallies.len() <= self.tallies_at_most {
+            return;
+        }
+        let idle = self.tallies.keys().filter(|hour| !self.book.has(**hour));
+        if let Some(oldest_kept) = idle.rev().nth(TALLIES).copied() {
+            let book = &self.book;
+            self.tallies.retain(|hour, _| *hour > oldest_kept || book.has(*hour));
+        }
+        // To look costs what there is: not again before there is twice as much.
+        self.tallies_at_most = 2 * self.tallies.len().max(TALLIES);
     }
 
-    fn move_pending(&self, replaces: &[u32], into: &Generation) -> Result<()> {
-        for (commit, entry) in &self.commits {
-            if !replaces.contains(&entry.generation) || self.gone.contains(commit) {
-                continue;
-            }
-            let from = self.generation(entry.generation)?;
-            let mut moved = BTreeMap::new();
-            for (key, _) in &entry.row.hours {
-                let hour = Hour::from_key(*key).ok_or_else(|| from.condemn())?;
-                moved.insert(hour, read_commit(from, hour, *commit)?);
-            }
+    /// Moves what is pending of commits.
+    fn move_commits(&self, commits: &[u64], into: &Generation) -> Result<Vec<(u64, CommitRow, u32)>> {
+        let mut rows = Vec::with_capacity(commits.len());
+        for number in commits {
+            let Some(commit) = self.book.commit(*number) else { continue };
+            let from = self.generation(commit.generation)?;
+            let shares = self.read_pending(*number, from)?;
+            let row = &commit.row;
             let mut batch = Batch::default();
-            for (hour, (entries, lines)) in &moved {
-                batch.put_records(*hour, *commit, entries, &[lines])?;
+            let bare =
+                CommitRow { segment: row.segment, pages: row.pages, received: row.received, ..CommitRow::default() };
+            batch.begin_commit(*number, bare);
+            for (hour, (entries, lines)) in &shares {
+                batch.put_records(*hour, entries, &[lines])?;
             }
-            batch.put_commit(*commit, &entry.row)?;
-            into.write(batch)?;
+            rows.extend(into.write(batch)?);
         }
-        Ok(())
+        Ok(rows)
     }
 
     /// Removes the generations whose pending records a newer one took over.
@@ -130,21 +160,38 @@ impl Wal {
     /// # Errors
     /// `State`, naming the path.
     pub fn remove_dead_generations(&mut self) -> Result<Vec<PathBuf>> {
-        let needed: BTreeSet<u32> =
-            self.commits.values().filter(|c| !c.row.hours.is_empty()).map(|c| c.generation).collect();
         let newest = self.generations.last().map(|g| g.id);
-        let dead: BTreeSet<u32> =
-            self.generations.iter().map(|g| g.id).filter(|id| !needed.contains(id) && Some(*id) != newest).collect();
+        let ids = self.generations.iter().map(|g| g.id);
+        let dead: BTreeSet<u32> = ids.filter(|id| !self.book.needs(*id) && Some(*id) != newest).collect();
+        if dead.is_empty() {
+            return Ok(Vec::new());
+        }
         let rows: Vec<u64> =
-            self.commits.iter().filter(|(_, c)| dead.contains(&c.generation)).map(|(n, _)| *n).collect();
+            self.book.commits().filter(|(_, c)| dead.contains(&c.generation)).map(|(number, _)| number).collect();
         if rows.iter().any(|commit| !self.gone.contains(commit)) {
             // A finished segment that is still in the journal would be taken for a new one.
             return Ok(Vec::new());
         }
+        self.carry_tallies(&dead)?;
         for commit in rows {
             self.forget(commit);
         }
         self.drop_generations(&dead)
+    }
+
+    /// Has the newest generation say what those say that are about to go.
+    fn carry_tallies(&mut self, dead: &BTreeSet<u32>) -> Result<()> {
+        self.tallies_at_most = 0;
+        self.trim_tallies();
+        let (tallies, newest) = (self.tallies_in(dead), self.newest()?.id);
+        if tallies.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        batch.put_tallies(self.new_set(), &tallies)?;
+        self.write(newest, batch, Step::RecordsPruned)?;
+        self.tallies.extend(tallies.into_iter().map(|(hour, tally)| (hour, (tally, newest))));
+        Ok(())
     }
 
     /// Takes generations out; gives what is left to delete.
@@ -155,28 +202,13 @@ impl Wal {
         let (dead, alive) = std::mem::take(&mut self.generations).into_iter().partition(|g| ids.contains(&g.id));
         self.generations = alive;
         let dead: Vec<Generation> = dead;
-        let bury = |generation: Generation| {
+        let mark_dead = |generation: Generation| {
             let path = self.dir.join(format!("{:06}", generation.id));
-            let grave = path.with_added_extension("dead");
+            let marked = path.with_added_extension("dead");
             generation.close();
-            durable_step(Step::GenerationRemoved, || durable::rename(&path, &grave))?;
-            Ok(grave)
+            durable_step(Step::GenerationRemoved, || durable::rename(&path, &marked))?;
+            Ok(marked)
         };
-        dead.into_iter().map(bury).collect()
+        dead.into_iter().map(mark_dead).collect()
     }
-}
-
-/// A commit's records of one hour: their entries, and their lines one behind the other.
-fn read_commit(from: &Generation, hour: Hour, commit: u64) -> Result<(Vec<Entry>, Vec<u8>)> {
-    let (mut entries, mut lines, mut reader) = (Vec::new(), Vec::new(), from.lines(hour)?);
-    from.entries(hour, commit - 1, &mut |at, entry| {
-        if at.commit == commit {
-            let start = lines.len();
-            lines.resize(start + usize::try_from(entry.length).map_err(|_| from.condemn())?, 0);
-            reader.read(at, lines.get_mut(start..).unwrap_or_default())?;
-            entries.push(entry);
-        }
-        Ok(())
-    })?;
-    Ok((entries, lines))
 }

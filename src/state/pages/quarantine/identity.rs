@@ -1,7 +1,7 @@
 //! What tells one odd token from another, and who is in which file: looked up, never read whole.
 //!
 //! ```text
-//! quarantine/<segment>.<tokens>.<due or ->.ids     the sorted identities of the file without .ids (see `state::HashArray`)
+//! quarantine/<segment>.<tokens>.<due or ->.ids     the sorted identities of the file without .ids (see `HashArray`)
 //! ```
 //! An array belongs to one content of one file, whose checksum is the key of its own, and can be made again from it: one that is
 //! missing, damaged or of another content is. It is not fsynced; each of its blocks is checked before it is believed.
@@ -11,12 +11,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::tokens::{Opened, SUM, Tokens};
+use super::tokens::{Opened, Tokens};
 use crate::error::{Error, Result};
 use crate::hour::lifecycle::HashesRef;
+use crate::output::draft::{Replaces, Survives};
 use crate::record::ContentHash;
-use crate::state::HashArray;
+use crate::state::files::checked::DIGITS;
 use crate::state::files::durable;
+use crate::state::files::hash_array::HashArray;
 
 /// What the arrays' names end in.
 pub const ENDING: &str = "ids";
@@ -29,20 +31,17 @@ pub struct Identity(u128);
 
 impl Identity {
     /// That of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         blake3::hash(bytes).as_bytes().first_chunk().map_or(Self(0), |id| Self(u128::from_be_bytes(*id)))
     }
 
     /// Zero bits that it begins with.
-    #[must_use]
-    pub const fn leading_zeros(self) -> u32 {
+    pub(crate) const fn leading_zeros(self) -> u32 {
         self.0.leading_zeros()
     }
 
     /// Which of 2^`bits` shares it belongs to; shares are in the order of identities.
-    #[must_use]
-    pub fn share(self, bits: u32) -> u64 {
+    pub(crate) fn share(self, bits: u32) -> u64 {
         let share = self.0.checked_shr(u128::BITS - bits.min(64)).unwrap_or(0);
         u64::try_from(share).unwrap_or(0)
     }
@@ -69,43 +68,30 @@ impl From<Identity> for ContentHash {
 }
 
 /// In how many shares so many identities are sorted, as a power of two.
-#[must_use]
-pub fn share_bits(count: u64) -> u32 {
+pub(crate) fn share_bits(count: u64) -> u32 {
     count.div_ceil(SORTED).max(1).next_power_of_two().trailing_zeros()
 }
 
 /// Where the array of the file at `path` is.
-#[must_use]
-pub fn array_path(path: &Path) -> PathBuf {
+pub(crate) fn array_path(path: &Path) -> PathBuf {
     path.with_added_extension(ENDING)
 }
 
 /// Opens the array of the file at `path`, which has `tokens`.
-///
-/// # Errors
-/// `State`: it is missing or damaged.
-pub fn open(path: &Path, tokens: u64) -> Result<HashArray> {
+pub(crate) fn open(path: &Path, tokens: u64) -> Result<HashArray> {
     HashArray::open(array_path(path), seal(path)?, HashesRef { version: 0, count: tokens })
 }
 
 /// Writes the array of the file at `path`, whose tokens have these `identities`.
-///
-/// # Errors
-/// `State`: it cannot be written, or the file cannot be read.
-pub fn write(path: &Path, mut identities: Vec<Identity>) -> Result<()> {
+pub(crate) fn write(path: &Path, mut identities: Vec<Identity>) -> Result<()> {
     identities.sort_unstable();
-    HashArray::write_soon(&array_path(path), seal(path)?, |push| {
-        identities.into_iter().try_for_each(|id| push(id.into()))
-    })
+    write_sorted(path, |push| identities.into_iter().try_for_each(|identity| push(identity.into())))
 }
 
 /// Makes the array of the file at `path`, which has `tokens`, from the file.
-///
-/// # Errors
-/// `State`: the file or its array cannot be read or written.
-pub fn make(path: &Path, tokens: u64) -> Result<()> {
-    HashArray::write_soon(&array_path(path), seal(path)?, |push| {
-        let bits = share_bits(tokens);
+pub(crate) fn make(path: &Path, tokens: u64) -> Result<()> {
+    let bits = share_bits(tokens);
+    write_sorted(path, |push| {
         for share in 0..1_u64 << bits {
             let mut sorted = read_share(path, share, bits)?;
             sorted.sort_unstable();
@@ -113,6 +99,11 @@ pub fn make(path: &Path, tokens: u64) -> Result<()> {
         }
         Ok(())
     })
+}
+
+fn write_sorted(path: &Path, fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>) -> Result<()> {
+    let array = array_path(path);
+    HashArray::write(&array, seal(path)?, fill)?.publish(&array, Replaces::AnyFile, Survives::Nothing)
 }
 
 fn read_share(path: &Path, share: u64, bits: u32) -> Result<Vec<Identity>> {
@@ -127,7 +118,7 @@ fn read_share(path: &Path, share: u64, bits: u32) -> Result<Vec<Identity>> {
 
 /// The key under which the blocks of one array, and of no other, are checked: made from the file's first line.
 fn seal(path: &Path) -> Result<[u8; 32]> {
-    let mut sum = [0; SUM];
+    let mut sum = [0; DIGITS];
     let read = durable::open(path).and_then(|mut file| file.read_exact(&mut sum));
     read.map_err(|e| Error::disk("read", path, e))?;
     Ok(blake3::derive_key("etl 2023 quarantined identities", &sum))

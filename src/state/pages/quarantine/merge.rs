@@ -3,19 +3,20 @@
 //! ```text
 //! quarantine/merging      the name of the file to be, and of those that become it, behind a checksum
 //! ```
-//! The note is durable before the new file has its name, and goes after the old ones: a crash before the new file leaves the
-//! old ones alone, one after it both, of which the next open deletes the old. Only files of committed segments take part, so
-//! that no replay replaces one.
+//! The note is durable before the new file has its name, and is deleted after the old files. A crash before the new file leaves
+//! the old ones; one after it leaves both, and the next open deletes the old. Only files of committed segments take part, because
+//! the file of any other may still be replaced.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Batch, Kept, Quarantine, path, remove_file};
+use super::{NewFile, Quarantine, batch};
 use crate::error::Result;
+use crate::output::draft::Survives;
 use crate::state::files::crash_point;
-use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::state::files::{checked, durable};
 
 const NOTE: &str = "merging";
 /// With more files than these of a kind (with and without due tokens), the smallest become one.
@@ -26,12 +27,11 @@ const LARGE: u64 = 64 << 20;
 /// Finishes a merge that a crash interrupted.
 pub(super) fn finish(dir: &Path) -> Result<()> {
     let note = dir.join(NOTE);
-    let Some(text) = durable::read(&note)? else { return Ok(()) };
     // A damaged note is one of a merge that had not begun: nothing is deleted for it.
-    let names = durable::open_text(&note, &text).unwrap_or_default();
-    let mut names = std::str::from_utf8(names).unwrap_or_default().lines();
+    let names = checked::read(&note)?.unwrap_or_default();
+    let mut names = std::str::from_utf8(&names).unwrap_or_default().lines();
     if names.next().is_some_and(|merged| dir.join(merged).exists()) {
-        names.try_for_each(|name| remove_file(&dir.join(name)))?;
+        names.try_for_each(|name| batch::remove(&dir.join(name)))?;
         durable::sync_dir(dir)?;
     }
     durable::remove(&note)
@@ -39,16 +39,12 @@ pub(super) fn finish(dir: &Path) -> Result<()> {
 
 impl Quarantine {
     /// Whether there are so many files that some are to become one.
-    #[must_use]
-    pub fn has_many(&self) -> bool {
+    pub(crate) fn has_many(&self) -> bool {
         [false, true].iter().any(|is_due| !self.smallest(*is_due, &|_| true).is_empty())
     }
 
-    /// Makes one file of the smallest, where they are many; only of segments that are settled. Left undone at a stop.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn merge(&mut self, is_settled: &dyn Fn(u64) -> bool, stop: &dyn Fn() -> bool) -> Result<()> {
+    /// Makes one file of the smallest, where there are many; only of segments that are settled. When stopped, nothing changes.
+    pub(crate) fn merge(&mut self, is_settled: &dyn Fn(u64) -> bool, stop: &dyn Fn() -> bool) -> Result<()> {
         for is_due in [false, true] {
             let few = self.smallest(is_due, is_settled);
             if few.len() > 1 {
@@ -74,9 +70,9 @@ impl Quarantine {
 
     fn merge_these(&mut self, segments: &BTreeSet<u64>, stop: &dyn Fn() -> bool) -> Result<()> {
         let Some(newest) = segments.last().copied() else { return Ok(()) };
-        let mut kept = Kept { target: self.dir.join("merged"), file: None, identities: Vec::new() };
+        let mut kept = NewFile::named(self.dir.join("merged"));
         for segment in segments {
-            // One that is damaged is set aside: the others are merged another time.
+            // A damaged one is set aside: the others are merged another time.
             let Some(tokens) = self.tokens(*segment)? else { return Ok(()) };
             for token in tokens {
                 if stop() {
@@ -88,24 +84,24 @@ impl Quarantine {
         durable_step(Step::QuarantineMerged, || self.replace_these(segments, newest, kept))
     }
 
-    fn replace_these(&mut self, segments: &BTreeSet<u64>, newest: u64, kept: Kept) -> Result<()> {
-        let Some(batch) = kept.file.as_ref().map(Batch::of) else { return Ok(()) };
-        let merged = path(&self.dir, newest, batch);
-        let old = segments.iter().filter_map(|segment| Some(path(&self.dir, *segment, *self.batches.get(segment)?)));
+    fn replace_these(&mut self, segments: &BTreeSet<u64>, newest: u64, kept: NewFile) -> Result<()> {
+        let Some(batch) = kept.batch() else { return Ok(()) };
+        let merged = batch.path(&self.dir, newest);
+        let old = segments.iter().filter_map(|segment| Some(self.batches.get(segment)?.path(&self.dir, *segment)));
         let old: Vec<_> = old.collect();
         let names = std::iter::once(&merged).chain(&old).filter_map(|path| path.file_name()?.to_str());
         let text: String = names.flat_map(|name| [name, "\n"]).collect();
-        durable::replace(&self.dir.join(NOTE), &durable::seal_text(text.as_bytes()))?;
-        // Off the roll before they go: a crash must not make anyone miss them.
+        checked::write(&self.dir.join(NOTE), text.as_bytes(), Survives::Everything)?;
+        // Off the list before the files go: after a crash, nothing must be reported as missing.
         let stay = |segment: &u64| *segment == newest || !segments.contains(segment);
         self.batches.retain(|segment, _| stay(segment));
         self.arrays.retain(|segment, _| !segments.contains(segment));
-        self.call_roll()?;
+        self.update_watch_list()?;
         kept.publish(&merged)?;
-        old.iter().try_for_each(|path| remove_file(path))?;
+        old.iter().try_for_each(|path| batch::remove(path))?;
         durable::sync_dir(&self.dir)?;
         self.batches.insert(newest, batch);
-        self.call_roll()?;
+        self.update_watch_list()?;
         durable::remove(&self.dir.join(NOTE))
     }
 }
@@ -202,7 +198,7 @@ mod tests {
         let gone: Vec<&String> = old.iter().filter(|name| !new.contains(name)).collect();
         let lines: String =
             std::iter::once(merged).chain(gone.iter().copied()).map(|name| format!("{name}\n")).collect();
-        let note = durable::seal_text(lines.as_bytes());
+        let note = checked::with_checksum(lines.as_bytes());
         // The note; then the merged file; then one old file after the other goes; then the note.
         for step in 0..gone.len() + 3 {
             let dir = tempfile::tempdir().unwrap();
@@ -210,12 +206,12 @@ mod tests {
             let at = |name: &str| dir.path().join("quarantine").join(name);
             std::fs::write(at(NOTE), &note).unwrap();
             if step > 0 {
-                // The roll as the merge leaves it before the old ones go.
+                // The watch list as the merge leaves it before the old ones go.
                 let mut quarantine = Quarantine::open(dir.path()).unwrap();
                 let newest: u64 = merged.split('.').next().unwrap().parse().unwrap();
                 let goes = |segment: &u64| gone.iter().any(|name| name.starts_with(&format!("{segment:016}.")));
                 quarantine.batches.retain(|segment, _| *segment == newest || !goes(segment));
-                quarantine.call_roll().unwrap();
+                quarantine.update_watch_list().unwrap();
                 std::fs::write(at(NOTE), &note).unwrap();
                 std::fs::copy(after.path().join("quarantine").join(merged), at(merged)).unwrap();
                 gone.iter().take(step - 1).for_each(|name| std::fs::remove_file(at(name)).unwrap());

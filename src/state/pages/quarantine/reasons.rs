@@ -3,33 +3,28 @@
 //! ```text
 //! quarantine/reasons      JSON behind a checksum: the reasons with their counts
 //! ```
-//! A view, not fsynced: where its sum is not the number of tokens, or it is damaged, it is counted anew from the tokens.
+//! A view, not fsynced: where its sum is not the number of tokens, or it is damaged, the tokens are counted again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::Quarantine;
-use crate::error::{Error, ErrorKind, Result};
-use crate::state::files::durable;
+use crate::error::Result;
+use crate::output::draft::Survives;
+use crate::state::files::checked;
 
 const NAME: &str = "reasons";
 
-/// The counts that were noted, where they are those of `tokens`.
+/// The counts in the file, where their sum is `tokens`.
 pub(super) fn read(dir: &Path, tokens: u64) -> Result<Option<BTreeMap<String, u64>>> {
-    let path = dir.join(NAME);
-    let text = durable::read(&path)?.unwrap_or_default();
-    let noted = durable::open_text(&path, &text).ok();
-    let reasons: Option<BTreeMap<String, u64>> = noted.and_then(|text| serde_json::from_slice(text).ok());
-    let reasons = if tokens == 0 { Some(BTreeMap::new()) } else { reasons };
+    let noted = checked::read_json::<BTreeMap<String, u64>>(&dir.join(NAME))?;
+    let reasons = if tokens == 0 { Some(BTreeMap::new()) } else { noted };
     Ok(reasons.filter(|reasons| reasons.values().sum::<u64>() == tokens))
 }
 
 impl Quarantine {
     /// How many tokens there are of each reason.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn reasons(&mut self) -> Result<BTreeMap<String, u64>> {
+    pub(crate) fn reasons(&mut self) -> Result<BTreeMap<String, u64>> {
         if let Some(reasons) = &self.reasons {
             return Ok(reasons.clone());
         }
@@ -44,7 +39,7 @@ impl Quarantine {
         Ok(reasons)
     }
 
-    /// Counts tokens that came and went.
+    /// Counts added and released tokens.
     pub(super) fn count_reasons(&mut self, came: &BTreeMap<String, u64>, went: &BTreeMap<String, u64>) -> Result<()> {
         let Some(mut reasons) = self.reasons.take() else { return Ok(()) };
         came.iter().for_each(|(reason, count)| *reasons.entry(reason.clone()).or_default() += count);
@@ -60,9 +55,7 @@ impl Quarantine {
     }
 
     fn note(&self, reasons: &BTreeMap<String, u64>) -> Result<()> {
-        let text = serde_json::to_vec(reasons)
-            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the reasons").caused_by(e))?;
-        durable::replace_soon(&self.dir.join(NAME), &durable::seal_text(&text))
+        checked::write_json(&self.dir.join(NAME), reasons, Survives::Nothing)
     }
 }
 
@@ -91,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_follow_what_comes_and_goes_and_are_counted_anew_where_they_cannot_be_right() {
+    fn reasons_follow_what_comes_and_goes_and_are_counted_again_where_they_cannot_be_right() {
         let dir = tempfile::tempdir().unwrap();
         let mut quarantine = Quarantine::open(dir.path()).unwrap();
         assert_eq!(reasons(&mut quarantine, dir.path()), []);

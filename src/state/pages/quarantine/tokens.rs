@@ -11,12 +11,12 @@ use jiff::Timestamp;
 
 use super::OddToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::files::durable::{self, Unfinished};
+use crate::output::draft::Draft;
+use crate::state::files::checked::{self, DIGITS};
+use crate::state::files::durable;
 
-/// Hex digits of the checksum that a file begins with.
-pub const SUM: usize = 64;
-/// They, and the end of their line.
-const HEAD: usize = SUM + 1;
+/// The line with the checksum.
+const HEAD: usize = DIGITS + 1;
 /// Bytes read or written at once.
 const BUFFER: usize = 1 << 16;
 
@@ -41,17 +41,14 @@ pub struct Tokens {
 
 impl Tokens {
     /// Opens and checks the file at `path`.
-    ///
-    /// # Errors
-    /// `State`: it cannot be read.
-    pub fn open(path: &Path) -> Result<Opened> {
+    pub(crate) fn open(path: &Path) -> Result<Opened> {
         let file = match durable::open(path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Opened::Absent),
             opened => opened.map_err(|e| Error::disk("read", path, e))?,
         };
         let mut lines = BufReader::with_capacity(BUFFER, file);
         if !check(&mut lines).map_err(|e| Error::disk("read", path, e))? {
-            return Ok(Opened::Damaged(durable::damaged_text(path)));
+            return Ok(Opened::Damaged(checked::mismatch(path)));
         }
         Ok(Opened::Whole(Self { lines, line: Vec::new(), path: path.to_owned() }))
     }
@@ -98,7 +95,7 @@ fn check(file: &mut BufReader<File>) -> std::io::Result<bool> {
         file.consume(length);
     }
     file.seek(SeekFrom::Start(HEAD as u64))?;
-    let (sum, end) = head.split_at(SUM);
+    let (sum, end) = head.split_at(DIGITS);
     Ok(hasher.finalize().to_hex().as_bytes() == sum && end == b"\n")
 }
 
@@ -115,22 +112,16 @@ pub struct TokenWriter {
 
 impl TokenWriter {
     /// Starts a file beside the final one, `target` being what it may be named.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn create(target: &Path) -> Result<Self> {
+    pub(crate) fn create(target: &Path) -> Result<Self> {
         let path = target.to_owned();
-        let mut unfinished = Unfinished::create(target)?;
-        unfinished.file().write_all(&[b'0'; HEAD]).map_err(|e| Error::disk("write", &path, e))?;
-        let summed = Summed { unfinished, hasher: blake3::Hasher::new(), bytes: HEAD as u64 };
+        let mut draft = Draft::private(target)?;
+        draft.file().write_all(&[b'0'; HEAD]).map_err(|e| Error::disk("write", &path, e))?;
+        let summed = Summed { draft, hasher: blake3::Hasher::new(), bytes: HEAD as u64 };
         Ok(Self { out: BufWriter::with_capacity(BUFFER, summed), path, tokens: 0, due: None })
     }
 
     /// Adds a token.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn push(&mut self, token: &OddToken) -> Result<()> {
+    pub(crate) fn push(&mut self, token: &OddToken) -> Result<()> {
         self.tokens += 1;
         self.due = self.due.into_iter().chain(token.due).min();
         let written = serde_json::to_writer(&mut self.out, token).map_err(std::io::Error::from);
@@ -138,36 +129,32 @@ impl TokenWriter {
     }
 
     /// Its bytes so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.out.get_ref().bytes + self.out.buffer().len() as u64
     }
 
     /// Writes the rest, and the checksum before it. The file has no name yet.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn finish(self) -> Result<Unfinished> {
+    pub(crate) fn finish(self) -> Result<Draft> {
         let fail = |e| Error::disk("write", &self.path, e);
-        let Summed { mut unfinished, hasher, .. } = self.out.into_inner().map_err(|e| fail(e.into_error()))?;
+        let Summed { mut draft, hasher, .. } = self.out.into_inner().map_err(|e| fail(e.into_error()))?;
         let head = [hasher.finalize().to_hex().as_bytes(), b"\n"].concat();
-        let file = unfinished.file();
+        let file = draft.file();
         file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head)).map_err(fail)?;
-        Ok(unfinished)
+        Ok(draft)
     }
 }
 
 /// The file, and the checksum of what was written.
 #[derive(Debug)]
 struct Summed {
-    unfinished: Unfinished,
+    draft: Draft,
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
 impl Write for Summed {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.unfinished.file().write(bytes)?;
+        let written = self.draft.file().write(bytes)?;
         self.hasher.update(bytes.get(..written).unwrap_or_default());
         self.bytes += written as u64;
         Ok(written)

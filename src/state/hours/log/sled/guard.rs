@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::lines::{self, LineFile};
+use super::blocks::{self, BlockFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::threads;
 use crate::state::files::damage::Damage;
@@ -43,7 +43,7 @@ impl Drop for Db {
 pub(super) struct Open {
     pub(super) db: Db,
     pub(super) log: File,
-    pub(super) lines: LineFile,
+    pub(super) blocks: BlockFile,
 }
 
 pub(super) fn open(dir: &Path) -> Result<Open> {
@@ -53,11 +53,21 @@ pub(super) fn open(dir: &Path) -> Result<Open> {
     let db = open_patiently(dir, &config)?;
     let path = dir.join("db");
     let log = durable::open(&path).map_err(|e| Error::disk("open", &path, e))?;
-    let end = guarded(dir, || db.get(lines::END))?.map_or(Ok(0), |row| decode(dir, &row))?;
-    let path = dir.join(lines::NAME);
-    let lines = LineFile::open(&path, end).map_err(|e| Error::disk("open", &path, e))?;
-    let lines = lines.ok_or_else(|| damaged_by(dir, format_args!("{} is missing or cut short", path.display())))?;
-    Ok(Open { db: Db(Some(db)), log, lines })
+    let end = guarded(dir, || db.get(blocks::END))?.map_or(Ok(0), |row| decode(dir, &row))?;
+    let path = dir.join(blocks::NAME);
+    let blocks = match is_of_the_form_before(dir, &db)? {
+        // Nothing is read of its records.
+        true => BlockFile::open(&dir.join("db"), 0),
+        false => BlockFile::open(&path, end),
+    };
+    let blocks = blocks.map_err(|e| Error::disk("open", &path, e))?;
+    let blocks = blocks.ok_or_else(|| damaged_by(dir, format_args!("{} is missing or cut short", path.display())))?;
+    Ok(Open { db: Db(Some(db)), log, blocks })
+}
+
+fn is_of_the_form_before(dir: &Path, db: &sled::Db) -> Result<bool> {
+    let row = |key: &[u8]| guarded(dir, || db.get(key));
+    Ok(row(b"m")?.is_some() && row(super::FORM_KEY)?.is_none())
 }
 
 /// sled writes on threads that it starts at its first open, for the whole process. Where it gets none it says nothing, and waits for ever

@@ -7,31 +7,30 @@
 //! cannot be trusted is set aside and filled again from there.
 //!
 //! ```text
+//! "v"                                   the number of this form
 //! "m"                                   Meta, bincode
 //! "s" piece                             6000 bytes of the ids that came: Seen, bincode; behind the last piece none
-//! "c" commit                            CommitRow, bincode
-//! "h" hour                              Tally, bincode: what was counted of the hour so far
-//! "i" hour commit piece                 187 × Entry, bincode, 32 bytes each
-//! "p" hour commit number                Piece, bincode, 16 bytes: where 64 KiB of the commit's lines of that hour are
-//! "e"                                   where the lines end, bincode
+//! "c" commit piece                      6000 bytes of a CommitRow, bincode; behind the last piece none
+//! "t" set piece                         6000 bytes of hours, each with its Tally, bincode: what was counted so far
+//! "e"                                   where the blocks end, bincode
 //! ```
-//! The lines themselves are in a file beside the database: see [`lines`].
-//! `hour` is [`Hour::to_key`], `commit` 8 bytes and `piece` 4 bytes, all big endian, so that keys sort by hour, then age.
+//! The records themselves are in a file beside the database: see [`blocks`].
+//! `hour` is [`Hour::to_key`], `commit` and `set` 8 bytes and `piece` 4 bytes, all big endian.
 
+mod blocks;
 mod flush_watchdog;
 mod guard;
-mod lines;
 mod rows;
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use blocks::BlockFile;
+pub use blocks::BlockReader;
 use guard::{Open, damaged, decode, guarded};
-use lines::LineFile;
-pub use lines::LineReader;
-pub use rows::{Batch, CommitRow, Entry, LineAt, Meta};
-use rows::{ENTRY, record_key};
+pub use rows::{Batch, Block, CommitRow, ENTRY, Entry, LineAt, Meta, Share};
+use rows::{FORM, FORM_KEY};
 use sled::IVec;
 
 use crate::error::{Error, Result};
@@ -43,6 +42,9 @@ use crate::state::hours::log::sled::flush_watchdog::nudged;
 
 /// Takes a key and its value.
 type EachPair<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
+
+/// Takes the number of a row, its bytes, and how many pieces it is in.
+type EachNumbered<'a> = dyn FnMut(u64, &[u8], u32) -> Result<()> + 'a;
 
 /// A generation. Open while it is used: sled holds nearly all that it has touched in memory, whatever its cache is set to.
 #[derive(Debug)]
@@ -69,8 +71,8 @@ impl Generation {
         let is_new = !dir.is_dir();
         durable::make_dir(dir)?;
         if is_new {
-            let path = dir.join(lines::NAME);
-            LineFile::create(&path).map_err(|e| Error::disk("create", &path, e))?;
+            let path = dir.join(blocks::NAME);
+            BlockFile::create(&path).map_err(|e| Error::disk("create", &path, e))?;
         }
         let generation = Self { id, dir: dir.to_owned(), open: Mutex::default() };
         let open = generation.opened()?;
@@ -125,85 +127,100 @@ impl Generation {
         decode(&self.dir, &bytes).map(Some)
     }
 
-    /// Its commits, by number.
+    /// Whether it is of the present form. One of the form before is of no use but for what it knows besides its commits.
     ///
     /// # Errors
     /// `State`: damaged.
-    pub fn commits(&self) -> Result<Vec<(u64, CommitRow)>> {
+    pub fn is_of_this_form(&self) -> Result<bool> {
+        Ok(self.get(FORM_KEY)?.is_some_and(|form| *form == [FORM]))
+    }
+
+    /// Its commits, by number, each with the number of its pieces.
+    ///
+    /// # Errors
+    /// `State`: damaged.
+    pub fn commits(&self) -> Result<Vec<(u64, CommitRow, u32)>> {
         let mut commits = Vec::new();
-        self.scan(b"c", b"d", &mut |key, value| {
-            let commit = key.get(1..).and_then(|k| k.try_into().ok()).map(u64::from_be_bytes);
-            let row = decode(&self.dir, value)?;
-            commits.push((commit.ok_or_else(|| self.damaged())?, row));
+        self.numbered(b"c", b"d", &mut |commit, bytes, pieces| {
+            commits.push((commit, decode(&self.dir, bytes)?, pieces));
             Ok(())
         })?;
         Ok(commits)
     }
 
-    /// What was counted of hours, as of the newest commits that were written to it.
+    /// What was counted of hours, oldest first: the later of two counts. And the number of the newest set of them.
     ///
     /// # Errors
     /// `State`: damaged.
-    pub fn tallies(&self) -> Result<Vec<(Hour, Tally)>> {
-        let mut tallies = Vec::new();
+    pub fn tallies(&self) -> Result<(Vec<(Hour, Tally)>, u64)> {
+        let (mut tallies, mut newest) = (Vec::new(), 0);
+        let hour = |key| Hour::from_key(key).ok_or_else(|| self.damaged());
+        // The form before had a row for each hour.
         self.scan(b"h", b"i", &mut |key, value| {
-            let hour = key.get(1..).and_then(|k| k.try_into().ok()).and_then(Hour::from_key);
-            let tally = decode(&self.dir, value)?;
-            tallies.push((hour.ok_or_else(|| self.damaged())?, tally));
+            let key = key.get(1..).and_then(|key| key.try_into().ok()).ok_or_else(|| self.damaged())?;
+            tallies.push((hour(key)?, decode(&self.dir, value)?));
             Ok(())
         })?;
-        Ok(tallies)
-    }
-
-    /// The records of `hour` in commits after `after`, oldest first.
-    ///
-    /// # Errors
-    /// `State`: damaged. And whatever `each` returns.
-    pub fn entries(&self, hour: Hour, after: u64, each: &mut dyn FnMut(LineAt, Entry) -> Result<()>) -> Result<()> {
-        let (from, to) =
-            (record_key(b'i', hour, after.saturating_add(1), 0), record_key(b'i', hour, u64::MAX, u32::MAX));
-        let mut at = LineAt { commit: 0, offset: 0 };
-        self.scan(&from, &to, &mut |key, value| {
-            let commit = key.get(5..13).and_then(|k| k.try_into().ok()).map(u64::from_be_bytes);
-            let commit = commit.ok_or_else(|| self.damaged())?;
-            if commit != at.commit {
-                at = LineAt { commit, offset: 0 };
-            }
-            for bytes in value.chunks(ENTRY) {
-                let entry: Entry = decode(&self.dir, bytes)?;
-                each(at, entry)?;
-                at.offset += u64::from(entry.length);
+        self.numbered(b"t", b"u", &mut |set, bytes, _| {
+            newest = set;
+            for (key, tally) in decode::<Vec<([u8; 4], Tally)>>(&self.dir, bytes)? {
+                tallies.push((hour(key)?, tally));
             }
             Ok(())
-        })
+        })?;
+        Ok((tallies, newest))
     }
 
-    /// A reader of the lines of `hour`.
+    /// Rows in numbered pieces, put together: the number, the bytes, how many pieces.
+    fn numbered(&self, from: &[u8], to: &[u8], each: &mut EachNumbered<'_>) -> Result<()> {
+        let mut at_hand: Option<(u64, Vec<u8>, u32)> = None;
+        self.scan(from, to, &mut |key, value| {
+            let (number, piece) = key.get(1..).and_then(|key| key.split_at_checked(8)).ok_or_else(|| self.damaged())?;
+            let number = number.try_into().map(u64::from_be_bytes).map_err(|_| self.damaged())?;
+            let piece = piece.try_into().map(u32::from_be_bytes).map_err(|_| self.damaged())?;
+            match &mut at_hand {
+                Some((of, bytes, pieces)) if *of == number && *pieces == piece => {
+                    bytes.extend_from_slice(value);
+                    *pieces += 1;
+                }
+                _ if piece == 0 => {
+                    let before = at_hand.replace((number, value.to_vec(), 1));
+                    before.map_or(Ok(()), |(of, bytes, pieces)| each(of, &bytes, pieces))?;
+                }
+                _ => return Err(self.damaged()),
+            }
+            Ok(())
+        })?;
+        at_hand.map_or(Ok(()), |(of, bytes, pieces)| each(of, &bytes, pieces))
+    }
+
+    /// A reader of its blocks.
     ///
     /// # Errors
     /// `State`: damaged.
-    pub fn lines(&self, hour: Hour) -> Result<LineReader<'_>> {
-        LineReader::new(self, hour)
+    pub fn reader(&self) -> Result<BlockReader<'_>> {
+        BlockReader::open(&self.dir)
     }
 
-    /// Applies a batch: atomic, and durable on return.
+    /// Applies a batch: atomic, and durable on return. Gives the rows of its new commits, each with the number of its pieces.
     ///
     /// # Errors
     /// `State`, naming the path; then all of it may be there or nothing.
-    pub fn write(&self, mut batch: Batch<'_>) -> Result<()> {
+    pub fn write(&self, mut batch: Batch<'_>) -> Result<Vec<(u64, CommitRow, u32)>> {
         let open = self.opened()?;
-        open.lines.append(&self.dir.join(lines::NAME), &mut batch)?;
+        let rows = open.blocks.append(&self.dir.join(blocks::NAME), &mut batch)?;
         nudged(open.db.store().ok(), || {
             guarded(&self.dir, || open.db.store()?.apply_batch(batch.rows))?;
             self.make_durable(&open)
-        })
+        })?;
+        Ok(rows)
     }
 
     /// Bytes on disk.
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
         let size = |name| std::fs::metadata(self.dir.join(name)).map_or(0, |meta| meta.len());
-        size("db") + size(lines::NAME)
+        size("db") + size(blocks::NAME)
     }
 
     fn make_durable(&self, open: &Open) -> Result<()> {
@@ -231,7 +248,7 @@ impl Generation {
     }
 
     /// Says that the generation cannot be trusted, and makes the next open set it aside.
-    pub fn condemn(&self) -> Error {
+    pub fn mark_corrupt(&self) -> Error {
         self.damaged()
     }
 
@@ -254,43 +271,67 @@ mod tests {
         Entry { hash: [n; 16], seconds: i64::from(n), nanos: 7, length: u32::try_from(length).unwrap() }
     }
 
+    fn row() -> CommitRow {
+        CommitRow { segment: 9, pages: 1, received: 3, ..CommitRow::default() }
+    }
+
     #[test]
     fn records_come_back_in_order_after_reopening() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1");
         let lines: Vec<Vec<u8>> = (0..200u8).map(|n| vec![n; 100 * usize::from(n)]).collect();
         let entries: Vec<Entry> = (0..200u8).map(|n| entry(n, 100 * usize::from(n))).collect();
-        let h = hour("2023-03-10T01");
         {
             let generation = Generation::open(&path, 1).unwrap();
             let mut batch = Batch::default();
             let joined = lines.concat();
-            batch.put_records(h, 5, &entries, &[&joined]).unwrap();
-            batch.put_records(hour("2023-03-10T02"), 5, &entries[..1], &[]).unwrap();
-            batch
-                .put_commit(5, &CommitRow { segment: 9, pages: 1, received: 3, hours: vec![(h.to_key(), 200)] })
-                .unwrap();
+            batch.begin_commit(5, row());
+            batch.put_records(hour("2023-03-10T01"), &entries, &[&joined]).unwrap();
+            batch.put_records(hour("2023-03-10T02"), &entries[..1], &[]).unwrap();
+            batch.put_form();
             batch.put_meta(&Meta { duplicates: 3, ..Meta::default() }).unwrap();
             generation.write(batch).unwrap();
         }
         let generation = Generation::open(&path, 1).unwrap();
+        assert!(generation.is_of_this_form().unwrap());
         assert_eq!(generation.meta().unwrap().unwrap().duplicates, 3);
-        assert_eq!(generation.commits().unwrap()[0].1.segment, 9);
-        let mut reader = generation.lines(h).unwrap();
-        let mut found = Vec::new();
-        generation
-            .entries(h, 4, &mut |at, e| {
-                found.push((at, e));
-                Ok(())
-            })
-            .unwrap();
-        assert_eq!(found.iter().map(|(_, e)| *e).collect::<Vec<_>>(), entries);
-        for (n, (at, e)) in found.into_iter().enumerate().rev() {
-            let mut line = vec![0; usize::try_from(e.length).unwrap()];
-            reader.read(at, &mut line).unwrap();
+        let (commit, row, pieces) = generation.commits().unwrap().remove(0);
+        assert_eq!((commit, row.segment, row.records(), pieces), (5, 9, 201, 1));
+        let (mut reader, mut found) = (generation.reader().unwrap(), vec![0; 201 * ENTRY]);
+        reader.read(5, &row.block, row.bytes(), 0, &mut found).unwrap();
+        let found: Vec<Entry> = found.chunks(ENTRY).map(|bytes| bincode::deserialize(bytes).unwrap()).collect();
+        assert_eq!(found[..200], entries);
+        let mut offset = found.len() as u64 * ENTRY as u64;
+        for (n, entry) in found[..200].iter().enumerate() {
+            let mut line = vec![0; usize::try_from(entry.length).unwrap()];
+            reader.read(5, &row.block, row.bytes(), offset, &mut line).unwrap();
             assert_eq!(line, lines[n], "line {n}");
+            offset += u64::from(entry.length);
         }
-        generation.entries(h, 5, &mut |_, _| panic!("commit 5 is not after 5")).unwrap();
+    }
+
+    #[test]
+    fn commit_of_any_number_of_hours_is_in_small_values_and_comes_back_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1");
+        let generation = Generation::open(&path, 1).unwrap();
+        let hours: Vec<Hour> = (0..5_000).filter_map(|n: u32| Hour::from_key((500_000 + n).to_be_bytes())).collect();
+        let mut batch = Batch::default();
+        for commit in [5, 6] {
+            batch.begin_commit(commit, row());
+            hours.iter().for_each(|hour| batch.put_records(*hour, &[entry(1, 3)], &[b"abc"]).unwrap());
+        }
+        let (_, written, pieces) = generation.write(batch).unwrap().remove(1);
+        assert!(pieces > 1);
+        let open = generation.opened().unwrap();
+        assert!(open.db.store().unwrap().iter().all(|row| row.unwrap().1.len() <= 6_000));
+        let found = generation.commits().unwrap();
+        assert_eq!((found.len(), &found[1]), (2, &(6, written.clone(), pieces)));
+        let finished = CommitRow { shares: Vec::new(), block: Block::default(), ..written };
+        let mut batch = Batch::default();
+        assert_eq!(batch.put_commit(6, &finished, pieces).unwrap(), 1);
+        generation.write(batch).unwrap();
+        assert_eq!(generation.commits().unwrap()[1], (6, finished, 1), "no piece of the longer row is left");
     }
 
     #[test]

@@ -14,11 +14,14 @@ use crate::hour::tally::Tally;
 use crate::record::ContentHash;
 
 /// Bytes of one encoded [`Entry`].
-pub(super) const ENTRY: usize = 32;
-/// Entries in one value.
-const ENTRIES: usize = 187;
+pub const ENTRY: usize = 32;
 /// Bytes of a value, where one could be longer: sled puts those beyond 8 KB into files that it never syncs.
 const VALUE: usize = 6_000;
+/// The key of the number of a generation's form, and the present number. Without it, it is of the form before, in which each hour of a
+/// commit had rows of its own.
+pub(super) const FORM_KEY: &[u8] = b"v";
+/// See [`FORM_KEY`].
+pub(super) const FORM: u8 = 2;
 /// Pieces that the ids that came take at most: 16 bytes a range, and then some.
 const SEEN_PIECES: u8 = 4;
 /// What a generation knows besides its commits.
@@ -34,8 +37,8 @@ pub struct Meta {
     pub replaces: Vec<u32>,
 }
 
-/// One commit: a journal segment, and how many records it introduced to which hours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One commit: a journal segment, the records that it introduced to which hours, and where these are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommitRow {
     /// The journal segment that it came from.
     pub segment: u64,
@@ -43,8 +46,64 @@ pub struct CommitRow {
     pub pages: u32,
     /// When they were received, nanoseconds since 1970.
     pub received: i128,
-    /// The pending hours, by key, and how many records were new to each.
-    pub hours: Vec<([u8; 4], u64)>,
+    /// Where its records are.
+    pub block: Block,
+    /// What it introduced, by hour; nothing once none of it is pending.
+    pub shares: Vec<Share>,
+}
+
+impl CommitRow {
+    /// Its records.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.shares.iter().map(|share| u64::from(share.records)).sum()
+    }
+
+    /// Bytes of its block: the entries of all records, then their lines.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.shares.iter().map(|share| u64::from(share.records) * ENTRY as u64 + u64::from(share.bytes)).sum()
+    }
+}
+
+/// Where the records of a commit are in the generation's file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// Its offset.
+    pub offset: u64,
+    /// CRC-32 of each of its chunks.
+    pub sums: Vec<u32>,
+}
+
+/// The records that a commit introduced to an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// The hour.
+    #[serde(with = "as_key")]
+    pub hour: Hour,
+    /// Whether they have no receipt.
+    pub is_pending: bool,
+    /// How many.
+    pub records: u32,
+    /// Bytes of their lines.
+    pub bytes: u32,
+}
+
+/// An hour as its key.
+mod as_key {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::hour::Hour;
+
+    pub(super) fn serialize<S: Serializer>(hour: &Hour, to: S) -> Result<S::Ok, S::Error> {
+        hour.to_key().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Hour, D::Error> {
+        let key = <[u8; 4]>::deserialize(from)?;
+        Hour::from_key(key).ok_or_else(|| D::Error::custom("no hour has this key"))
+    }
 }
 
 /// The index entry of a record: all that dedup and order need.
@@ -88,21 +147,32 @@ impl Entry {
     }
 }
 
-/// Where a commit's lines of one hour are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where the line of a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LineAt {
-    /// The commit.
+    /// The commit that introduced it.
     pub commit: u64,
-    /// Byte offset among the commit's lines of the hour.
+    /// Byte offset in the commit's block.
     pub offset: u64,
+}
+
+/// Records on their way into a block.
+#[derive(Debug, Default)]
+pub(super) struct NewBlock<'l> {
+    pub(super) commit: u64,
+    pub(super) row: CommitRow,
+    /// The entries, encoded, by hour.
+    pub(super) entries: Vec<u8>,
+    /// The lines, in the order of the entries, in pieces.
+    pub(super) lines: Vec<&'l [u8]>,
 }
 
 /// Changes that become durable together or not at all.
 #[derive(Debug, Default)]
 pub struct Batch<'l> {
     pub(super) rows: sled::Batch,
-    /// Lines by hour and commit, which have no rows yet.
-    pub(super) lines: Vec<(Hour, u64, Vec<&'l [u8]>)>,
+    /// Commits with new records, which have no rows yet.
+    pub(super) blocks: Vec<NewBlock<'l>>,
 }
 
 impl<'l> Batch<'l> {
@@ -132,45 +202,68 @@ impl<'l> Batch<'l> {
         Ok(())
     }
 
-    /// Records a commit, or replaces its row.
-    ///
-    /// # Errors
-    /// `Bug`: it cannot be encoded.
-    pub fn put_commit(&mut self, commit: u64, row: &CommitRow) -> Result<()> {
-        self.rows.insert(commit_key(commit).as_slice(), encode(row)?);
-        Ok(())
+    /// Notes of which form the generation is.
+    pub fn put_form(&mut self) {
+        self.rows.insert(FORM_KEY, &[FORM]);
     }
 
-    /// Records what was counted of hours so far.
+    /// Replaces the row of a commit, which had so many pieces. Gives how many it has now.
     ///
     /// # Errors
     /// `Bug`: it cannot be encoded.
-    pub fn put_tallies(&mut self, tallies: &BTreeMap<Hour, Tally>) -> Result<()> {
-        for (hour, tally) in tallies {
-            self.rows.insert(tally_key(*hour).as_slice(), encode(tally)?);
+    pub fn put_commit(&mut self, commit: u64, row: &CommitRow, pieces: u32) -> Result<u32> {
+        let bytes = encode(row)?;
+        let mut now = 0;
+        for piece in bytes.chunks(VALUE) {
+            self.rows.insert(commit_key(commit, now).as_slice(), piece);
+            now += 1;
+        }
+        self.remove_commit(commit, now..pieces);
+        Ok(now)
+    }
+
+    /// Records what was counted of hours so far, in one set however many they are: later sets, of higher numbers, count.
+    ///
+    /// # Errors
+    /// `Bug`: it cannot be encoded.
+    pub fn put_tallies(&mut self, set: u64, tallies: &BTreeMap<Hour, Tally>) -> Result<()> {
+        if tallies.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<([u8; 4], &Tally)> = tallies.iter().map(|(hour, tally)| (hour.to_key(), tally)).collect();
+        for (piece, bytes) in (0..).zip(encode(&rows)?.chunks(VALUE)) {
+            self.rows.insert(numbered_key(b't', set, piece).as_slice(), bytes);
         }
         Ok(())
     }
 
-    /// Forgets a commit. Its records' bytes stay until the generation goes.
-    pub fn remove_commit(&mut self, commit: u64) {
-        self.rows.remove(commit_key(commit).as_slice());
+    /// Forgets pieces of a commit's row. Its records' bytes stay until the generation goes.
+    pub fn remove_commit(&mut self, commit: u64, pieces: std::ops::Range<u32>) {
+        pieces.for_each(|piece| self.rows.remove(commit_key(commit, piece).as_slice()));
     }
 
-    /// Adds a commit's new records of one hour: `entries` in order of arrival, `lines` their lines one behind the other,
-    /// in pieces.
+    /// Begins a commit with new records; `row` says which segment it came from.
+    pub fn begin_commit(&mut self, commit: u64, row: CommitRow) {
+        self.blocks.push(NewBlock { commit, row, ..NewBlock::default() });
+    }
+
+    /// Adds the records of the next hour to the commit that was begun: `entries` in order of arrival, `lines` their lines one behind
+    /// the other, in pieces.
     ///
     /// # Errors
-    /// `Bug`: an entry cannot be encoded.
-    pub fn put_records(&mut self, hour: Hour, commit: u64, entries: &[Entry], lines: &[&'l [u8]]) -> Result<()> {
-        for (piece, entries) in (0..).zip(entries.chunks(ENTRIES)) {
-            let mut value = Vec::with_capacity(entries.len() * ENTRY);
-            for entry in entries {
-                bincode::serialize_into(&mut value, entry).map_err(cannot_encode)?;
-            }
-            self.rows.insert(record_key(b'i', hour, commit, piece).as_slice(), value);
+    /// `Bug`: an entry cannot be encoded, or they are too many.
+    pub fn put_records(&mut self, hour: Hour, entries: &[Entry], lines: &[&'l [u8]]) -> Result<()> {
+        let Some(block) = self.blocks.last_mut() else { return Err(cannot_encode("no commit was begun")) };
+        block.entries.reserve(entries.len() * ENTRY);
+        for entry in entries {
+            bincode::serialize_into(&mut block.entries, entry).map_err(cannot_encode)?;
         }
-        self.lines.push((hour, commit, lines.to_vec()));
+        let bytes: usize = lines.iter().map(|lines| lines.len()).sum();
+        let (Ok(records), Ok(bytes)) = (u32::try_from(entries.len()), u32::try_from(bytes)) else {
+            return Err(cannot_encode("more than 4 GiB of one hour"));
+        };
+        block.row.shares.push(Share { hour, is_pending: true, records, bytes });
+        block.lines.extend_from_slice(lines);
         Ok(())
     }
 }
@@ -183,23 +276,14 @@ fn cannot_encode(e: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Erro
     Error::new(ErrorKind::Bug, "cannot encode a value of the write-ahead log").caused_by(e)
 }
 
-fn commit_key(commit: u64) -> [u8; 9] {
-    let mut key = [b'c'; 9];
-    key[1..].copy_from_slice(&commit.to_be_bytes());
-    key
+fn commit_key(commit: u64, piece: u32) -> [u8; 13] {
+    numbered_key(b'c', commit, piece)
 }
 
-fn tally_key(hour: Hour) -> [u8; 5] {
-    let mut key = [b'h'; 5];
-    key[1..].copy_from_slice(&hour.to_key());
-    key
-}
-
-pub(super) fn record_key(kind: u8, hour: Hour, commit: u64, piece: u32) -> [u8; 17] {
-    let mut key = [kind; 17];
-    key[1..5].copy_from_slice(&hour.to_key());
-    key[5..13].copy_from_slice(&commit.to_be_bytes());
-    key[13..].copy_from_slice(&piece.to_be_bytes());
+fn numbered_key(kind: u8, number: u64, piece: u32) -> [u8; 13] {
+    let mut key = [kind; 13];
+    key[1..9].copy_from_slice(&number.to_be_bytes());
+    key[9..].copy_from_slice(&piece.to_be_bytes());
     key
 }
 
@@ -223,15 +307,20 @@ mod tests {
 
     #[test]
     fn layout_of_a_commit_row_is_pinned() {
-        let row = CommitRow { segment: 1, pages: 2, received: 3, hours: vec![([0, 1, 2, 3], 4)] };
+        let hour = Hour::from_key([1, 19, 158, 201]).unwrap();
+        let shares = vec![Share { hour, is_pending: true, records: 4, bytes: 7 }];
+        let block = Block { offset: 5, sums: vec![6] };
+        let row = CommitRow { segment: 1, pages: 2, received: 3, block, shares };
         let bytes = bincode::serialize(&row).unwrap();
         let expected = "0100000000000000\
                         02000000\
                         03000000000000000000000000000000\
+                        0500000000000000\
+                        010000000000000006000000\
                         0100000000000000\
-                        00010203\
-                        0400000000000000";
+                        01139ec9010400000007000000";
         assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
+        assert_eq!(bincode::deserialize::<CommitRow>(&bytes).unwrap(), row);
     }
 
     #[test]
@@ -242,6 +331,5 @@ mod tests {
                         0200000000000000\
                         010300000000000000ffffffffffffffff";
         assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
-        assert_eq!(tally_key("2023-03-10T01".parse().unwrap()), [b'h', 1, 19, 158, 201]);
     }
 }

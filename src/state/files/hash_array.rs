@@ -1,27 +1,23 @@
-//! Hash arrays: the content hashes of an hour's parts, sorted, one file an hour, looked up on disk.
+//! A hash array: hashes sorted in a file, looked up on disk.
 //!
 //! ```text
-//! hashes/<hour>.<version>
 //!   blocks of 4096 bytes: 255 hashes of 16 bytes, ascending, zero padded in the last block; then 16 bytes of
-//!   BLAKE3 keyed to hour, version, count and block number
+//!   BLAKE3 keyed to what the array is of, and the block number
 //! ```
-//! An array is written once and replaced by one of a higher version; only the one that the ledger names counts, the others
-//! are strays of a crash or of a replacement. Each block proves that it belongs here before it is believed: damage,
-//! an older copy, another hour's array are errors, never "not there".
+//! Written once, never changed. Invariant: each block proves that it belongs to this array before it is believed, so damage, an older copy
+//! and another array are errors, never "not there".
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::damage::Damage;
+use super::durable;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::Hour;
 use crate::hour::lifecycle::HashesRef;
+use crate::output::draft::Draft;
 use crate::record::ContentHash;
-use crate::state::files::damage::Damage;
-use crate::state::files::durable::{self, Unfinished};
-use crate::state::files::step::Step;
-use crate::state::files::step::durable_step;
 
 const BLOCK: usize = 4096;
 const HASH: usize = 16;
@@ -31,99 +27,6 @@ const WHOLE: u64 = 64;
 
 type Block = Box<[u8; BLOCK]>;
 
-/// The directory of hash arrays.
-#[derive(Debug, Clone)]
-pub struct HashDir {
-    dir: PathBuf,
-}
-
-impl HashDir {
-    /// Opens the directory below the state directory.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn open(state: &Path) -> Result<Self> {
-        let opened = Self::at(state);
-        durable::make_dir(&opened.dir)?;
-        Ok(opened)
-    }
-
-    /// Deletes what an interrupted write left.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn remove_leftovers(&self) -> Result<()> {
-        durable::remove_leftovers(&self.dir)
-    }
-
-    /// The directory, for reading only: it need not be there.
-    #[must_use]
-    pub fn at(state: &Path) -> Self {
-        Self { dir: state.join("hashes") }
-    }
-
-    fn path(&self, hour: Hour, version: u64) -> PathBuf {
-        self.dir.join(format!("{hour}.{version}"))
-    }
-
-    /// Opens the array of `hour` that the ledger names.
-    ///
-    /// # Errors
-    /// `State`, naming the path: missing, or not of the size that the ledger says.
-    pub fn array(&self, hour: Hour, named: HashesRef) -> Result<HashArray> {
-        HashArray::open(self.path(hour, named.version), block_seal(hour, named), named)
-    }
-
-    /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
-    /// not in `old`. Durable on return, but for its name: that is when the ledger names it.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn write(&self, hour: Hour, version: u64, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
-        let count = old.map_or(0, |a| a.named.count) + new.len() as u64;
-        let named = HashesRef { version, count };
-        let path = self.path(hour, version);
-        let mut unfinished = Unfinished::create(&path)?;
-        let mut out = BlockWriter::new(unfinished.file(), &path, block_seal(hour, named));
-        merge(old, new, &mut |hash| out.push(hash))?;
-        out.finish()?;
-        durable_step(Step::HashesWritten, || unfinished.publish_name(&path))?;
-        Ok(named)
-    }
-
-    /// Makes the names of all arrays durable: to be called before the ledger names one.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn make_names_durable(&self) -> Result<()> {
-        durable::sync_dir(&self.dir)
-    }
-
-    /// Deletes the arrays for which `keep` says no. Names that are no array's stay.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn retain(&self, mut keep: impl FnMut(Hour, u64) -> Result<bool>) -> Result<()> {
-        for name in durable::names(&self.dir)? {
-            let parsed = name.split_once('.').and_then(|(h, v)| Some((h.parse().ok()?, v.parse().ok()?)));
-            if let Some((hour, version)) = parsed
-                && !keep(hour, version)?
-            {
-                durable::remove(&self.dir.join(&name))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes one array. An absent one is no error.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn remove(&self, hour: Hour, version: u64) -> Result<()> {
-        durable::remove(&self.path(hour, version))
-    }
-}
-
 fn damaged(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::State, format!("the hash array {} is damaged or missing", path.display()))
         .hint(
@@ -132,32 +35,12 @@ fn damaged(path: &Path, why: impl std::fmt::Display) -> Error {
         .caused_by(Damage::to_file(path.to_owned(), why))
 }
 
-/// The key under which the blocks of one array, and of no other, are checked.
-fn block_seal(hour: Hour, named: HashesRef) -> [u8; 32] {
-    let identity = format!("{hour} {} {}", named.version, named.count);
-    blake3::derive_key("etl 2023 hash array block", identity.as_bytes())
-}
-
 fn block_sum(seal: &[u8; 32], number: u64, hashes: &[u8]) -> [u8; HASH] {
     let mut hasher = blake3::Hasher::new_keyed(seal);
     hasher.update(&number.to_le_bytes()).update(hashes);
     let mut sum = [0; HASH];
     hasher.finalize_xof().fill(&mut sum);
     sum
-}
-
-/// The ascending union of two ascending sets.
-fn merge(old: Option<&HashArray>, new: &[ContentHash], push: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
-    let mut new = new.iter().copied().peekable();
-    if let Some(old) = old {
-        old.for_each(&mut |hash| {
-            while let Some(smaller) = new.next_if(|n| *n < hash) {
-                push(smaller)?;
-            }
-            push(hash)
-        })?;
-    }
-    new.try_for_each(push)
 }
 
 struct BlockWriter<'a> {
@@ -209,6 +92,8 @@ pub struct HashArray {
     named: HashesRef,
     blocks: u64,
     whole: Vec<Block>,
+    /// The CRC-32 of each block that was checked under the seal: when it is read again, it is the same or damaged.
+    checked: Vec<Option<u32>>,
 }
 
 impl HashArray {
@@ -216,35 +101,31 @@ impl HashArray {
     ///
     /// # Errors
     /// `State`, naming the path: missing, or not of the size that the count says.
-    pub fn open(path: PathBuf, seal: [u8; 32], named: HashesRef) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf, seal: [u8; 32], named: HashesRef) -> Result<Self> {
         let file = durable::open(&path).map_err(|e| damaged(&path, e))?;
         let blocks = named.count.div_ceil(PER_BLOCK as u64);
         let length = file.metadata().map_err(|e| Error::disk("look at", &path, e))?.len();
         if length != blocks * BLOCK as u64 {
             return Err(damaged(&path, "its length is not that of the ledger's count"));
         }
-        let mut array = Self { file, path, seal, named, blocks, whole: Vec::new() };
+        let mut array = Self { file, path, seal, named, blocks, whole: Vec::new(), checked: Vec::new() };
         if blocks <= WHOLE {
             array.whole = (0..blocks).map(|n| array.read_block(n)).collect::<Result<_>>()?;
         }
         Ok(array)
     }
 
-    /// Writes an array that can be made again, ascending as `fill` pushes its hashes: whole under its name on return, but
-    /// durable when the kernel likes.
-    ///
-    /// # Errors
-    /// `State`, naming the path; and whatever `fill` returns.
-    pub fn write_soon(
+    /// Writes an array, ascending as `fill` pushes its hashes. It has no name yet.
+    pub(crate) fn write(
         path: &Path,
         seal: [u8; 32],
         fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>,
-    ) -> Result<()> {
-        let mut unfinished = Unfinished::create(path)?;
-        let mut out = BlockWriter::new(unfinished.file(), path, seal);
+    ) -> Result<Draft> {
+        let mut draft = Draft::private(path)?;
+        let mut out = BlockWriter::new(draft.file(), path, seal);
         fill(&mut |hash| out.push(hash))?;
         out.finish()?;
-        unfinished.publish_soon(path)
+        Ok(draft)
     }
 
     /// Whether `hash` is in the array.
@@ -276,36 +157,92 @@ impl HashArray {
         Ok(false)
     }
 
-    /// Every hash, ascending.
+    /// Gives those of `hashes`, which are ascending, that are in the array: each block is read once for all of them, and what it proved
+    /// once it need not prove again while the array is open.
     ///
     /// # Errors
-    /// `State`: a block is damaged or unreadable. And whatever `each` returns.
-    pub fn for_each(&self, each: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
-        for number in 0..self.blocks {
-            let block = self.read_block(number)?;
-            for hash in self.hashes_of(number, &block) {
-                each(ContentHash(*hash))?;
+    /// As [`HashArray::contains`].
+    pub fn find(&mut self, hashes: &[ContentHash], found: &mut dyn FnMut(ContentHash)) -> Result<()> {
+        self.checked.resize(usize::try_from(self.blocks).unwrap_or(0), None);
+        let mut at_hand: Option<(u64, Block)> = None;
+        let (mut first, mut low) = (0, 0);
+        for hash in hashes {
+            let mut range = Range { first, last: self.blocks, low, high: u64::MAX };
+            while range.first < range.last {
+                let near = at_hand.as_ref().map(|(number, _)| *number).filter(|number| *number == range.first);
+                let number = near.unwrap_or_else(|| range.guess(*hash));
+                let block = match at_hand.take() {
+                    Some((of, block)) if of == number => block,
+                    before => self.checked_block(number, before.map(|(_, block)| block))?,
+                };
+                let those = self.hashes_of(number, &block);
+                let (Some(least), Some(most)) = (those.first(), those.last()) else { return Ok(()) };
+                if hash.0 < *least {
+                    (range.last, range.high) = (number, leading(least));
+                } else if hash.0 > *most {
+                    (range.first, range.low) = (number + 1, leading(most));
+                } else {
+                    if those.binary_search(&hash.0).is_ok() {
+                        found(*hash);
+                    }
+                    (range.first, range.low, range.last) = (number, leading(least), number);
+                }
+                at_hand = Some((number, block));
             }
+            // What follows is not before this.
+            (first, low) = (range.first, range.low);
         }
         Ok(())
     }
 
+    /// A block, read into the memory of another.
+    fn checked_block(&mut self, number: u64, memory: Option<Block>) -> Result<Block> {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(block) = self.whole.get(index) {
+            let mut copy = memory.unwrap_or_else(|| Box::new([0; BLOCK]));
+            copy.copy_from_slice(&block[..]);
+            return Ok(copy);
+        }
+        let block = self.read_into(number, memory.unwrap_or_else(|| Box::new([0; BLOCK])))?;
+        let sum = crc32fast::hash(&block[..]);
+        match self.checked.get_mut(index) {
+            Some(Some(before)) if *before == sum => return Ok(block),
+            Some(Some(_)) => return Err(damaged(&self.path, "a block has changed")),
+            _ => self.check(number, &block)?,
+        }
+        self.checked.get_mut(index).into_iter().for_each(|checked| *checked = Some(sum));
+        Ok(block)
+    }
+
+    /// Every hash, ascending.
+    ///
+    /// # Errors
+    /// `State`: a block is damaged or unreadable. And whatever `each` returns.
+    pub(crate) fn for_each(&self, each: &mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()> {
+        self.for_each_while(&mut |hash| each(hash).map(|()| true)).map(drop)
+    }
+
+    /// Every hash, ascending, as long as `each` says `true`. Whether it always did.
+    pub(crate) fn for_each_while(&self, each: &mut dyn FnMut(ContentHash) -> Result<bool>) -> Result<bool> {
+        for number in 0..self.blocks {
+            let block = self.read_block(number)?;
+            for hash in self.hashes_of(number, &block) {
+                if !each(ContentHash(*hash))? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// Hashes of it that are held in memory.
-    #[must_use]
-    pub const fn held(&self) -> usize {
+    pub(crate) const fn held(&self) -> usize {
         self.whole.len() * PER_BLOCK
     }
 
     /// Hashes in it.
-    #[must_use]
-    pub const fn len(&self) -> u64 {
+    pub(crate) const fn len(&self) -> u64 {
         self.named.count
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.named.count == 0
     }
 
     fn hashes_of<'a>(&self, number: u64, block: &'a Block) -> &'a [[u8; HASH]] {
@@ -316,11 +253,20 @@ impl HashArray {
     }
 
     fn read_block(&self, number: u64) -> Result<Block> {
-        let mut block: Block = Box::new([0; BLOCK]);
+        let block = self.read_into(number, Box::new([0; BLOCK]))?;
+        self.check(number, &block).map(|()| block)
+    }
+
+    fn read_into(&self, number: u64, mut block: Block) -> Result<Block> {
         self.file.read_exact_at(&mut block[..], number * BLOCK as u64).map_err(|e| damaged(&self.path, e))?;
+        Ok(block)
+    }
+
+    /// Whether a block belongs here.
+    fn check(&self, number: u64, block: &Block) -> Result<()> {
         let (hashes, sum) = block.split_at(PER_BLOCK * HASH);
         let belongs = block_sum(&self.seal, number, hashes) == sum;
-        if belongs { Ok(block) } else { Err(damaged(&self.path, "a block's checksum does not match")) }
+        if belongs { Ok(()) } else { Err(damaged(&self.path, "a block's checksum does not match")) }
     }
 }
 
@@ -351,6 +297,8 @@ fn leading(hash: &[u8; HASH]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hour::Hour;
+    use crate::state::HashDir;
     use std::fs;
 
     fn hash(n: u64) -> ContentHash {
@@ -384,6 +332,39 @@ mod tests {
             assert!(!array.contains(ContentHash([0; 16])).unwrap());
             assert!(!array.contains(ContentHash([0xff; 16])).unwrap());
         }
+    }
+
+    #[test]
+    fn what_is_looked_for_together_is_found_as_one_by_one_at_any_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let hashes = HashDir::open(dir.path()).unwrap();
+        for count in [0, 1, 255, 256, 2_000, 50_000] {
+            let named = hashes.write(hour(), count, None, &sorted(0..count)).unwrap();
+            let mut array = hashes.array(hour(), named).unwrap();
+            for step in [1, 7, 1_000] {
+                let wanted: Vec<_> = sorted(0..count + 300).into_iter().step_by(step).collect();
+                let wanted = [vec![ContentHash([0; 16])], wanted, vec![ContentHash([0xff; 16])]].concat();
+                let mut found = Vec::new();
+                array.find(&wanted, &mut |hash| found.push(hash)).unwrap();
+                let expected: Vec<_> = wanted.into_iter().filter(|hash| array.contains(*hash).unwrap()).collect();
+                assert_eq!(found, expected, "{count}, each {step}th");
+            }
+        }
+    }
+
+    #[test]
+    fn block_that_changes_after_it_was_checked_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let hashes = HashDir::open(dir.path()).unwrap();
+        let named = hashes.write(hour(), 1, None, &sorted(0..50_000)).unwrap();
+        let mut array = hashes.array(hour(), named).unwrap();
+        let wanted = sorted(0..50_000);
+        array.find(&wanted, &mut |_| ()).unwrap();
+        let path = hashes.path(hour(), 1);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[20 * BLOCK + 5] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(array.find(&wanted, &mut |_| ()).unwrap_err().kind(), ErrorKind::State);
     }
 
     #[test]

@@ -1,0 +1,79 @@
+//! What a run is given: everything that the configuration says, resolved, and what it is asked to do.
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+
+use super::output::archive::Archive;
+use crate::hour::Clock;
+use crate::hour::key::Layout;
+use crate::hour::lifecycle::ClosingRules;
+use crate::page::decode::Decoder;
+use crate::part::seal::CutRules;
+use crate::state::Settings;
+use crate::stop::Stop;
+use crate::store::ObjectStore;
+
+/// The configuration of a run, checked and resolved.
+pub struct Setup<'a> {
+    /// The state directory.
+    pub state_dir: PathBuf,
+    /// What is recorded in it.
+    pub settings: Settings,
+    /// Bytes that must stay free for a run to fetch.
+    pub min_free: u64,
+    /// The most bytes that the quarantine may take; 0: no limit.
+    pub quarantine_max_bytes: u64,
+    /// Page → records.
+    pub decoder: Decoder,
+    /// When hours close.
+    pub closing: ClosingRules,
+    /// How hours are cut into parts.
+    pub cut: CutRules,
+    /// How long the hashes of an hour are remembered after its last receipt.
+    pub dedup_window: SignedDuration,
+    /// How object keys are spelled.
+    pub layout: Layout,
+    /// What they begin with.
+    pub prefix: String,
+    /// Where the parts go.
+    pub store: Box<dyn ObjectStore>,
+    /// Where originals are kept on this machine. `None`: they are not kept.
+    pub archive: Option<Archive>,
+    /// Whether each part's certificate is published beside it.
+    pub manifest: bool,
+    /// How many parts are uploaded at once.
+    pub uploads: usize,
+    /// The time.
+    pub clock: &'a dyn Clock,
+    /// Whether to stop.
+    pub stop: &'a Stop,
+    /// Told how far the work is, for a progress display.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+/// How far the work is.
+#[derive(Debug, Clone, Copy)]
+pub enum Progress {
+    /// Pages received so far.
+    Fetched(u64),
+    /// Records committed so far, duplicates included.
+    Committed(u64),
+    /// Hours sealed so far, of so many.
+    Sealed(u64, u64),
+    /// Parts uploaded so far, and their bytes.
+    Uploaded(u64, u64),
+}
+
+/// What a run is asked to do beyond the usual.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunRequest {
+    /// Seal everything now, closed or not.
+    pub drain: bool,
+    /// Try all quarantined tokens again.
+    pub quarantine: bool,
+    /// Read the bodies again that were not pages.
+    pub rejected: bool,
+    /// Rebuild ledger and hashes from the store first.
+    pub from_store: bool,
+}
