@@ -101,7 +101,8 @@ fn code_of(text: &str) -> String {
 
 /// The modules that `code` names below `crate`, the longest path of lower-case names each.
 fn used(code: &str) -> Vec<String> {
-    let paths = code.match_indices("crate::").filter(|(at, _)| !code[..*at].ends_with(|c: char| c.is_alphanumeric()));
+    let is_path = |before: &str| !before.ends_with(|c: char| c.is_alphanumeric()) && !before.ends_with("(in ");
+    let paths = code.match_indices("crate::").filter(|(at, _)| is_path(&code[..*at]));
     let module = |at: usize| {
         let path = code[at + "crate::".len()..].split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).next();
         let is_module = |name: &&str| name.starts_with(char::is_lowercase);
