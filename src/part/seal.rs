@@ -23,7 +23,7 @@ use crate::record::ContentHash;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::{Entry, LineAt, State};
+use crate::state::{Entry, Hours, LineAt};
 use crate::stop::Stop;
 
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
@@ -113,7 +113,7 @@ pub struct Ordered {
 /// # Errors
 /// `State`: the disk, or a damaged write-ahead log.
 pub fn encode(
-    state: &State,
+    state: &Hours,
     row: &HourRow,
     ordered: &Ordered,
     text: Option<&[u8]>,
@@ -153,11 +153,11 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 ///
 /// # Errors
 /// `State`: the disk, or a damaged write-ahead log.
-pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
+pub fn encode_again(state: &Hours, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     // One part is done in good time: it is not left half done.
     let stop = Stop::new();
     let mut records = Vec::new();
-    state.hours.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
+    state.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
         if at.commit <= row.frozen {
             records.push(Located::new(at, entry));
         }
@@ -176,16 +176,16 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
 
 /// The unsealed records of the hours of `rows`, each hour's in their total order: the log is read once for all of them. `None`: the run is to
 /// stop.
-pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<Ordered>>> {
+pub fn order(state: &Hours, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<Ordered>>> {
     let mut by_hour: BTreeMap<Hour, Ordered> = BTreeMap::new();
     for row in rows {
-        let records = state.hours.unsealed(row).map_or(0, |pending| pending.records);
+        let records = state.unsealed(row).map_or(0, |pending| pending.records);
         let records = Vec::with_capacity(usize::try_from(records).unwrap_or(0));
         by_hour.insert(row.hour, Ordered { records, through: 0 });
     }
     let mut wanted: Vec<(Hour, u64)> = rows.iter().map(|row| (row.hour, row.frozen)).collect();
     wanted.sort_unstable();
-    let is_whole = state.hours.entries(&wanted, stop, &mut |hour, at, entry| {
+    let is_whole = state.entries(&wanted, stop, &mut |hour, at, entry| {
         if let Some(ordered) = by_hour.get_mut(&hour) {
             ordered.through = ordered.through.max(at.commit);
             ordered.records.push(Located::new(at, entry));
@@ -205,8 +205,8 @@ pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<
 }
 
 /// Only after an import can an unsealed record be in a part already.
-fn leave_out_known(state: &State, row: &HourRow, records: &mut Vec<Located>) -> Result<()> {
-    let Some(mut array) = state.hours.array(row)? else { return Ok(()) };
+fn leave_out_known(state: &Hours, row: &HourRow, records: &mut Vec<Located>) -> Result<()> {
+    let Some(mut array) = state.array(row)? else { return Ok(()) };
     records.sort_unstable_by_key(|record| record.hash);
     let hashes: Vec<ContentHash> = records.iter().map(|record| ContentHash(record.hash)).collect();
     let mut known = BTreeSet::new();
@@ -233,8 +233,8 @@ pub(crate) fn cut(records: &[Located], rules: CutRules) -> usize {
 
 /// `None`: the run is to stop, and there is no part.
 fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<Option<EncodedPart>> {
-    let path = lines.state.hours.spool_path(hour, part);
-    let mut spooled = lines.state.hours.begin_spooling(&path)?;
+    let path = lines.state.spool_path(hour, part);
+    let mut spooled = lines.state.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
     let mut encoder = Encoder::new(BufWriter::with_capacity(BUFFER, spooled.file()));
     let stop = lines.stop;
