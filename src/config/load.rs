@@ -114,6 +114,7 @@ pub struct LoadConfig {
     pub layout: Layout,
     /// Whether each part's certificate is published beside it.
     pub manifest: bool,
+    // What the keys above and the environment lead to, filled in by `resolve`:
     /// What `to` or the bucket's variable says.
     #[serde(skip)]
     destination: Option<Destination>,

@@ -48,6 +48,7 @@ pub struct SourceConfig {
     /// The field with the source's rising number, by which gaps are found. Empty: none.
     #[serde(deserialize_with = "value::text")]
     pub sequence: String,
+    // What the keys above lead to, filled in by `resolve`:
     /// What `url` or `API_URL` says.
     #[serde(skip)]
     location: Option<SourceLocation>,
