@@ -150,6 +150,15 @@ fn each_room_uses_only_those_below_it() {
 }
 
 #[test]
+fn view_reads_shapes_and_never_the_state() {
+    for file in files().iter().filter(|file| room(&file.module) == "view") {
+        let others =
+            used(&file.code).into_iter().find(|used| room(used) == "state" && !used.starts_with("state/status"));
+        assert_eq!(others, None, "{} reads more than shapes", file.module);
+    }
+}
+
+#[test]
 fn each_room_has_its_place_in_the_order() {
     for file in files() {
         assert!(level(ORDER, room(&file.module)).is_some(), "{} has no place in ORDER", file.module);
