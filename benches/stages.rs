@@ -15,7 +15,7 @@ use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
 use etl::part::ndjson;
-use etl::part::seal::{self, CutRules, PART_BYTES};
+use etl::part::seal::{self, CutRules, Encoder, PART_BYTES};
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
@@ -152,7 +152,7 @@ fn on_disk(c: &mut Criterion) {
         b.iter(|| {
             let ordered = seal::order(&desk.state.hours, std::slice::from_ref(&row), &stop).expect("the log");
             let ordered = ordered.expect("no stop").pop().expect("an hour");
-            let encoded = seal::encode(&desk.state.hours, &row, &ordered, None, rules, &stop).expect("a part");
+            let encoded = Encoder::new(&desk.state.hours, rules, &stop).encode(&row, &ordered, None).expect("a part");
             encoded.expect("no stop").hashes.len()
         });
     });

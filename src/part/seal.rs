@@ -6,13 +6,13 @@
 //! Writes only spool files; a crash leaves files that no intent names, which the next run deletes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::BufWriter;
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::gather::Lines;
-use super::ndjson::Encoder;
+use super::gzip::{Compressors, Gzip};
+use super::ndjson::{LEVEL, PartWriter};
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -42,8 +42,6 @@ pub struct CutRules {
     pub part_bytes: u64,
 }
 
-/// Bytes that are handed to the disk at once.
-const BUFFER: usize = 1 << 16;
 /// Bytes of lines that are compressed between two looks at whether the run is to stop.
 const AT_ONCE: usize = 1 << 18;
 
@@ -107,43 +105,65 @@ pub struct Ordered {
     pub through: u64,
 }
 
-/// Encodes an hour's records into the spool, numbered on after the parts of `row`. `text`: their lines, each with its newline, where
-/// they were gathered. `None`: the run is to stop, and what is in the spool is not all of it.
-///
-/// # Errors
-/// `State`: the disk, or a damaged write-ahead log.
-pub fn encode(
-    state: &Hours,
-    row: &HourRow,
-    ordered: &Ordered,
-    text: Option<&[u8]>,
+/// Encodes hours into the spool.
+pub struct Encoder<'s> {
+    state: &'s Hours,
     rules: CutRules,
-    stop: &Stop,
-) -> Result<Option<Encoded>> {
-    let mut lines = Lines::new(state, text, stop);
-    let mut parts = Vec::new();
-    let mut rest = ordered.records.as_slice();
-    for number in row.parts.len().. {
-        if rest.is_empty() {
-            break;
-        }
-        let (part, behind) = rest.split_at(cut(rest, rules));
-        let too_many = |_| Error::new(ErrorKind::Bug, format!("hour {}: too many parts", row.hour));
-        let number = u32::try_from(number).map_err(too_many)?;
-        let Some(part) = write_part(row.hour, number, part, &mut lines)? else { return Ok(None) };
-        parts.push(part);
-        rest = behind;
+    stop: &'s Stop,
+    compressors: Compressors,
+}
+
+impl<'s> Encoder<'s> {
+    /// Hours of `state`, cut by `rules`.
+    #[must_use]
+    pub const fn new(state: &'s Hours, rules: CutRules, stop: &'s Stop) -> Self {
+        Self { state, rules, stop, compressors: Compressors::new(LEVEL) }
     }
-    let mut hashes: Vec<ContentHash> = ordered.records.iter().map(|r| ContentHash(r.hash)).collect();
-    hashes.sort_unstable();
-    Ok(Some(Encoded { hour: row.hour, through: ordered.through, parts, hashes }))
+
+    /// Encodes an hour's records, numbered on after the parts of `row`. `text`: their lines, each with its newline, where they were
+    /// gathered. `None`: the run is to stop, and what is in the spool is not all of it.
+    ///
+    /// # Errors
+    /// `State`: the disk, or a damaged write-ahead log.
+    pub fn encode(&self, row: &HourRow, ordered: &Ordered, text: Option<&[u8]>) -> Result<Option<Encoded>> {
+        let mut gzip = self.compressors.take();
+        let parts = self.parts(row, ordered, &mut Lines::new(self.state, text, self.stop), &mut gzip)?;
+        self.compressors.give_back(gzip);
+        let Some(parts) = parts else { return Ok(None) };
+        let mut hashes: Vec<ContentHash> = ordered.records.iter().map(|r| ContentHash(r.hash)).collect();
+        hashes.sort_unstable();
+        Ok(Some(Encoded { hour: row.hour, through: ordered.through, parts, hashes }))
+    }
+
+    fn parts(
+        &self,
+        row: &HourRow,
+        ordered: &Ordered,
+        lines: &mut Lines<'_>,
+        gzip: &mut Gzip,
+    ) -> Result<Option<Vec<EncodedPart>>> {
+        let mut parts = Vec::new();
+        let mut rest = ordered.records.as_slice();
+        for number in row.parts.len().. {
+            if rest.is_empty() {
+                break;
+            }
+            let (part, behind) = rest.split_at(cut(rest, self.rules));
+            let too_many = |_| Error::new(ErrorKind::Bug, format!("hour {}: too many parts", row.hour));
+            let number = u32::try_from(number).map_err(too_many)?;
+            let Some(part) = write_part(row.hour, number, part, lines, gzip)? else { return Ok(None) };
+            parts.push(part);
+            rest = behind;
+        }
+        Ok(Some(parts))
+    }
 }
 
 /// Whether the spooled bytes of a part are those of its intent.
 ///
 /// # Errors
 /// `State`: they cannot be read.
-pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
+pub(crate) fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
     Ok(bytes.len() as u64 == part.identity.bytes && Sha256::of(&bytes).to_string() == part.identity.sha256)
 }
@@ -169,7 +189,8 @@ pub fn encode_again(state: &Hours, row: &HourRow, part: &PartRow) -> Result<Opti
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.identity.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, None, &stop);
-    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines)).transpose()?;
+    let gzip = &mut Gzip::new(LEVEL);
+    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines, gzip)).transpose()?;
     let again = again.flatten().filter(|again| again.identity.has_records_of(&part.identity));
     Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
@@ -232,11 +253,17 @@ pub(crate) fn cut(records: &[Located], rules: CutRules) -> usize {
 }
 
 /// `None`: the run is to stop, and there is no part.
-fn write_part(hour: Hour, part: u32, records: &[Located], lines: &mut Lines<'_>) -> Result<Option<EncodedPart>> {
+fn write_part(
+    hour: Hour,
+    part: u32,
+    records: &[Located],
+    lines: &mut Lines<'_>,
+    gzip: &mut Gzip,
+) -> Result<Option<EncodedPart>> {
     let path = lines.state.spool_path(hour, part);
     let mut spooled = lines.state.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let mut encoder = Encoder::new(BufWriter::with_capacity(BUFFER, spooled.file()));
+    let mut encoder = PartWriter::begin(gzip, spooled.file());
     let stop = lines.stop;
     let is_whole = lines.read(records, |text| {
         for some in text.chunks(AT_ONCE) {

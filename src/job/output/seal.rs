@@ -15,7 +15,7 @@ use crate::job::Progress;
 use crate::job::Run;
 use crate::job::recover::Recover;
 use crate::part::gather;
-use crate::part::seal::{self, CutRules, Encoded, EncodedPart, Ordered};
+use crate::part::seal::{self, CutRules, Encoded, EncodedPart, Encoder, Ordered};
 use crate::process::parallel::{parallel_map, threads};
 use crate::state::files::step::Step;
 use crate::state::{Hours, Pending};
@@ -252,21 +252,18 @@ fn encode_all(state: &Hours, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Re
         rows.iter().zip(ordered).zip(texts).map(|((row, ordered), text)| (row, ordered, text)).collect()
     };
     // While one waits for the disk, another works.
+    let encoder = Encoder::new(state, cut, stop);
     Ok(parallel_map(&hours, 2 * threads(), |(row, ordered, text)| {
-        if stop.is_requested() { Ok(None) } else { encode(state, row, ordered, text.as_deref(), cut, stop) }
+        if stop.is_requested() {
+            return Ok(None);
+        }
+        let encoded = encoder.encode(row, ordered, text.as_deref())?;
+        encoded.map_or(Ok(None), |encoded| with_hashes(state, row, encoded, stop))
     }))
 }
 
-/// Encodes an hour: its parts are in the spool, and its hash array is written, on return. `None`: the run is to stop.
-fn encode(
-    state: &Hours,
-    row: &HourRow,
-    ordered: &Ordered,
-    text: Option<&[u8]>,
-    cut: CutRules,
-    stop: &Stop,
-) -> Result<Option<Spooled>> {
-    let Some(mut encoded) = seal::encode(state, row, ordered, text, cut, stop)? else { return Ok(None) };
+/// Writes the hash array of an hour whose parts are in the spool. `None`: the run is to stop.
+fn with_hashes(state: &Hours, row: &HourRow, mut encoded: Encoded, stop: &Stop) -> Result<Option<Spooled>> {
     let new = std::mem::take(&mut encoded.hashes);
     if encoded.parts.is_empty() {
         return Ok(Some((encoded, None)));
