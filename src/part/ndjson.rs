@@ -6,9 +6,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use flate2::read::{GzDecoder, MultiGzDecoder};
-use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
 
+use super::gzip::Gzip;
 use crate::digest::{Hasher, Sha256};
 use crate::hour::part::PartIdentity;
 use crate::record::MAX_LINE;
@@ -18,34 +17,35 @@ pub(crate) const CONTENT_TYPE: &str = "application/x-ndjson";
 /// Measured on lines of the origin's kind, µs and bytes a record with zlib-rs: level 1 0.60 and 60.0, level 2 0.77 and 48.1,
 /// level 4 1.03 and 45.9, level 6 1.47 and 45.6, level 9 2.47 and 44.9. `benches/README.md` has all of them.
 pub const LEVEL: u32 = 4;
-/// gzip's "unknown operating system".
-const NO_SYSTEM: u8 = 255;
 /// The longest text that is decoded. Parts are cut at a quarter of it, and a line has a quarter at most: what is longer is a
 /// bomb, or not ours.
 const LONGEST: u64 = 4 * MAX_LINE as u64;
 
 /// Encodes the lines of one part, and digests both sides.
-pub(super) struct Encoder<W: Write> {
-    gzip: GzEncoder<Digesting<W>>,
+pub(super) struct Encoder<'g, W: Write> {
+    gzip: &'g mut Gzip,
+    out: Digesting<W>,
     content: Hasher,
 }
 
-impl<W: Write> Encoder<W> {
-    pub(super) fn new(out: W) -> Self {
+impl<'g, W: Write> Encoder<'g, W> {
+    /// A part that `gzip` compresses, which is of [`LEVEL`].
+    pub(super) fn new(gzip: &'g mut Gzip, out: W) -> Self {
+        gzip.begin();
         let out = Digesting { out, sha256: Hasher::default(), bytes: 0 };
-        let gzip = GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(out, Compression::new(LEVEL));
-        Self { gzip, content: Hasher::default() }
+        Self { gzip, out, content: Hasher::default() }
     }
 
     /// Adds whole lines.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         self.content.update(lines);
-        self.gzip.write_all(lines)
+        self.gzip.write(lines, &mut |bytes| self.out.write(bytes))
     }
 
     /// Ends the part, of so many lines: all of it is written on return.
-    pub(super) fn finish(self, rows: u64) -> io::Result<PartIdentity> {
-        let Digesting { mut out, sha256, bytes } = self.gzip.finish()?;
+    pub(super) fn finish(mut self, rows: u64) -> io::Result<PartIdentity> {
+        self.gzip.finish(&mut |bytes| self.out.write(bytes))?;
+        let Digesting { mut out, sha256, bytes } = self.out;
         out.flush()?;
         let (sha256, content_sha256) = (sha256.finish().to_string(), self.content.finish().to_string());
         Ok(PartIdentity { rows, bytes, sha256, content_sha256 })
@@ -59,16 +59,12 @@ struct Digesting<W> {
     bytes: u64,
 }
 
-impl<W: Write> Write for Digesting<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl<W: Write> Digesting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)?;
         self.sha256.update(bytes);
         self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        Ok(())
     }
 }
 
@@ -110,7 +106,8 @@ mod tests {
     #[test]
     fn decoded_is_what_was_encoded_and_both_sides_are_digested() {
         let mut object = Vec::new();
-        let mut encoder = Encoder::new(&mut object);
+        let mut gzip = Gzip::new(LEVEL);
+        let mut encoder = Encoder::new(&mut gzip, &mut object);
         encoder.write(b"{\"a\":1}\n").unwrap();
         encoder.write(b"{\"a\":2}\n").unwrap();
         let identity = encoder.finish(2).unwrap();
@@ -124,7 +121,7 @@ mod tests {
 
     #[test]
     fn object_that_unpacks_without_end_is_no_part_and_costs_bounded_memory() {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         for _ in 0..LONGEST / (1 << 20) {
             gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
         }

@@ -24,6 +24,8 @@ const HASH: usize = 16;
 const PER_BLOCK: usize = BLOCK / HASH - 1;
 /// Up to this many blocks an array is read whole at once: cheaper than two looks a record.
 const WHOLE: u64 = 64;
+/// Blocks that are written at once: few, as many hours are small.
+const AT_ONCE: usize = 4;
 
 type Block = Box<[u8; BLOCK]>;
 
@@ -54,7 +56,7 @@ struct BlockWriter<'a> {
 
 impl<'a> BlockWriter<'a> {
     fn new(file: &'a mut File, path: &'a Path, seal: [u8; 32]) -> Self {
-        let out = BufWriter::with_capacity(16 * BLOCK, file);
+        let out = BufWriter::with_capacity(AT_ONCE * BLOCK, file);
         Self { out, path, seal, block: Box::new([0; BLOCK]), filled: 0, number: 0 }
     }
 
