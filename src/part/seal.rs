@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::gather::Lines;
 use super::gzip::{Compressors, Gzip};
-use super::ndjson;
+use super::ndjson::{LEVEL, PartWriter};
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -117,7 +117,7 @@ impl<'s> Encoder<'s> {
     /// Hours of `state`, cut by `rules`.
     #[must_use]
     pub const fn new(state: &'s Hours, rules: CutRules, stop: &'s Stop) -> Self {
-        Self { state, rules, stop, compressors: Compressors::new(ndjson::LEVEL) }
+        Self { state, rules, stop, compressors: Compressors::new(LEVEL) }
     }
 
     /// Encodes an hour's records, numbered on after the parts of `row`. `text`: their lines, each with its newline, where they were
@@ -163,7 +163,7 @@ impl<'s> Encoder<'s> {
 ///
 /// # Errors
 /// `State`: they cannot be read.
-pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
+pub(crate) fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
     Ok(bytes.len() as u64 == part.identity.bytes && Sha256::of(&bytes).to_string() == part.identity.sha256)
 }
@@ -189,8 +189,8 @@ pub fn encode_again(state: &Hours, row: &HourRow, part: &PartRow) -> Result<Opti
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.identity.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, None, &stop);
-    let mut gzip = Gzip::new(ndjson::LEVEL);
-    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines, &mut gzip)).transpose()?;
+    let gzip = &mut Gzip::new(LEVEL);
+    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines, gzip)).transpose()?;
     let again = again.flatten().filter(|again| again.identity.has_records_of(&part.identity));
     Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
@@ -263,7 +263,7 @@ fn write_part(
     let path = lines.state.spool_path(hour, part);
     let mut spooled = lines.state.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let mut encoder = ndjson::Encoder::new(gzip, spooled.file());
+    let mut encoder = PartWriter::begin(gzip, spooled.file());
     let stop = lines.stop;
     let is_whole = lines.read(records, |text| {
         for some in text.chunks(AT_ONCE) {

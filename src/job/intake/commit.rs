@@ -14,7 +14,7 @@ use super::fetch::forget_seen;
 use super::quarantine::{hold, quarantine, quarantine_held};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::gaps::{Seen, Sighting};
+use crate::hour::gaps::{ArrivedId, Seen};
 use crate::hour::tally::Tally;
 use crate::job::output::Output;
 use crate::job::recover::Recover;
@@ -171,7 +171,7 @@ impl Intake {
     }
 
     /// The ids that came so far, those of a segment included.
-    fn see(&mut self, run: &Run<'_>, ids: &[Sighting], segment: &Segment) -> Seen {
+    fn see(&mut self, run: &Run<'_>, ids: &[ArrivedId], segment: &Segment) -> Seen {
         if let Some(watch) = &mut self.watch {
             ids.iter().for_each(|id| watch.saw(id));
         }

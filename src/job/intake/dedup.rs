@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::gaps::Sighting;
+use crate::hour::gaps::ArrivedId;
 use crate::hour::tally::Tally;
 use crate::page::decode::Decoded;
 use crate::record::ContentHash;
@@ -69,7 +69,7 @@ pub struct NewRecords<'p> {
     /// Records that were known.
     pub duplicates: u64,
     /// The ids that came, of new and known records.
-    pub ids: Vec<Sighting>,
+    pub ids: Vec<ArrivedId>,
     /// What is counted of each hour.
     pub tallies: BTreeMap<Hour, Tally>,
 }
@@ -240,7 +240,7 @@ impl Buckets {
                 at = at.saturating_add(usize::try_from(record.entry.length).unwrap_or(usize::MAX));
                 let hash = record.entry.hash;
                 let is_new = !self.sealed.contains(&hash) && self.unsealed.insert(hash, hour).is_none();
-                new.ids.extend(record.id.map(|id| Sighting { id, at: record.entry.at(), is_new }));
+                new.ids.extend(record.id.map(|id| ArrivedId { id, at: record.entry.at(), is_new }));
                 if is_new {
                     known.unsealed += 1;
                     known.first_received.get_or_insert(received);
