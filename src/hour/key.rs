@@ -1,11 +1,11 @@
 //! Object keys: the one place that spells them, with the inverse beside it.
 //!
-//! A part's key is `<prefix>data/<layout>/part-00000.ndjson.gz`. Invariant: [`Layout::parse_key`] gives exactly the keys
-//! that [`Layout::key`] makes, so anything else below `data/` is a stranger. Pure; nothing here touches disk.
+//! A part's key is `<prefix>data/<layout>/part-00000.ndjson.gz`. Invariant: [`Layout::parse_key`] reads exactly the keys that
+//! [`Layout::key`] makes, so anything else below `data/` is a stranger. Pure; nothing here touches disk.
 //!
-//! Within an hour the byte order of the keys is the order of the part numbers, for every number. Five digits hold the
-//! parts 0–99999; a longer number is led by a letter for its length (`part-a100000`, `part-b1000000`, …), since digits
-//! sort before letters, and a bare `part-100000` would sort before `part-99999`.
+//! Within an hour the byte order of the keys is the order of the part numbers. Parts 0–99999 have five digits; longer numbers begin
+//! with a letter for their length (`part-a100000`, `part-b1000000`, …), because digits sort before letters and `part-100000` would
+//! sort before `part-99999`.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use jiff::civil::Date;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 
-/// The layout that is used unless the configuration says otherwise.
+/// The default layout.
 pub const DEFAULT_LAYOUT: &str = "{year}_y/{month}_m/{day}_d/{hour}_h";
 
 /// What `layout = "hive"` stands for.
@@ -22,7 +22,7 @@ pub const HIVE_LAYOUT: &str = "year={year}/month={month}/day={day}/hour={hour}";
 
 const PART: &str = "part-";
 const SUFFIX: &str = ".ndjson.gz";
-/// Leads part numbers of 6, 7, 8, 9 and 10 digits, which is all that 32 bits can have.
+/// The first characters of part numbers with 6, 7, 8, 9 and 10 digits; 32 bits have no more.
 const LENGTH_LETTERS: [char; 5] = ['a', 'b', 'c', 'd', 'e'];
 
 /// How the folders of an hour are spelled, between `data/` and the part's name.
@@ -34,7 +34,7 @@ pub struct Layout {
 
 /// What a template is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// This text.
     Literal(String),
     /// A number of the hour.
@@ -43,7 +43,7 @@ pub enum Piece {
 
 /// A number that an hour's folders are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub(crate) enum Field {
     /// Four digits.
     Year,
     /// Two digits, as are the others.
@@ -60,7 +60,7 @@ impl Field {
 
     /// Its name in a template.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Year => "year",
             Self::Month => "month",
@@ -71,13 +71,13 @@ impl Field {
 
     /// How many digits it has.
     #[must_use]
-    pub const fn width(self) -> usize {
+    pub(crate) const fn width(self) -> usize {
         if matches!(self, Self::Year) { 4 } else { 2 }
     }
 
     /// Its value in an hour.
     #[must_use]
-    pub fn of(self, hour: Hour) -> i16 {
+    pub(crate) fn of(self, hour: Hour) -> i16 {
         match self {
             Self::Year => hour.date().year(),
             Self::Month => hour.date().month().into(),
@@ -120,7 +120,7 @@ impl Layout {
 
     /// The template's pieces, in order.
     #[must_use]
-    pub fn pieces(&self) -> &[Piece] {
+    pub(crate) fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
 
@@ -130,21 +130,21 @@ impl Layout {
         format!("{}{PART}{}{SUFFIX}", self.hour_prefix(prefix, hour), part_number(part))
     }
 
-    /// The key of that part's manifest: outside `data/`, below which is nothing but parts.
+    /// The key of that part's manifest: outside `data/`, which holds only parts.
     #[must_use]
-    pub fn manifest_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
+    pub(crate) fn manifest_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
         format!("{prefix}manifest/{}/{PART}{}.json", self.folders(hour), part_number(part))
     }
 
-    /// What the keys of all parts of `hour` begin with, up to and with the last `/`.
+    /// The beginning of the keys of all parts of `hour`, with the last `/`.
     #[must_use]
-    pub fn hour_prefix(&self, prefix: &str, hour: Hour) -> String {
+    pub(crate) fn hour_prefix(&self, prefix: &str, hour: Hour) -> String {
         format!("{}{}/", data_prefix(prefix), self.folders(hour))
     }
 
     /// The folders of `hour`, below `data/`.
     #[must_use]
-    pub fn folders(&self, hour: Hour) -> String {
+    pub(crate) fn folders(&self, hour: Hour) -> String {
         let mut key = String::new();
         for piece in &self.pieces {
             match piece {
@@ -155,7 +155,7 @@ impl Layout {
         key
     }
 
-    /// The inverse of [`Layout::key`]. `None` for every string that it never makes.
+    /// The inverse of [`Layout::key`]. `None` for a string that it never makes.
     #[must_use]
     pub fn parse_key(&self, prefix: &str, key: &str) -> Option<(Hour, u32)> {
         let mut rest = key.strip_prefix(prefix)?.strip_prefix("data/")?;
@@ -180,7 +180,7 @@ impl Layout {
         let part = number.trim_start_matches(LENGTH_LETTERS).parse().ok()?;
         let date = Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()?;
         let hour = Hour::new(date, hour.try_into().ok()?).ok()?;
-        // Spelled again, so that "+1", a wrong letter or a missing zero can never pass for a part.
+        // Compared with the key made again: "+1", a wrong letter or a missing zero is not a part.
         (self.key(prefix, hour, part) == key).then_some((hour, part))
     }
 }
@@ -191,34 +191,34 @@ impl fmt::Display for Layout {
     }
 }
 
-/// What every part's key begins with. Nothing but parts is ever written below it.
+/// The beginning of every part's key. Only parts are written below it.
 #[must_use]
-pub fn data_prefix(prefix: &str) -> String {
+pub(crate) fn data_prefix(prefix: &str) -> String {
     format!("{prefix}data/")
 }
 
-/// What the key of every object with dictionaries begins with.
+/// The beginning of the key of every object with dictionaries.
 #[must_use]
-pub fn dictionaries_prefix(prefix: &str) -> String {
+pub(crate) fn dictionaries_prefix(prefix: &str) -> String {
     format!("{prefix}dict/")
 }
 
 /// The key of the dictionaries with this id.
 #[must_use]
-pub fn dictionaries_key(prefix: &str, id: &str) -> String {
+pub(crate) fn dictionaries_key(prefix: &str, id: &str) -> String {
     format!("{}{id}.json", dictionaries_prefix(prefix))
 }
 
-/// The inverse of [`dictionaries_key`]. `None` for every string that it never makes of an id.
+/// The inverse of [`dictionaries_key`]. `None` for a string that it never makes.
 #[must_use]
-pub fn parse_dictionaries_key<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
+pub(crate) fn parse_dictionaries_key<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
     let id = key.strip_prefix(prefix)?.strip_prefix("dict/")?.strip_suffix(".json")?;
     is_dictionaries_id(id).then_some(id)
 }
 
 /// Whether `id` can be that of dictionaries: 16 lower-case hexadecimal digits.
 #[must_use]
-pub fn is_dictionaries_id(id: &str) -> bool {
+pub(crate) fn is_dictionaries_id(id: &str) -> bool {
     id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 

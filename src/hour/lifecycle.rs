@@ -1,8 +1,7 @@
 //! The life of an hour: the one transition table, and when an hour is due.
 //!
-//! Pure. [`HourRow::apply`] is both the live path and the recovery path: an event that its table
-//! does not list is an error, so a late record, an import or a second freeze are rows of the table and not special cases
-//! elsewhere.
+//! Pure. [`HourRow::apply`] is both the live path and the recovery path. An event that its table does not list is an error: a late record,
+//! an import and a second freeze are rows of the table, not special cases elsewhere.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +12,7 @@ use crate::hour::Hour;
 use crate::hour::part::{PartRow, PartStage};
 use crate::hour::tally::Certified;
 
-/// Which hash array holds the hashes of an hour's parts. Only the array that the ledger names counts.
+/// The hash array with the hashes of an hour's parts. Only the array that the ledger names counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HashesRef {
     /// Part of the file's name; rises with each new array of the hour.
@@ -36,8 +35,8 @@ pub struct HourRow {
     /// The version that the next hash array gets.
     pub next_hashes: u64,
     /// When the last receipt was written: the dedup window counts from here.
-    pub last_receipt: Option<Timestamp>,
-    /// What is certified of it. `None`: it was only imported, or frozen by an etl that knew no certificates.
+    pub(crate) last_receipt: Option<Timestamp>,
+    /// What is certified of it. `None`: it was only imported, or frozen by an etl without certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certified: Option<Certified>,
     /// Its parts, in the order of their numbers.
@@ -71,7 +70,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// Parts were read back from the store: what was frozen and has no receipt is thawed, the parts are taken over.
+    /// Parts were read back from the store and taken over; frozen parts without a receipt are thawed.
     Imported {
         /// All parts of the hour that the store holds: the ones with receipts, then foreign ones that are parts of ours.
         parts: Vec<PartRow>,
@@ -80,7 +79,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The parts without a receipt can never get one as they are: their records are unsealed again.
+    /// The parts without a receipt can never get one: their records are unsealed again.
     Thawed,
     /// All unsealed records up to a commit turned out to be in parts already (after an import).
     Absorbed {
@@ -113,7 +112,7 @@ impl HourRow {
 
     /// Records in parts with a receipt.
     #[must_use]
-    pub fn uploaded_rows(&self) -> u64 {
+    pub(crate) fn uploaded_rows(&self) -> u64 {
         self.uploaded().map(|p| p.identity.rows).sum()
     }
 
@@ -122,10 +121,9 @@ impl HourRow {
         self.parts.iter().filter(|p| p.stage == PartStage::Uploaded)
     }
 
-    /// Records in parts with a receipt whose commits still count as pending, because another part of the same freeze
-    /// has none.
+    /// Records in parts with a receipt that still count as pending, because another part of the same freeze has none.
     #[must_use]
-    pub fn uploaded_but_unpruned(&self) -> u64 {
+    pub(crate) fn uploaded_but_unpruned(&self) -> u64 {
         self.uploaded().filter(|p| p.through > self.receipted).map(|p| p.identity.rows).sum()
     }
 
@@ -163,7 +161,7 @@ impl HourRow {
             return Err(self.impossible(&Event::Frozen { through, hashes, parts, certified }));
         }
         self.frozen = through;
-        // When the hour closed does not change with late records, nor with another grace.
+        // The closing time stays, even with late records or another grace.
         let closed_at = self.certified.as_ref().map_or(certified.closed_at, |first| first.closed_at);
         self.certified = Some(Certified { closed_at, ..certified });
         self.take_hashes(hashes);
@@ -221,30 +219,29 @@ pub struct ClosingRules {
 }
 
 impl ClosingRules {
-    /// When `hour` closes for records that come in time.
+    /// When `hour` closes for records that are not late.
     #[must_use]
-    pub fn closes_at(&self, hour: Hour) -> Timestamp {
+    pub(crate) fn closes_at(&self, hour: Hour) -> Timestamp {
         later(hour.ends_at(&self.zone), self.grace)
     }
 
     /// Whether records of `hour`, the first of which was received at `received`, are late: the hour has a part already
     /// (`has_parts`), or it had closed before.
     #[must_use]
-    pub fn is_late(&self, hour: Hour, has_parts: bool, received: Timestamp) -> bool {
+    pub(crate) fn is_late(&self, hour: Hour, has_parts: bool, received: Timestamp) -> bool {
         has_parts || received >= self.closes_at(hour)
     }
 
-    /// When the unsealed records of `hour` are to be sealed. `received`: when the first of them was.
+    /// When the unsealed records of `hour` are due. `received`: when the first of them was received.
     #[must_use]
-    pub fn due_at(&self, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
+    pub(crate) fn due_at(&self, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
         let closes = self.closes_at(hour);
         if self.is_late(hour, has_parts, received) { later(received, self.late_hold).max(closes) } else { closes }
     }
 
-    /// [`ClosingRules::due_at`] as of `now`. A receipt that is still to come was written under a clock that was wrong:
-    /// nothing waits for it.
+    /// [`ClosingRules::due_at`] as of `now`. A `received` in the future comes from a clock that was wrong, and is ignored.
     #[must_use]
-    pub fn due_as_of(&self, now: Timestamp, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
+    pub(crate) fn due_as_of(&self, now: Timestamp, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
         if received > now { self.closes_at(hour) } else { self.due_at(hour, has_parts, received) }
     }
 }

@@ -3,7 +3,7 @@
 //! An [`Hour`] is a *local label* ("2023-03-10T01" in the configured time zone), not an instant: where the clocks go
 //! back, both passes of a repeated hour have one label and so are one hour. Pure; nothing here touches disk.
 
-pub mod gaps;
+pub(crate) mod gaps;
 pub mod key;
 pub mod lifecycle;
 pub mod part;
@@ -27,7 +27,7 @@ pub trait Clock: Send + Sync {
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -57,26 +57,26 @@ impl Hour {
 
     /// The hour that `at` falls into in `zone`. `None` outside the years 0000–9999, which no record's text can spell.
     #[must_use]
-    pub fn of(at: Timestamp, zone: &TimeZone) -> Option<Self> {
+    pub(crate) fn of(at: Timestamp, zone: &TimeZone) -> Option<Self> {
         let local = zone.to_datetime(at);
         Self::new(local.date(), local.hour()).ok()
     }
 
     /// The calendar day of the label.
     #[must_use]
-    pub const fn date(self) -> Date {
+    pub(crate) const fn date(self) -> Date {
         self.date
     }
 
     /// The hour of the day, 0–23.
     #[must_use]
-    pub const fn hour_of_day(self) -> i8 {
+    pub(crate) const fn hour_of_day(self) -> i8 {
         self.hour
     }
 
     /// The instant at which the label ends for good: after the second pass where the clocks go back.
     #[must_use]
-    pub fn ends_at(self, zone: &TimeZone) -> Timestamp {
+    pub(crate) fn ends_at(self, zone: &TimeZone) -> Timestamp {
         let start: DateTime = self.date.at(self.hour, 0, 0, 0);
         start
             .checked_add(SignedDuration::from_hours(1))
@@ -87,7 +87,7 @@ impl Hour {
 
     /// A fixed-width key whose byte order is the order of time.
     #[must_use]
-    pub fn to_key(self) -> [u8; 4] {
+    pub(crate) fn to_key(self) -> [u8; 4] {
         let day = i32::from(self.date.year()) * 372
             + (i32::from(self.date.month()) - 1) * 31
             + (i32::from(self.date.day()) - 1);
@@ -98,7 +98,7 @@ impl Hour {
 
     /// The inverse of [`Hour::to_key`]. `None` for bytes that no hour has.
     #[must_use]
-    pub fn from_key(key: [u8; 4]) -> Option<Self> {
+    pub(crate) fn from_key(key: [u8; 4]) -> Option<Self> {
         let n = u32::from_be_bytes(key);
         let (day, hour) = (n / 24, n % 24);
         let year = i16::try_from(day / 372).ok()?;

@@ -22,7 +22,7 @@ pub struct PartIdentity {
 impl PartIdentity {
     /// Whether both hold the same records. Another build may compress them to other bytes.
     #[must_use]
-    pub fn has_records_of(&self, other: &Self) -> bool {
+    pub(crate) fn has_records_of(&self, other: &Self) -> bool {
         self.content_sha256 == other.content_sha256 && self.rows == other.rows
     }
 }

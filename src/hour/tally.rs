@@ -1,36 +1,36 @@
 //! What can be certified of an hour: counted as its records are committed, fixed in the ledger when they are frozen.
 //!
-//! A [`Tally`] is written in the same atomic batch as the commit that it counts, as the new sum for each hour, and the ledger
-//! takes the sum over with the freeze: counting twice is not possible, whatever crashes. Where the write-ahead log was damaged
-//! and filled anew, pages that were gone by then are not counted again: its figures are at least so many.
+//! A [`Tally`] is the sum for an hour. It is written in the same atomic batch as the commit that it counts, and the ledger takes it over
+//! with the freeze, so no crash makes anything count twice. Where a damaged write-ahead log was filled again, pages that were gone by
+//! then are not counted: the figures are lower bounds.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::hour::gaps::Gap;
 
-/// Holes that a certificate lists; their ids are all counted.
+/// Holes that a certificate lists at most. The ids of all are counted.
 const LISTED: usize = 64;
 
 /// What was counted of an hour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Records that were received again, and dropped.
-    pub duplicates: u64,
-    /// Tokens that were quarantined from pages that brought records of the hour: each may be one of them.
-    pub quarantined: u64,
+    pub(crate) duplicates: u64,
+    /// Tokens that were quarantined from pages with records of the hour: each may be one of them.
+    pub(crate) quarantined: u64,
     /// The lowest and the highest of the source's numbers in its records.
-    pub ids: Option<(i64, i64)>,
+    pub(crate) ids: Option<(i64, i64)>,
 }
 
 impl Tally {
     /// Counts a new record with this number.
-    pub fn saw(&mut self, id: i64) {
+    pub(crate) fn saw(&mut self, id: i64) {
         self.ids = Some(self.ids.map_or((id, id), |(low, high)| (low.min(id), high.max(id))));
     }
 
-    /// Adds what was counted since.
-    pub fn add(&mut self, since: &Self) {
+    /// Adds a later count.
+    pub(crate) fn add(&mut self, since: &Self) {
         self.duplicates += since.duplicates;
         self.quarantined += since.quarantined;
         for id in since.ids.into_iter().flat_map(|(low, high)| [low, high]) {
@@ -43,19 +43,19 @@ impl Tally {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certified {
     /// When it closed: its end and the grace, as they were when its first part was frozen.
-    pub closed_at: Timestamp,
+    pub(crate) closed_at: Timestamp,
     /// What was counted.
     #[serde(flatten)]
     pub tally: Tally,
     /// Ids between the lowest and the highest, or next to them, that had never come.
-    pub missing: u64,
+    pub(crate) missing: u64,
     /// The first of the ranges that they are in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub holes: Vec<Gap>,
+    pub(crate) holes: Vec<Gap>,
 }
 
 impl Certified {
-    /// What `tally` and the gaps as of now say of an hour that closed at `closed_at`.
+    /// The certificate of an hour that closed at `closed_at`, with the gaps as of now.
     #[must_use]
     pub fn new(closed_at: Timestamp, tally: Tally, gaps: &[Gap]) -> Self {
         let mut holes = tally.ids.map_or_else(Vec::new, |ids| within(ids, gaps));
@@ -65,9 +65,9 @@ impl Certified {
     }
 }
 
-/// The gaps between two ids that came, and those right before and behind them: whose they are, nobody knows.
+/// The gaps between two ids that came, and those right before and after them, which may belong to any hour.
 #[must_use]
-pub fn within((low, high): (i64, i64), gaps: &[Gap]) -> Vec<Gap> {
+pub(crate) fn within((low, high): (i64, i64), gaps: &[Gap]) -> Vec<Gap> {
     let touches = |gap: &&Gap| gap.to.saturating_add(1) >= low && gap.from.saturating_sub(1) <= high;
     gaps.iter().filter(touches).copied().collect()
 }

@@ -82,7 +82,7 @@ impl<'a> Elements<'a> {
     ///
     /// # Errors
     /// [`NotAPage`]: none of its elements count.
-    pub const fn finish(&self) -> Result<u64, NotAPage> {
+    pub(crate) const fn finish(&self) -> Result<u64, NotAPage> {
         match self {
             Self { is_closed: false, .. } => Err(NotAPage::NotClosed),
             Self { tokens: 0, is_bare: false, elements, .. } => Err(NotAPage::NoTokens { elements: *elements }),

@@ -24,7 +24,7 @@ pub struct ReadPart {
     /// The last event time in it.
     pub last: Timestamp,
     /// Whether its records are in the total order of a part: by event time, then by hash, none twice.
-    pub is_in_order: bool,
+    pub(crate) is_in_order: bool,
 }
 
 /// Why an object is no part.

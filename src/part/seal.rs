@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::gather::Lines;
 use super::gzip::{Compressors, Gzip};
-use super::ndjson;
+use super::ndjson::{LEVEL, PartWriter};
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -23,7 +23,7 @@ use crate::record::ContentHash;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::{Entry, LineAt, State};
+use crate::state::{Entry, Hours, LineAt};
 use crate::stop::Stop;
 
 /// Lines of at most this many bytes go into one part, so that an upload's copies of it fit into memory.
@@ -107,7 +107,7 @@ pub struct Ordered {
 
 /// Encodes hours into the spool.
 pub struct Encoder<'s> {
-    state: &'s State,
+    state: &'s Hours,
     rules: CutRules,
     stop: &'s Stop,
     compressors: Compressors,
@@ -116,8 +116,8 @@ pub struct Encoder<'s> {
 impl<'s> Encoder<'s> {
     /// Hours of `state`, cut by `rules`.
     #[must_use]
-    pub const fn new(state: &'s State, rules: CutRules, stop: &'s Stop) -> Self {
-        Self { state, rules, stop, compressors: Compressors::new(ndjson::LEVEL) }
+    pub const fn new(state: &'s Hours, rules: CutRules, stop: &'s Stop) -> Self {
+        Self { state, rules, stop, compressors: Compressors::new(LEVEL) }
     }
 
     /// Encodes an hour's records, numbered on after the parts of `row`. `text`: their lines, each with its newline, where they were
@@ -163,7 +163,7 @@ impl<'s> Encoder<'s> {
 ///
 /// # Errors
 /// `State`: they cannot be read.
-pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
+pub(crate) fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
     Ok(bytes.len() as u64 == part.identity.bytes && Sha256::of(&bytes).to_string() == part.identity.sha256)
 }
@@ -173,11 +173,11 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 ///
 /// # Errors
 /// `State`: the disk, or a damaged write-ahead log.
-pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
+pub fn encode_again(state: &Hours, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     // One part is done in good time: it is not left half done.
     let stop = Stop::new();
     let mut records = Vec::new();
-    state.hours.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
+    state.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
         if at.commit <= row.frozen {
             records.push(Located::new(at, entry));
         }
@@ -189,24 +189,24 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.identity.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, None, &stop);
-    let mut gzip = Gzip::new(ndjson::LEVEL);
-    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines, &mut gzip)).transpose()?;
+    let gzip = &mut Gzip::new(LEVEL);
+    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines, gzip)).transpose()?;
     let again = again.flatten().filter(|again| again.identity.has_records_of(&part.identity));
     Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
 
 /// The unsealed records of the hours of `rows`, each hour's in their total order: the log is read once for all of them. `None`: the run is to
 /// stop.
-pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<Ordered>>> {
+pub fn order(state: &Hours, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<Ordered>>> {
     let mut by_hour: BTreeMap<Hour, Ordered> = BTreeMap::new();
     for row in rows {
-        let records = state.hours.unsealed(row).map_or(0, |pending| pending.records);
+        let records = state.unsealed(row).map_or(0, |pending| pending.records);
         let records = Vec::with_capacity(usize::try_from(records).unwrap_or(0));
         by_hour.insert(row.hour, Ordered { records, through: 0 });
     }
     let mut wanted: Vec<(Hour, u64)> = rows.iter().map(|row| (row.hour, row.frozen)).collect();
     wanted.sort_unstable();
-    let is_whole = state.hours.entries(&wanted, stop, &mut |hour, at, entry| {
+    let is_whole = state.entries(&wanted, stop, &mut |hour, at, entry| {
         if let Some(ordered) = by_hour.get_mut(&hour) {
             ordered.through = ordered.through.max(at.commit);
             ordered.records.push(Located::new(at, entry));
@@ -226,8 +226,8 @@ pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<
 }
 
 /// Only after an import can an unsealed record be in a part already.
-fn leave_out_known(state: &State, row: &HourRow, records: &mut Vec<Located>) -> Result<()> {
-    let Some(mut array) = state.hours.array(row)? else { return Ok(()) };
+fn leave_out_known(state: &Hours, row: &HourRow, records: &mut Vec<Located>) -> Result<()> {
+    let Some(mut array) = state.array(row)? else { return Ok(()) };
     records.sort_unstable_by_key(|record| record.hash);
     let hashes: Vec<ContentHash> = records.iter().map(|record| ContentHash(record.hash)).collect();
     let mut known = BTreeSet::new();
@@ -260,10 +260,10 @@ fn write_part(
     lines: &mut Lines<'_>,
     gzip: &mut Gzip,
 ) -> Result<Option<EncodedPart>> {
-    let path = lines.state.hours.spool_path(hour, part);
-    let mut spooled = lines.state.hours.begin_spooling(&path)?;
+    let path = lines.state.spool_path(hour, part);
+    let mut spooled = lines.state.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let mut encoder = ndjson::Encoder::new(gzip, spooled.file());
+    let mut encoder = PartWriter::begin(gzip, spooled.file());
     let stop = lines.stop;
     let is_whole = lines.read(records, |text| {
         for some in text.chunks(AT_ONCE) {

@@ -1,7 +1,6 @@
 //! The table for Athena, with partition projection, and the view over it.
 //!
-//! Texts of the table's properties that hold a single quote are in double ones: the table is Hive's grammar, where two single
-//! quotes are no quote.
+//! Table properties that contain a single quote are in double quotes: in Hive's grammar two single quotes are not an escaped one.
 
 use std::fmt::Write as _;
 

@@ -1,10 +1,12 @@
-//! A column: which field of the logs, of which type, and how each engine spells that.
+//! A column: a field of the logs, its type, and how each engine spells that.
+//!
+//! Pure. Invariant: a name or type that an engine would refuse is refused here.
 
 use std::str::FromStr;
 
 use super::Keys;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::row;
+use crate::record::{row, schema};
 
 /// Names that the view uses for something else.
 const TAKEN: [&str; 2] = ["event_time", "filename"];
@@ -13,11 +15,11 @@ const DEEPEST: u8 = 16;
 
 /// A field of the logs as a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub(crate) struct Column {
     /// The field.
     pub(super) name: String,
     pub(super) ty: Type,
-    /// What is to know about it.
+    /// What its readers should know.
     pub(super) comment: &'static str,
 }
 
@@ -52,14 +54,14 @@ pub(super) fn known() -> Vec<Column> {
     let column = |name: &str, ty, comment| Column { name: name.to_owned(), ty, comment };
     let detail = Type::Struct(vec![("message".to_owned(), STRING), ("levelname".to_owned(), STRING)]);
     vec![
-        column("user_id", STRING, "64 hex digits as two base64url UUIDs, the second half first"),
-        column("record_id", BIGINT, "rises by one at the source"),
+        column(schema::USER_ID, STRING, "64 hex digits as two base64url UUIDs, the second half first"),
+        column(schema::RECORD_ID, BIGINT, "rises by one at the source"),
         column("product_id", BIGINT, "of product logs only"),
         column("activity", STRING, "view, cart or purchase"),
-        column("url", BIGINT, "its number in compact.url, 0 where it has none"),
-        column("method", BIGINT, "its number in compact.method, 0 where it has none"),
+        column(schema::URL, BIGINT, "its number in compact.url, 0 where it has none"),
+        column(schema::METHOD, BIGINT, "its number in compact.method, 0 where it has none"),
         column("name", STRING, "the logger"),
-        column("inDate", STRING, "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero"),
+        column(schema::IN_DATE, STRING, "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero"),
         column("detail", detail, "what was logged"),
     ]
 }
@@ -104,11 +106,8 @@ impl FromStr for Column {
     }
 }
 
-/// Checks that every engine takes a name.
-///
-/// # Errors
-/// `Usage`.
-pub fn check_name(name: &str) -> Result<()> {
+/// Checks that every engine accepts a name.
+pub(crate) fn check_name(name: &str) -> Result<()> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let starts = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if starts && name.bytes().all(fits) && name.len() <= 128 {
@@ -135,7 +134,7 @@ impl FromStr for Type {
     }
 }
 
-/// The type that `text` begins with, and what follows.
+/// The type at the start of `text`, and what follows.
 fn parse(text: &str, depth: u8) -> Option<(Type, &str)> {
     let depth = depth.checked_sub(1)?;
     let end = text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
@@ -159,13 +158,13 @@ fn parse(text: &str, depth: u8) -> Option<(Type, &str)> {
 fn parse_struct(mut rest: &str, depth: u8) -> Option<(Type, &str)> {
     let mut fields = Vec::new();
     loop {
-        let (name, behind) = rest.split_once(':')?;
+        let (name, after) = rest.split_once(':')?;
         check_name(name).ok()?;
-        let (ty, behind) = parse(behind, depth)?;
+        let (ty, after) = parse(after, depth)?;
         fields.push((name.to_owned(), ty));
-        match behind.strip_prefix(',') {
+        match after.strip_prefix(',') {
             Some(next) => rest = next,
-            None => return Some((Type::Struct(fields), behind.strip_prefix('>')?)),
+            None => return Some((Type::Struct(fields), after.strip_prefix('>')?)),
         }
     }
 }

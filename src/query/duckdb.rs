@@ -8,11 +8,11 @@ use crate::config::Destination;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::{Field, data_prefix};
 
-/// Where S3 is, for DuckDB's secret.
+/// The address of S3, for DuckDB's secret.
 #[derive(Debug, Clone)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// The URL of an S3-compatible store; `None`: AWS.
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// The region.
     pub region: String,
 }
@@ -58,7 +58,7 @@ fn data(table: &Table) -> Result<String> {
     Ok(place)
 }
 
-/// No secret is printed: how to give DuckDB one.
+/// How to give DuckDB a secret; none is printed.
 fn secret(s3: &Endpoint) -> String {
     let mut options = format!("TYPE s3, PROVIDER credential_chain, REGION {}", Quoted(&s3.region));
     if let Some(url) = &s3.url {
@@ -90,7 +90,7 @@ fn rows(table: &Table, data: &str) -> String {
     )
 }
 
-/// The partition keys, read off a part's name. DuckDB evaluates a condition on them before it opens a file.
+/// The partition keys, from a part's name. DuckDB evaluates a condition on them before it opens a file.
 fn keys(table: &Table) -> Vec<(&'static str, String)> {
     let escaped = |text: &str| text.replace('.', "[.]");
     let extract = |pattern: &str| format!("regexp_extract(filename, '/data/{pattern}/part-[^/]*$', 1)");

@@ -1,4 +1,4 @@
-//! Table and partitions as input for Glue's API, for readers that know no projection (Spark, Redshift Spectrum).
+//! Table and partitions as input for Glue's API, for readers without partition projection (Spark, Redshift Spectrum).
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::hour::Hour;
 use crate::hour::key::Field;
 
-/// Partitions that one call takes.
+/// Partitions that one call accepts.
 const MOST: usize = 100;
 
 /// `CreateTable`, and one `BatchCreatePartition` for each hundred hours.

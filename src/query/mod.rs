@@ -1,8 +1,8 @@
 //! The uploaded parts as a table, and a view over it that gives the original logs back: for Athena, DuckDB and Glue.
 //!
-//! Pure text: what is printed depends on the configuration and the flags alone (Glue's partitions also on the hours there are).
-//! Invariant: the columns here are the rows that [`crate::record::row`] writes, and each expression of the view is the inverse
-//! that it uses, the original (`<field>_raw`) before the compact value. The tests run both texts over real parts.
+//! Pure: the text depends only on the configuration and the flags (Glue's partitions also on the hours that exist). Invariant: the
+//! columns are those of the rows that [`crate::record::row`] writes, and each expression of the view is the inverse that it uses, with
+//! the original (`<field>_raw`) before the compact value. The tests run the texts over real parts.
 
 mod athena;
 mod column;
@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-pub use column::{Column, check_name};
-pub use duckdb::Endpoint;
+pub(crate) use column::{Column, check_name};
+pub(crate) use duckdb::Endpoint;
 
 use crate::config::Destination;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,16 +24,16 @@ use crate::hour::key::{Field, Layout, Piece, data_prefix};
 
 /// How parts are divided for readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keys {
+pub(crate) enum Keys {
     /// `year`, `month`, `day` and `hour`, integers.
     Hour,
     /// `dt`: the folders of an hour as one text.
     Dt,
 }
 
-/// Who reads JSON in Athena.
+/// Athena's reader of JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Serde {
+pub(crate) enum Serde {
     /// Hive's.
     Hive,
     /// OpenX's.
@@ -51,7 +51,7 @@ impl Serde {
 
 /// The years that projection looks for, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Years {
+pub(crate) struct Years {
     from: u16,
     to: u16,
 }
@@ -67,44 +67,41 @@ impl FromStr for Years {
     }
 }
 
-/// The table, as all engines see it.
+/// The table, for all engines.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub(crate) struct Table {
     /// Its database; `None`: the session's.
-    pub database: Option<String>,
-    /// The name of the view. The table's has [`Table::COMPACT`] behind it.
-    pub name: String,
+    pub(crate) database: Option<String>,
+    /// The name of the view. The table's name is this and [`Table::COMPACT`].
+    pub(crate) name: String,
     /// Where the parts are.
-    pub place: Destination,
+    pub(crate) place: Destination,
     /// How their folders are spelled.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// How they are divided.
-    pub keys: Keys,
-    /// Who reads the JSON.
-    pub serde: Serde,
+    pub(crate) keys: Keys,
+    /// Athena's reader of JSON.
+    pub(crate) serde: Serde,
     /// The fields of the logs.
-    pub columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// The codes of `url`.
-    pub url: BTreeMap<String, i64>,
+    pub(crate) url: BTreeMap<String, i64>,
     /// The codes of `method`.
-    pub method: BTreeMap<String, i64>,
+    pub(crate) method: BTreeMap<String, i64>,
     /// The zone of the hours, and of an `inDate` without one.
     pub zone: String,
     /// By how many hours that zone is ahead of UTC at most.
-    pub ahead: u8,
+    pub(crate) ahead: u8,
     /// The years that projection looks for.
-    pub years: Years,
+    pub(crate) years: Years,
 }
 
 impl Table {
-    /// What the table's name has behind the view's.
-    pub const COMPACT: &'static str = "_compact";
+    /// What the table's name has after the view's.
+    pub(crate) const COMPACT: &'static str = "_compact";
 
-    /// The columns of known logs, with those that were `given` added or in their place.
-    ///
-    /// # Errors
-    /// `Usage`: a column has the name of something else.
-    pub fn columns(given: &[Column], keys: Keys) -> Result<Vec<Column>> {
+    /// The known columns; those `given` replace them or are added.
+    pub(crate) fn columns(given: &[Column], keys: Keys) -> Result<Vec<Column>> {
         let mut columns = column::known();
         for column in given {
             column.check(keys)?;
@@ -117,10 +114,7 @@ impl Table {
     }
 
     /// Table and view for Athena.
-    ///
-    /// # Errors
-    /// `Usage`: the parts are not in S3.
-    pub fn athena(&self) -> Result<String> {
+    pub(crate) fn athena(&self) -> Result<String> {
         athena::print(self)
     }
 
@@ -128,15 +122,12 @@ impl Table {
     ///
     /// # Errors
     /// `Usage`: DuckDB cannot read from the place.
-    pub fn duckdb(&self, s3: Option<&Endpoint>) -> Result<String> {
+    pub(crate) fn duckdb(&self, s3: Option<&Endpoint>) -> Result<String> {
         duckdb::print(self, s3)
     }
 
-    /// Table and partitions for Glue's API: those of these hours.
-    ///
-    /// # Errors
-    /// `Usage`: the parts are not in S3.
-    pub fn glue(&self, hours: &BTreeSet<Hour>) -> Result<serde_json::Value> {
+    /// Table and the partitions of these hours for Glue's API.
+    pub(crate) fn glue(&self, hours: &BTreeSet<Hour>) -> Result<serde_json::Value> {
         glue::input(self, hours)
     }
 

@@ -1,17 +1,18 @@
-//! The view's expressions: the inverse of the compaction in SQL, the same text for Athena and DuckDB wherever they agree.
+//! The view's expressions: the inverse of the compaction in SQL, with the same text for Athena and DuckDB where they agree. Pure.
 
 use std::fmt::Write as _;
 
 use super::{Quoted, Table, column};
+use crate::record::schema;
 
-/// Whose SQL.
+/// The SQL of which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     Athena,
     DuckDb,
 }
 
-/// An `inDate` that says its offset.
+/// Matches an `inDate` with an offset.
 const OFFSET: &str = "([Zz]|[+-][0-9]{2}:[0-9]{2})$";
 
 impl Dialect {
@@ -22,7 +23,7 @@ impl Dialect {
         if bare { name } else { format!("\"{name}\"") }
     }
 
-    /// The instant that the text `in_date` spells, in UTC; NULL for a leap second, which has none here.
+    /// The instant of the text `in_date` in UTC; NULL for a leap second.
     fn event_time(self, in_date: &str, zone: &str) -> String {
         match self {
             Self::Athena => {
@@ -61,7 +62,7 @@ pub(super) fn query(table: &Table, dialect: Dialect, from: &str) -> String {
         let original = original(table, dialect, column);
         inner.push(if original == name { original } else { format!("{original} AS {name}") });
         outer.push(name.clone());
-        if column.name == crate::record::IN_DATE {
+        if column.name == schema::IN_DATE {
             outer.push(format!("{} AS event_time", dialect.event_time(&name, &table.zone)));
         }
     }
@@ -78,7 +79,7 @@ pub(super) fn query(table: &Table, dialect: Dialect, from: &str) -> String {
     text
 }
 
-/// The original value of a field: what stands in full beside the compact value goes first.
+/// The original value of a field: the one that is stored in full beside the compact value, else that of the compact value.
 fn original(table: &Table, dialect: Dialect, column: &column::Column) -> String {
     let name = dialect.ident(&column.name);
     let raw = if dialect == Dialect::Athena { format!("{name}_raw") } else { format!("{}_raw", column.name) };
@@ -87,13 +88,13 @@ fn original(table: &Table, dialect: Dialect, column: &column::Column) -> String 
         if cases.is_empty() { raw.clone() } else { format!("coalesce({raw}, CASE {name}{cases} END)") }
     };
     match column.name.as_str() {
-        "user_id" => {
+        schema::USER_ID => {
             let half = |from: u8| format!("to_hex(from_base64url(substr({name}, {from}, 22)))");
             format!("coalesce({raw}, lower({} || {}))", half(23), half(1))
         }
-        "url" => codes(&table.url),
-        "method" => codes(&table.method),
-        crate::record::IN_DATE => {
+        schema::URL => codes(&table.url),
+        schema::METHOD => codes(&table.method),
+        schema::IN_DATE => {
             let part = |from: u8, length: u8| format!("substr({name}, {from}, {length})");
             let text = format!(
                 "'20' || {} || '-' || {} || '-' || {} || 'T' || {} || ':' || {} || ':' || {} || '.' || {} || 'Z'",

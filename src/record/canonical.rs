@@ -1,9 +1,9 @@
 //! The canonical form of a record, and its content hash.
 //!
 //! **Canonical form**: the record as JSON text without spaces (what [`super::json::write`] writes: ASCII, Python's
-//! spelling of floats), with the keys of the record and of every dict in it sorted by their UTF-8 bytes. So a tuple
-//! is a list, integers count by their digits, floats by their value, and `1`, `1.0` and `true` differ. Everything in
-//! it survives compaction: a restored record has the form, and so the hash, of the original.
+//! spelling of floats), with the keys of the record and of every dict in it sorted by their UTF-8 bytes. So a tuple equals a list,
+//! integers are compared by their digits, floats by their value, and `1`, `1.0` and `true` differ. Compaction keeps all of it: a
+//! restored record has the form, and so the hash, of the original.
 //! **Content hash**: the first 128 bits of the BLAKE3 hash of that text. Hashes are stored, so neither may change.
 
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ impl fmt::Display for ContentHash {
     }
 }
 
-/// Memory to work in, for many records one after the other.
+/// Working memory, used for many records one after the other.
 #[derive(Debug, Default)]
 pub struct Scratch {
     text: Vec<u8>,
@@ -32,8 +32,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Gives back what a huge record made huge: all beyond `bytes`.
-    pub fn shrink_to(&mut self, bytes: usize) {
+    /// Frees what is larger than `bytes`, after a huge record.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
         if self.text.capacity() > bytes {
             self.text = Vec::new();
         }

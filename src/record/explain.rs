@@ -1,7 +1,7 @@
-//! A reason in words for a person, who does not see the text: the word that was not understood, and the field it is in.
+//! A reason for a person who does not see the text: with the word that was not understood, and the field that it is in.
 //!
-//! Here, and not in [`Reason`], parts of the record are shown: short, and without control characters. Made for what goes to
-//! the quarantine only, in one more pass over the text. Pure.
+//! Unlike a [`Reason`] it shows parts of the record: short, and without control characters. Made only for what goes to quarantine, in
+//! one more pass over the text. Pure.
 
 use super::reason::{Reason, ReasonKind};
 use super::{IN_DATE, Value, json, literal};
@@ -9,9 +9,9 @@ use super::{IN_DATE, Value, json, literal};
 /// The longest piece of a record that is shown, in characters.
 const SHOWN: usize = 40;
 
-/// Why `plaintext` is no record, as `reason` has it, with the word it is about and the field that it is in.
+/// `reason`, why `plaintext` is not a record, with the word that it is about and the field that this is in.
 #[must_use]
-pub fn explain(plaintext: &[u8], reason: &Reason) -> String {
+pub(crate) fn explain(plaintext: &[u8], reason: &Reason) -> String {
     let (text, odd_byte) = match std::str::from_utf8(plaintext) {
         Ok(text) => (text, None),
         Err(error) => {
@@ -33,7 +33,7 @@ pub fn explain(plaintext: &[u8], reason: &Reason) -> String {
     }
 }
 
-/// What a reason is about that has no offset.
+/// The word that a reason without an offset is about.
 fn without_offset(text: &str, reason: &Reason) -> Option<String> {
     match (reason.code(), literal(text).ok()?) {
         (ReasonKind::BadInDate, Value::Dict(fields)) => {
@@ -55,7 +55,7 @@ fn as_json(value: &Value<'_>) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// The word that a parser stopped at or in: `at` is a byte of it.
+/// The word at which a parser stopped: `at` is a byte of it.
 fn word_at(text: &str, at: usize) -> &str {
     let Some((before, from)) = text.split_at_checked(at) else { return "" };
     let in_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
@@ -71,7 +71,7 @@ fn word_at(text: &str, at: usize) -> &str {
     word.get(..first + rest.find(ends).unwrap_or(rest.len())).unwrap_or_default()
 }
 
-/// A dict or list that is open at the place in question.
+/// A dict or list that is open at the place.
 #[derive(Clone, Copy)]
 struct Open<'a> {
     dict: bool,
@@ -79,7 +79,7 @@ struct Open<'a> {
     item: usize,
 }
 
-/// The names of the fields that lead to byte `at`, as in `detail.items[2].when`. Empty for the top.
+/// The path of fields to byte `at`, as in `detail.items[2].when`. Empty at the top.
 fn field_at(text: &str, at: usize) -> String {
     let bytes = text.as_bytes().get(..at).unwrap_or_default();
     let (mut open, mut last, mut here): (Vec<Open<'_>>, Option<&str>, usize) = (Vec::new(), None, 0);
@@ -109,7 +109,7 @@ fn field_at(text: &str, at: usize) -> String {
     path(&open)
 }
 
-/// Behind the closing quote of the string whose text starts at `at`, or the end.
+/// The place after the closing quote of the string whose text starts at `at`, or the end.
 fn string_end(bytes: &[u8], mut at: usize, quote: u8) -> usize {
     while let Some(byte) = bytes.get(at) {
         at += if *byte == b'\\' { 2 } else { 1 };
@@ -126,7 +126,7 @@ fn path(open: &[Open<'_>]) -> String {
         match level.key {
             Some(key) if path.is_empty() => path.push_str(key),
             Some(key) => path.extend([".", key]),
-            // A place between two fields belongs to what is around them; one in a list has a number.
+            // A place between two fields belongs to the dict; one in a list has a number.
             None if level.dict || path.is_empty() => {}
             None => path.push_str(&format!("[{}]", level.item)),
         }
@@ -134,7 +134,7 @@ fn path(open: &[Open<'_>]) -> String {
     shown(&path)
 }
 
-/// `text` as it may be shown: short, on one line.
+/// `text`, short and on one line.
 fn shown(text: &str) -> String {
     let mut characters = text.chars().filter(|c| !c.is_control());
     let mut short: String = characters.by_ref().take(SHOWN).collect();

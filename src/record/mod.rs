@@ -1,9 +1,8 @@
 //! A token's plaintext as a record: its fields, its time, its hour, its identity.
 //!
-//! Owns the rule of what a record is: UTF-8 text that is a Python literal or else JSON, in that order; a dict with
-//! string keys; an `inDate` that is a time. Anything else has a [`Reason`] and goes to quarantine. Python comes first
-//! because that is what the origin read: in a text that is both, `\/` keeps its backslash. Pure: nothing is evaluated,
-//! nothing panics, and time is linear in the text, whatever it is.
+//! Owns the rule of what a record is: UTF-8 text that is a Python literal, or else JSON; a dict with string keys; an `inDate` that is a
+//! time. Anything else has a [`Reason`] and goes to quarantine. Python comes first because the origin reads Python: in a text that is
+//! both, `\/` keeps its backslash. Pure: nothing is evaluated, nothing panics, and time is linear in the text.
 
 mod canonical;
 mod explain;
@@ -14,6 +13,7 @@ pub mod python;
 mod reason;
 pub mod row;
 mod scan;
+pub(crate) mod schema;
 mod time;
 mod value;
 
@@ -21,19 +21,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 pub use canonical::{ContentHash, Scratch, content_hash};
-pub use explain::explain;
+pub(crate) use explain::explain;
 pub use reason::Reason;
 pub(crate) use reason::ReasonKind;
+pub(crate) use schema::IN_DATE;
 pub use value::{Fields, MAX_DEPTH, MAX_VALUES, Value, count_values};
 
 use crate::hour::Hour;
 
-/// The most bytes of a line, of a compact row as of an original: what is written of a record stays far below what any reader
-/// of it takes, so nothing is written that cannot be read.
-pub const MAX_LINE: usize = 64 << 20;
-
-/// The field that dates a record.
-pub const IN_DATE: &str = "inDate";
+/// The most bytes of a line, be it a compact row or an original: far below what its readers accept, so all that is written can be read.
+pub(crate) const MAX_LINE: usize = 64 << 20;
 
 /// One decrypted log.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,8 +44,8 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Dates the record with these `fields`, as read from a token or restored from a row. A time without an offset
-    /// is one of `zone`, and so is the hour.
+    /// Dates the record with these `fields`, as read from a token or restored from a row. The hour, and a time without an offset, are
+    /// in `zone`.
     ///
     /// # Errors
     /// `no-indate` or `bad-indate`.
@@ -67,7 +64,7 @@ impl<'a> Record<'a> {
 /// Reads a token's `plaintext`, with `zone` for a time without an offset and for the hour.
 ///
 /// # Errors
-/// Why it is no record; see [`Reason::kind`].
+/// Why it is not a record; see [`Reason::kind`].
 pub fn read<'a>(plaintext: &'a [u8], zone: &TimeZone) -> Result<Record<'a>, Reason> {
     let text = std::str::from_utf8(plaintext)
         .map_err(|error| Reason::new(ReasonKind::NotUtf8, "the text is not UTF-8").at(error.valid_up_to()))?;

@@ -1,7 +1,7 @@
-//! Why a text is no record: what quarantine stores and what the operator reads.
+//! Why a text is not a record: what quarantine stores and what the operator reads.
 //!
-//! Invariant: nothing here holds a part of the record. A reason is a fixed phrase and a byte offset, small enough to be the
-//! error of every step of a parser; [`super::explain()`] makes a sentence of it that names the word.
+//! Invariant: a reason contains no part of the record. It is a fixed phrase and a byte offset, small enough to be the error of every
+//! step of a parser; [`super::explain()`] adds the word that it is about.
 
 use std::fmt;
 
@@ -36,7 +36,7 @@ impl Reason {
         Self::new(ReasonKind::TooLarge, "more values than a record may have")
     }
 
-    /// Adds where: bytes from the start of the text.
+    /// Adds the place: bytes from the start of the text.
     pub(crate) const fn at(mut self, offset: usize) -> Self {
         self.at = Some(offset);
         self
@@ -46,7 +46,7 @@ impl Reason {
     /// `unrepresentable` (a value or key that a row cannot hold), `too-deep`, `too-large`, `no-indate`, `bad-indate`, or
     /// `bad-row` (a compacted row that this program did not write).
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self.kind {
             ReasonKind::NotUtf8 => "not-utf8",
             ReasonKind::NotARecord => "not-a-record",
@@ -64,7 +64,7 @@ impl Reason {
         self.kind
     }
 
-    /// Where in the text, in bytes.
+    /// The place in the text, in bytes.
     pub(super) const fn offset(&self) -> Option<usize> {
         self.at
     }
@@ -74,8 +74,8 @@ impl Reason {
         format!("{}: {}", self.kind(), self.what)
     }
 
-    /// Of the two reasons why a text is neither a Python literal nor JSON, the one that says more: a value that cannot
-    /// be kept before a mistake in the grammar, and else the parser that got further.
+    /// Of the reasons why a text is neither a Python literal nor JSON, the more useful one: a value that cannot be kept rather than a
+    /// mistake in the grammar, else that of the parser that got further.
     pub(super) fn more_telling(python: Self, json: Self) -> Self {
         let rank = |reason: &Self| (reason.kind != ReasonKind::NotARecord, reason.at);
         if rank(&json) > rank(&python) { json } else { python }

@@ -1,6 +1,6 @@
 //! Byte scans, eight bytes at a time: where a run of plain text ends.
 //!
-//! Strings are most of a record, so both directions (reading literals, writing JSON) go through here. Pure.
+//! Pure. Strings are most of a record, so both reading literals and writing JSON scan here. Measured: 32 bytes at a time are no faster.
 
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
@@ -36,7 +36,7 @@ fn first(bytes: &[u8], from: usize, marks: impl Fn(u64) -> u64) -> usize {
     let mut at = from;
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
-        // Only zeros stand behind the end: a mark there is above those of the bytes before it.
+        // After the end there are only zeros: a mark there is above those of the bytes before it.
         let found = marks(word(rest));
         if found != 0 {
             return (at + found.trailing_zeros() as usize / 8).min(bytes.len());

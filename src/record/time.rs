@@ -1,13 +1,13 @@
 //! `inDate` as an instant: RFC 3339, or the same with a space, without an offset, with one as Python's `%z` and `date` write
 //! it (`+0900`, `+09`), or with a comma before the fraction, as ISO 8601 allows and Python's logging does it.
 //!
-//! Only spellings that say one thing alone: what is no such time goes to quarantine, so nothing here guesses. Pure.
+//! Pure. Only unambiguous spellings are read, so nothing is guessed: other texts go to quarantine.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
-/// The instant that `text` spells; a time without an offset is one of `zone`. `None` for anything else.
+/// The instant that `text` spells; a time without an offset is in `zone`. `None` for anything else.
 ///
 /// Fraction digits beyond nanoseconds are cut off; a leap second (`:60`) is the last nanosecond of its minute.
 pub(super) fn instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {

@@ -1,4 +1,4 @@
-//! What a record's field can hold: the tree that both parsers make and both writers take.
+//! What a field can hold: the tree that both parsers make and both writers take.
 //!
 //! Invariants, kept by the parsers and relied on by the writers and the content hash: an integer is canonical decimal
 //! digits, a float is finite, a dict's keys are unique, and nothing nests deeper than [`MAX_DEPTH`]. Pure memory.
@@ -10,11 +10,11 @@ use std::collections::HashMap;
 /// It bounds the recursion of everything that walks a [`Value`].
 pub const MAX_DEPTH: usize = 64;
 
-/// The most values in a record. Each takes twenty times its text in memory, so a text of nothing but tiny ones must not be a
-/// way to make a run fail.
+/// The most values in a record. A value takes twenty times its text in memory: without a limit, a text of tiny ones could make a run
+/// fail.
 pub const MAX_VALUES: usize = 1 << 20;
 
-/// Where the parsers give up: far enough above [`MAX_VALUES`] that a row, which has a few values more than its record, is read.
+/// Where the parsers give up: above [`MAX_VALUES`], because a row has a few more values than its record.
 pub(super) const TOO_MANY: usize = 2 * MAX_VALUES;
 
 /// How many values `fields` hold, at every level.
@@ -55,18 +55,18 @@ impl Value<'_> {
     }
 }
 
-/// For how many fields to make room in a dict at `depth`: a record has about eight, and is one dict; what nests in it may be
-/// millions of empty ones, which must not cost more than they say.
+/// How many fields to make room for in a dict at `depth`: a record has about eight. Nested dicts get no room in advance, because there
+/// may be millions of empty ones.
 pub(super) const fn usual_fields(depth: usize) -> usize {
     if depth == 1 { 8 } else { 0 }
 }
 
 /// Up to here, comparing all pairs is faster than hashing.
-const FEW: usize = 16;
+const ALL_PAIRS: usize = 16;
 
 /// Makes keys unique as Python and JSON readers do: the last value wins, at the first one's position.
 pub(super) fn unique(fields: Fields<'_>) -> Fields<'_> {
-    if fields.len() <= FEW && all_differ(&fields) { fields } else { merged(fields) }
+    if fields.len() <= ALL_PAIRS && all_differ(&fields) { fields } else { merged(fields) }
 }
 
 fn all_differ(fields: &[(Cow<'_, str>, Value<'_>)]) -> bool {

@@ -15,11 +15,11 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// What a glob found.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// The files, sorted by name. There may be none.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// Folders that cannot be read, of kind [`ErrorKind::Unavailable`]: there may be more files.
-    pub unreadable: Vec<Error>,
+    pub(crate) unreadable: Vec<Error>,
 }
 
 /// The files that match `pattern` (without `file:`). As in a shell, `*` matches neither `/` nor a leading dot, so temporary files of a
@@ -27,7 +27,7 @@ pub struct Listing {
 ///
 /// # Errors
 /// [`ErrorKind::Config`] for a malformed pattern.
-pub fn list(pattern: &str) -> Result<Listing> {
+pub(crate) fn list(pattern: &str) -> Result<Listing> {
     let options =
         MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
     let matches = glob::glob_with(pattern, options).map_err(|cause| {
@@ -64,7 +64,7 @@ pub fn read<S: FileSink>(path: &Path, max_page_bytes: u64, sink: S) -> Result<Fe
     let mut file = File::open(path).map_err(|cause| unreadable(path, cause))?;
     body.read(&mut file).map_err(refused)?.map_err(|cause| unreadable(path, cause))?;
     let (sink, bytes) = body.finish().map_err(refused)?;
-    let head = PageHead { source: path.display().to_string(), etag: None, next: None, date: None, bytes };
+    let head = PageHead { etag: None, next: None, bytes };
     Ok(Fetched::Page { sink, head })
 }
 
@@ -133,7 +133,7 @@ mod tests {
         for path in [plain, packed] {
             let Fetched::Page { sink, head } = read(&path, 1 << 20, Vec::new()).unwrap() else { panic!("no page") };
             assert_eq!(sink, text.as_bytes());
-            assert_eq!((head.source, head.bytes), (path.display().to_string(), text.len() as u64));
+            assert_eq!(head.bytes, text.len() as u64);
         }
     }
 

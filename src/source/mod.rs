@@ -7,15 +7,13 @@
 
 use std::io::{self, Read};
 
-use jiff::Timestamp;
-
 use crate::error::Result;
 
 mod body;
-pub mod file;
-pub mod http;
+pub(crate) mod file;
+pub(crate) mod http;
 mod page_url;
-pub mod paging;
+pub(crate) mod paging;
 
 pub use http::{Headers, HttpSettings, HttpSource};
 pub use page_url::PageUrl;
@@ -35,9 +33,6 @@ pub trait PageSink {
 /// A sink that reads a file directly, without a copy in between.
 pub trait FileSink: PageSink {
     /// Takes all of `source`, and returns what it took.
-    ///
-    /// # Errors
-    /// Those of `source`; some of it may have been taken by then.
     fn take_all(&mut self, source: &mut dyn Read) -> io::Result<&[u8]>;
 }
 
@@ -59,22 +54,18 @@ impl FileSink for Vec<u8> {
 
 /// What is known of a page besides its body.
 #[derive(Debug)]
-pub struct PageHead {
-    /// Where it came from, for people: the URL without query and userinfo, or the file's path.
-    pub source: String,
+pub(crate) struct PageHead {
     /// The entity tag, as the source spelled it (with quotes), to send along the next time.
     pub etag: Option<String>,
     /// The page after this one. An error where the link leads to another host: this page is good, but the next one is not fetched.
     pub next: Option<Result<PageUrl>>,
-    /// When the source says that it answered, by its own clock.
-    pub date: Option<Timestamp>,
     /// The body's length in bytes, uncompressed.
     pub bytes: u64,
 }
 
 /// The result of a fetch.
 #[derive(Debug)]
-pub enum Fetched<S> {
+pub(crate) enum Fetched<S> {
     /// A complete body, written to `sink` and not yet durable.
     Page {
         /// The sink that took the body.

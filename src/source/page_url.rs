@@ -67,13 +67,13 @@ impl PageUrl {
 
     /// The whole address, with its secrets: for the state directory, which is private.
     #[must_use]
-    pub fn secret_text(&self) -> &str {
+    pub(crate) fn secret_text(&self) -> &str {
         self.0.as_str()
     }
 
     /// The address `text`, if it has this one's scheme, host and port.
     #[must_use]
-    pub fn on_same_host(&self, text: &str) -> Option<Self> {
+    pub(crate) fn on_same_host(&self, text: &str) -> Option<Self> {
         Url::parse(text).ok().filter(|url| url.origin() == self.0.origin()).map(Self)
     }
 

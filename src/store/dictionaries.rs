@@ -41,7 +41,7 @@ enum Found {
 
 /// The state of an object with dictionaries.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Stored {
+pub(crate) enum Stored {
     /// It holds the dictionaries that its name says.
     Sound(Dictionaries),
     /// Its content is not what its name says.
@@ -61,7 +61,7 @@ impl<'a> DictionaryStore<'a> {
 
     /// Adds dictionaries that a state recorded earlier.
     #[must_use]
-    pub fn with_former(mut self, former: &[Dictionaries]) -> Self {
+    pub(crate) fn with_former(mut self, former: &[Dictionaries]) -> Self {
         self.former = former.to_vec();
         self
     }
@@ -69,9 +69,8 @@ impl<'a> DictionaryStore<'a> {
     /// The compactor that reads a part with this metadata.
     ///
     /// # Errors
-    /// `Mismatch`, naming the id: its dictionaries are nowhere, or (without metadata) those in the store contradict each
-    /// other. And those of the store.
-    pub fn for_part(&self, meta: Option<&PartMeta>) -> Result<Arc<Compactor>> {
+    /// `Mismatch`, naming the id: its dictionaries are nowhere, or (without metadata) those in the store contradict each other.
+    pub(crate) fn for_part(&self, meta: Option<&PartMeta>) -> Result<Arc<Compactor>> {
         match meta.map(|meta| meta.dict.as_str()).filter(|id| !id.is_empty()) {
             Some(id) => self.named(id),
             None => self.longest(),
@@ -79,10 +78,7 @@ impl<'a> DictionaryStore<'a> {
     }
 
     /// The dictionaries with the id `id`.
-    ///
-    /// # Errors
-    /// See [`DictionaryStore::for_part`].
-    pub fn named(&self, id: &str) -> Result<Arc<Compactor>> {
+    pub(crate) fn named(&self, id: &str) -> Result<Arc<Compactor>> {
         let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
         let found = match known {
             Some(found) => found,
@@ -124,17 +120,14 @@ impl<'a> DictionaryStore<'a> {
 
     /// The dictionaries with the id `id`, if the configuration or the state knows them.
     #[must_use]
-    pub fn known_without_the_store(&self, id: &str) -> Option<Dictionaries> {
+    pub(crate) fn known_without_the_store(&self, id: &str) -> Option<Dictionaries> {
         let mut whole = std::iter::once(self.configured).chain(&self.former);
         let found = whole.find(|dictionaries| dictionaries.fingerprint() == id).cloned();
         found.or_else(|| self.configured.subset_with(id))
     }
 
     /// What the store has under the id `id`.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub fn stored(&self, id: &str) -> Result<Stored> {
+    pub(crate) fn stored(&self, id: &str) -> Result<Stored> {
         let key = dictionaries_key(self.prefix, id);
         if self.store.head(&key)?.is_none() {
             return Ok(Stored::Missing);
@@ -193,8 +186,8 @@ impl<'a> DictionaryStore<'a> {
     /// by them.
     ///
     /// # Errors
-    /// `Mismatch`, naming both. And those of the store.
-    pub fn allow(&self, new: &Dictionaries) -> Result<()> {
+    /// `Mismatch`, naming both.
+    pub(crate) fn allow(&self, new: &Dictionaries) -> Result<()> {
         if self.store.keeps_metadata() { Ok(()) } else { self.chain(Some(new)).map(|_| ()) }
     }
 }

@@ -14,7 +14,7 @@ use crate::hour::part::PartIdentity;
 pub mod dictionaries;
 pub mod lake;
 pub mod once;
-pub mod probe;
+pub(crate) mod probe;
 pub mod s3;
 
 /// How often one request is sent before the store counts as unavailable.

@@ -22,10 +22,7 @@ pub fn key(prefix: &str) -> String {
 
 /// Puts the probe if it is not there, then puts it again: the answer is whether that is refused. [`CreateOnly::Unknown`] where
 /// something else has the probe's name.
-///
-/// # Errors
-/// Those of [`ObjectStore`].
-pub fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
+pub(crate) fn ask(store: &dyn ObjectStore, prefix: &str) -> Result<CreateOnly> {
     if store.create_only_is_certain() {
         return Ok(CreateOnly::Proven);
     }

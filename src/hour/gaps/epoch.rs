@@ -1,8 +1,8 @@
-//! The ids between two starts of the counter, as ranges. Pure.
+//! The ids between two restarts of the counter, as ranges. Pure.
 
 use serde::{Deserialize, Serialize};
 
-use super::{FAR, FEW, Gap};
+use super::{Gap, MAX_STRAYS, RESTART_DISTANCE};
 
 /// A set of ids. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ impl Epoch {
         Self { since: at, newest: at, ranges: Vec::new() }
     }
 
-    /// The set of the ids that are no part of any count. Known by its times, which no epoch has.
+    /// The set of strays. It is recognised by its times, which no epoch has.
     pub(super) const fn aside() -> Self {
         Self { since: i64::MAX, newest: i64::MIN, ranges: Vec::new() }
     }
@@ -38,15 +38,15 @@ impl Epoch {
         self.ranges.last().map_or(i64::MIN, |(_, to)| *to)
     }
 
-    /// Whether `id` is about as high as this epoch got.
+    /// Whether `id` is near the highest.
     pub(super) fn is_near(&self, id: i64) -> bool {
-        self.highest().abs_diff(id) <= FAR.unsigned_abs()
+        self.highest().abs_diff(id) <= RESTART_DISTANCE.unsigned_abs()
     }
 
-    /// Whether `id` is right above the highest.
+    /// Whether `id` is just above the highest.
     pub(super) fn is_next(&self, id: i64) -> bool {
         let highest = self.highest();
-        id > highest && id.abs_diff(highest) <= FEW
+        id > highest && id.abs_diff(highest) <= MAX_STRAYS
     }
 
     /// Whether `id` is between the lowest and the highest.
@@ -63,18 +63,17 @@ impl Epoch {
         count(&self.ranges)
     }
 
-    /// Takes off the top those few ids between which and the rest there is a jump, where `id` continues below the jump:
-    /// the counter was never up there. At most `few`.
+    /// Takes away the top ids after a jump, at most `few`, if `id` continues below the jump: the counter was never up there.
     pub(super) fn without_strays(&mut self, id: i64, few: u64) -> Vec<(i64, i64)> {
         let (at, is_there) = self.find(id);
         let Some((below, above)) = self.ranges.split_at_checked(at) else { return Vec::new() };
         let (Some((_, end)), Some((start, _))) = (below.last(), above.first()) else { return Vec::new() };
-        let far = FAR.unsigned_abs();
+        let far = RESTART_DISTANCE.unsigned_abs();
         let continues = !is_there && id.abs_diff(*end) <= far && start.abs_diff(*end) > far;
         if continues && count(above) <= few { self.ranges.split_off(at) } else { Vec::new() }
     }
 
-    /// The first range that ends at `id` or behind, and whether it holds it.
+    /// The first range that ends at or after `id`, and whether it contains it.
     fn find(&self, id: i64) -> (usize, bool) {
         let at = self.ranges.partition_point(|(_, to)| *to < id);
         (at, self.ranges.get(at).is_some_and(|(from, _)| *from <= id))
@@ -104,7 +103,7 @@ impl Epoch {
         shown.iter().zip(shown.iter().skip(1)).map(|((_, end), (start, _))| Gap { from: end + 1, to: start - 1 })
     }
 
-    /// Gives the lowest `holes` up: their ids count as if they had come. Returns how many ids that are.
+    /// Gives the lowest `holes` up: their ids count as seen. Returns how many ids that are.
     pub(super) fn give_up(&mut self, holes: usize) -> u64 {
         let given_up = self.gaps().take(holes).fold(0, |sum: u64, gap| sum.saturating_add(gap.ids()));
         let lowest = self.lowest();

@@ -1,27 +1,28 @@
 //! Gaps: ranges of the source's rising number (`record_id`) that never came. A hole means logs that were never seen.
 //!
-//! [`Seen`] is a set of intervals, one for each unbroken run of ids, so that it stays small however many logs came: at most
-//! [`MOST_RANGES`]; beyond that the oldest holes are given up, and counted. A duplicate is as good as a new record, a late
-//! record closes its hole. What is in the quarantine has no id: it leaves a hole until it is recovered.
+//! [`Seen`] is a set of intervals, one for each unbroken run of ids, so it stays small however many logs come: at most [`MAX_RANGES`].
+//! Beyond that the oldest holes are given up and counted. Duplicates count like new records, and a late record closes its hole. Tokens
+//! in quarantine have no id: they leave a hole until they are recovered.
 //!
-//! **The counter starts again** when an id comes that is more than [`FAR`] below the highest, or is 0 or 1 where it was past
-//! [`FEW`], in a record that is newer than every one before: then an *epoch* begins, and the ids of each epoch are a set of
-//! their own. A record belongs to the newest epoch that began before it. Where its time is between two epochs, or its id is
-//! too high for its time, its id decides; and as an id comes once in an epoch, a new record whose id is there already
-//! belongs to another one that lacks it. A counter that starts again between 2 and [`FAR`] below is not noticed; until it is
-//! past its old height no hole of it is.
+//! **The counter restarts** when an id is more than [`RESTART_DISTANCE`] below the highest, or is 0 or 1 and the highest was past
+//! [`MAX_STRAYS`], in a record that is newer than all before. Then an *epoch* begins, and each epoch has a set of ids of its own. A
+//! record belongs to the newest epoch that began before it. Where its time is between two epochs, or its id is too high for its time,
+//! its id decides. An id comes once in an epoch, so a new record whose id is there already belongs to another epoch that lacks it. A
+//! counter that restarts between 2 and [`RESTART_DISTANCE`] below goes unnoticed, as do its holes until it is past its old height.
 //!
-//! **Strays**: at most [`FEW`] ids far off, after which the counter goes on where it was, are no part of the count. They are
+//! **Strays**: at most [`MAX_STRAYS`] ids far off, after which the counter continues where it was, are not part of the count. They are
 //! put aside, so that they make no hole.
 //!
-//! It is written with each commit in the same atomic batch of the write-ahead log, and with each step of the ledger; the
-//! one with the higher version counts. A record that the ledger's copy does not know has no receipt, so its page is in the
-//! journal: a log that is damaged and filled anew from there gives the same set. One source for one state directory.
+//! The set is written with each commit, in the same atomic batch of the write-ahead log, and with each step of the ledger; the copy
+//! with the higher version counts. A record that the ledger's copy does not know has no receipt, so its page is in the journal: a
+//! damaged log that is filled again from there gives the same set. One state directory has one source.
 
 mod epoch;
 #[cfg(test)]
 mod tests;
 mod watch;
+
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,50 +30,56 @@ use serde::{Deserialize, Serialize};
 use self::epoch::Epoch;
 pub use self::watch::{PolledTooRarely, Watch};
 
-/// How far below the highest an id must be for the counter to have started again; far more than what logs overtake
-/// each other by.
-pub const FAR: i64 = 1000;
-/// How many ids far off may be strays.
-pub const FEW: u64 = 16;
-/// Ranges that are kept: the oldest holes beyond are given up.
-pub const MOST_RANGES: usize = 1024;
+/// An id that is further below the highest shows that the counter restarted: logs never overtake each other by so much.
+pub(crate) const RESTART_DISTANCE: i64 = 1000;
+/// So many ids far off may be strays.
+pub(crate) const MAX_STRAYS: u64 = 16;
+/// Ranges that are kept; the oldest holes beyond that are given up.
+pub(crate) const MAX_RANGES: usize = 1024;
 /// Epochs that are kept.
-const MOST_EPOCHS: usize = 8;
-/// Ranges of strays that are kept, to know them when they come again.
-const MOST_STRAYS: usize = 64;
+const MAX_EPOCHS: usize = 8;
+/// Ranges of strays that are kept, so that they are known when they come again.
+const MAX_STRAY_RANGES: usize = 64;
 
 /// A range of ids that never came, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// The first.
-    pub from: i64,
+    pub(crate) from: i64,
     /// The last.
-    pub to: i64,
+    pub(crate) to: i64,
 }
 
 impl Gap {
     /// How many ids it spans.
     #[must_use]
-    pub const fn ids(&self) -> u64 {
+    pub(crate) const fn ids(&self) -> u64 {
         self.to.abs_diff(self.from).saturating_add(1)
+    }
+}
+
+/// `5`, or `5–9`.
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to { self.from.fmt(f) } else { write!(f, "{}–{}", self.from, self.to) }
     }
 }
 
 /// An id that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sighting {
+pub struct ArrivedId {
     /// The id.
-    pub id: i64,
+    pub(crate) id: i64,
     /// Its record's time.
     pub at: Timestamp,
     /// Whether its record is new.
-    pub is_new: bool,
+    pub(crate) is_new: bool,
 }
 
 /// The ids that came.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
-    /// The field that holds the id. Empty: nobody looks for gaps.
+    /// The field that holds the id. Empty: gaps are not looked for.
     field: String,
     /// Rises with each change.
     version: u64,
@@ -82,27 +89,27 @@ pub struct Seen {
     given_up: u64,
     /// The newest journal segment whose ids are here.
     segment: u64,
-    /// When more ids were missing than before, the last time: the receipt of that page, milliseconds since 1970.
+    /// When the last page was received after which more ids were missing than before: milliseconds since 1970.
     grew: Option<i64>,
 }
 
 impl Seen {
-    /// Nothing seen of the ids in `field` yet.
+    /// No ids of `field` seen yet.
     #[must_use]
-    pub fn of(field: &str) -> Self {
+    pub(crate) fn of(field: &str) -> Self {
         Self { field: field.to_owned(), ..Self::default() }
     }
 
-    /// The same for ids in `field`: as it is where they were looked for before, else from the beginning.
+    /// The set for ids in `field`: this one if it is of that field, else an empty one.
     #[must_use]
-    pub fn for_field(&self, field: &str) -> Self {
+    pub(crate) fn for_field(&self, field: &str) -> Self {
         if self.field == field {
             return self.clone();
         }
         Self { version: self.version + 1, ..Self::of(field) }
     }
 
-    /// Rises with each change: of two copies the one with the higher version is the later.
+    /// Rises with each change: of two copies the one with the higher version is newer.
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
@@ -110,13 +117,13 @@ impl Seen {
 
     /// The same with the ids of a journal segment that was received at `received`.
     #[must_use]
-    pub fn with(&self, ids: &[Sighting], segment: u64, received: Timestamp) -> Self {
+    pub(crate) fn with(&self, ids: &[ArrivedId], segment: u64, received: Timestamp) -> Self {
         let mut seen = self.clone();
         if seen.field.is_empty() {
             return seen;
         }
-        for Sighting { id, at, is_new } in ids {
-            // A log that is filled anew takes records for new whose ids were counted long ago.
+        for ArrivedId { id, at, is_new } in ids {
+            // A log that is filled again takes records for new whose ids were counted before.
             let is_known = !is_new || segment <= self.segment;
             if !(is_known && seen.has(*id)) {
                 seen.add(*id, at.as_millisecond());
@@ -140,7 +147,7 @@ impl Seen {
 
     fn add(&mut self, id: i64, at: i64) {
         self.put_strays_aside(id, at);
-        if self.starts_again(id, at) {
+        if self.restarts(id, at) {
             self.epochs.push(Epoch::starting(at));
         }
         let Some(its) = self.by_time(id, at) else { return };
@@ -152,23 +159,23 @@ impl Seen {
         }
     }
 
-    /// Whether the counter starts again with `id`.
-    fn starts_again(&self, id: i64, at: i64) -> bool {
+    /// Whether the counter restarts with `id`.
+    fn restarts(&self, id: i64, at: i64) -> bool {
         self.epochs.last().is_none_or(|epoch| {
-            let is_far_below = id < epoch.highest().saturating_sub(FAR);
-            let begins = (0..=1).contains(&id) && epoch.highest().saturating_sub(id) > FEW.cast_signed();
+            let is_far_below = id < epoch.highest().saturating_sub(RESTART_DISTANCE);
+            let begins = (0..=1).contains(&id) && epoch.highest().saturating_sub(id) > MAX_STRAYS.cast_signed();
             (is_far_below || begins) && at > epoch.newest
         })
     }
 
-    /// Puts the ids far off, of which `id` shows that the counter was never there, aside.
+    /// Puts ids far off aside, if `id` shows that the counter was never there.
     fn put_strays_aside(&mut self, id: i64, at: i64) {
         let counted = self.epochs.iter().filter(|epoch| !epoch.is_aside()).count();
         let [.., before, last] = self.epochs.as_mut_slice() else {
             return self.put_top_aside(id, at);
         };
         let goes_on = counted > 1 && at >= last.since && before.is_near(id) && !last.is_near(id);
-        if !goes_on || last.count() > FEW {
+        if !goes_on || last.count() > MAX_STRAYS {
             return self.put_top_aside(id, at);
         }
         let strays = self.epochs.pop().map_or_else(Vec::new, |epoch| epoch.ranges);
@@ -176,8 +183,11 @@ impl Seen {
     }
 
     fn put_top_aside(&mut self, id: i64, at: i64) {
-        let last = self.epochs.last_mut().filter(|epoch| at > epoch.newest && id < epoch.highest().saturating_sub(FAR));
-        let strays = last.map_or_else(Vec::new, |epoch| epoch.without_strays(id, FEW));
+        let last = self
+            .epochs
+            .last_mut()
+            .filter(|epoch| at > epoch.newest && id < epoch.highest().saturating_sub(RESTART_DISTANCE));
+        let strays = last.map_or_else(Vec::new, |epoch| epoch.without_strays(id, MAX_STRAYS));
         if !strays.is_empty() {
             self.aside(&strays);
         }
@@ -189,7 +199,7 @@ impl Seen {
         }
         let Some(aside) = self.epochs.first_mut() else { return };
         strays.iter().flat_map(|(from, to)| *from..=*to).for_each(|id| aside.insert(id));
-        aside.ranges.drain(..aside.ranges.len().saturating_sub(MOST_STRAYS));
+        aside.ranges.drain(..aside.ranges.len().saturating_sub(MAX_STRAY_RANGES));
     }
 
     /// The epoch of a record with this id and time.
@@ -212,7 +222,7 @@ impl Seen {
         later.map(|(n, _)| n)
     }
 
-    /// Another epoch than the one at `its`, which has `id` already: the newest that lacks it.
+    /// The newest epoch that lacks `id`, other than the one at `its`, which has it.
     fn that_lacks(&mut self, id: i64, its: usize) -> Option<&mut Epoch> {
         let lacks = |(n, epoch): (usize, &Epoch)| {
             let fits = if n > its { epoch.is_near(id) } else { epoch.spans(id) };
@@ -223,12 +233,12 @@ impl Seen {
     }
 
     fn give_up_the_oldest(&mut self) {
-        while self.epochs.len() > MOST_EPOCHS {
+        while self.epochs.len() > MAX_EPOCHS {
             self.forget_an_epoch();
         }
         let counted = self.epochs.iter_mut().filter(|epoch| !epoch.is_aside());
         let counted: Vec<&mut Epoch> = counted.collect();
-        let mut surplus = counted.iter().map(|epoch| epoch.ranges.len()).sum::<usize>().saturating_sub(MOST_RANGES);
+        let mut surplus = counted.iter().map(|epoch| epoch.ranges.len()).sum::<usize>().saturating_sub(MAX_RANGES);
         for epoch in counted {
             let merged = surplus.min(epoch.ranges.len().saturating_sub(1));
             if merged > 0 {
@@ -238,7 +248,7 @@ impl Seen {
         }
     }
 
-    /// Forgets the oldest epoch, if there is one of the old ones without holes.
+    /// Forgets an old epoch: the oldest without holes, else the oldest.
     fn forget_an_epoch(&mut self) {
         let old = self.epochs.len().saturating_sub(1);
         let is_old = |(n, epoch): &(usize, &Epoch)| *n < old && !epoch.is_aside();
@@ -251,25 +261,25 @@ impl Seen {
 
     /// The ranges that never came, those of the oldest epoch first, by id.
     #[must_use]
-    pub fn gaps(&self) -> Vec<Gap> {
+    pub(crate) fn gaps(&self) -> Vec<Gap> {
         self.epochs.iter().flat_map(Epoch::gaps).collect()
     }
 
     /// How many ids never came.
     #[must_use]
-    pub fn missing(&self) -> u64 {
+    pub(crate) fn missing(&self) -> u64 {
         self.epochs.iter().flat_map(Epoch::gaps).fold(0, |sum, gap| sum.saturating_add(gap.ids()))
     }
 
     /// Ids in holes that were given up, because there were too many holes.
     #[must_use]
-    pub const fn given_up(&self) -> u64 {
+    pub(crate) const fn given_up(&self) -> u64 {
         self.given_up
     }
 
     /// When the last hole was found. `None`: never.
     #[must_use]
-    pub fn last_found(&self) -> Option<Timestamp> {
+    pub(crate) fn last_found(&self) -> Option<Timestamp> {
         self.grew.and_then(|at| Timestamp::from_millisecond(at).ok())
     }
 }

@@ -9,8 +9,8 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// Ids of new records that come one a second.
-fn ids(range: std::ops::RangeInclusive<i64>, from: i64) -> Vec<Sighting> {
-    range.zip(from..).map(|(id, second)| Sighting { id, at: at(second), is_new: true }).collect()
+fn ids(range: std::ops::RangeInclusive<i64>, from: i64) -> Vec<ArrivedId> {
+    range.zip(from..).map(|(id, second)| ArrivedId { id, at: at(second), is_new: true }).collect()
 }
 
 fn gaps(seen: &Seen) -> Vec<(i64, i64)> {
@@ -48,8 +48,8 @@ fn hole_is_known_until_a_late_record_fills_it() {
 #[test]
 fn order_within_a_segment_does_not_matter() {
     let forward = ids(1..=50, 0);
-    let backward: Vec<Sighting> = forward.iter().rev().copied().collect();
-    let seen = |ids: &[Sighting]| Seen::of("record_id").with(ids, 1, at(0)).epochs[0].ranges.clone();
+    let backward: Vec<ArrivedId> = forward.iter().rev().copied().collect();
+    let seen = |ids: &[ArrivedId]| Seen::of("record_id").with(ids, 1, at(0)).epochs[0].ranges.clone();
     assert_eq!(seen(&forward), seen(&backward));
 }
 
@@ -123,7 +123,7 @@ fn strays_make_no_hole() {
         feed.take(3000..=5000, 0);
         feed.0 = feed.0.with(&ids(stray..=stray, 2001), 2, at(2001));
         assert_eq!(feed.take(5001..=5100, 2002), [], "{stray}");
-        let again = Sighting { id: stray, at: at(2001), is_new: false };
+        let again = ArrivedId { id: stray, at: at(2001), is_new: false };
         feed.0 = feed.0.with(&[again], feed.0.segment + 1, at(2200));
         assert_eq!(feed.take(5104..=5200, 2300), [(5101, 5103)], "{stray}");
         assert_eq!(feed.take(5101..=5103, 2200), [], "{stray}");
@@ -160,14 +160,14 @@ fn gaps_are_exact_at_each_moment_of_a_troubled_stream() {
         let mut stream = Vec::new();
         for length in [6000, 9000, 4000] {
             let from = i64::try_from(stream.len()).unwrap();
-            stream.extend((1..=length).map(|id| (from, Sighting { id, at: at(from + id), is_new: true })));
+            stream.extend((1..=length).map(|id| (from, ArrivedId { id, at: at(from + id), is_new: true })));
         }
         check_stream(seed, &stream, &mut draws);
     }
 }
 
 /// Feeds a stream of (count, sighting) in pages of 100 and compares with what is missing below the highest of each count.
-fn check_stream(seed: u64, stream: &[(i64, Sighting)], draws: &mut fastrand::Rng) {
+fn check_stream(seed: u64, stream: &[(i64, ArrivedId)], draws: &mut fastrand::Rng) {
     let mut feed = Seen::of("record_id");
     let (mut came, mut held) = (BTreeSet::new(), Vec::new());
     for (n, window) in stream.chunks(60).enumerate() {
@@ -177,7 +177,7 @@ fn check_stream(seed: u64, stream: &[(i64, Sighting)], draws: &mut fastrand::Rng
             match draws.u8(..) {
                 0..4 => {}
                 4..8 => held.push((*count, *sighting)),
-                8..16 => page.push((*count, Sighting { at: back(sighting.at, draws), ..*sighting })),
+                8..16 => page.push((*count, ArrivedId { at: back(sighting.at, draws), ..*sighting })),
                 _ => page.push((*count, *sighting)),
             }
         }
@@ -185,10 +185,10 @@ fn check_stream(seed: u64, stream: &[(i64, Sighting)], draws: &mut fastrand::Rng
             page.append(&mut held);
         }
         came.extend(page.iter().map(|(count, sighting)| (*count, sighting.id)));
-        let sightings: Vec<Sighting> = page.iter().map(|(_, sighting)| *sighting).collect();
+        let sightings: Vec<ArrivedId> = page.iter().map(|(_, sighting)| *sighting).collect();
         let segment = 2 * u64::try_from(n).unwrap() + 1;
         feed = feed.with(&sightings, segment, at(0));
-        let again: Vec<Sighting> = sightings.iter().map(|seen| Sighting { is_new: false, ..*seen }).collect();
+        let again: Vec<ArrivedId> = sightings.iter().map(|seen| ArrivedId { is_new: false, ..*seen }).collect();
         feed = feed.with(&again, segment + 1, at(0));
         assert_eq!(missing_ids(&feed), missing_of(&came), "seed {seed}, page {n}");
     }
@@ -213,7 +213,7 @@ fn what_comes_again_is_counted_where_it_was() {
     feed.take(1..=2000, 0);
     feed.take(2010..=5000, 2010);
     let before = feed.take(1..=100, 6000);
-    let known: Vec<Sighting> = ids(1..=2000, 0).into_iter().map(|id| Sighting { is_new: false, ..id }).collect();
+    let known: Vec<ArrivedId> = ids(1..=2000, 0).into_iter().map(|id| ArrivedId { is_new: false, ..id }).collect();
     assert_eq!(gaps(&feed.0.with(&known, 9, at(7000))), before, "duplicates");
     assert_eq!(gaps(&feed.0.with(&ids(1..=2000, 0), 1, at(7000))), before, "a log that is filled anew");
 }
@@ -229,16 +229,16 @@ fn low_id_of_an_old_record_starts_nothing() {
 
 #[test]
 fn oldest_holes_are_given_up_and_counted() {
-    let every_other: Vec<Sighting> = (0..5000).map(|n| Sighting { id: 2 * n, at: at(n), is_new: true }).collect();
+    let every_other: Vec<ArrivedId> = (0..5000).map(|n| ArrivedId { id: 2 * n, at: at(n), is_new: true }).collect();
     let seen = Seen::of("record_id").with(&every_other, 1, at(0));
-    assert_eq!(seen.gaps().len(), MOST_RANGES - 1);
-    assert_eq!(seen.given_up(), 4999 - (MOST_RANGES as u64 - 1));
+    assert_eq!(seen.gaps().len(), MAX_RANGES - 1);
+    assert_eq!(seen.given_up(), 4999 - (MAX_RANGES as u64 - 1));
     assert_eq!(seen.gaps().last(), Some(&Gap { from: 9997, to: 9997 }));
 }
 
 #[test]
 fn extreme_ids_are_ids() {
-    let extreme = [i64::MAX, i64::MIN, i64::MAX - 1].map(|id| Sighting { id, at: at(0), is_new: true });
+    let extreme = [i64::MAX, i64::MIN, i64::MAX - 1].map(|id| ArrivedId { id, at: at(0), is_new: true });
     let seen = Seen::of("record_id").with(&extreme, 1, at(0));
     assert_eq!(gaps(&seen), [(i64::MIN + 1, i64::MAX - 2)]);
     assert_eq!(seen.missing(), u64::MAX - 2);
@@ -260,10 +260,10 @@ fn polls_that_do_not_overlap_name_what_may_be_lost() {
     let mut feed = Feed::new();
     feed.take(1..=100, 0);
     let before = feed.0;
-    let watched = |sightings: &[Sighting]| {
+    let watched = |sightings: &[ArrivedId]| {
         let mut watch = Watch::start(&before).unwrap();
         sightings.iter().for_each(|sighting| watch.saw(sighting));
-        watch.verdict(&before.with(sightings, 2, at(200)))
+        watch.lost(&before.with(sightings, 2, at(200)))
     };
     let missed = watched(&ids(138..=200, 138)).unwrap();
     assert_eq!((missed.lost, missed.gap), (37, Gap { from: 101, to: 137 }));
@@ -278,10 +278,10 @@ fn polls_that_do_not_overlap_name_what_may_be_lost() {
 fn counter_that_started_again_between_polls_may_have_lost_its_first_ids() {
     let mut feed = Feed::new();
     feed.take(1..=5000, 0);
-    let watched = |sightings: &[Sighting]| {
+    let watched = |sightings: &[ArrivedId]| {
         let mut watch = Watch::start(&feed.0).unwrap();
         sightings.iter().for_each(|sighting| watch.saw(sighting));
-        watch.verdict(&feed.0.with(sightings, 2, at(6000)))
+        watch.lost(&feed.0.with(sightings, 2, at(6000)))
     };
     let missed = watched(&ids(38..=137, 5100)).unwrap();
     assert_eq!((missed.lost, missed.gap), (37, Gap { from: 1, to: 37 }));

@@ -1,26 +1,25 @@
-//! Whether a poll overlaps with the one before. Pure.
+//! Whether a poll overlaps with the one before, so that no logs between them are lost. Pure.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Gap, Seen, Sighting};
+use super::{ArrivedId, Gap, Seen};
 
-/// Logs that may be lost between two polls: the newest log of the one is not on the other, and ids are missing right
-/// after it.
+/// Logs that may be lost between two polls: the second lacks the newest log of the first, and ids are missing right after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PolledTooRarely {
     /// How many.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// Their ids.
     #[serde(flatten)]
-    pub gap: Gap,
+    pub(crate) gap: Gap,
     /// The time of the newest log before them.
-    pub after: Timestamp,
-    /// The time of the first log behind them.
-    pub before: Timestamp,
+    pub(crate) after: Timestamp,
+    /// The time of the first log after them.
+    pub(crate) before: Timestamp,
 }
 
-/// Watches a poll for whether it overlaps with the one before.
+/// Watches whether a poll overlaps with the one before.
 #[derive(Debug)]
 pub struct Watch {
     epochs: usize,
@@ -32,16 +31,16 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches from here on. `None`: nothing came before.
+    /// Starts to watch a poll. `None`: nothing came before it.
     #[must_use]
-    pub fn start(seen: &Seen) -> Option<Self> {
+    pub(crate) fn start(seen: &Seen) -> Option<Self> {
         let epoch = seen.epochs.last()?;
         let (highest, newest) = (epoch.highest(), epoch.newest);
         Some(Self { epochs: counted(seen), highest, newest, overlaps: false, next: None })
     }
 
     /// Notes an id that came.
-    pub fn saw(&mut self, Sighting { id, at, .. }: &Sighting) {
+    pub(crate) fn saw(&mut self, ArrivedId { id, at, .. }: &ArrivedId) {
         let (id, at) = (*id, *at);
         self.overlaps |= id == self.highest;
         if id > self.highest && self.next.is_none_or(|(lowest, _)| id < lowest) {
@@ -49,9 +48,9 @@ impl Watch {
         }
     }
 
-    /// What may be lost between the last poll and this one, now that `seen` holds this one too.
+    /// What may be lost between the last poll and this one, which is in `seen` by now.
     #[must_use]
-    pub fn verdict(&self, seen: &Seen) -> Option<PolledTooRarely> {
+    pub(crate) fn lost(&self, seen: &Seen) -> Option<PolledTooRarely> {
         let epoch = seen.epochs.last().filter(|_| !self.overlaps)?;
         let after = Timestamp::from_millisecond(self.newest).ok()?;
         let began = counted(seen) - self.epochs.min(counted(seen));
@@ -60,7 +59,7 @@ impl Watch {
                 let gap = epoch.gaps().find(|gap| gap.from.checked_sub(1) == Some(self.highest))?;
                 (gap, self.next?.1)
             }
-            // The counter started again in between: its first ids were not seen, nor were the last of the old count.
+            // The counter restarted in between: its first ids were not seen, nor were the last of the old count.
             1 if epoch.lowest() > 1 => {
                 (Gap { from: 1, to: epoch.lowest() - 1 }, Timestamp::from_millisecond(epoch.since).ok()?)
             }

@@ -28,6 +28,6 @@ impl Intake {
     }
 
     pub(super) fn polled_too_rarely(&self, run: &Run<'_>) -> Option<PolledTooRarely> {
-        self.watch.as_ref().and_then(|watch| watch.verdict(run.state.hours.seen()))
+        self.watch.as_ref().and_then(|watch| watch.lost(run.state.hours.seen()))
     }
 }

@@ -21,9 +21,9 @@ pub struct DecodedRecord {
     /// The event-time hour.
     pub hour: Hour,
     /// Hash, event time and length of the line.
-    pub entry: Entry,
+    pub(crate) entry: Entry,
     /// The source's rising number, where it has one that fits.
-    pub id: Option<i64>,
+    pub(crate) id: Option<i64>,
 }
 
 /// A decoded page.
@@ -34,7 +34,7 @@ pub struct Decoded {
     /// Their compact lines one after the other, without newlines.
     pub lines: Vec<u8>,
     /// The odd tokens, while they are few; else none.
-    pub odd: Vec<OddToken>,
+    pub(crate) odd: Vec<OddToken>,
     /// Elements that are not records.
     pub odd_seen: u64,
     /// Where the odd tokens are too many to keep: how many different ones there are.
@@ -54,12 +54,12 @@ pub struct Decoded {
 impl Decoded {
     /// Whether the key is wrong: there are tokens, and no key opens any of them.
     #[must_use]
-    pub const fn key_is_wrong(&self) -> bool {
+    pub(crate) const fn key_is_wrong(&self) -> bool {
         self.opened == 0 && self.refused > 0
     }
 
     /// Leaves out the records of some hours.
-    pub fn leave_out(&mut self, hours: &BTreeSet<Hour>) {
+    pub(crate) fn leave_out(&mut self, hours: &BTreeSet<Hour>) {
         let lines = std::mem::take(&mut self.lines);
         let mut rest = lines.as_slice();
         self.records.retain(|record| {
@@ -83,13 +83,13 @@ impl Decoded {
 
     /// About how many different odd tokens there are.
     #[must_use]
-    pub fn distinct_odd(&self) -> u64 {
+    pub(crate) fn distinct_odd(&self) -> u64 {
         self.distinct_dropped.as_ref().map_or(self.odd.len() as u64, DistinctCount::estimate)
     }
 
     /// Whether the odd tokens were too many to keep: [`Decoder::odd_again`](super::Decoder::odd_again) finds them.
     #[must_use]
-    pub const fn dropped_odd(&self) -> bool {
+    pub(crate) const fn dropped_odd(&self) -> bool {
         self.distinct_dropped.is_some()
     }
 

@@ -32,7 +32,7 @@ const BYTES_A_LOOK: usize = 64 << 10;
 pub type TakeToken<'a> = &'a mut dyn FnMut(Hour, [u8; 16], &str) -> error::Result<()>;
 
 /// Asked now and then whether to stop.
-pub type ToStop<'a> = &'a dyn Fn() -> bool;
+pub(crate) type ToStop<'a> = &'a dyn Fn() -> bool;
 
 /// What decoding needs to know. Fixed for a run.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub struct Decoder {
 
 /// Why reading a page ended early.
 #[derive(Debug)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// The body is no page, or the run is to stop.
     Page(NotAPage),
     /// Whoever takes the odd tokens failed.
@@ -73,7 +73,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`NotAPage`]: the body is no array of tokens, or [`NotAPage::Interrupted`].
-    pub fn page_until(&self, body: &[u8], received: Timestamp, stop: ToStop<'_>) -> Result<Decoded, NotAPage> {
+    pub(crate) fn page_until(&self, body: &[u8], received: Timestamp, stop: ToStop<'_>) -> Result<Decoded, NotAPage> {
         let mut decoded = Decoded::default();
         // About as many as a page of usual tokens has.
         decoded.records.reserve(body.len() / 512);
@@ -89,7 +89,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Ended`]: stopped, or whatever `each` returns.
-    pub fn odd_again(
+    pub(crate) fn odd_again(
         &self,
         body: &[u8],
         received: Timestamp,
@@ -107,7 +107,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Ended`]: stopped, or whatever `each` returns.
-    pub fn tokens_of(
+    pub(crate) fn tokens_of(
         &self,
         body: &[u8],
         received: Timestamp,

@@ -21,7 +21,7 @@ const WORTH_KEEPING: usize = 1 << 20;
 
 impl Decoder {
     /// Decodes one token into `decoded`: a record, or an odd token.
-    pub fn token(&self, token: &str, received: Timestamp, decoded: &mut Decoded) {
+    pub(crate) fn token(&self, token: &str, received: Timestamp, decoded: &mut Decoded) {
         match self.ring.decrypt(token) {
             Ok(plaintext) => {
                 decoded.opened += 1;

@@ -1,7 +1,7 @@
 //! JSON, read with every digit kept and written as Python does.
 //!
-//! Reading is on `serde_json`, which checks the grammar; numbers and nested containers are taken as their text, so that
-//! integers of any size stay exact and the recursion is ours to limit. Pure.
+//! Pure. `serde_json` reads and checks the grammar. Numbers and nested containers are taken as their text, so that integers of any size
+//! stay exact and the recursion is limited here.
 
 mod writer;
 
@@ -19,10 +19,10 @@ use super::reason::{Reason, ReasonKind};
 use super::scan::literal_run;
 use super::value::{Fields, MAX_DEPTH, TOO_MANY, Value, unique, usual_fields};
 
-/// Below this length a text is so short that reading it level by level is no slower than counting its levels first.
+/// A shorter text is read level by level as fast as its levels are counted.
 const SHORT: usize = 4096;
 
-/// Reads `text`, which must be one JSON value with nothing but white space around it.
+/// Reads `text`, which must be one JSON value, with only white space around it.
 ///
 /// # Errors
 /// `not-a-record`, `unrepresentable` (lone surrogate, number beyond the largest float) or `too-deep`.
@@ -74,7 +74,7 @@ const fn too_deep() -> Reason {
     Reason::new(ReasonKind::TooDeep, "nested too deeply")
 }
 
-/// Where we are in which text.
+/// The place in the text.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     source: &'a str,
@@ -143,7 +143,7 @@ impl<'a> Reader<'a> {
 /// Collects the items of one dict or list.
 struct Container<'r, 'a> {
     reader: Reader<'a>,
-    /// Our own reason, as it cannot travel inside serde's error.
+    /// Our own reason, which cannot be part of serde's error.
     refused: &'r mut Option<Reason>,
 }
 

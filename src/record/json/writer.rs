@@ -1,7 +1,6 @@
 //! JSON as Python writes it: byte for byte `json.dumps(x, separators=(",", ":"))`.
 //!
-//! With the keys of every dict sorted by their bytes the same text is the canonical form of a record. Pure; the writers
-//! append to what they are given.
+//! Pure. With the keys of every dict sorted by their bytes, the same text is the canonical form of a record. The writers append.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -37,7 +36,7 @@ fn length_of(value: &Value<'_>, most: usize) -> usize {
         Value::Null | Value::Bool(true) => 4,
         Value::Bool(false) => 5,
         Value::Int(digits) => digits.len(),
-        // The longest there is.
+        // The longest float.
         Value::Float(_) => 24,
         Value::Str(text) => text_length(text, most),
         Value::Dict(fields) => length(fields, most),
@@ -62,7 +61,7 @@ fn text_length(text: &str, most: usize) -> usize {
     sum
 }
 
-/// Writes the dict of `fields` with the keys of each dict sorted by their bytes. `order` is memory to work in.
+/// Writes the dict of `fields` with the keys of each dict sorted by their bytes. `order` is working memory.
 pub(in crate::record) fn write_sorted(
     fields: &[(Cow<'_, str>, Value<'_>)],
     out: &mut Vec<u8>,
@@ -113,8 +112,8 @@ const fn hex(nibble: u8) -> u8 {
     }
 }
 
-/// Writes `number` as Python's `repr` does: the shortest digits that give it back (an even last digit where two are as
-/// close, as `serde_json` has it and the standard library has not), an exponent outside 1e-4 … 1e16.
+/// Writes `number` as Python's `repr` does: the shortest digits that give it back, with an exponent outside 1e-4 … 1e16. Of two equally
+/// close ones the one with an even last digit, as `serde_json` does and the standard library does not.
 fn write_float(number: f64, out: &mut Vec<u8>) {
     let mut buffer = [0_u8; 32];
     let mut rest = buffer.as_mut_slice();

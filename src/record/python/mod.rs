@@ -2,8 +2,8 @@
 //!
 //! A token's plaintext is the `repr` of a dict. This reads what `ast.literal_eval` would, as far as a row can hold it:
 //! dicts with string keys, lists, tuples (as lists), text, integers of any size, finite floats, `True`, `False`, `None`.
-//! Everything else (expressions, names, unpacking, sets, bytes, complex numbers) is refused with a reason. One pass,
-//! one look back at most: time is linear in the text, recursion ends at [`MAX_DEPTH`]. Pure.
+//! Everything else (expressions, names, unpacking, sets, bytes, complex numbers) is refused with a reason. Pure. One pass with at most
+//! one look back: time is linear in the text, and recursion ends at [`MAX_DEPTH`].
 
 mod number;
 mod text;
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use super::reason::{Reason, ReasonKind};
 use super::value::{Fields, MAX_DEPTH, TOO_MANY, Value, unique, usual_fields};
 
-/// Reads `text`, which must be one literal with nothing but white space around it.
+/// Reads `text`, which must be one literal, with only white space around it.
 ///
 /// # Errors
 /// `not-a-record`, `unrepresentable` (lone surrogate, number beyond what rows hold, key that is no text) or `too-deep`.
@@ -85,8 +85,7 @@ impl<'a> Parser<'a> {
         Ok(Value::Dict(unique(fields)))
     }
 
-    /// Reads any value. Apart from plain texts, which are most: put together in place, they cost a fraction of a move
-    /// through here.
+    /// Reads any value. Callers read plain texts themselves: most values are, and in place they cost a fraction of a move through here.
     #[inline(never)]
     fn push_value(&mut self, key: Cow<'a, str>, fields: &mut Fields<'a>) -> Result<(), Reason> {
         let value = self.value()?;
@@ -94,7 +93,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// A key and the colon behind it.
+    /// A key and the colon after it.
     fn key(&mut self) -> Result<Cow<'a, str>, Reason> {
         let start = self.at;
         let key = self.value()?;

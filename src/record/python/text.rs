@@ -20,8 +20,8 @@ struct Style {
 }
 
 impl<'a> Parser<'a> {
-    /// A text as almost all are written: one pair of quotes, nothing to spell out, and then what ends a key or a value.
-    /// Steps over it and the white space behind; for anything else the cursor stays.
+    /// The usual text: one pair of quotes, no escapes, followed by the end of a key or value. Steps over it and the white space after
+    /// it; for anything else the cursor stays.
     #[inline]
     pub(super) fn plain_text(&mut self) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
@@ -123,7 +123,7 @@ impl<'a> Parser<'a> {
         out.push('\n');
     }
 
-    /// In a raw literal a backslash is text, and so is what it stands before, a quote included.
+    /// In a raw literal a backslash is text, and so is the character after it, even a quote.
     fn raw_backslash(&mut self, out: &mut String) {
         self.at += 1;
         out.push('\\');
@@ -160,7 +160,7 @@ impl<'a> Parser<'a> {
                 return Ok(());
             }
             _ => {
-                // No escape at all: the backslash stays, and what follows it is read as usual.
+                // Not an escape: the backslash stays, and what follows it is read as usual.
                 self.at = start + 1;
                 '\\'
             }

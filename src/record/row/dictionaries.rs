@@ -1,7 +1,7 @@
 //! The dictionaries of `method` and `url`: which text has which code in a row.
 //!
-//! Invariant: within a field codes are unique and never 0, which stands for "not in the dictionary". Dictionaries may gain
-//! entries; one that changed or lost an entry cannot restore the rows that were written with it.
+//! Invariant: the codes of a field are unique and never 0, which means "not in the dictionary". Dictionaries may gain entries; after one
+//! is changed or lost, rows that were written with it cannot be restored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::record::schema;
 
-/// How many entries may be left out where a subset is searched: every subset of them is tried.
+/// How many entries may be missing in a subset that is searched: all combinations are tried.
 const OPTIONAL_ENTRIES: usize = 16;
 
 /// The codes of `method` and `url`. As TOML: `url = { "/api/products/product/" = 1 }`, `method = { GET = 1, POST = 2 }`; a
@@ -67,26 +68,26 @@ impl Dictionaries {
     /// # Errors
     /// [`ErrorKind::Config`] where a code is 0 or used twice in a field; the message names the entry.
     pub fn new(url: BTreeMap<String, i64>, method: BTreeMap<String, i64>) -> Result<Self> {
-        check("url", &url)?;
-        check("method", &method)?;
+        check(schema::URL, &url)?;
+        check(schema::METHOD, &method)?;
         Ok(Self { url, method })
     }
 
     /// The codes of `url`.
     #[must_use]
-    pub const fn url(&self) -> &BTreeMap<String, i64> {
+    pub(crate) const fn url(&self) -> &BTreeMap<String, i64> {
         &self.url
     }
 
     /// The codes of `method`.
     #[must_use]
-    pub const fn method(&self) -> &BTreeMap<String, i64> {
+    pub(crate) const fn method(&self) -> &BTreeMap<String, i64> {
         &self.method
     }
 
-    /// Whether these are `older` with entries gained at most: whatever was written with `older` can be restored.
+    /// Whether these have all entries of `older`: then they restore all that was written with `older`.
     #[must_use]
-    pub fn extends(&self, older: &Self) -> bool {
+    pub(crate) fn extends(&self, older: &Self) -> bool {
         let has_all = |new: &BTreeMap<String, i64>, old: &BTreeMap<String, i64>| {
             old.iter().all(|(text, code)| new.get(text) == Some(code))
         };
@@ -95,14 +96,8 @@ impl Dictionaries {
 
     /// How many entries they have.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.url.len() + self.method.len()
-    }
-
-    /// Whether they have no entry.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// A short id of exactly these dictionaries, for `etl-dict`: 16 hexadecimal digits of the BLAKE3 hash of the number of
@@ -113,16 +108,15 @@ impl Dictionaries {
         fingerprint([&url, &method])
     }
 
-    /// These dictionaries, or a subset of their entries, whichever has the fingerprint `id`: dictionaries only gain entries,
-    /// so an older version is a subset. Of more than 16 entries those with the highest codes are tried in and out, because
-    /// codes are usually given in rising order.
+    /// These dictionaries or the subset of their entries that has the fingerprint `id`: dictionaries only gain entries, so an older
+    /// version is a subset. Of more than 16 entries only those with the highest codes are left out, because codes usually rise.
     #[must_use]
-    pub fn subset_with(&self, id: &str) -> Option<Self> {
+    pub(crate) fn subset_with(&self, id: &str) -> Option<Self> {
         let mut codes: Vec<i64> = self.url.values().chain(self.method.values()).copied().collect();
         codes.sort_unstable_by(|a, b| b.cmp(a));
         codes.truncate(OPTIONAL_ENTRIES);
         let optional = codes.len();
-        // An entry's bit says that it is left out. Codes may be equal in the two dictionaries: each takes its turn.
+        // A bit for each entry that may be left out. Both dictionaries may have the same code: each gets a bit of its own.
         let mut bit_of = |code: i64| {
             let bit = codes.iter().position(|left| *left == code)?;
             codes.get_mut(bit).map(|taken| *taken = 0)?;
@@ -145,9 +139,6 @@ impl Dictionaries {
     }
 
     /// The bytes that are stored beside the parts: the same for equal dictionaries.
-    ///
-    /// # Errors
-    /// `Bug`: they cannot be encoded.
     pub fn to_stored(&self) -> Result<Vec<u8>> {
         let stored = Stored { method: self.method.clone(), url: self.url.clone() };
         let mut bytes = serde_json::to_vec(&stored)
@@ -158,7 +149,7 @@ impl Dictionaries {
 
     /// The inverse of [`Dictionaries::to_stored`]. `None`: they are not the dictionaries with the fingerprint `id`.
     #[must_use]
-    pub fn from_stored(bytes: &[u8], id: &str) -> Option<Self> {
+    pub(crate) fn from_stored(bytes: &[u8], id: &str) -> Option<Self> {
         let Stored { method, url } = serde_json::from_slice(bytes).ok()?;
         Self::new(url, method).ok().filter(|found| found.fingerprint() == id)
     }

@@ -1,10 +1,15 @@
 //! The compact form of `inDate`: its digits without the century.
+//!
+//! Pure. Invariant: the compact form stands alone only where [`restore`] gives the text back.
 
+use super::write_key;
 use crate::record::Value;
+use crate::record::schema::IN_DATE;
 
-/// Writes `"inDate":` and the compact form of `value`, `""` where there is none: whether it stands alone.
+/// Writes the key and the compact form of `value`, or `""`. Returns whether it stands alone.
 pub(super) fn write(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(b"\"inDate\":\"");
+    write_key(IN_DATE, out);
+    out.push(b'"');
     let digits = invertible(value);
     match &digits {
         Some(digits) => out.extend_from_slice(digits),
@@ -14,7 +19,7 @@ pub(super) fn write(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
     digits.is_some()
 }
 
-/// Whether `compact` is what stands before the raw value `raw`.
+/// Whether `compact` is written before the raw value `raw`.
 pub(super) fn belongs(compact: &str, raw: &Value<'_>) -> bool {
     invertible(raw).is_none() && compact.bytes().eq(all_digits(raw))
 }
@@ -38,7 +43,7 @@ pub(super) fn restore(compact: &str) -> Option<String> {
     ))
 }
 
-/// The digits of a text of the form that [`restore`] gives.
+/// The digits of a text in the form that [`restore`] gives.
 fn invertible(value: &Value<'_>) -> Option<[u8; 15]> {
     let Value::Str(text) = value else { return None };
     let &[
@@ -74,7 +79,7 @@ fn invertible(value: &Value<'_>) -> Option<[u8; 15]> {
     digits.iter().all(u8::is_ascii_digit).then_some(digits)
 }
 
-/// What the origin makes of any text: its digits but the first two.
+/// What the origin makes of any text: its digits without the first two.
 fn all_digits(value: &Value<'_>) -> impl Iterator<Item = u8> {
     let text = if let Value::Str(text) = value { text.as_ref() } else { "" };
     text.bytes().filter(u8::is_ascii_digit).skip(2)

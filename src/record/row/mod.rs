@@ -1,11 +1,11 @@
 //! A record as a row and back, without loss.
 //!
-//! Four columns have a compact form, everything else passes through: `user_id` (64 lower-case hexadecimal digits) as two
+//! Four fields have a compact form, all others pass through: `user_id` (64 lower-case hexadecimal digits) as two
 //! base64url UUIDs, the second half first; `method` and `url` as a code of a dictionary; `inDate` as its digits without
-//! the century. Invariant: a compact value stands alone only where its inverse gives the original back. Otherwise
-//! `<field>_raw`, right behind it, holds the original, and the compact value is what the origin's function gives, or `0` or
-//! `""` where it gives nothing. A record's own key of the form `url_raw`, `url_raw_raw` … gets one more `_raw`, so the
-//! two cannot be confused. Field order is kept. Rows are what is stored in S3: this may never change. Pure.
+//! the century. Invariant: a compact value stands alone only where its inverse gives the original back. Otherwise `<field>_raw`, right
+//! after it, holds the original, and the compact value is what the origin's function gives, or `0` or `""` where it gives nothing. A
+//! record's own key of the form `url_raw`, `url_raw_raw` … gets one more `_raw`, so that the two cannot be confused. Field order is
+//! kept. S3 stores rows: this must never change. Pure.
 
 mod dictionaries;
 mod in_date;
@@ -17,7 +17,8 @@ use std::collections::BTreeMap;
 
 pub use dictionaries::Dictionaries;
 
-use crate::record::{IN_DATE, Value, json};
+use crate::record::schema::{IN_DATE, METHOD, URL, USER_ID};
+use crate::record::{Value, json};
 
 const RAW: &str = "_raw";
 
@@ -33,33 +34,33 @@ enum Column {
 impl Column {
     fn named(key: &str) -> Option<Self> {
         match key {
-            "user_id" => Some(Self::UserId),
-            "method" => Some(Self::Method),
-            "url" => Some(Self::Url),
+            USER_ID => Some(Self::UserId),
+            METHOD => Some(Self::Method),
+            URL => Some(Self::Url),
             IN_DATE => Some(Self::InDate),
             _ => None,
         }
     }
 }
 
-/// Whether rows hold a compact value of the field `key`, and perhaps the original behind it.
+/// Whether rows hold a compact value of the field `key`, and perhaps the original after it.
 #[must_use]
-pub fn is_compact(key: &str) -> bool {
+pub(crate) fn is_compact(key: &str) -> bool {
     Column::named(key).is_some()
 }
 
 /// The key that rows have for the field `key` of a record.
 #[must_use]
-pub fn stored_key(key: &str) -> String {
+pub(crate) fn stored_key(key: &str) -> String {
     if looks_raw(key) { format!("{key}{RAW}") } else { key.to_owned() }
 }
 
-/// Whether a record's own `key` gets one more `_raw`, as it looks like one that holds an original.
+/// Whether a record's own `key` gets one more `_raw`, because it looks like the key of an original.
 fn looks_raw(key: &str) -> bool {
     key.ends_with(RAW) && Column::named(key.trim_end_matches(RAW)).is_some()
 }
 
-/// One dictionary, ready for both ways. Codes are kept as the digits they are written with.
+/// One dictionary, in both directions. Codes are kept as the digits in a row.
 #[derive(Debug, Default)]
 struct Codes {
     by_text: BTreeMap<String, String>,
@@ -118,8 +119,8 @@ impl Compactor {
         let stands_alone = match Column::named(key) {
             Some(Column::UserId) => user_id::write(value, out),
             Some(Column::InDate) => in_date::write(value, out),
-            Some(Column::Method) => write_code(b"\"method\":", self.method.code(value), out),
-            Some(Column::Url) => write_code(b"\"url\":", self.url.code(value), out),
+            Some(Column::Method) => write_code(METHOD, self.method.code(value), out),
+            Some(Column::Url) => write_code(URL, self.url.code(value), out),
             None => {
                 write_own(key, value, out);
                 true
@@ -132,8 +133,15 @@ impl Compactor {
     }
 }
 
-fn write_code(key: &[u8], code: Option<&str>, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(key);
+/// Writes a known field's key and the colon: it is plain ASCII.
+fn write_key(key: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn write_code(key: &str, code: Option<&str>, out: &mut Vec<u8>) -> bool {
+    write_key(key, out);
     out.extend_from_slice(code.unwrap_or("0").as_bytes());
     code.is_some()
 }

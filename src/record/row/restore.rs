@@ -1,4 +1,6 @@
-//! The inverse: a row as the record it was made of. Strict: a row that this program did not write is refused.
+//! The inverse: a row as the record that it was made of.
+//!
+//! Pure. Invariant: a row that this program did not write is refused.
 
 use std::borrow::Cow;
 use std::iter::Peekable;
@@ -10,8 +12,8 @@ impl Compactor {
     /// The fields of the record that the row `line` was made of: same values, types and key order, a tuple as a list.
     ///
     /// # Errors
-    /// `bad-row` for an unknown code, a malformed compact value, or an original that does not belong to the value before it;
-    /// what [`json::parse`] refuses.
+    /// `bad-row` for an unknown code, a malformed compact value, or an original that does not belong to the value before it; and those
+    /// of [`json::parse`].
     pub fn restore<'a>(&self, line: &'a str) -> Result<Fields<'a>, Reason> {
         let Value::Dict(row) = json::parse(line)? else { return Err(bad("a row that is no JSON object")) };
         let mut fields = Vec::with_capacity(row.len());
@@ -19,7 +21,7 @@ impl Compactor {
         while let Some((key, value)) = row.next() {
             fields.push(match Column::named(&key) {
                 Some(column) => {
-                    let raw = raw_behind(&key, &mut row);
+                    let raw = raw_after(&key, &mut row);
                     (key, self.original(column, &value, raw)?)
                 }
                 None if looks_raw(&key) => (own_key(key)?, value),
@@ -54,7 +56,7 @@ impl Codes {
     }
 }
 
-/// Whether `compact` is what is written before `raw`. A raw `url` or `method` may have got a code since.
+/// Whether `compact` is written before `raw`. A raw `url` or `method` may have got a code since then.
 fn belongs(column: Column, compact: &Value<'_>, raw: &Value<'_>) -> bool {
     match (column, compact) {
         (Column::UserId, Value::Str(text)) => user_id::belongs(text, raw),
@@ -65,11 +67,11 @@ fn belongs(column: Column, compact: &Value<'_>, raw: &Value<'_>) -> bool {
 }
 
 /// The value of `<key>_raw`, if that comes next.
-fn raw_behind<'a>(key: &str, row: &mut Peekable<impl Iterator<Item = (Cow<'a, str>, Value<'a>)>>) -> Option<Value<'a>> {
+fn raw_after<'a>(key: &str, row: &mut Peekable<impl Iterator<Item = (Cow<'a, str>, Value<'a>)>>) -> Option<Value<'a>> {
     row.next_if(|(next, _)| next.strip_suffix(RAW) == Some(key)).map(|(_, raw)| raw)
 }
 
-/// A record's own key, from a row's key that has one `_raw` more.
+/// A record's own key, from a row's key with one more `_raw`.
 fn own_key(key: Cow<'_, str>) -> Result<Cow<'_, str>, Reason> {
     let length = key.len() - RAW.len();
     let own = match key {

@@ -1,9 +1,13 @@
 //! The compact form of `user_id`: both halves of its 64 hexadecimal digits as base64url, the second half first.
+//!
+//! Pure. Invariant: the compact form stands alone only where [`restore`] gives the digits back.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
+use super::write_key;
 use crate::record::Value;
+use crate::record::schema::USER_ID;
 
 /// 16 bytes in base64url without padding.
 const HALF: usize = 22;
@@ -11,10 +15,11 @@ const HALF: usize = 22;
 /// Two halves.
 type Compact = [u8; 2 * HALF];
 
-/// Writes `"user_id":` and the compact form of `value`, `""` where there is none: whether it stands alone.
+/// Writes the key and the compact form of `value`, or `""`. Returns whether it stands alone.
 pub(super) fn write(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
     let (compact, stands_alone) = compact(value);
-    out.extend_from_slice(b"\"user_id\":\"");
+    write_key(USER_ID, out);
+    out.push(b'"');
     if let Some(compact) = compact {
         out.extend_from_slice(&compact);
     }
@@ -22,7 +27,7 @@ pub(super) fn write(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
     stands_alone
 }
 
-/// Whether `compact` is what stands before the raw value `raw`.
+/// Whether `compact` is written before the raw value `raw`.
 pub(super) fn belongs(compact_text: &str, raw: &Value<'_>) -> bool {
     let (expected, stands_alone) = compact(raw);
     !stands_alone && compact_text.as_bytes() == expected.as_ref().map_or(&[][..], |text| text.as_slice())

@@ -136,7 +136,7 @@ impl HttpSource {
 
     /// Ends the waiting for the source.
     #[must_use]
-    pub const fn stop(&self) -> &Stop {
+    pub(crate) const fn stop(&self) -> &Stop {
         &self.stop
     }
 
@@ -147,7 +147,7 @@ impl HttpSource {
     /// [`ErrorKind::Unavailable`]: no page in all tries or until the deadline, or an answer that another try would not change.
     /// [`ErrorKind::Credentials`]: 401 or 403. [`ErrorKind::Config`]: no usable root certificates.
     /// An error of `new_sink` or of a sink is returned as it is.
-    pub fn fetch<S: PageSink>(
+    pub(crate) fn fetch<S: PageSink>(
         &mut self,
         url: &PageUrl,
         etag: Option<&str>,
@@ -385,10 +385,8 @@ impl TryOf<'_> {
     fn head(&self, response: &Response, bytes: u64) -> PageHead {
         let links = response.headers().get_all(header::LINK).iter().map(HeaderValue::as_bytes);
         PageHead {
-            source: self.url.to_string(),
             etag: text_of(response, &header::ETAG).map(str::to_owned),
             next: paging::next_page(self.url, response.url(), links),
-            date: skew::date_of(response),
             bytes,
         }
     }

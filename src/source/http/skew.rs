@@ -6,9 +6,8 @@ use std::cell::Cell;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Response;
-use reqwest::header::{self, HeaderName};
+use reqwest::header::HeaderMap;
 
-use super::failure::text_of;
 use crate::net::http_date;
 
 /// A larger difference is a warning.
@@ -20,18 +19,19 @@ pub(super) struct Skew {
     warned: Cell<bool>,
 }
 
-/// When the source made `response`, by its own clock.
-pub(super) fn date_of(response: &Response) -> Option<Timestamp> {
-    let date = text_of(response, &header::DATE).and_then(http_date)?;
+/// When the source made the answer with these `headers`, by its own clock.
+fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let date = text("date").and_then(http_date)?;
     // A cache repeats the date of the answer that it kept, and tells for how long it has kept it.
-    let kept = text_of(response, &HeaderName::from_static("age")).and_then(|age| age.trim().parse::<u32>().ok());
+    let kept = text("age").and_then(|age| age.trim().parse::<u32>().ok());
     date.checked_add(SignedDuration::from_secs(kept.unwrap_or(0).into())).ok()
 }
 
 impl Skew {
     /// Compares with the `Date` of an answer to a request that was sent at `asked`.
     pub(super) fn look_at(&self, response: &Response, asked: Timestamp) {
-        let Some(theirs) = date_of(response) else { return };
+        let Some(theirs) = date_of(response.headers()) else { return };
         if let Some(off) = apart(theirs, asked, Timestamp::now())
             && !self.warned.replace(true)
         {
@@ -53,6 +53,15 @@ fn apart(theirs: Timestamp, asked: Timestamp, answered: Timestamp) -> Option<Sig
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn date_of_an_answer_from_a_cache_is_that_of_the_moment() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(date_of(&headers), None);
+        headers.insert("date", "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+        headers.insert("age", "120".parse().unwrap());
+        assert_eq!(date_of(&headers), "1994-11-06T08:51:37Z".parse().ok());
+    }
 
     #[test]
     fn clocks_are_apart_beyond_two_minutes_either_way() {

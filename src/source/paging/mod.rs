@@ -22,7 +22,7 @@ pub(super) fn next_page<'a>(
 
 /// Whether a trail may go on to a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Visit {
+pub(crate) enum Visit {
     /// The trail has not had this page.
     New,
     /// It has: the links form a circle, and the trail ends here.
@@ -33,7 +33,7 @@ pub enum Visit {
 
 /// The pages that one trail of `next` links has had.
 #[derive(Debug)]
-pub struct Trail {
+pub(crate) struct Trail {
     /// Digests, because a long backfill has many long URLs.
     seen: HashSet<[u8; 16]>,
     max_pages: usize,
@@ -47,7 +47,7 @@ impl Trail {
     }
 
     /// Notes that `url` is fetched next, which it should be only after [`Visit::New`].
-    pub fn enter(&mut self, url: &PageUrl) -> Visit {
+    pub(crate) fn enter(&mut self, url: &PageUrl) -> Visit {
         let digest = url.digest();
         if self.seen.contains(&digest) {
             return Visit::Seen;

@@ -88,9 +88,6 @@ pub fn upload(store: &dyn ObjectStore, part: &Sealed<'_>, create_only: CreateOnl
 /// For the time after the first receipt at a destination. A store that ignores the condition gets the same bytes and metadata again;
 /// where the stored bytes are not exactly ours, nothing is sent and the answer is [`CreateOnly::Unknown`]. A store that refuses the
 /// condition is believed where it did so `before` and took the same bytes without it.
-///
-/// # Errors
-/// Those of [`ObjectStore`]; nothing is known then.
 pub fn probe_create_only(store: &dyn ObjectStore, part: &Sealed<'_>, before: bool) -> Result<CreateOnly> {
     if store.create_only_is_certain() {
         return Ok(CreateOnly::Proven);
@@ -165,10 +162,7 @@ fn send(store: &dyn ObjectStore, part: &Sealed<'_>, ask: Ask) -> Answer {
 }
 
 /// What is there under the part's key: `None` for nothing.
-///
-/// # Errors
-/// Those of [`ObjectStore`]: then nothing is known.
-pub fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome>> {
+pub(crate) fn look(store: &dyn ObjectStore, part: &Sealed<'_>) -> Result<Option<Outcome>> {
     Ok(store.head(part.key)?.map(|found| judge(part, found)))
 }
 

@@ -67,7 +67,7 @@ impl S3Store {
 
     /// Stops waiting at a stop: at once between two tries, soon after it for an answer.
     #[must_use]
-    pub fn until(mut self, stop: &Stop) -> Self {
+    pub(crate) fn until(mut self, stop: &Stop) -> Self {
         self.client.stop = stop.clone();
         self
     }
