@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Wal;
 use super::book::Commit;
-use super::sled::{BlockReader, ENTRY, Entry, Generation, LineAt, Share};
+use super::sled::{BlockReader, ENTRY, Entry, Generation, LineAt, Share as HourShare};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::stop::Stop;
@@ -63,7 +63,7 @@ impl Wal {
         let mut found = BTreeMap::new();
         let Some(commit) = self.book.commit(number) else { return Ok(found) };
         let mut readers = Readers::new(self);
-        let is_pending = |share: &Share| self.book.is_pending(share.hour, number);
+        let is_pending = |share: &HourShare| self.book.is_pending(share.hour, number);
         for (share, entries, lines) in commit.places().filter(|(share, _, _)| is_pending(share)) {
             let (reader, _) = readers.of(commit.generation)?;
             let mut records: Records =
