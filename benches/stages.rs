@@ -111,9 +111,9 @@ impl Desk {
         let decoded = decoder.page(body, now).expect("a page");
         let started = Instant::now();
         for record in &decoded.records {
-            self.buckets.open(&mut self.state, record.hour).expect("an hour");
+            self.buckets.open(&mut self.state.hours, record.hour).expect("an hour");
         }
-        self.buckets.load(&mut self.state, std::slice::from_ref(&decoded), &Stop::new()).expect("hashes");
+        self.buckets.load(&mut self.state.hours, std::slice::from_ref(&decoded), &Stop::new()).expect("hashes");
         let mut new = NewRecords::default();
         self.buckets.partition(&decoded, now, &mut new).expect("hashes");
         let sorted = started.elapsed();
@@ -152,9 +152,9 @@ fn on_disk(c: &mut Criterion) {
         let rules = CutRules { part_max_records: 0, part_bytes: PART_BYTES };
         let stop = Stop::new();
         b.iter(|| {
-            let ordered = order(&desk.state, std::slice::from_ref(&row), &stop).expect("the log");
+            let ordered = order(&desk.state.hours, std::slice::from_ref(&row), &stop).expect("the log");
             let ordered = ordered.expect("no stop").pop().expect("an hour");
-            let encoded = Encoder::new(&desk.state, rules, &stop).encode(&row, &ordered, None).expect("a part");
+            let encoded = Encoder::new(&desk.state.hours, rules, &stop).encode(&row, &ordered, None).expect("a part");
             encoded.expect("no stop").hashes.len()
         });
     });

@@ -1,4 +1,4 @@
-//! The command: prepare the process, parse, run, tell what went wrong, exit. The only process exit.
+//! The program: prepare the process, parse the command line, run the command, report an error, exit.
 
 use std::process::ExitCode;
 

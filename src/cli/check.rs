@@ -1,4 +1,4 @@
-//! `etl check`: what a run needs, looked at step by step. Fetches one page and keeps nothing; makes no state directory.
+//! `etl check`: tests what a run needs, step by step. Fetches one page and keeps nothing; makes no state directory.
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -28,12 +28,12 @@ use crate::view::table::{bytes, count, plural};
 /// The examples of the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  etl check                                  each step with a tick, or what to do
+  etl check                                  each step with its result, and what to do
   etl check --json                           the same for programs
-  etl check --read-only                      put no probe object into the store
+  etl check --read-only                      do not put a probe object into the store
 
-It fetches one page and keeps nothing of it. Into S3 it puts one small object, <prefix>check/…, the same every time, to see
-whether one that is there is refused; nothing below data/.";
+It fetches one page and keeps nothing of it. It puts one small object into S3, <prefix>check/…, the same every time, to test
+that the store refuses to replace it. It writes nothing below data/.";
 
 /// `etl check`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -41,7 +41,7 @@ pub(super) struct CheckArgs {
     /// Print the findings as one JSON object
     #[arg(long)]
     json: bool,
-    /// Put no probe object into the store: whether create-only is honoured stays open
+    /// Do not put a probe object into the store, and so do not test whether it refuses to replace objects
     #[arg(long)]
     read_only: bool,
 }
@@ -51,10 +51,10 @@ const SKEW: SignedDuration = SignedDuration::from_secs(60);
 /// S3 refuses requests from a clock this far off.
 const S3_SKEW: SignedDuration = SignedDuration::from_mins(15);
 
-/// Takes the steps, and prints how each came out.
+/// Takes all steps, and prints the result of each.
 ///
 /// # Errors
-/// Only stdout's; what is wrong is in the exit code.
+/// Only those of stdout; what is wrong is in the exit code.
 pub(super) fn check(config: Result<Config>, args: &CheckArgs) -> Result<u8> {
     let steps = match config {
         Ok(config) => steps(&config, args),
@@ -71,7 +71,7 @@ pub(super) fn check(config: Result<Config>, args: &CheckArgs) -> Result<u8> {
 
 fn steps(config: &Config, args: &CheckArgs) -> Vec<Checked> {
     let file =
-        config.file.as_ref().map_or("no file: the environment alone".to_owned(), |file| file.display().to_string());
+        config.file.as_ref().map_or("no file: only the environment".to_owned(), |file| file.display().to_string());
     let mut steps = vec![Checked::ok("configuration", file)];
     steps.extend(source_and_key(config));
     steps.extend(clocks(config));
@@ -97,8 +97,8 @@ fn source_and_key(config: &Config) -> Vec<Checked> {
     let elements = match crate::page::parse::parse(&body) {
         Ok(elements) => elements.len() as u64,
         Err(reason) => {
-            let error = Error::new(ErrorKind::Unavailable, format!("the page is none: {reason}"))
-                .hint("look at what source.url answers: it has to be an array of objects with \"data\"");
+            let error = Error::new(ErrorKind::Unavailable, format!("the response is not a page: {reason}"))
+                .hint("look at what source.url answers: it must be an array of objects with \"data\"");
             return vec![Checked::failed("source", &error), key_alone(ring, "no page to try them on")];
         }
     };
@@ -115,7 +115,7 @@ fn no_page() -> Checked {
 /// The first page of the source. `None`: its pattern matches no file.
 fn page(config: &Config) -> Result<Option<Vec<u8>>> {
     let mut config = config.clone();
-    // Somebody is waiting in front of the terminal.
+    // A person waits at the terminal.
     config.source.retries = config.source.retries.min(1);
     let stop = Stop::new();
     let mut client = setup::client(&config, &stop)?;
@@ -135,7 +135,7 @@ fn page(config: &Config) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The keys, where there is nothing to try them on.
+/// The step of the keys where there is no page to try them on.
 fn key_alone(ring: Result<KeyRing>, why: &str) -> Checked {
     match ring {
         Ok(_) => Checked::skipped("key", format!("well-formed; {why}")),
@@ -146,8 +146,8 @@ fn key_alone(ring: Result<KeyRing>, why: &str) -> Checked {
 fn key(config: &Config, body: &[u8]) -> Result<Checked> {
     let decoded = setup::decoder(config)?.page(body, SystemClock.now()).unwrap_or_default();
     if decoded.key_is_wrong() {
-        let what = format!("no key of the ring opens any of {}", plural(decoded.elements, "log", "logs"));
-        return Err(Error::new(ErrorKind::Credentials, what).hint("put the right key into the ring, newest first"));
+        let what = format!("none of the keys opens any of {}", plural(decoded.elements, "log", "logs"));
+        return Err(Error::new(ErrorKind::Credentials, what).hint("add the right key, newest first"));
     }
     Ok(judge_tokens(&decoded))
 }
@@ -258,7 +258,7 @@ fn store(config: &Config, read_only: bool) -> Vec<Checked> {
             vec![found, create_only(&place, read_only)]
         }
         Err(error) => {
-            vec![Checked::failed("store", &error), Checked::skipped("create-only", "the store is not at hand")]
+            vec![Checked::failed("store", &error), Checked::skipped("create-only", "the store cannot be reached")]
         }
     }
 }
@@ -276,21 +276,19 @@ fn reach(place: &Place) -> Result<()> {
 fn create_only(place: &Place, read_only: bool) -> Checked {
     let name = "create-only";
     if read_only {
-        return Checked::skipped(name, "not asked: that would put an object into the store");
+        return Checked::skipped(name, "not tested: that would put an object into the store");
     }
     let key = probe::key(&place.prefix);
     match probe::ask(&*place.store, &place.prefix) {
-        Ok(CreateOnly::Proven) => {
-            Checked::ok(name, "If-None-Match is honoured: an object that is there is never replaced")
-        }
+        Ok(CreateOnly::Proven) => Checked::ok(name, "If-None-Match is honoured: an existing object is never replaced"),
         Ok(CreateOnly::NotHonoured) => Checked::warning(
             name,
-            "If-None-Match is ignored or refused here: each PUT is preceded by a look, and sent without it",
+            "If-None-Match is ignored or refused here: before each PUT the store is asked whether the object exists",
             "let only one machine write to this prefix: two that write the same part in the same second could replace it",
         ),
         Ok(CreateOnly::Unknown) => Checked::warning(
             name,
-            format!("cannot tell: {key} holds something else than the probe"),
+            format!("cannot tell: {key} is not the probe object"),
             "remove that object, and check again",
         ),
         Err(error) if error.kind() == ErrorKind::Credentials => {

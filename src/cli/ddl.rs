@@ -17,54 +17,54 @@ use crate::query::{Column, Endpoint, Keys, Serde, Table, Years};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  etl ddl                                    table and view for Athena; nothing to refresh, ever
+  etl ddl                                    table and view for Athena; never needs a refresh
   etl ddl --keys dt                          one partition key instead of four: simple ranges
   etl ddl --for duckdb                       the same for DuckDB, over S3 or a folder
-  etl ddl --for duckdb --location lake       of another place than the configured one
+  etl ddl --for duckdb --location lake       for another place than the configured one
   etl ddl --column session:string --column items:array<bigint>
   etl ddl --glue --since 2023-03-10T00       table and partitions for Glue's API, for Spark or Redshift Spectrum
 
-Without state: it reads the configuration, and with --glue it lists the store.";
+It needs no state: it reads the configuration, and with --glue it lists the store.";
 
 /// `etl ddl`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(super) struct DdlArgs {
-    /// Who will read it [default: athena]
+    /// Query engine [default: athena]
     #[arg(long = "for", value_name = "ENGINE", conflicts_with = "glue")]
     engine: Option<Engine>,
     /// Partition keys: hour = year, month, day and hour as numbers; dt = one text
     #[arg(long, value_name = "KEYS", default_value = "hour")]
     keys: KeysArg,
-    /// Who reads the JSON in Athena and Glue
+    /// JSON SerDe in Athena and Glue
     #[arg(long, value_name = "SERDE", default_value = "hive")]
     serde: SerdeArg,
-    /// The view with the original logs; the table below it is NAME_compact
+    /// Name of the view of the original logs; its table is NAME_compact
     #[arg(long, value_name = "NAME", default_value = "logs", value_parser = name)]
     table: String,
-    /// Database of both [default: the session's; with --glue "default"]
+    /// Database of table and view [default: the session's; with --glue "default"]
     #[arg(long, value_name = "NAME", value_parser = name)]
     database: Option<String>,
     /// Where the objects are: s3://bucket/prefix/ or a folder [default: the configured destination]
     #[arg(long, value_name = "PLACE")]
     location: Option<String>,
-    /// Another field of the logs, or another type for a known one, as in session:string; repeatable
+    /// Add a field of the logs, or change the type of a known one, as in session:string; repeatable
     #[arg(long = "column", value_name = "NAME:TYPE")]
     columns: Vec<Column>,
-    /// Years that projection looks for
+    /// Years that partition projection covers
     #[arg(long, value_name = "FROM-TO", default_value = "2020-2039")]
     years: Years,
-    /// Print the table and the partitions that there are as JSON input for Glue's API
+    /// Print the table and its existing partitions as JSON input for Glue's API
     #[arg(long)]
     glue: bool,
     /// With --glue: partitions from this hour on
     #[arg(long, value_name = "HOUR", value_parser = hour, requires = "glue")]
     since: Option<Hour>,
-    /// With --glue: partitions up to this hour, it included
+    /// With --glue: partitions up to and including this hour
     #[arg(long, value_name = "HOUR", value_parser = hour, requires = "glue")]
     until: Option<Hour>,
 }
 
-/// Who reads.
+/// `--for`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Engine {
     /// AWS Athena.

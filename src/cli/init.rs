@@ -1,4 +1,4 @@
-//! `etl init`: a configuration to start with, and how to have it run by cron or systemd.
+//! `etl init`: a configuration to start with, and how to run etl from cron or systemd.
 //!
 //! A crash leaves no file, or a whole one.
 
@@ -15,12 +15,12 @@ use crate::secret::SourceUrl;
 /// The examples of the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  etl init                                   write etl.toml, and say how to go on
+  etl init                                   write etl.toml, and print what to do next
   etl init --url https://api.example.com/api/data/log --to s3://my-logs/prefix/
   etl init --to s3://logs/ --endpoint http://127.0.0.1:8333 --region us-east-1
   etl init /etc/etl/etl.toml --to file:/srv/lake
 
-It asks nothing, and overwrites nothing.";
+It asks no questions and overwrites nothing.";
 
 /// `etl init`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -64,10 +64,11 @@ pub(super) fn init(args: &InitArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The folder of the file, and the file, by their one true names.
+/// The absolute, resolved paths of the folder and the file.
 fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
     let name = file.file_name().ok_or_else(|| {
-        Error::new(ErrorKind::Usage, format!("{} names no file", file.display())).hint("write it as in etl.toml")
+        Error::new(ErrorKind::Usage, format!("{} is not the name of a file", file.display()))
+            .hint("write it as in etl.toml")
     })?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.canonicalize().map_err(|e| Error::disk("find the folder", folder, e).hint("make it first"))?;
@@ -75,7 +76,7 @@ fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((folder, file))
 }
 
-/// What stands on a command line can be read by everybody on the machine.
+/// Everybody on the machine can read a command line.
 fn refuse_secrets(flag: &str, url: Option<&str>) -> Result<()> {
     match url.and_then(SourceUrl::parse) {
         Some(url) if url.hides_something() => {
@@ -103,15 +104,15 @@ fn next_steps(folder: &Path, file: &Path, binary: &Path, is_s3: bool) -> String 
         "\
 {file} is written. Next:
 
-1. Read it, and set source.url and load.to in it where they are not yet yours.
+1. Read it, and set source.url and load.to.
 2. Put the secrets into {folder}/.env (chmod 600), or into the environment:
      {secrets}
-3. See whether all is well, in that folder:
+3. Check everything, in that folder:
      etl check
-4. Have it run, by cron (crontab -e):
+4. Run it from cron (crontab -e):
      */3 * * * *  cd {cron_folder} && {cron} >> run.log
 
-   or by systemd:
+   or from systemd:
 
 # /etc/systemd/system/etl.service
 [Unit]
@@ -123,7 +124,7 @@ After=network-online.target
 Type=oneshot
 WorkingDirectory={unit_folder}
 ExecStart={unit}
-# Another run is at work; source or store are away, and the next run goes on.
+# 11: another run is at work. 75: source or store is unavailable, and the next run continues.
 SuccessExitStatus=11 75
 
 # /etc/systemd/system/etl.timer

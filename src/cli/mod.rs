@@ -58,8 +58,8 @@ Exit codes (of several, the first that applies in this order):
    74  local disk or state: free space or repair
    78  configuration: fix the key that the message names
    77  a key or credential was refused
-   76  the store holds something else than it should: look at it
-   75  source or store unavailable: nothing lost, run again
+   76  the store does not hold what the ledger says: look at it
+   75  source or store unavailable: nothing is lost, run again
    65  done, but records were newly quarantined: look at them
     0  done, or nothing to do
   130  stopped by Ctrl-C after a clean step (143: by SIGTERM)";
@@ -82,10 +82,10 @@ struct GlobalArgs {
     /// Configuration file [default: $ETL_CONFIG, else ./etl.toml if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// State directory, instead of the configured one
+    /// State directory [default: state.dir]
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Form of the log on stderr [default: text on a terminal, else json]
+    /// Format of the log on stderr [default: text on a terminal, else json]
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// Log more: -v each step, -vv each request
@@ -120,25 +120,25 @@ enum Command {
     /// Compare the ledger with the store
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
-    /// Give the original logs back, as NDJSON
+    /// Restore the original logs as NDJSON
     #[command(after_help = restore::EXAMPLES)]
     Restore(restore::RestoreArgs),
-    /// Print a table and a view for Athena, DuckDB or Glue
+    /// Print the table and view for Athena, DuckDB or Glue
     #[command(after_help = ddl::EXAMPLES)]
     Ddl(ddl::DdlArgs),
-    /// See whether all is well for a run: key, clock, state, store
+    /// Check what a run needs: source, key, clock, state, store
     #[command(after_help = check::EXAMPLES)]
     Check(check::CheckArgs),
-    /// Look at tokens that are no records (yet), write them out, or drop them
+    /// List, show, export or drop tokens that are not records (yet)
     #[command(after_help = quarantine::EXAMPLES)]
     Quarantine(quarantine::QuarantineArgs),
     /// Serve synthetic encrypted logs on 127.0.0.1, for demos and tests
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(simulate::SimulateArgs),
-    /// Write a commented etl.toml, and print how to have it run by cron or systemd
+    /// Write a commented etl.toml, and print how to run etl from cron or systemd
     #[command(after_help = init::EXAMPLES)]
     Init(init::InitArgs),
-    /// Print a shell's completions
+    /// Print the completions for a shell
     #[command(after_help = manual::COMPLETIONS_EXAMPLES)]
     Completions(manual::CompletionsArgs),
     /// Print the manual page

@@ -1,4 +1,4 @@
-//! What a command prints on stdout: text for people, bytes for programs, JSON. Nothing else goes there.
+//! What a command prints on stdout: text for people, bytes for programs, JSON. Nothing else goes to stdout.
 
 use serde::Serialize;
 
@@ -11,13 +11,13 @@ pub(super) fn print(text: &str) -> Result<()> {
     print_bytes(clean_lines(text).as_bytes())
 }
 
-/// Prints exactly these bytes: what programs read, and what this program itself tells a terminal.
+/// Prints exactly these bytes: for programs, and for this program's own control of a terminal.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<()> {
     output::print(bytes)
 }
 
-/// A styled text as stdout wants it: with its styles on a terminal, or where `CLICOLOR_FORCE` says so; `NO_COLOR` is heeded.
-/// Nothing else in it acts on a terminal.
+/// A styled text for stdout: with its styles on a terminal or with `CLICOLOR_FORCE`, and never with `NO_COLOR`. Nothing else in
+/// it acts on a terminal.
 pub(super) fn styled(text: &str) -> String {
     match anstream::AutoStream::choice(&std::io::stdout()) {
         anstream::ColorChoice::Never => clean_lines(&anstream::adapter::strip_str(text).to_string()).into_owned(),

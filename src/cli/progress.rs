@@ -1,6 +1,6 @@
-//! How far long work is, for somebody who watches: on a terminal only, on stderr, gone at the end.
+//! The progress of long work: only on a terminal, on stderr, and cleared at the end.
 //!
-//! Work of which the whole is known says how long it will still take, by its pace so far.
+//! Where the total is known, it shows how long the rest takes at the pace so far.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -37,18 +37,18 @@ impl RunDisplay {
         Self { bar, shown: Mutex::default() }
     }
 
-    /// Shows how far the work is.
+    /// Shows the progress.
     pub(super) fn show(&self, progress: Progress) {
         if self.bar.is_hidden() {
             return;
         }
-        // Counts: whatever panicked elsewhere, these are as good as they were.
+        // Only counts: a panic elsewhere does not spoil them.
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.take(progress, Instant::now());
         self.bar.set_message(shown.line(self.bar.elapsed(), Instant::now()));
     }
 
-    /// Takes it away.
+    /// Clears it.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }
@@ -91,7 +91,7 @@ fn rate(count: u64, elapsed: Duration) -> u64 {
     (count as f64 / elapsed.as_secs_f64().max(0.001)) as u64
 }
 
-/// How long the rest takes at the pace so far. `None`: too early to say, or there is no rest.
+/// How long the rest takes at the pace so far. `None`: too early to tell, or there is no rest.
 fn left(done: u64, all: u64, elapsed: Duration) -> Option<Duration> {
     let rest = all.saturating_sub(done);
     if done == 0 || rest == 0 || elapsed < Duration::from_secs(1) {
@@ -100,13 +100,13 @@ fn left(done: u64, all: u64, elapsed: Duration) -> Option<Duration> {
     u32::try_from(rest).ok().zip(u32::try_from(done).ok()).map(|(rest, done)| elapsed.saturating_mul(rest) / done)
 }
 
-/// A display of something that is counted.
+/// A display of a count.
 pub(super) fn bar(unit: &str) -> ProgressBar {
     spinner(&format!("{{spinner}} {{msg}} {{human_pos}} {unit} {{per_sec}} {{elapsed}}"))
 }
 
-/// Hours that are worked through one by one, with the time that the rest will take. With `on_stdout` they are printed there:
-/// where that is the terminal too, the two would run into each other, and nothing is shown.
+/// Shows how far the iteration over `hours` is, and how long the rest takes. With `on_stdout`, shows nothing where stdout is the
+/// terminal too: the display would mix with what is printed.
 pub(super) fn hours<T, I>(hours: I, on_stdout: bool) -> impl Iterator<Item = T>
 where
     I: IntoIterator<Item = T>,

@@ -1,8 +1,8 @@
 //! `etl quarantine`: list, show, export and drop tokens that could not become records.
 //!
-//! What is inside a token is shown to a person at a terminal, or written into a private file: it never gets into a log by
-//! accident. Listing, showing and exporting read without the lock, also while a run goes on. Dropping holds it; a crash in the middle leaves whole
-//! files: those with the tokens that were let go, and those that still hold theirs. Dropping again goes on from there.
+//! The content of a token is shown only on a terminal or written into a private file, so that it gets into no log by accident.
+//! Listing, showing and exporting take no lock, and work while a run does. Dropping holds the lock; a crash in the middle
+//! leaves whole files, some rewritten and some not yet. Dropping again finishes it.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -31,12 +31,12 @@ Examples:
   etl quarantine list                         how many tokens there are, and why
   etl quarantine list --json                  the same for programs
   etl quarantine show --reason not-a-record   what is inside them, on this terminal
-  etl quarantine export                       the tokens with all that is known of them, as NDJSON
+  etl quarantine export                       the tokens and what is known of them, as NDJSON
   etl quarantine export --reason wrong-key --out tokens.ndjson
   etl quarantine drop --reason not-a-record
   etl quarantine drop --reason no-token --yes
 
-A token that only lacks its key needs no dropping: add the key to the ring, and the next run takes it.";
+Do not drop a token that only lacks its key: add the key, and the next run reads it.";
 
 /// `etl quarantine`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -55,30 +55,30 @@ pub(super) enum QuarantineAction {
         #[arg(long)]
         json: bool,
     },
-    /// Show what is inside the tokens that a key opens, as NDJSON; on a terminal, or into a private file
+    /// Show the content of tokens that a key opens, as NDJSON; on a terminal or into a private file
     Show {
-        /// Only those with this reason, as `list` names it
+        /// Only tokens with this reason, as `list` names it
         #[arg(long, value_name = "REASON")]
         reason: Option<String>,
-        /// Write to this file, which must not be there yet
+        /// Write to this new file
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Write the tokens out as NDJSON, oldest first; they stay
+    /// Write the tokens as NDJSON, oldest first; they stay in the quarantine
     Export {
-        /// Only those with this reason, as `list` names it
+        /// Only tokens with this reason, as `list` names it
         #[arg(long, value_name = "REASON")]
         reason: Option<String>,
-        /// Write to this file, which must not be there yet [default: stdout]
+        /// Write to this new file [default: stdout]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Let the tokens with a reason go for good
+    /// Drop all tokens with a reason for good
     Drop {
-        /// Which: a reason, as `list` names it
+        /// The reason, as `list` names it
         #[arg(long, value_name = "REASON")]
         reason: String,
-        /// Do not ask; needed where there is no terminal
+        /// Do not ask for confirmation; needed where there is no terminal
         #[arg(long)]
         yes: bool,
     },
@@ -109,7 +109,7 @@ struct Reasoned {
     detail: String,
 }
 
-/// Lists, exports or drops.
+/// Lists, shows, exports or drops.
 pub(super) fn quarantine(config: &Config, args: &QuarantineArgs) -> Result<u8> {
     let state = &config.state.dir;
     match &args.action {
@@ -181,12 +181,12 @@ fn text(listing: &Listing) -> String {
     format!("{}\n{tokens}, {size}{}", table.render(), advice(listing))
 }
 
-/// What can be done about the reasons that are there.
+/// What to do about the reasons in the listing.
 fn advice(listing: &Listing) -> String {
     let has = |reason: &str| listing.reasons.iter().find(|known| known.reason == reason);
     let mut text = String::from("\n");
     if has("wrong-key").is_some() {
-        text.push_str("wrong-key: add the key to the ring, and the next run takes them\n");
+        text.push_str("wrong-key: add the key, and the next run reads them\n");
     }
     if let Some(due) = has("future").and_then(|known| known.due) {
         text.push_str(&format!("future: the first of them is tried again at {due:.0}\n"));
@@ -194,25 +194,25 @@ fn advice(listing: &Listing) -> String {
     text
 }
 
-/// Shows what is inside the tokens that a key opens.
+/// Shows the content of tokens that a key opens.
 fn show(config: &Config, reason: Option<&str>, out: Option<&Path>) -> Result<()> {
     if out.is_none() && !std::io::stdout().is_terminal() {
-        let what = "what is inside quarantined tokens is shown on a terminal only";
+        let what = "the content of quarantined tokens is shown only on a terminal";
         return Err(Error::new(ErrorKind::Usage, what).hint("write it into a private file: --out FILE"));
     }
     let ring = KeyRing::new(&config.source.keys()?)?;
     deliver(&config.state.dir, reason, out, &|token| Inside::of(token, &ring).line())
 }
 
-/// A quarantined token with what is inside.
+/// A quarantined token with its content.
 #[derive(Serialize)]
 struct Inside<'t> {
     #[serde(flatten)]
     token: &'t OddToken,
-    /// Its text; absent where no key opens it.
+    /// Its content as text; absent where no key opens it.
     #[serde(skip_serializing_if = "Option::is_none")]
     plaintext: Option<String>,
-    /// Its bytes, as base64, where they are no text.
+    /// Its content as base64, where it is not text.
     #[serde(skip_serializing_if = "Option::is_none")]
     plaintext_base64: Option<String>,
 }
@@ -255,20 +255,20 @@ fn deliver(state: &Path, reason: Option<&str>, out: Option<&Path>, form: Spellin
             .map(|_| ())
             .map_err(|cause| cause.named("stdout".as_ref()));
     };
-    // A token may be worth hiding.
+    // A token may be a secret.
     let output = Output::open(path, Form::PRIVATE.refusing(ErrorKind::State))?;
     let is_printed = matches!(output, Output::Flow(_));
     let mut output = BufWriter::new(output);
     let written = write_tokens(state, reason, form, &mut output).map_err(|cause| cause.named(path))?;
     output.into_inner().map_err(|e| Error::disk("write", path, e.into_error()))?.finish()?;
-    // It may have gone where this would go.
+    // The tokens may have gone to stdout, where this line would go.
     if is_printed {
         return Ok(());
     }
     print(&format!("{} written to {}\n", plural(written, "token", "tokens"), path.display()))
 }
 
-/// What can fail in an export: what is read, or what is written.
+/// Whether reading or writing failed.
 enum ExportFailure {
     Read(Error),
     Write(std::io::Error),
@@ -325,7 +325,7 @@ fn drop_reason(state: &Path, reason: &str, yes: bool) -> Result<()> {
     if !yes && !agreed(&plural(found, "token", "tokens"), reason)? {
         return print("nothing was dropped\n");
     }
-    let dropped = let_go(state, reason)?;
+    let dropped = drop_tokens(state, reason)?;
     print(&format!("{} with the reason {} dropped\n", plural(dropped, "token", "tokens"), clean(reason)))
 }
 
@@ -335,14 +335,14 @@ fn nothing_to_drop(reason: &str, others: &BTreeMap<String, u64>) -> Result<()> {
     }
     let known: Vec<&str> = others.keys().map(String::as_str).collect();
     Err(Error::new(ErrorKind::Usage, format!("no quarantined token has the reason {reason:?}"))
-        .hint(format!("the reasons there are: {}", known.join(", "))))
+        .hint(format!("the reasons in the quarantine: {}", known.join(", "))))
 }
 
-/// Asks on the terminal. Where there is none, nobody could answer.
+/// Asks on the terminal; an error where there is none.
 fn agreed(tokens: &str, reason: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Error::new(ErrorKind::Usage, format!("{tokens} would be dropped for good, and nobody said yes"))
-            .hint("add --yes to drop them without being asked; `etl quarantine export` keeps a copy"));
+        return Err(Error::new(ErrorKind::Usage, format!("{tokens} would be dropped for good, which needs a yes"))
+            .hint("add --yes to drop them without a question; `etl quarantine export` keeps a copy"));
     }
     eprint!("Drop {tokens} with the reason {} for good? [y/N] ", clean(reason));
     let mut answer = String::new();
@@ -352,8 +352,8 @@ fn agreed(tokens: &str, reason: &str) -> Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Lets the tokens with this reason go, file by file, and says how many they were.
-fn let_go(state: &Path, reason: &str) -> Result<u64> {
+/// Drops the tokens with this reason, file by file, and returns how many they were.
+fn drop_tokens(state: &Path, reason: &str) -> Result<u64> {
     let _lock = Lock::take(state)?;
     // Refuses a state directory of a newer format.
     Ledger::open(state)?;

@@ -25,7 +25,7 @@ Examples:
   etl restore                                everything, as NDJSON on stdout
   etl restore --hour 2023-03-10T01           one hour
   etl restore --since 2023-03-10T00 --until 2023-03-10T23
-  etl restore --out originals                a file for each hour instead
+  etl restore --out originals                one file an hour instead
   etl restore --from s3://my-logs/prefix/    from another place than the configured one
   etl restore --from lake                    from a folder";
 
@@ -41,10 +41,10 @@ pub(super) struct RestoreArgs {
     /// From this hour on
     #[arg(long, value_name = "HOUR", value_parser = hour)]
     since: Option<Hour>,
-    /// Up to this hour, it included
+    /// Up to and including this hour
     #[arg(long, value_name = "HOUR", value_parser = hour)]
     until: Option<Hour>,
-    /// Write a file for each hour into this folder, instead of everything to stdout
+    /// Write one file an hour into this folder, instead of everything to stdout
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -53,12 +53,12 @@ pub(super) struct RestoreArgs {
 /// refused and named; the others are restored.
 pub(super) fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let stop = Stop::new();
-    // So that a file that is not whole goes, and no draft of it stays. Without a thread a signal ends it where it is.
+    // On a signal an incomplete file is removed. Where no thread can be had, the signal ends the process at once.
     if threads::has_threads(1) {
         crate::stop::install(&stop)?;
     }
     match restore_until(config, args, say, &stop) {
-        // Whatever failed by then failed for that.
+        // What fails after a signal fails because of it.
         restored if stop.signal().is_none() => restored,
         _ => Ok(stop.exit_code().unwrap_or(0)),
     }
@@ -86,7 +86,7 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
     for (hour, parts) in progress::hours(hours, args.out.is_none()) {
         let mut out = Output::open(args.out.as_deref(), hour)?;
         let refused = restorer.hour(hour, &parts, &mut |originals| match stop.is_requested() {
-            true => Err(Error::new(ErrorKind::Unavailable, "it was to stop")),
+            true => Err(Error::new(ErrorKind::Unavailable, "stopped by a signal")),
             false => out.write(originals),
         })?;
         refused.iter().for_each(say);
@@ -98,7 +98,7 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
     Ok(code)
 }
 
-/// What the ledger knows, where there is one that can be read: a help, and no need.
+/// What the ledger knows, where it can be read. Restoring works without it.
 fn known(config: &Config, range: Range) -> Known {
     let read = || -> Result<Known> {
         let Some(ledger) = Ledger::open(&config.state.dir)? else { return Ok(Known::default()) };

@@ -19,10 +19,10 @@ use crate::view::text;
 pub(super) const RUN_EXAMPLES: &str = "\
 Examples:
   etl run                                    one tick; put this into cron
-  etl run --every 3m                         stay, and repeat
+  etl run --every 3m                         keep running, and repeat
   etl run --max-runtime 10m                  stop cleanly before the next tick is due
-  etl run --drain                            seal and upload everything now, also open hours
-  etl run --dry-run                          fetch and say what would be done; write nothing
+  etl run --drain                            seal and upload everything now, open hours too
+  etl run --dry-run                          fetch, print what a run would do, write nothing
   etl run --json                             the summary as one JSON object
   etl run --metrics-file /var/lib/node_exporter/etl.prom
 
@@ -32,29 +32,29 @@ As a crontab line:
 pub(super) const REPLAY_EXAMPLES: &str = "\
 Examples:
   etl replay                                 finish what was interrupted; fetch nothing
-  etl replay --quarantine                    try quarantined tokens again, say after adding a key
-  etl replay --rejected                      read the bodies again that were no pages
+  etl replay --quarantine                    try quarantined tokens again, for example with a new key
+  etl replay --rejected                      parse the bodies again that were not pages
   etl replay --json                          what was found and done as one JSON object";
 
 /// `etl run`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(super) struct RunArgs {
-    /// Stay, and run again this often, as in 5m
+    /// Keep running, and repeat at this interval, as in 5m
     #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
     pub(super) every: Option<Duration>,
-    /// Finish the durable step at hand and stop after this long, as in 10m
+    /// Stop cleanly after this long, as in 10m
     #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration)]
     pub(super) max_runtime: Option<Duration>,
-    /// Seal and upload everything now, also hours that are still open
+    /// Seal and upload everything now, including hours that are still open
     #[arg(long)]
     drain: bool,
-    /// Fetch and decode in memory, say what would be done, write nothing
+    /// Fetch and decode in memory, print what a run would do, write nothing
     #[arg(long, conflicts_with = "every")]
     dry_run: bool,
-    /// Write the run's figures into this file, for Prometheus [default: run.metrics_file]
+    /// Write the run's metrics to this file, for Prometheus [default: run.metrics_file]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub(super) metrics_file: Option<PathBuf>,
-    /// Tell a monitor: POST to URL/start, then URL/ and the exit code. Others on this machine can see a flag: rather set
+    /// Report to a monitor: POST to URL/start, then to URL/<exit code>. Others on this machine can see a flag: prefer
     /// ETL_PING_URL
     #[arg(long, value_name = "URL", conflicts_with = "dry_run")]
     pub(super) ping: Option<String>,
@@ -69,10 +69,10 @@ pub(super) struct ReplayArgs {
     /// Try all quarantined tokens again
     #[arg(long)]
     quarantine: bool,
-    /// Read the bodies again that were set aside as no pages
+    /// Parse the bodies again that were set aside because they were not pages
     #[arg(long)]
     rejected: bool,
-    /// Rebuild the ledger and the hashes from the parts in the store first
+    /// First rebuild the ledger and the hashes from the parts in the store
     #[arg(long)]
     from_s3: bool,
     /// Print what was found and done as one JSON object
@@ -110,7 +110,7 @@ pub(super) fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Resu
 
 /// One run.
 fn tick(config: &Config, request: RunRequest, stop: &Stop) -> Result<Outcome> {
-    // The source may take half of the time: the other half is for what is here already.
+    // Fetching may take half of the time: the other half is for sealing and uploading.
     let mut client = setup::client(config, &stop.at_half_time())?;
     let display = RunDisplay::new();
     let progress = |progress| display.show(progress);
@@ -121,7 +121,7 @@ fn tick(config: &Config, request: RunRequest, stop: &Stop) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// What one would do.
+/// Prints what a run would do.
 fn dry_run(config: &Config, args: &RunArgs, stop: &Stop) -> Result<u8> {
     let mut client = setup::client(config, stop)?;
     let setup = setup::setup(config, &SystemClock, stop, &|_| ())?;
@@ -141,7 +141,7 @@ pub(super) fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -
     let display = RunDisplay::new();
     let progress = |progress| display.show(progress);
     let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
-    // A backfill does not wait, and neither does its replay.
+    // A backfill does not wait for hours to close, and neither does its replay.
     let drain = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
     let outcome = job::run(
         &setup,
@@ -158,14 +158,14 @@ fn tell(outcome: &Outcome, json: bool, say: &dyn Fn(&Error)) -> Result<()> {
     let Summary { pages, fetched, new, duplicates, quarantined, uploaded_parts, seconds, .. } = outcome.summary;
     let exit = outcome.exit_code();
     tracing::info!(exit, pages, fetched, new, duplicates, quarantined, uploaded_parts, seconds, "the run ended");
-    // A run that never got to work has nothing to sum up.
+    // A run that did not begin has no summary.
     if !outcome.began {
         return Ok(());
     }
     if json { print_json(&outcome.summary) } else { print(&text::summary(&outcome.summary)) }
 }
 
-/// That of the most pressing problem; that of the signal where nothing was worse.
+/// The exit code of the most urgent problem; without one, that of the signal.
 fn code(outcome: &Outcome, stop: &Stop) -> u8 {
     match outcome.exit_code() {
         0 => stop.exit_code().unwrap_or(0),

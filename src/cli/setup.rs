@@ -1,4 +1,4 @@
-//! Configuration → what the stages are told. The only place that knows both.
+//! What the stages are told, from the configuration. The only place that knows both.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -29,11 +29,11 @@ const S3_UPLOADS: usize = 4;
 /// Parts that go to a directory at once.
 const FILE_UPLOADS: usize = 2;
 
-/// Where the parts go, and how they are called there.
+/// Where the parts go, and under which keys.
 pub(super) struct Place {
     /// The store.
     pub(super) store: Box<dyn ObjectStore>,
-    /// What all keys begin with.
+    /// What all keys start with.
     pub(super) prefix: String,
     /// How the hours' folders are spelled.
     pub(super) layout: Layout,
@@ -50,7 +50,7 @@ pub(super) fn place_at(config: &Config, destination: &Destination) -> Result<Pla
     place_until(config, destination, &Stop::new())
 }
 
-/// A destination that is no longer waited for after a stop.
+/// The same; after a stop, its requests are not waited for.
 pub(super) fn place_until(config: &Config, destination: &Destination, stop: &Stop) -> Result<Place> {
     let layout = config.load.layout.clone();
     Ok(match destination {
@@ -72,7 +72,7 @@ pub(super) fn place_until(config: &Config, destination: &Destination, stop: &Sto
     })
 }
 
-/// The place that is named, else the configured destination.
+/// The named place, else the configured destination.
 pub(super) fn place_named(config: &Config, named: Option<&str>) -> Result<Destination> {
     let Some(text) = named else {
         return config.load.destination().cloned();
@@ -91,7 +91,7 @@ fn dictionaries(config: &Config) -> Result<Dictionaries> {
     Dictionaries::new(config.compact.url.clone(), config.compact.method.clone())
 }
 
-/// All that a run is told.
+/// What a run is told.
 pub(super) fn setup<'a>(
     config: &Config,
     clock: &'a dyn Clock,

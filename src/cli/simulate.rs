@@ -34,7 +34,7 @@ pub(super) struct SimulateArgs {
     pages: Option<u32>,
 }
 
-/// Serves synthetic logs until it is told to stop, or writes pages to a directory.
+/// Serves synthetic logs until a signal comes, or writes pages into a folder.
 pub(super) fn simulate(args: &SimulateArgs) -> Result<u8> {
     let key = simulator_key()?.map(|key| Key::parse(key.expose())).transpose()?;
     let options = Options { key, ..args.options.clone() };

@@ -29,14 +29,14 @@ use crate::view::table::plural;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  etl status                                 heat map, hours, gaps; works while a run goes on
+  etl status                                 heat map, hours, gaps; also while a run is at work
   etl status --days 31 --all                 as far back as it goes
   etl status --watch 5s                      refreshed until Ctrl-C
   etl status --json                          the same for programs
   etl status --hour 2023-03-10T01            is this hour complete? its certificate, however old it is
-  etl status --html status.html              one page for a browser; nothing else is needed to show it
+  etl status --html status.html              one self-contained page for a browser
 
-For monitoring, one line and exit 0 fine, 1 warning, 2 critical, 3 could not look:
+For monitoring, one line and exit 0 fine, 1 warning, 2 critical, 3 unknown:
   etl status --check
   etl status --check --warn-age 30m --crit-age 2h --warn-quarantine 10";
 
@@ -52,17 +52,17 @@ pub(super) struct StatusArgs {
     /// Days in the heat map, up to 31 [default: 7; in HTML 31]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=31))]
     days: Option<u8>,
-    /// List every hour that is known, not only the newest
+    /// List all known hours, not only the newest
     #[arg(long)]
     all: bool,
-    /// Stay on the terminal and refresh, this often, until Ctrl-C
+    /// Refresh on the terminal at this interval, until Ctrl-C
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", value_parser = parse_positive_duration)]
     #[arg(conflicts_with_all = ["check", "html"])]
     watch: Option<Duration>,
-    /// Write one self-contained page into this file, replacing it as a whole
+    /// Write one self-contained HTML page to this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "hour"])]
     html: Option<PathBuf>,
-    /// Answer for monitoring: exit 0 fine, 1 warning, 2 critical, 3 could not look
+    /// Print one line for monitoring: exit 0 fine, 1 warning, 2 critical, 3 unknown
     #[arg(long, conflicts_with = "hour")]
     check: bool,
     /// What --check finds too much.
@@ -74,35 +74,35 @@ pub(super) struct StatusArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Limits of --check (0s: never)")]
 pub(super) struct LimitArgs {
-    /// Warn where the last run that succeeded is older
+    /// Warn if the last successful run is older than this
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = parse_duration, requires = "check")]
     warn_age: Duration,
-    /// Critical where it is older than this
+    /// Critical if it is older than this
     #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = parse_duration, requires = "check")]
     crit_age: Duration,
-    /// Warn where an hour has been due for longer and is not uploaded
+    /// Warn if an hour has been due for longer than this and is not uploaded
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration, requires = "check")]
     warn_pending: Duration,
-    /// Critical where it has been due for longer than this
+    /// Critical if it has been due for longer than this
     #[arg(long, value_name = "DURATION", default_value = "12h", value_parser = parse_duration, requires = "check")]
     crit_pending: Duration,
-    /// Warn where more tokens are in the quarantine
+    /// Warn if more tokens than this are in the quarantine
     #[arg(long, value_name = "N", default_value_t = 0, requires = "check")]
     warn_quarantine: u64,
-    /// Critical where more than this are [default: never]
+    /// Critical if there are more than this [default: never]
     #[arg(long, value_name = "N", requires = "check")]
     crit_quarantine: Option<u64>,
-    /// Warn where more ids are in gaps, for a day after the newest gap was found
+    /// Warn if more ids than this are missing, for a day after the newest gap was found
     #[arg(long, value_name = "N", default_value_t = 0, requires = "check")]
     warn_missing: u64,
-    /// Critical where more than this are [default: never]
+    /// Critical if there are more than this [default: never]
     #[arg(long, value_name = "N", requires = "check")]
     crit_missing: Option<u64>,
 }
 
 /// Days in the heat map of a terminal.
 const DAYS: usize = 7;
-/// Where the size of the screen is not known.
+/// Width where the screen's is not known.
 const COLUMNS: usize = 80;
 /// The other screen of the terminal, without a cursor; and back.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
@@ -154,9 +154,9 @@ fn one_hour(config: &Config, mut status: Status, hour: Hour, json: bool) -> Resu
     let gaps = (status.gaps_given_up == 0).then_some(status.gaps.as_slice());
     let certificate = row.and_then(|row| Certificate::of(&row, pending, gaps));
     if status.hours.is_empty() {
-        let what = format!("nothing is known of hour {hour}: no record of it was ever received here");
+        let what = format!("hour {hour} is unknown: no record of it was ever received here");
         return Err(
-            Error::new(ErrorKind::Usage, what).hint("`etl status` lists the newest hours, `etl verify` looks at all")
+            Error::new(ErrorKind::Usage, what).hint("`etl status` lists the newest hours, `etl verify` checks all")
         );
     }
     if !json {
@@ -186,7 +186,7 @@ fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
         status.hours.retain(|h| h.hour == hour);
         if status.hours.is_empty() {
             return Err(Error::new(ErrorKind::Usage, format!("hour {hour} is neither pending nor among the newest"))
-                .hint("`etl verify` looks at all hours"));
+                .hint("`etl verify` checks all hours"));
         }
     }
     Ok(status)

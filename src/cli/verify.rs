@@ -15,7 +15,7 @@ use crate::view::text;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  etl verify                                 every part is there, with its size, identity and rows
+  etl verify                                 every part exists with its size, identity and rows
   etl verify --deep                          also download, decode and count
   etl verify --archive                       also compare the store with the originals kept here
   etl verify --json                          the findings as one JSON object";
@@ -23,10 +23,10 @@ Examples:
 /// `etl verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(super) struct VerifyArgs {
-    /// Download every part, decode and count it
+    /// Also download every part, decode it and count its records
     #[arg(long)]
     deep: bool,
-    /// Also compare the originals in archive.dir with what the store restores to; works without a ledger too
+    /// Also compare the originals in archive.dir with those restored from the store; needs no ledger
     #[arg(long)]
     archive: bool,
     /// Print the findings as one JSON object
@@ -34,7 +34,7 @@ pub(super) struct VerifyArgs {
     json: bool,
 }
 
-/// Looks at every part in the store, prints what differs from the ledger, and from the archive where that is asked for.
+/// Looks at every part in the store, and prints what differs from the ledger, and with `--archive` from the archive.
 pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let dir = &config.state.dir;
     let ledger = Ledger::open(dir)?;

@@ -1,6 +1,6 @@
-//! Those who watch runs from outside: a metrics file, and a monitor that is pinged.
+//! What watches runs from outside: a metrics file, and a monitor that is pinged.
 //!
-//! Invariants: their failures are warnings and never a run's exit code; of the ping's address, which is a secret, nothing is said.
+//! Invariants: a failure here is a warning and never a run's exit code; the monitor's address is a secret and never shown.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
-    /// Tells them that a run starts.
+    /// Reports that a run starts.
     pub(super) fn start(config: &Config, args: &RunArgs) -> Self {
         let ping = args.ping.as_deref().map(Secret::new).or_else(|| config.run.ping.clone());
         let metrics = args.metrics_file.clone().or_else(|| config.run.metrics_file.clone());
@@ -35,7 +35,7 @@ impl Watchers {
         watchers
     }
 
-    /// Tells them how it ended. A run that found another one at work is no news: that other one will tell.
+    /// Reports how it ended; nothing where another run was at work, which reports itself.
     pub(super) fn end(&self, exit: u8, outcome: Option<&Outcome>) {
         if exit == ErrorKind::Busy.exit_code() {
             return;

@@ -89,7 +89,7 @@ impl<'a> Environment<'a> {
         Ok(Self { ask, dotenv: read_dotenv(&folder.join(".env"))? })
     }
 
-    /// One in which nothing is set.
+    /// An empty environment.
     pub fn empty() -> Self {
         Self { ask: &|_| None, dotenv: BTreeMap::new() }
     }
@@ -156,8 +156,8 @@ fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
     Ok(variables)
 }
 
-/// Says that others can read secrets. A warning and no refusal, other than for a file of keys: many programs share a
-/// `.env`, and most of them leave it as the editor made it.
+/// Warns that others can read secrets. Only a warning, unlike for a file of keys: many programs share a `.env`, and most leave
+/// it with the mode that the editor gave it.
 fn warn_where_others_read(path: &Path, variables: &BTreeMap<String, String>) {
     let secret = |name: &&String| ["KEY", "SECRET", "TOKEN", "PASSWORD"].iter().any(|word| name.contains(word));
     let Some(name) = variables.keys().find(secret) else { return };
@@ -168,7 +168,7 @@ fn warn_where_others_read(path: &Path, variables: &BTreeMap<String, String>) {
     }
 }
 
-/// Names the line, not what stands in it: dotenvy's own text quotes the line, secret and all.
+/// Names the line without its content: dotenvy's own message quotes the line, with its secret.
 fn dotenv_error(path: &Path, text: &str, cause: &dotenvy::Error) -> Error {
     let dotenvy::Error::LineParse(line, _) = cause else {
         return Error::new(ErrorKind::Config, format!("cannot read {}", path.display()));

@@ -29,8 +29,8 @@ pub(super) fn of_list(keys: &[Secret], place: &str) -> Result<Vec<Secret>> {
     check(place, "source.keys", keys)
 }
 
-/// The entries of a list, numbered from 1, without the empty ones and without comments. Quotes that a shell or an editor
-/// would have taken away (`docker --env-file` does not), and those of Python's bytes, are none of a key's.
+/// The entries of a list, numbered from 1, without empty ones and comments. Quotes around a key are removed: `docker --env-file`
+/// keeps those of the file, and Python prints bytes with quotes.
 fn split(text: &str, separator: char) -> Vec<(usize, Secret)> {
     let entries = (1..).zip(text.split(separator).map(bare));
     entries
@@ -57,8 +57,8 @@ pub(crate) fn fernet_key_bytes(key: &Secret) -> Option<[u8; 32]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
-/// A key or a token without what is none of it: white space, a byte-order mark, and the quotes of `'…'`, `"…"`, `b'…'` or
-/// `b"…"`. Base64 has neither, so that there is nothing to guess.
+/// A key or a token without white space, byte-order mark, and the quotes of `'…'`, `"…"`, `b'…'` or `b"…"` around it. Base64 has
+/// none of these, so nothing is guessed.
 pub(crate) fn bare(text: &str) -> &str {
     let quote = |c: char| matches!(c, '\'' | '"');
     let around = |c: char| c.is_whitespace() || c == '\u{feff}' || quote(c);

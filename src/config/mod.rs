@@ -96,7 +96,7 @@ pub struct HoursConfig {
     pub dedup_window: Duration,
 }
 
-/// `[compact]`: the dictionaries, text to code. No code is 0 (which stands for all else), none is there twice.
+/// `[compact]`: the dictionaries, text to code. No code is 0, which stands for all other texts; none is used twice.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompactConfig {
@@ -154,7 +154,7 @@ impl Config {
     /// The configuration of this process: its environment and its current directory.
     pub fn from_process(flags: &Overrides) -> Result<Self> {
         let cwd = std::env::current_dir()
-            .map_err(|cause| Error::new(ErrorKind::Config, "cannot tell the current directory").caused_by(cause))?;
+            .map_err(|cause| Error::new(ErrorKind::Config, "cannot find the current directory").caused_by(cause))?;
         Self::load(flags, &|name| std::env::var_os(name), &cwd)
     }
 
@@ -182,7 +182,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The state directory is bounded and pruned: nothing else may live in it.
+    /// Nothing else may be in the state directory, which etl prunes.
     fn check_folders(&self) -> Result<()> {
         let lake = match self.load.destination() {
             Ok(Destination::Files(path)) => Some(("load.to", path)),
@@ -207,7 +207,7 @@ fn locate(flags: &Overrides, environment: &Environment<'_>, cwd: &Path) -> Resul
         (None, None) => (cwd.join("etl.toml"), Origin::Default),
     };
     let path: PathBuf = path.components().collect();
-    // A failed look is no absence.
+    // An error here does not mean that the file is absent.
     let there = path.try_exists().map_err(|cause| unreadable(&path, cause))?;
     if there || origin == Origin::Default {
         return Ok(there.then_some(path));
@@ -220,8 +220,7 @@ fn unreadable(path: &Path, cause: std::io::Error) -> Error {
     Error::new(ErrorKind::Config, format!("cannot read the configuration file {}", path.display())).caused_by(cause)
 }
 
-/// The file at `path`, and the folder it is in, by its one true name: what is relative to it must not change with the
-/// directory from which somebody looks at it.
+/// The file at `path`. Its folder is resolved: relative paths in the file must not depend on how it was reached.
 fn read(path: &Path) -> Result<File> {
     let text = std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause))?;
     let folder = path.parent().unwrap_or(path).canonicalize().map_err(|cause| unreadable(path, cause))?;
@@ -231,7 +230,7 @@ fn read(path: &Path) -> Result<File> {
 /// The key of the simulator: the newest of `FERNET_KEY`, from the environment or `.env`. `None` where it is not set.
 pub fn simulator_key() -> Result<Option<Secret>> {
     let cwd = std::env::current_dir()
-        .map_err(|cause| Error::new(ErrorKind::Config, "cannot tell the current directory").caused_by(cause))?;
+        .map_err(|cause| Error::new(ErrorKind::Config, "cannot find the current directory").caused_by(cause))?;
     let environment = Environment::load(&|name| std::env::var_os(name), &cwd)?;
     Ok(environment.get("FERNET_KEY")?.map(|variable| variable.value))
 }
@@ -245,17 +244,17 @@ impl HoursConfig {
 }
 
 impl CompactConfig {
-    /// A code that cannot be inverted would only look like a code.
+    /// Every code must lead back to its text.
     fn check(&self, layers: &Layers) -> Result<()> {
         for (field, dictionary) in [("url", &self.url), ("method", &self.method)] {
             let mut codes = BTreeSet::new();
             for (text, code) in dictionary {
                 let wrong = |what: &str| Err(layers.error(&["compact", field, text], what));
                 if *code == 0 {
-                    return wrong("0 stands for everything that is not listed");
+                    return wrong("0 is the code of everything that is not listed");
                 }
                 if !codes.insert(code) {
-                    return wrong(&format!("the code {code} is there twice"));
+                    return wrong(&format!("the code {code} is used twice"));
                 }
             }
         }
@@ -291,7 +290,7 @@ impl StateConfig {
         }
         let path = ["state", "dir"];
         let dir = layers.absolute(&path, &self.dir)?;
-        dir.ok_or_else(|| layers.error(&path, "names no folder"))
+        dir.ok_or_else(|| layers.error(&path, "cannot be empty"))
     }
 }
 

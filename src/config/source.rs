@@ -96,7 +96,7 @@ fn paging_style<'de, D: Deserializer<'de>>(from: D) -> Result<PagingStyle, D::Er
     value::parsed_by(from, |text| match text {
         "link" => Ok(PagingStyle::Link),
         "none" => Ok(PagingStyle::None),
-        _ => Err(wrong("not a style of paging")
+        _ => Err(wrong("not a paging style")
             .hint("\"link\" follows Link headers with rel=\"next\", \"none\" takes one page")),
     })
 }
@@ -111,7 +111,7 @@ impl SourceLocation {
         if text.is_empty() {
             return Ok(None);
         }
-        // Not repeated: what is no URL may be a secret in the wrong place.
+        // Not repeated: a text that is not a URL may be a misplaced secret.
         let url = SourceUrl::parse(text)
             .ok_or_else(|| wrong("not a URL").hint("write it as in \"https://host/path\" or \"file:pages/*.json\""))?;
         Ok(Some(Self::Http(url)))
@@ -144,17 +144,17 @@ impl SourceConfig {
         let mut given = [variable, file, list].into_iter().filter(|path| layers.in_file(path));
         if let Some(second) = given.nth(1) {
             return Err(layers
-                .error(&second, "there is another place of the keys already")
+                .error(&second, "the keys are given in two places")
                 .hint("keep one of source.keys_env, source.keys_file and source.keys"));
         }
         if self.keys.is_some() && matches!(self.location, Some(SourceLocation::Http(_))) {
             return Err(layers
-                .error(&list, "keys stand in the file for \"file:\" sources only")
+                .error(&list, "keys may be in the file only for \"file:\" sources")
                 .hint("put them into the environment variable FERNET_KEY, or into a file named by source.keys_file"));
         }
         self.keys_place = format!("{}: source.keys", layers.origin(&list));
         if let Some(path) = &mut self.keys_file {
-            *path = layers.absolute(&file, path)?.ok_or_else(|| layers.error(&file, "names no file"))?;
+            *path = layers.absolute(&file, path)?.ok_or_else(|| layers.error(&file, "cannot be empty"))?;
         }
         check_name(&self.keys_env, |what| layers.error(&variable, what))?;
         if self.keys.is_none() && self.keys_file.is_none() {
@@ -217,7 +217,7 @@ impl Header {
             }
             None if is_secret_header(name) => {
                 return Err(layers
-                    .error(&path, "holds a secret, which does not belong into the file")
+                    .error(&path, "a secret does not belong in the file")
                     .hint(format!("put it into a variable: {name} = \"env:API_TOKEN\"")));
             }
             None => Some(Secret::new(text)),

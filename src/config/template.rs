@@ -1,6 +1,6 @@
-//! A configuration to start with: the template, with what the user already knows.
+//! A configuration to start with: the template, with what the user chose.
 //!
-//! Invariant: what [`template`] gives is accepted by the reader of configurations, or it is an error.
+//! Invariant: [`template`] returns only a text that loads as a configuration.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::layers::{File, Layers, TEMPLATE};
 use super::{Config, Overrides};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What the user says about a configuration to start with. What is `None` gets its default.
+/// What the user chose. `None` leaves the default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Starter<'a> {
     /// `source.url`.
@@ -25,7 +25,7 @@ pub struct Starter<'a> {
 /// The text of a configuration for the folder `folder`.
 ///
 /// # Errors
-/// `Usage`: it would not be accepted.
+/// `Usage`: it would not load.
 pub fn template(starter: Starter<'_>, folder: &Path) -> Result<String> {
     let values = [
         ("# url = \"https://api.example.com/api/data/log\"", "url", starter.url),
@@ -38,7 +38,8 @@ pub fn template(starter: Starter<'_>, folder: &Path) -> Result<String> {
         None => text,
     });
     accept(&text, folder).map_err(|error| {
-        let refused = Error::new(ErrorKind::Usage, format!("no configuration can be made of this: {}", error.chain()));
+        let refused =
+            Error::new(ErrorKind::Usage, format!("these flags make no valid configuration: {}", error.chain()));
         match error.next_step() {
             Some(hint) => refused.hint(hint),
             None => refused,
@@ -47,7 +48,7 @@ pub fn template(starter: Starter<'_>, folder: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Reads `text` as the file that it will be, with nothing in the environment.
+/// Loads `text` as the file that it will be, with an empty environment.
 fn accept(text: &str, folder: &Path) -> Result<()> {
     let file = File::new("the new file", text, folder);
     let config = Config::of(&Layers::new(&file)?, &Environment::empty(), &Overrides::default(), folder)?;
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn without_wishes_it_is_the_template_with_a_folder_to_load_to() {
+    fn without_choices_it_is_the_template_with_a_folder_to_load_to() {
         let mut written = tables(&template(Starter::default(), folder()).unwrap());
         assert_eq!(written["load"].as_table_mut().unwrap().remove("to"), Some("file:lake".into()));
         assert_eq!(written, tables(TEMPLATE));

@@ -1,9 +1,9 @@
-//! `etl run --dry-run`: what a run would do. Fetches and decodes in memory; reads the state without its lock, writes nothing.
+//! `etl run --dry-run`: reports what a run would do. Fetches and decodes in memory; reads the state without its lock, writes nothing.
 //!
-//! What is known is the hash arrays of hours with parts and the pages in the journal: every record without a receipt is on
-//! one of them, so the write-ahead log (which cannot be opened without writing to it) is not needed. A run may go on beside it:
-//! the journal is read first, because a page leaves it only when the ledger has its records, and an array that was replaced
-//! meanwhile is looked up again.
+//! Known records are those in the hash arrays of hours with parts and those on pages in the journal: every record without a receipt
+//! is on one of them, so the write-ahead log (which cannot be opened without writing to it) is not needed. A run may work at the
+//! same time: the journal is read first, because a page leaves it only when the ledger has its records, and an array that was
+//! replaced meanwhile is looked up again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub struct DryRun {
     pub quarantined: BTreeMap<String, u64>,
 }
 
-/// Fetches, and says what a run would do with it.
+/// Fetches, and returns what a run would do with it.
 ///
 /// # Errors
 /// The source's, or `State` where the state cannot be read.
@@ -101,7 +101,7 @@ impl Known {
     fn take(&mut self, setup: &Setup<'_>, body: &[u8], found: &mut DryRun) -> Result<()> {
         let (now, stop) = (setup.clock.now(), || setup.stop.is_requested());
         let page = setup.decoder.page_until(body, now, &stop).map_err(|reason| {
-            Error::new(ErrorKind::Unavailable, format!("the source sent a body that is no page: {reason}"))
+            Error::new(ErrorKind::Unavailable, format!("the source sent a body that is not a page: {reason}"))
         })?;
         if page.key_is_wrong() {
             return Err(Error::new(ErrorKind::Credentials, "no key of the ring opens any token of the page")
@@ -116,7 +116,7 @@ impl Known {
                 each(&odd);
                 Ok(())
             });
-            // Stopped: what was counted so far is said.
+            // Stopped: what was counted so far is reported.
             again.or_else(|ended| if let Ended::Taker(error) = ended { Err(error) } else { Ok(()) })?;
         }
         self.count(&page, found)
@@ -144,7 +144,7 @@ impl Known {
         }
     }
 
-    /// The hashes of an hour's parts, by the ledger of now.
+    /// The hashes of an hour's parts, as the ledger names them now.
     fn array(&mut self, hour: Hour) -> Result<Option<HashArray>> {
         for look in 0.. {
             let Some(ledger) = &mut self.ledger else { break };

@@ -48,7 +48,7 @@ pub struct Summary {
     pub parked: u64,
     /// Quarantined tokens that became records.
     pub recovered: u64,
-    /// Bodies that were no pages, and are now.
+    /// Rejected bodies that turned out to be pages when they were read again.
     pub reread: u64,
     /// Parts that the store had and the ledger had not.
     pub imported_parts: u64,
@@ -60,7 +60,7 @@ pub struct Summary {
     pub uploaded_records: u64,
     /// Hours with work left.
     pub pending_hours: u64,
-    /// Ranges of ids that never came, so far.
+    /// Ranges of ids that have not come so far.
     pub gaps: u64,
     /// Ids in them.
     pub missing: u64,

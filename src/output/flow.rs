@@ -1,6 +1,6 @@
-//! Into pipes and devices: written as they take it, and waited for only as long as the run may take.
+//! Writing into pipes and devices, for as long as the run may take.
 //!
-//! Never blocks in a call: it waits for room in short turns, and between them looks whether the run is to stop. Keeps nothing.
+//! No call blocks: it waits for room in short turns, and checks between them whether the run has to stop. Keeps nothing.
 //! Invariants: what a pipe has taken is never written again; a reader that has gone away is no failure.
 
 use std::fs::{File, OpenOptions};
@@ -16,13 +16,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::stop::Stop;
 
-/// A pipe that says it has room takes so much at least.
+/// A pipe that has room takes at least so many bytes.
 const PIECE: usize = 4096;
-/// How long a pipe without a reader is waited for.
+/// How long to wait for a pipe to get a reader.
 const NO_READER: Duration = Duration::from_secs(5);
-/// How long a reader may take nothing.
+/// How long a reader may pause.
 const STALLED: Duration = Duration::from_secs(30);
-/// The same once the run is to stop.
+/// The same once the run has to stop.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// One turn of waiting.
 const TURN_MS: u16 = 50;
@@ -32,15 +32,15 @@ const TURN_MS: u16 = 50;
 pub struct Flow {
     file: File,
     stop: Stop,
-    /// How long its reader may take nothing.
+    /// How long its reader may pause.
     limit: Duration,
-    /// So much is written at once.
+    /// The most bytes that are written at once.
     piece: usize,
     is_gone: bool,
 }
 
 impl Flow {
-    /// Opens the pipe or the device at `path`, which is no link. A pipe that nobody reads is waited for, for a while.
+    /// Opens the pipe or the device at `path`, which is not a link. Waits a while for a pipe to get a reader.
     pub(super) fn open(path: &Path, stop: Stop) -> io::Result<Self> {
         let mut patience = Patience::new(NO_READER);
         loop {
@@ -57,9 +57,9 @@ impl Flow {
 
     /// The stdout of this process.
     pub(super) fn stdout(stop: Stop) -> io::Result<Self> {
-        // What was printed before comes first.
+        // What was printed before has to come first.
         io::stdout().flush()?;
-        // Who looks at a result may take his time.
+        // People may read a result slowly.
         Self::of(io::stdout(), 1, Duration::MAX, stop)
     }
 
@@ -71,20 +71,20 @@ impl Flow {
     fn of(stream: impl AsFd, number: u32, limit: Duration, stop: Stop) -> io::Result<Self> {
         let shared = File::from(stream.as_fd().try_clone_to_owned()?);
         let kind = shared.metadata()?.file_type();
-        // A descriptor of our own can be made not to block; the one that was inherited is others' too.
+        // Other processes share the inherited descriptor: only one of our own can be made non-blocking.
         let own = (kind.is_fifo() || kind.is_char_device()).then(|| reopened(number));
         let piece = if kind.is_file() { usize::MAX } else { PIECE };
         Ok(Self { file: own.and_then(io::Result::ok).unwrap_or(shared), stop, limit, piece, is_gone: false })
     }
 
-    /// Waits until there is room, or an error to meet.
+    /// Waits until a write would not block: there is room, or an error.
     fn wait(&self) -> io::Result<()> {
         let mut patience = Patience::new(self.limit);
         loop {
             let mut room = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
             match poll(&mut room, PollTimeout::from(TURN_MS)) {
                 Ok(0) | Err(Errno::EINTR) => {}
-                // What cannot be waited for takes it at once.
+                // What cannot be polled takes bytes at once.
                 Ok(_) | Err(_) => return Ok(()),
             }
             if patience.is_over(&self.stop) {
@@ -119,7 +119,7 @@ impl Write for Flow {
 
 fn open(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    // Of an open file, as in /proc/self/fd, the name is a link.
+    // The name of an open file, as in /proc/self/fd, is a link.
     let flags = if path.starts_with("/proc") { flags | libc::O_APPEND } else { flags | libc::O_NOFOLLOW };
     OpenOptions::new().write(true).custom_flags(flags).open(path)
 }
@@ -128,16 +128,16 @@ fn reopened(number: u32) -> io::Result<File> {
     open(Path::new(&format!("/proc/self/fd/{number}")))
 }
 
-/// Refuses what took the name since it was looked at.
+/// Refuses what has taken the name since [`super::place`] looked at it.
 fn checked(file: File, stop: Stop) -> io::Result<Flow> {
     let kind = file.metadata()?.file_type();
     if kind.is_dir() || kind.is_block_device() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no pipe and no device any more"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no longer a pipe or a device"));
     }
     Ok(Flow { file, stop, limit: STALLED, piece: PIECE, is_gone: false })
 }
 
-/// How long something is waited for.
+/// A limit for waiting.
 struct Patience {
     limit: Duration,
     since: Instant,
@@ -158,7 +158,7 @@ impl Patience {
     }
 }
 
-/// stderr for the log: a line that cannot be written is lost, and nothing else.
+/// stderr for the log: a line that cannot be written is lost, without an error.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stderr;
 

@@ -1,12 +1,12 @@
 //! Files for others: what a command writes outside of the state directory, under a name that the operator chose.
 //!
-//! A regular file is replaced as a whole: a hidden [`draft`] beside it takes its name, so nobody reads half of one, and nobody can
+//! A regular file is replaced as a whole: a hidden `draft` beside it takes its name, so nobody reads half of one, and nobody can
 //! prepare a file for us to write into. A link that the operator made stays, and the file that it leads to is replaced (`place`). A pipe
 //! or a device is written into, for as long as the run may take ([`flow`]); `-` is stdout. Invariant: only files that the name
 //! leads to by the operator's own will are opened for writing, emptied or removed. A crash leaves the old file, and perhaps a
 //! draft `.etl-draft-…`, which nothing reads.
 
-pub mod draft;
+pub(crate) mod draft;
 pub mod flow;
 mod place;
 pub mod plain_text;

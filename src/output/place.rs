@@ -1,7 +1,7 @@
-//! Name → what it stands for: which links are followed, and what may be written at all.
+//! What a name stands for: which links are followed, and what may be written at all.
 //!
-//! A link is followed where only root and this user could have made it: in a folder that others may write too, it has to be theirs.
-//! It is looked at and read through one descriptor, so that nobody can exchange it in between. Opens nothing for writing.
+//! A link is followed if only root or this user can have made it: in a folder where others may write, it has to belong to one of the two.
+//! It is examined and read through one descriptor, so that nobody can replace it in between. Opens nothing for writing.
 
 use std::ffi::OsString;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
@@ -15,7 +15,7 @@ use nix::unistd::Uid;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Links that are followed, one to another, as the kernel has it.
+/// How many links are followed in a row: the kernel's limit.
 const LINKS: u32 = 40;
 /// Group and others may write.
 const WRITABLE: u32 = 0o022;
@@ -27,18 +27,18 @@ pub(super) enum Place {
     File(Spot),
     /// The stdout of this process.
     Stdout,
-    /// A pipe or a character device, which is written into.
+    /// A pipe or a character device.
     Stream(PathBuf),
 }
 
 /// The place of a regular file.
 #[derive(Debug)]
 pub(super) struct Spot {
-    /// Its folder, by its one true name.
+    /// Its folder, by its canonical name.
     pub(super) folder: PathBuf,
-    /// Its name there, which is no link.
+    /// Its name there, which is not a link.
     pub(super) name: OsString,
-    /// The file that has the name. `None`: no file has it.
+    /// The file that has the name, if one has.
     pub(super) old: Option<Box<Metadata>>,
     /// Whether others may write into the folder.
     pub(super) is_shared: bool,
@@ -83,7 +83,7 @@ fn split(target: &Path, path: &Path) -> Result<(PathBuf, OsString)> {
     Ok((folder, name.to_owned()))
 }
 
-/// The thing of that name itself, be it a link: open to be looked at, not to be read.
+/// Opens what has that name, even if it is a link: to be examined, not to be read.
 fn look(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)
 }
@@ -95,7 +95,7 @@ enum Next {
 
 fn follow(folder: &Path, name: &OsString, link: &File, meta: &Metadata) -> Result<Next> {
     let here = folder.join(name);
-    // What stands for an open file, as /dev/stdout does, is no text that could be followed.
+    // A link to an open file, as /dev/stdout is one, has no path to follow.
     if folder.ends_with("fd") && statfs(folder).is_ok_and(|stat| stat.filesystem_type() == PROC_SUPER_MAGIC) {
         let ours = Path::new("/proc/self/fd").canonicalize().is_ok_and(|ours| ours == folder);
         return Ok(Next::Place(if ours && name == "1" { Place::Stdout } else { Place::Stream(here) }));

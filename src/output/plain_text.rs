@@ -1,9 +1,9 @@
-//! Text from outside on a terminal and in a log: nothing in it acts, and nothing in it begins a line.
+//! Text from outside, made harmless for a terminal and a log: no character of it acts, and none begins a line.
 //!
-//! Names of files, hosts, headers, keys and texts of others go through here where they are printed, at the sinks: the log, stdout,
-//! a table's cells, a page. What could move a cursor, change a title, begin a line or turn the reading direction is written as
-//! its escape, `\n` or `\u{1b}`, so that it can still be told what it was. Invariant: what comes out of [`clean`] is one line
-//! of text without any such character. Pure.
+//! Names of files, hosts, headers, keys and other people's texts go through here where they are printed: the log, stdout, the cells of
+//! a table, a page. A character that could move the cursor, change the title, begin a line or change the reading direction is
+//! written as its escape, `\n` or `\u{1b}`, so that readers still see what it was. Invariant: what [`clean`] returns is one line
+//! without any such character. Pure.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -41,7 +41,7 @@ fn cleaned(text: &str, must_go: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// A text of several lines that this program styled: line ends and the sequences that only choose a style (`ESC [ … m`) stay.
-/// What is from outside in it was cleaned before it was styled.
+/// Parts from outside were cleaned before they were styled.
 pub(crate) fn clean_styled(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
@@ -70,8 +70,8 @@ fn style_length(behind_escape: &str) -> Option<(&str, &str)> {
     numbers.get(end..)?.starts_with('m').then(|| behind_escape.split_at_checked(end + 2))?
 }
 
-/// JSON with every such character as its escape, which a reader of JSON gives back: outside of its strings there are none but
-/// line ends, which stay.
+/// JSON with every such character as its escape, which JSON readers decode. Outside of strings there are only line ends,
+/// which stay.
 pub fn clean_json(json: &str) -> Cow<'_, str> {
     let must_go = |c: char| acts(c) && c != '\n';
     if !json.chars().any(must_go) {
@@ -80,7 +80,7 @@ pub fn clean_json(json: &str) -> Cow<'_, str> {
     let mut clean = String::with_capacity(json.len() + 8);
     for c in json.chars() {
         if must_go(c) {
-            // All of them are in the plane that four digits name.
+            // All of them have code points of four digits.
             let _ = write!(clean, "\\u{:04x}", u32::from(c));
         } else {
             clean.push(c);

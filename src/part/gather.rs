@@ -7,7 +7,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::part::cut::{CutRules, cut};
 use crate::part::order::{LoggedRecord, Ordered};
-use crate::state::{LineReader, State};
+use crate::state::{Hours, LineReader};
 use crate::stop::Stop;
 
 /// Bytes of lines that are gathered at once. Each time nearly all of a large, unordered hour is read.
@@ -18,13 +18,13 @@ const AT_ONCE: usize = 1_024;
 /// The lines of several hours, in the order of their records, each with its newline. Reads the log once.
 ///
 /// `None`: the run is to stop.
-pub(crate) fn gather(state: &State, hours: &[Ordered], stop: &Stop) -> Result<Option<Vec<Vec<u8>>>> {
+pub(crate) fn gather(state: &Hours, hours: &[Ordered], stop: &Stop) -> Result<Option<Vec<Vec<u8>>>> {
     let mut texts: Vec<Vec<u8>> = hours.iter().map(|hour| room_for(&hour.records)).collect();
     let mut lines = Vec::with_capacity(hours.iter().map(|hour| hour.records.len()).sum());
     for (hour, text) in hours.iter().zip(&mut texts) {
         place(&hour.records, text, &mut lines)?;
     }
-    let is_whole = fill(&mut state.hours.lines(), lines, stop)?;
+    let is_whole = fill(&mut state.lines(), lines, stop)?;
     Ok(is_whole.then_some(texts))
 }
 
@@ -61,7 +61,7 @@ fn fill(reader: &mut LineReader<'_>, mut lines: Vec<Line<'_, '_>>, stop: &Stop) 
 
 /// Where the lines of an hour come from.
 pub(super) struct Lines<'s> {
-    pub(super) state: &'s State,
+    pub(super) state: &'s Hours,
     /// The gathered lines that were not handed out yet.
     gathered: Option<&'s [u8]>,
     reader: LineReader<'s>,
@@ -70,8 +70,8 @@ pub(super) struct Lines<'s> {
 }
 
 impl<'s> Lines<'s> {
-    pub(super) fn new(state: &'s State, gathered: Option<&'s [u8]>, stop: &'s Stop) -> Self {
-        Self { state, gathered, reader: state.hours.lines(), stop, text: Vec::new() }
+    pub(super) fn new(state: &'s Hours, gathered: Option<&'s [u8]>, stop: &'s Stop) -> Self {
+        Self { state, gathered, reader: state.lines(), stop, text: Vec::new() }
     }
 
     /// Hands the lines of `records` to `each` in their order, each with its newline, some at a time. Gathered lines must be read in the

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::hour::Hour;
 use crate::hour::lifecycle::HourRow;
 use crate::record::ContentHash;
-use crate::state::{Entry, LineAt, State};
+use crate::state::{Entry, Hours, LineAt};
 use crate::stop::Stop;
 
 /// A record in the total order, and where its line is.
@@ -49,16 +49,16 @@ pub struct Ordered {
 
 /// The unsealed records of the hours of `rows`, each hour's in their total order: the log is read once for all of them. `None`: the run is to
 /// stop.
-pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<Ordered>>> {
+pub fn order(state: &Hours, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<Ordered>>> {
     let mut by_hour: BTreeMap<Hour, Ordered> = BTreeMap::new();
     for row in rows {
-        let records = state.hours.unsealed(row).map_or(0, |pending| pending.records);
+        let records = state.unsealed(row).map_or(0, |pending| pending.records);
         let records = Vec::with_capacity(usize::try_from(records).unwrap_or(0));
         by_hour.insert(row.hour, Ordered { records, through: 0 });
     }
     let mut wanted: Vec<(Hour, u64)> = rows.iter().map(|row| (row.hour, row.frozen)).collect();
     wanted.sort_unstable();
-    let is_whole = state.hours.entries(&wanted, stop, &mut |hour, at, entry| {
+    let is_whole = state.entries(&wanted, stop, &mut |hour, at, entry| {
         if let Some(ordered) = by_hour.get_mut(&hour) {
             ordered.through = ordered.through.max(at.commit);
             ordered.records.push(LoggedRecord::new(at, entry));
@@ -78,8 +78,8 @@ pub fn order(state: &State, rows: &[HourRow], stop: &Stop) -> Result<Option<Vec<
 }
 
 /// Only after an import can an unsealed record be in a part already.
-fn leave_out_known(state: &State, row: &HourRow, records: &mut Vec<LoggedRecord>) -> Result<()> {
-    let Some(mut array) = state.hours.array(row)? else { return Ok(()) };
+fn leave_out_known(state: &Hours, row: &HourRow, records: &mut Vec<LoggedRecord>) -> Result<()> {
+    let Some(mut array) = state.array(row)? else { return Ok(()) };
     records.sort_unstable_by_key(|record| record.hash);
     let hashes: Vec<ContentHash> = records.iter().map(|record| ContentHash(record.hash)).collect();
     let mut known = BTreeSet::new();

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::cut::{CutRules, cut};
 use super::gather::Lines;
 use super::gzip::{Compressors, Gzip};
-use super::ndjson::{LEVEL, PartWriter};
+use super::ndjson;
 use super::order::{LoggedRecord, Ordered};
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
@@ -20,7 +20,7 @@ use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartIdentity, PartRow};
 use crate::output::draft::{Replaces, Survives};
 use crate::record::ContentHash;
-use crate::state::State;
+use crate::state::Hours;
 use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
@@ -61,7 +61,7 @@ pub struct Encoded {
 
 /// Encodes hours into the spool.
 pub struct Encoder<'s> {
-    state: &'s State,
+    state: &'s Hours,
     rules: CutRules,
     stop: &'s Stop,
     compressors: Compressors,
@@ -70,8 +70,8 @@ pub struct Encoder<'s> {
 impl<'s> Encoder<'s> {
     /// Hours of `state`, cut by `rules`.
     #[must_use]
-    pub const fn new(state: &'s State, rules: CutRules, stop: &'s Stop) -> Self {
-        Self { state, rules, stop, compressors: Compressors::new(LEVEL) }
+    pub const fn new(state: &'s Hours, rules: CutRules, stop: &'s Stop) -> Self {
+        Self { state, rules, stop, compressors: Compressors::new(ndjson::LEVEL) }
     }
 
     /// Encodes an hour's records, numbered on after the parts of `row`. `text`: their lines, each with its newline, where they were
@@ -117,7 +117,7 @@ impl<'s> Encoder<'s> {
 ///
 /// # Errors
 /// `State`: they cannot be read.
-pub(crate) fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
+pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
     Ok(bytes.len() as u64 == part.identity.bytes && Sha256::of(&bytes).to_string() == part.identity.sha256)
 }
@@ -127,11 +127,11 @@ pub(crate) fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 ///
 /// # Errors
 /// `State`: the disk, or a damaged write-ahead log.
-pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
+pub fn encode_again(state: &Hours, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     // One part does not take long: it is always finished.
     let stop = Stop::new();
     let mut records = Vec::new();
-    state.hours.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
+    state.entries(&[(row.hour, row.receipted)], &stop, &mut |_, at, entry| {
         if at.commit <= row.frozen {
             records.push(LoggedRecord::new(at, entry));
         }
@@ -143,8 +143,8 @@ pub fn encode_again(state: &State, row: &HourRow, part: &PartRow) -> Result<Opti
     let range = usize::try_from(before).ok().zip(usize::try_from(before + part.identity.rows).ok());
     let records = range.and_then(|(from, to)| records.get(from..to));
     let mut lines = Lines::new(state, None, &stop);
-    let gzip = &mut Gzip::new(LEVEL);
-    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines, gzip)).transpose()?;
+    let mut gzip = Gzip::new(ndjson::LEVEL);
+    let again = records.map(|records| write_part(row.hour, part.part, records, &mut lines, &mut gzip)).transpose()?;
     let again = again.flatten().filter(|again| again.identity.has_records_of(&part.identity));
     Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
@@ -157,10 +157,10 @@ fn write_part(
     lines: &mut Lines<'_>,
     gzip: &mut Gzip,
 ) -> Result<Option<EncodedPart>> {
-    let path = lines.state.hours.spool_path(hour, part);
-    let mut spooled = lines.state.hours.begin_spooling(&path)?;
+    let path = lines.state.spool_path(hour, part);
+    let mut spooled = lines.state.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let mut encoder = PartWriter::begin(gzip, spooled.file());
+    let mut encoder = ndjson::Encoder::new(gzip, spooled.file());
     let stop = lines.stop;
     let is_whole = lines.read(records, |text| {
         for some in text.chunks(AT_ONCE) {

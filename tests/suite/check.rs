@@ -61,7 +61,7 @@ fn wrong_key_is_told_from_one_live_page() {
     place.set("FERNET_KEY", &fernet::Fernet::generate_key());
     let found = place.etl(&["check", "--json"]).exits(77);
     let (result, text) = step(&found, "key");
-    assert!(result == "failed" && text.contains("no key of the ring opens any of 100 logs"), "{text}");
+    assert!(result == "failed" && text.contains("none of the keys opens any of 100 logs"), "{text}");
     assert!(!found.out.contains(&service.key) && !found.out.contains("gAAAA"), "{}", found.out);
     place.set("FERNET_KEY", "nonsense");
     place.etl(&["check"]).exits(78);

@@ -38,7 +38,7 @@ const FOREIGN: [(&str, &[&str]); 7] = [
     ("fernet", &["page/decrypt"]),
     ("reqwest", &["net", "source", "store/s3"]),
     ("flate2", &["part", "page", "source", "state", "store", "job/output", "audit", "simulate"]),
-    ("clap", &["cli", "main"]),
+    ("clap", &["cli", "main", "simulate/options"]),
     ("askama", &["view/html"]),
 ];
 

@@ -267,7 +267,7 @@ fn rejected_bodies_stay_until_someone_acts() {
     }
     drop(journal);
     let again = place.etl(&["replay", "--rejected", "--json"]).exits(75);
-    assert!(again.err.contains("23 bodies are still no pages"), "{}", again.err);
+    assert!(again.err.contains("23 bodies are still not pages"), "{}", again.err);
     assert_eq!((&again.json()["reread"], &again.json()["new"]), (&2.into(), &2.into()));
     assert_eq!(place.status()["rejected"]["count"], 23);
     place.etl(&["run", "--drain"]).exits(0);

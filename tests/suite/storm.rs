@@ -42,6 +42,8 @@ struct Storm {
     /// The `[load]` table of the configuration.
     load: String,
     proxy: Option<(Proxy, String)>,
+    /// How many hours the records are of, in no order; `None`: they come in the order of their hours.
+    spread: Option<u64>,
     /// Records before this one were acknowledged.
     done: u64,
     kills: u64,
@@ -55,7 +57,7 @@ impl Storm {
             place.set("FERNET_KEY", &key);
             place.key.clone_from(&key);
         }
-        Self { seed, drawn: 0, places, origin: Origin::start(vec![]), load, proxy, done: 0, kills: 0 }
+        Self { seed, drawn: 0, places, origin: Origin::start(vec![]), load, proxy, spread: None, done: 0, kills: 0 }
     }
 
     fn draw(&mut self, below: u64) -> u64 {
@@ -73,7 +75,8 @@ impl Storm {
         let records: Vec<String> = (self.done..self.done + WINDOW)
             .map(|id| {
                 // Each ninth is late by five hours.
-                let hour = id / 150 + 5 - if id % 9 == 0 { 5 } else { 0 };
+                let in_order = id / 150 + 5 - if id % 9 == 0 { 5 } else { 0 };
+                let hour = self.spread.map_or(in_order, |hours| draw(7, id, hours));
                 let (day, hour) = (hour / 24, hour % 24);
                 record(
                     id,
@@ -212,6 +215,14 @@ const LAKE: &str = "[load]\nto = \"file:lake\"\npart_max_records = 60\n";
 fn killed_at_any_moment_a_lake_holds_each_record_once() {
     let seed = tally::seed("killed over a lake", 1);
     Storm::new(seed, 1, LAKE.into(), None).rage(tally::scale(80, 2000), &[1]);
+}
+
+#[test]
+fn killed_at_any_moment_among_hundreds_of_hours_a_lake_holds_each_record_once() {
+    let seed = tally::seed("killed among hundreds of hours", 6);
+    let mut storm = Storm::new(seed, 1, LAKE.into(), None);
+    storm.spread = Some(600);
+    storm.rage(tally::scale(30, 800), &[1, 1, 2]);
 }
 
 #[test]

@@ -1,12 +1,11 @@
-//! A backfill: files → journal → records → buckets, side by side.
+//! A backfill: files → journal → records → log, as a pipeline.
 //!
-//! One thread reads files and makes their segments durable, as many as there are processors decode pages as they come, and the
-//! run's own commits segments in the order of the files. A segment is handed over before its pages are decoded, and only then
-//! the next is begun: so at most three are held, whatever the size of the backfill, and while one waits for its last page
-//! the pages of the next are decoded. The memory of a segment goes back to the reader for another. The files share segments, so
-//! that one fsync serves many records. Where the system gives fewer threads, those that there are do it all, at worst this one alone,
-//! segment by segment. Nothing is decoded before it is durable; a crash leaves whole segments in the
-//! journal, which the next run commits.
+//! One thread reads files and makes their segments durable, one thread a processor decodes pages as they come, and the run's own
+//! thread commits segments in the order of the files. A segment is handed over before its pages are decoded, and only then the
+//! next is begun: so at most three are held, whatever the size of the backfill, and while one waits for its last page the pages of
+//! the next are decoded. The memory of a segment goes back to the reader for another. The files share segments, so that one fsync
+//! serves many records. Where the system gives fewer threads, those do it all, at worst this one alone, segment by segment.
+//! Nothing is decoded before it is durable; a crash leaves whole segments in the journal, which the next run commits.
 
 use std::path::PathBuf;
 use std::slice::Iter;
@@ -33,7 +32,7 @@ const SEGMENT_PAGES: usize = 64;
 /// A segment that is durable, and where its decoded pages will come from, in no order.
 type Ready = Result<(Arc<Segment>, Receiver<DecodedPage>)>;
 type DecodedPage = (usize, Result<Decoded, NotAPage>);
-/// Whether somebody took a segment.
+/// Whether a segment was taken.
 type Handed = std::result::Result<(), SendError<Ready>>;
 
 /// A page to be decoded.
@@ -152,7 +151,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Ends at the last file, at a stop, at a journal that fails, or when nobody takes segments any more.
+    /// Ends at the last file, at a stop, at a failure of the journal, or when nobody takes segments any more.
     fn run(mut self, mut out: impl FnMut(Ready) -> Handed) {
         while self.goes_on() {
             match self.segment(&mut out) {
@@ -168,7 +167,7 @@ impl Reader<'_> {
 
     /// Journals one segment and hands it over. `false`: the journal fails.
     fn segment(&mut self, out: &mut dyn FnMut(Ready) -> Handed) -> std::result::Result<bool, SendError<Ready>> {
-        // What a huge page made huge is not kept.
+        // Memory that a huge page made huge is not kept.
         let spare = self.spare.try_iter().find(|memory| memory.capacity() <= 4 * SEGMENT_BYTES);
         let mut writer = self.journal.begin(spare.unwrap_or_default());
         while writer.bytes() < SEGMENT_BYTES && writer.pages() < SEGMENT_PAGES {
@@ -189,7 +188,7 @@ impl Reader<'_> {
         };
         out(Ok((Arc::clone(&segment), decoded)))?;
         for page in 0..segment.pages().count() {
-            // They wait for tasks until this sender is gone.
+            // Whoever decodes waits for tasks until this sender is gone.
             let _ = self.decode.send(Task { segment: Arc::clone(&segment), page, done: done.clone() });
         }
         Ok(true)
@@ -212,7 +211,7 @@ fn decode_next(decoder: &Decoder, stop: &Stop, tasks: &Mutex<Receiver<Task>>) ->
     let Ok(Task { segment, page, done }) = task else { return false };
     let Some(body) = segment.pages().nth(page) else { return true };
     let decoded = decoder.page_until(body, segment.received, &|| stop.is_requested());
-    // Before its last page is done, so that whoever waits for that has the segment to himself.
+    // Before its last page is done: whoever waits for that is then its only holder.
     drop(segment);
     // Nobody waits for it where the commit of another failed.
     let _ = done.send((page, decoded));

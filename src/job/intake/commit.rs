@@ -1,7 +1,7 @@
-//! Journal → buckets: every page that was received and not committed yet, oldest first.
+//! Journal → log: every page that was received and not committed yet, oldest first.
 //!
 //! The live path and the recovery path are this one: a fetch only appends to the journal. A segment is read, decoded (its
-//! pages side by side), sorted against what is known, and committed in one atomic step; its odd tokens are in the
+//! pages in parallel), compared with what is known, and committed in one atomic step; its odd tokens are in the
 //! quarantine before. A crash leaves the segment in the journal; committing it twice changes nothing.
 
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ impl Intake {
         run.note_status(false)
     }
 
-    /// Commits the pages at which runs died, one by one, when everything else is done. Whether there was one.
+    /// Commits the pages at which runs died, one by one, when everything else is done. Returns whether there was one.
     pub(crate) fn commit_put_off(&mut self, run: &mut Run<'_>, recover: &mut Recover) -> Result<bool> {
         let put_off = run.state.pages.put_off();
         for number in &put_off {
@@ -179,7 +179,7 @@ impl Intake {
         seen.with(ids, segment.id.number, segment.received)
     }
 
-    /// New records whose hour has a part already or, but for a backfill, had closed before its first record came.
+    /// Counts new records whose hour has a part already or, unless this is a backfill, had closed before its first record came.
     fn count_late(&self, run: &Run<'_>, new: &NewRecords<'_>, received: Timestamp) -> u64 {
         let late = new.records.iter().filter(|(hour, _)| {
             let (has_parts, first) = run.buckets.history(**hour);
@@ -243,13 +243,13 @@ fn reject_body(run: &mut Run<'_>, body: &[u8], received: Timestamp, reason: &Not
 }
 
 fn rejected(path: &std::path::Path, reason: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("the source sent a body that is no page{reason}")).hint(format!(
+    Error::new(ErrorKind::Unavailable, format!("the source sent a body that is not a page{reason}")).hint(format!(
         "it was set aside as {}, and the next run asks again; `etl replay --rejected` reads what was set aside again",
         path.display()
     ))
 }
 
-/// Decodes a segment's pages, side by side where there are several.
+/// Decodes a segment's pages, in parallel where there are several.
 pub(crate) fn decode(decoder: &Decoder, segment: &Segment, stop: &Stop) -> Vec<Result<Decoded, NotAPage>> {
     let pages: Vec<&[u8]> = segment.pages().collect();
     let threads = if pages.len() < WORTH_A_THREAD { 1 } else { threads() };

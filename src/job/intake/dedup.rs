@@ -1,9 +1,9 @@
 //! Buckets: which records of an hour are known, so that each is committed once.
 //!
-//! Exact and O(1) a record: the hashes of the unsealed records of the hours at hand are held in memory; those of their parts are looked up
-//! in the hours' arrays, for all records of a segment together and in the order of the arrays. Nothing here is durable: it is read from
-//! the state when an hour is first touched, and is dropped when too much is held. What an hour costs beside its hashes is little, so that
-//! it does not matter how many hours the records are of.
+//! Exact, and O(1) a record. The hashes of the unsealed records of open hours are held in memory; those of their parts are looked up
+//! in the hours' arrays, for all records of a segment together and in the order of the arrays. Beside its hashes an hour costs
+//! little, so it does not matter of how many hours the records are. Nothing here is durable: an hour is read from the state when it is
+//! opened, and dropped when too much is held.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -16,14 +16,14 @@ use crate::hour::gaps::ArrivedId;
 use crate::hour::tally::Tally;
 use crate::page::decode::Decoded;
 use crate::record::ContentHash;
-use crate::state::{HashArray, HourRecords, State};
+use crate::state::{HashArray, HourRecords, Hours};
 use crate::stop::Stop;
 
 /// Hashes held in memory before hours are dropped: 12 MB, or twice that where a segment brings more.
 const HELD: usize = 440_000;
-/// Hours at hand before some are dropped.
+/// Open hours before some are dropped.
 const HOURS: usize = 1 << 17;
-/// Arrays that stay open, and hashes of them in memory.
+/// Arrays that stay open, and their hashes in memory.
 const ARRAYS: usize = 64;
 /// See [`ARRAYS`].
 const ARRAY_HASHES: usize = 1 << 18;
@@ -46,7 +46,7 @@ impl Hasher for FirstBytes {
 
 type Build = BuildHasherDefault<FirstBytes>;
 
-/// What is known of an hour at hand.
+/// What is known of an open hour.
 #[derive(Debug)]
 struct Known {
     /// Its hashes among [`Buckets::unsealed`].
@@ -57,8 +57,8 @@ struct Known {
     last_used: u64,
 }
 
-fn not_ready(hour: Hour) -> Error {
-    Error::new(ErrorKind::Bug, format!("hour {hour} was not made ready before its records were looked up"))
+fn not_open(hour: Hour) -> Error {
+    Error::new(ErrorKind::Bug, format!("hour {hour} was not opened before its records were compared"))
 }
 
 /// What a segment brings, hour by hour; its lines are those of its decoded pages.
@@ -75,9 +75,8 @@ pub struct NewRecords<'p> {
 }
 
 impl NewRecords<'_> {
-    /// Counts tokens of a page that were quarantined with the hours of its new records; `before`: what there was of the
-    /// hours before it.
-    pub fn quarantined(&mut self, tokens: u64, before: &BTreeMap<Hour, usize>) {
+    /// Counts quarantined tokens of a page with the hours of its new records; `before`: how many records each hour had before it.
+    pub(crate) fn quarantined(&mut self, tokens: u64, before: &BTreeMap<Hour, usize>) {
         for (hour, new) in &self.records {
             if new.entries.len() > before.get(hour).copied().unwrap_or(0) {
                 self.tallies.entry(*hour).or_default().quarantined += tokens;
@@ -86,19 +85,17 @@ impl NewRecords<'_> {
     }
 
     /// How many records are new so far, by hour.
-    #[must_use]
-    pub fn lengths(&self) -> BTreeMap<Hour, usize> {
+    pub(crate) fn lengths(&self) -> BTreeMap<Hour, usize> {
         self.records.iter().map(|(hour, new)| (*hour, new.entries.len())).collect()
     }
 
     /// How many records are new.
-    #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.records.values().map(|new| new.entries.len() as u64).sum()
     }
 }
 
-/// The hours at hand.
+/// The open hours.
 #[derive(Debug, Default)]
 pub struct Buckets {
     hours: HashMap<Hour, Known>,
@@ -115,8 +112,8 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Forgets what is held of an hour: its parts have changed.
-    pub fn forget(&mut self, hour: Hour) {
+    /// Forgets an hour: its parts have changed.
+    pub(crate) fn forget(&mut self, hour: Hour) {
         self.arrays.remove(&hour);
         self.unread.remove(&hour);
         let held = self.hours.remove(&hour).map_or(0, |known| known.unsealed);
@@ -125,55 +122,54 @@ impl Buckets {
         }
     }
 
-    /// Forgets all that is held.
-    pub fn clear(&mut self) {
+    /// Forgets all hours.
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// Whether the hash array of an hour is open.
-    #[must_use]
-    pub fn has_array(&self, hour: Hour) -> bool {
+    pub(crate) fn has_array(&self, hour: Hour) -> bool {
         self.arrays.contains_key(&hour)
     }
 
-    /// Keeps the hash array of an hour, which was found to be sound.
-    pub fn keep_array(&mut self, hour: Hour, array: HashArray) {
+    /// Keeps the hash array of an hour open: it was found to be sound.
+    pub(crate) fn keep_array(&mut self, hour: Hour, array: HashArray) {
         self.clock += 1;
         self.arrays.insert(hour, (self.clock, array));
         let held = |arrays: &BTreeMap<Hour, (u64, HashArray)>| arrays.values().map(|(_, a)| a.held()).sum::<usize>();
         while self.arrays.len() > 1 && (self.arrays.len() > ARRAYS || held(&self.arrays) > ARRAY_HASHES) {
-            let oldest = self.arrays.iter().min_by_key(|(_, (touched, _))| *touched).map(|(hour, _)| *hour);
+            let oldest = self.arrays.iter().min_by_key(|(_, (last_used, _))| *last_used).map(|(hour, _)| *hour);
             oldest.into_iter().for_each(|hour| drop(self.arrays.remove(&hour)));
         }
     }
 
-    /// Notes that records of an hour come. The caller has made sure that its hashes are not forgotten.
+    /// Opens an hour of which records come. The caller has made sure that its hashes are not forgotten.
     ///
     /// # Errors
     /// `State`: its row is damaged.
-    pub fn open(&mut self, state: &mut State, hour: Hour) -> Result<()> {
+    pub fn open(&mut self, state: &mut Hours, hour: Hour) -> Result<()> {
         self.clock += 1;
         if let Some(known) = self.hours.get_mut(&hour) {
             known.last_used = self.clock;
             return Ok(());
         }
-        let row = state.hours.row(hour)?;
+        let row = state.row(hour)?;
         self.unread.insert(hour, row.frozen);
         let known = Known {
             unsealed: 0,
             has_parts: !row.parts.is_empty(),
-            first_received: state.hours.pending(hour).map(|p| p.first_received),
+            first_received: state.pending(hour).map(|p| p.first_received),
             last_used: self.clock,
         };
         self.hours.insert(hour, known);
         Ok(())
     }
 
-    /// Gets ready what is known of the records of pages, whose hours were touched. `false`: the run is to stop, and nothing is ready.
+    /// Loads what is known of the records of pages, whose hours are open. `false`: the run is to stop, and not all is loaded.
     ///
     /// # Errors
     /// `State`: a hash array, or the write-ahead log, is damaged.
-    pub fn load(&mut self, state: &mut State, pages: &[Decoded], stop: &Stop) -> Result<bool> {
+    pub fn load(&mut self, state: &mut Hours, pages: &[Decoded], stop: &Stop) -> Result<bool> {
         if !self.read_unsealed(state, stop)? {
             self.clear();
             return Ok(false);
@@ -193,8 +189,8 @@ impl Buckets {
             }
             hashes.sort_unstable();
             if !self.has_array(hour) {
-                let row = state.hours.row(hour)?;
-                let Some(array) = state.hours.array(&row)? else { continue };
+                let row = state.row(hour)?;
+                let Some(array) = state.array(&row)? else { continue };
                 self.keep_array(hour, array);
             }
             if let Some((_, array)) = self.arrays.get_mut(&hour) {
@@ -206,11 +202,11 @@ impl Buckets {
         Ok(true)
     }
 
-    /// Reads the unsealed hashes of the hours that were not at hand: of all in one go. `false`: the run is to stop.
-    fn read_unsealed(&mut self, state: &State, stop: &Stop) -> Result<bool> {
+    /// Reads the unsealed hashes of the hours that were opened since the last time, all in one go. `false`: the run is to stop.
+    fn read_unsealed(&mut self, state: &Hours, stop: &Stop) -> Result<bool> {
         let wanted: Vec<(Hour, u64)> = std::mem::take(&mut self.unread).into_iter().collect();
         let (unsealed, hours) = (&mut self.unsealed, &mut self.hours);
-        state.hours.entries(&wanted, stop, &mut |hour, _, entry| {
+        state.entries(&wanted, stop, &mut |hour, _, entry| {
             unsealed.insert(entry.hash, hour);
             hours.get_mut(&hour).into_iter().for_each(|known| known.unsealed += 1);
             Ok(())
@@ -221,13 +217,12 @@ impl Buckets {
         self.unsealed.contains_key(&hash) || self.sealed.contains(&hash)
     }
 
-    /// Whether an hour that was touched has a part, and when the first of its pending records was received.
-    #[must_use]
-    pub fn history(&self, hour: Hour) -> (bool, Option<Timestamp>) {
+    /// Whether an open hour has a part, and when the first of its pending records was received.
+    pub(crate) fn history(&self, hour: Hour) -> (bool, Option<Timestamp>) {
         self.hours.get(&hour).map_or((false, None), |known| (known.has_parts, known.first_received))
     }
 
-    /// Adds the records of a decoded page that are new to `new`: the first of equal records is kept. They were loaded.
+    /// Moves the records of a decoded page, which are loaded, apart: new ones to `new`, the first of equal ones; the others are counted.
     ///
     /// # Errors
     /// `Bug`: they were not.
@@ -236,7 +231,7 @@ impl Buckets {
         // Records of one hour mostly come together, so that their hour is looked up once.
         for run in page.records.chunk_by(|a, b| a.hour == b.hour) {
             let Some(hour) = run.first().map(|record| record.hour) else { continue };
-            let known = self.hours.get_mut(&hour).ok_or_else(|| not_ready(hour))?;
+            let known = self.hours.get_mut(&hour).ok_or_else(|| not_open(hour))?;
             let tally = new.tallies.entry(hour).or_default();
             let of_hour = new.records.entry(hour).or_default();
             // The lines of new records without a known one between them.
@@ -266,15 +261,14 @@ impl Buckets {
         Ok(())
     }
 
-    /// Whether all records of a decoded page are known. They were looked up.
-    #[must_use]
-    pub fn contains_all(&self, page: &Decoded) -> bool {
+    /// Whether all records of a decoded page, which are loaded, are known.
+    pub(crate) fn contains_all(&self, page: &Decoded) -> bool {
         page.records.iter().all(|record| self.contains(record.entry.hash))
     }
 
-    /// Drops the hours that were not touched for longest, where too much is held; none that was touched since the last
-    /// time: what is at work would be read again at once, each time as much as it has grown to.
-    pub fn shrink(&mut self) {
+    /// Drops the hours that were not opened for longest, where too much is held; none that was opened since the last time: it would
+    /// be read again at once, and each time it would be more.
+    pub(crate) fn shrink(&mut self) {
         self.sealed.clear();
         let idle_until = std::mem::replace(&mut self.looked, self.clock);
         if self.unsealed.len() <= HELD && self.hours.len() <= HOURS {

@@ -1,9 +1,9 @@
-//! Source → journal: what is received is durable before anyone looks at it.
+//! Source → journal: what is received is durable before anything reads it.
 //!
 //! A page of an API is a segment of its own, durable before the link to the next one is followed; files are a backfill
 //! (see [`super::backfill`]). The source forgets, so it is asked before anything else of the state is opened, and a trail of linked
-//! pages pauses where the disk gets short or much waits to be committed. A crash leaves whole segments, or nothing of the one that
-//! was being written, and a note of where the trail was: it saves asking again for what is there, and nothing depends on it.
+//! pages pauses where the disk gets full or much waits to be committed. A crash leaves whole segments, or nothing of the one that
+//! was being written, and a note of where the trail was: it saves asking again for pages that are there, and nothing depends on it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,11 +25,11 @@ use crate::state::{Front, Inbox, Reserve};
 pub const MAX_LINKED: usize = 100_000;
 /// A trail pauses when it has received so much: what waits is committed before more comes.
 const PAUSE_BYTES: u64 = 64 << 20;
-/// A trail that was interrupted longer ago than this is asked from its start: its next page may no longer be what it was.
+/// A trail that was interrupted longer ago than this starts at its first page: its next page may have changed.
 const RESUMED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
-/// A run that started a shorter time ago than this asks the source itself.
+/// A run that started less than this ago asks the source itself.
 const JUST_STARTED: SignedDuration = SignedDuration::from_secs(10);
-/// A source that sent a page so short a time ago is at work, though the run's time ends while it makes the next.
+/// A source that sent a page less than this ago is at work, although the run's time ends while it makes the next.
 const AT_WORK: Duration = Duration::from_secs(10);
 
 /// Where pages come from.
@@ -52,8 +52,8 @@ pub enum Source<'a> {
     },
 }
 
-/// The entity tag of a page that is durable. Only where a source has one page: a 304 for the first of several says nothing of
-/// those behind it.
+/// The entity tag of a page that is durable. Only where a source has one page: a 304 for the first of several says nothing about
+/// those after it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Validator {
     /// Of the whole address, its query included.
@@ -90,15 +90,15 @@ pub(crate) struct PageTrail {
     next: Option<PageUrl>,
     passed: Trail,
     validator: Option<String>,
-    /// It began where an earlier run was interrupted, and nothing came yet.
+    /// Whether it starts where an earlier run was interrupted, and nothing came yet.
     resuming: bool,
     is_noted: bool,
     /// Whether it leaves notes for the next run.
     takes_notes: bool,
     last_page: Option<Instant>,
-    /// Bytes received since what was received is committed.
+    /// Bytes that were received and are not settled yet.
     unsettled: u64,
-    /// What went wrong, and costs only what it is about.
+    /// Recoverable errors.
     pub(crate) problems: Vec<Error>,
 }
 
@@ -143,9 +143,6 @@ impl PageTrail {
     }
 
     /// Receives pages until the trail ends or has to pause. `waiting`: bytes of pages that are not committed, of before.
-    ///
-    /// # Errors
-    /// `State`: the journal cannot be written.
     pub(crate) fn advance(
         &mut self,
         client: &mut HttpSource,
@@ -224,7 +221,7 @@ impl PageTrail {
         }
     }
 
-    /// A page that did not come. One that an earlier trail led to may be gone: then the source is asked from the start.
+    /// Handles a page that did not come. One that an earlier trail led to may be gone: then the source is asked from the start.
     fn fail(&mut self, error: Error, is_out_of_time: bool, setup: &Setup<'_>) -> Result<()> {
         if matches!(error.kind(), ErrorKind::State | ErrorKind::Bug) {
             return Err(error);
@@ -251,9 +248,9 @@ impl PageTrail {
     }
 }
 
-/// Receives pages while another run has the lock: one that waits for the store, or has much to do, must not cost what the source has
-/// now. They go to the inbox, which that run or the next one takes over. Whatever goes wrong here, the run only says that
-/// another is at work.
+/// Receives pages while another run has the lock: a run that waits for the store, or has much to do, must not cost what the source
+/// has now. They go to the inbox, which that run or the next one takes over. Whatever goes wrong here, this run only reports
+/// that another is at work.
 pub(crate) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_links: bool, setup: &Setup<'_>) {
     let now = setup.clock.now();
     let started = status::read(&setup.state_dir, now).ok().and_then(|status| status.last_run).map(|run| run.started);
@@ -272,14 +269,14 @@ pub(crate) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_li
     }
 }
 
-/// Why nothing is fetched.
+/// The error that says why nothing is fetched.
 pub(crate) fn no_space(setup: &Setup<'_>) -> Result<Error> {
     let (free, dir) = (Reserve::new(&setup.state_dir).free_bytes()?, setup.state_dir.display());
     let what = format!("only {free} bytes are free at {dir}: less than state.min_free, so nothing is fetched");
     Ok(Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile"))
 }
 
-/// Where the trail from `first` was interrupted, if that is not long ago. A damaged note is none.
+/// Where the trail from `first` was interrupted, if that is not long ago. A damaged note counts as none.
 fn interrupted(dir: &Path, first: &PageUrl, now: Timestamp) -> Result<Option<PageUrl>> {
     let text = durable::read(&trail_path(dir))?;
     let Some(note) = text.and_then(|text| serde_json::from_slice::<Interrupted>(&text).ok()) else { return Ok(None) };
@@ -294,8 +291,8 @@ fn note_place(setup: &Setup<'_>, first: &PageUrl, next: &PageUrl) -> Result<()> 
     write_note(&trail_path(&setup.state_dir), &note)
 }
 
-/// The entity tag of the newest page of `url`, where that page is known to be safe: still whole in the journal, or gone from there
-/// in the usual way. Where in doubt there is none: a page that is known already costs little.
+/// The entity tag of the newest page of `url`, where that page is known to be safe: still whole in the journal, or removed from there
+/// in the usual way. In doubt there is none: receiving a known page again costs little.
 fn validator(front: &Front, url: &PageUrl) -> Result<Option<String>> {
     let text = durable::read(&validator_path(front.dir()))?;
     let seen = text.and_then(|text| serde_json::from_slice::<Validator>(&text).ok());
@@ -317,7 +314,7 @@ fn write_note(path: &Path, note: &impl Serialize) -> Result<()> {
     durable::replace_unsynced(path, &text)
 }
 
-/// Forgets the entity tag: its page turned out to be none, or is damaged or lost, so the source has to send it again.
+/// Forgets the entity tag: its page was rejected, damaged or lost, so the source has to send it again.
 pub(crate) fn forget_seen(state: &Path) -> Result<()> {
     durable::remove(&validator_path(state))
 }

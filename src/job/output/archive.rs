@@ -3,8 +3,9 @@
 //! ```text
 //! <archive.dir>/2023-03-10T01.part-00000.ndjson.gz      one original log a line, gzipped
 //! ```
-//! A copy, and never needed: what cannot be archived is said and costs nothing else. A file is written as a whole before its part
-//! gets its receipt, so a crash leaves none of a part, or one that is written again. Files older than `archive.keep` go.
+//! A copy that nothing needs: what cannot be archived is reported, and costs nothing else. A file is written as a whole before its
+//! part gets its receipt, so a crash leaves no file of a part, or one that is written again. Files older than `archive.keep` are
+//! deleted.
 
 use std::fs;
 use std::io::Write;
@@ -33,10 +34,7 @@ pub struct Archive {
 
 impl Archive {
     /// Keeps the originals of a part whose object's bytes are in the file `body`.
-    ///
-    /// # Errors
-    /// `State`: the disk, or the bytes are no part.
-    pub fn keep(&self, hour: Hour, part: u32, body: &Path, compactor: &Compactor) -> Result<()> {
+    pub(crate) fn keep(&self, hour: Hour, part: u32, body: &Path, compactor: &Compactor) -> Result<()> {
         durable::make_dir(&self.dir)?;
         let path = self.dir.join(format!("{hour}.part-{part:05}.ndjson.gz"));
         let object = fs::read(body).map_err(|e| Error::disk("read", body, e))?;
@@ -46,10 +44,7 @@ impl Archive {
     }
 
     /// The archived parts, oldest hour first, and where they are.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn list(&self) -> Result<Vec<(Hour, u32, PathBuf)>> {
+    pub(crate) fn list(&self) -> Result<Vec<(Hour, u32, PathBuf)>> {
         if !self.dir.is_dir() {
             let what = format!("there is no archive in {}", self.dir.display());
             return Err(Error::new(ErrorKind::State, what).hint("name the folder that the runs use: archive.dir"));
@@ -62,11 +57,8 @@ impl Archive {
         Ok(parts)
     }
 
-    /// Removes the files that have been kept long enough.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn prune(&self, now: SystemTime) -> Result<()> {
+    /// Deletes the files that have been kept long enough.
+    pub(crate) fn prune(&self, now: SystemTime) -> Result<()> {
         if !self.dir.is_dir() {
             return Ok(());
         }
@@ -83,7 +75,7 @@ impl Archive {
     }
 }
 
-/// The hour and the part of a file's name. `None`: it is somebody else's.
+/// The hour and the part of a file's name. `None`: it is not ours.
 fn parse_name(name: &str) -> Option<(Hour, u32)> {
     let (hour, part) = name.strip_suffix(".ndjson.gz")?.split_once(".part-")?;
     Some((hour.parse().ok()?, part.parse().ok()?))

@@ -1,4 +1,4 @@
-//! The dictionaries of parts → store, before the parts: whoever finds a part finds what reads it.
+//! The dictionaries of parts → store, before the parts: whoever finds a part finds what it is read with.
 //!
 //! They are created, and only created, under their id; the ledger's head notes which ones the store is known to have, with the
 //! next step. A crash in between repeats the create-only PUT with the same bytes, which a look finds to be there. A part
@@ -54,7 +54,7 @@ pub(crate) fn store_missing_dictionaries(run: &mut Run<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `false`: the store does not have them, which is a recorded problem by now.
+/// `false`: the store does not have them, and the reason is recorded.
 fn ensure_dictionaries(run: &mut Run<'_>, id: &str) -> Result<bool> {
     if run.state.hours.has_stored_dictionaries(id) {
         return Ok(true);

@@ -2,7 +2,7 @@
 //!
 //! It is created, and only created, after its part and before the receipt: a receipt says that the manifest is there too. A
 //! crash in between repeats both, with the same bytes, which a look finds to be there. A manifest that somebody else wrote is
-//! left alone, and said.
+//! left alone, with a warning.
 
 use std::path::PathBuf;
 

@@ -1,9 +1,9 @@
 //! Hours with a part that the store refuses while it may take others: left alone until everything else is done, then tried again,
-//! the longest waiting first, until one is refused once more. So are those whose part got no answer, or a 5xx: where it is the part
-//! that nobody answers, the others are not kept from the store for ever.
+//! the longest waiting first, until one is refused again. The same for hours whose part got no answer, or a 5xx: if only that part
+//! gets none, the others still reach the store.
 //!
-//! Owns `refused.json` in the state directory: those hours, each with the time of its last try. Nothing hangs on it: without it such
-//! an hour is tried beside the others, once. So it is read leniently and never flushed.
+//! Owns `refused.json` in the state directory: those hours, each with the time of its last try. Nothing depends on it: without it
+//! such an hour is tried once together with the others. So it is read leniently and never fsynced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ const NAMED: usize = 5;
 /// The refused hours of this run and of those before.
 pub(crate) struct Refused {
     path: PathBuf,
-    /// When each was last tried; read when it is first asked for. Those that got no answer are among them.
+    /// When each was last tried, those that got no answer included; read when it is first needed.
     waiting: Option<BTreeMap<Hour, Timestamp>>,
     /// Of those, the ones that had their turn in this run.
     tried: BTreeSet<Hour>,
@@ -73,14 +73,14 @@ impl Refused {
         self.save()
     }
 
-    /// Lets an hour have its turn after all others in the next run: its part got no answer.
+    /// Gives an hour its turn after all others in the next run: its part got no answer.
     pub(crate) fn put_off(&mut self, hour: Hour, at: Timestamp) -> Result<()> {
         self.tried.insert(hour);
         self.waiting().insert(hour, at);
         self.save()
     }
 
-    /// Whether nothing but refusals has come for so long that no more is asked for.
+    /// Whether so many refusals came in a row that nothing more is sent.
     fn is_everything(&self) -> bool {
         self.in_a_row >= MOST_IN_A_ROW
     }
@@ -103,8 +103,7 @@ impl Refused {
         checked::write_json(&path, self.waiting(), Survives::Nothing)
     }
 
-    /// What there is to say of this run's refusals, in one failure. Where no part at all was taken, and each was refused for the
-    /// credentials, it is these.
+    /// This run's refusals as one error. It is about the credentials only where no part was taken and each was refused for them.
     fn verdict(&mut self) -> Option<Error> {
         let refused = std::mem::take(&mut self.in_this_run);
         let (_, first) = refused.first()?;
@@ -152,8 +151,8 @@ impl Output {
         Ok(())
     }
 
-    /// Tries the hours that earlier runs left refused, until one is refused again, and seals what had to wait behind their parts;
-    /// says what this run met.
+    /// Tries the hours that earlier runs left refused, until one is refused again, and seals what had to wait for their parts;
+    /// reports the refusals of this run.
     pub(crate) fn upload_refused(&mut self, run: &mut Run<'_>, recover: &mut Recover) -> Result<()> {
         let mut left: BTreeSet<Hour> = run.state.hours.sealing().collect();
         if left.is_empty() && self.refused.waiting.is_none() {

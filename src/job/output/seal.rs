@@ -1,7 +1,7 @@
-//! Buckets → parts: which hours are due, and their parts in the spool and in the ledger.
+//! Log → parts: which hours are due, and their parts in the spool and in the ledger.
 //!
-//! In batches of hours: the log is read once for a batch, and its parts are encoded side by side, while those of the batch before go to the store, then frozen in
-//! one atomic step of the ledger, which is their intent. A crash before that leaves bytes that nothing names; after it, parts
+//! In batches of hours: the log is read once for a batch, its parts are encoded in parallel while those of the batch before are
+//! uploaded, then they are frozen in one atomic step of the ledger, which is their intent. A crash before that leaves bytes that nothing names; after it, parts
 //! that the next run uploads.
 
 use super::Output;
@@ -20,7 +20,7 @@ use crate::part::order::{Ordered, order};
 use crate::part::seal::{self, Encoded, EncodedPart, Encoder};
 use crate::process::parallel::{parallel_map, threads};
 use crate::state::files::step::Step;
-use crate::state::{Pending, State};
+use crate::state::{Hours, Pending};
 use crate::stop::Stop;
 
 /// A batch of hours is full at so many records, so many bytes of their lines, or so many hours.
@@ -38,7 +38,7 @@ impl Output {
         for _ in 0..IMPORTS {
             let due = self.due_hours(run, recover)?;
             if !due.is_empty() {
-                // A large hour's order needs the memory; what is fetched later looks its hours up anew.
+                // A large hour's order needs the memory; what is fetched later opens its hours again.
                 run.buckets.clear();
             }
             if !self.seal_and_upload_all(run, recover, &due)? {
@@ -71,7 +71,7 @@ impl Output {
                 return Ok(false);
             }
             if run.store_is_down && run.state.hours.is_crowded() {
-                // They are as safe in the log: no more parts are piled up that nobody takes.
+                // The records are as safe in the log: no more parts are made that the store does not take.
                 return Ok(true);
             }
             if !run.state.hours.is_spooling() {
@@ -81,7 +81,7 @@ impl Output {
             sealed += hours.len() as u64;
             (run.setup.progress)(Progress::Sealed(sealed, due.len() as u64));
             batch = batches.next();
-            if let Some(next) = batch.filter(|next| are_small(&run.state, next.iter())) {
+            if let Some(next) = batch.filter(|next| are_small(&run.state.hours, next.iter())) {
                 self.prepare(run, recover, next)?;
             }
             self.upload(run, recover, frozen, SpooledBy::ThisRun)?;
@@ -97,7 +97,8 @@ impl Output {
         let now = run.now();
         let mut due = Vec::new();
         // No hour is due before it is over.
-        let over = |hour: &Hour| self.drain || run.setup.closing.closes_at(*hour) <= now || recover.is_thawed(*hour);
+        let thawed = recover.take_thawed();
+        let over = |hour: &Hour| self.drain || run.setup.closing.closes_at(*hour) <= now || thawed.contains(hour);
         let hours: Vec<Hour> = run.state.hours.pending_hours().filter(over).collect();
         for hour in hours {
             if run.is_stopped() {
@@ -108,17 +109,16 @@ impl Output {
             if row.is_sealing() || self.blocked.contains(&hour) {
                 continue;
             }
-            let at_once = self.drain || recover.is_thawed(hour);
+            let at_once = self.drain || thawed.contains(&hour);
             if at_once || run.setup.closing.due_as_of(now, hour, !row.parts.is_empty(), unsealed.first_received) <= now
             {
                 due.push(hour);
             }
         }
-        recover.clear_thawed();
         Ok(due)
     }
 
-    /// Makes `hours` the next to be encoded: by [`Self::put`] while it waits for the store, at the latest by [`Self::seal`].
+    /// Makes `hours` the next to be encoded: while [`Self::put`] waits for the store, at the latest by [`Self::seal`].
     fn prepare(&mut self, run: &mut Run<'_>, recover: &mut Recover, hours: &[Hour]) -> Result<()> {
         for hour in hours {
             // Late records may wait for an hour whose hashes are no longer at hand.
@@ -131,10 +131,10 @@ impl Output {
         Ok(())
     }
 
-    /// Encodes the hours that were prepared, where that is not done, and freezes them. Gives those that have parts to upload now.
+    /// Encodes the prepared hours, where that is not done, and freezes them. Returns those that have parts to upload now.
     fn seal(&mut self, run: &mut Run<'_>) -> Result<Vec<Hour>> {
         let mut ahead = std::mem::take(&mut self.ahead);
-        ahead.encode(&run.state, run.setup.cut, run.setup.stop);
+        ahead.encode(&run.state.hours, run.setup.cut, run.setup.stop);
         let mut events = Vec::new();
         for (row, encoded) in ahead.rows.iter().zip(ahead.encoded.transpose()?.into_iter().flatten()) {
             // What a stop left undone is sealed by the next run.
@@ -148,7 +148,7 @@ impl Output {
     }
 }
 
-/// Cuts the due hours into batches: of many small hours, so that what is done once a batch costs little; of one that is large.
+/// Cuts the due hours into batches: many small hours, so that what is done once a batch costs little, or one large one.
 fn batches<'h>(run: &Run<'_>, due: &'h [Hour]) -> Vec<&'h [Hour]> {
     let mut batches = Vec::new();
     let mut rest = due;
@@ -167,7 +167,7 @@ fn batches<'h>(run: &Run<'_>, due: &'h [Hour]) -> Vec<&'h [Hour]> {
     batches
 }
 
-/// What freezes an encoded hour.
+/// The event that freezes an encoded hour.
 fn freeze(run: &Run<'_>, hour: Hour, encoded: Encoded, hashes: Option<HashesRef>, certified: Certified) -> Event {
     let through = encoded.through;
     let Some(hashes) = hashes else { return Event::Absorbed { through } };
@@ -212,7 +212,7 @@ fn intent(run: &Run<'_>, hour: Hour, through: u64, part: EncodedPart) -> PartRow
     }
 }
 
-/// Hours that are encoded before it is their turn to be frozen.
+/// Hours that are encoded while those before them are uploaded.
 #[derive(Default)]
 pub(crate) struct EncodeAhead {
     rows: Vec<HourRow>,
@@ -226,7 +226,7 @@ impl EncodeAhead {
     }
 
     /// Encodes the hours, where that is not done.
-    pub(crate) fn encode(&mut self, state: &State, cut: CutRules, stop: &Stop) {
+    pub(crate) fn encode(&mut self, state: &Hours, cut: CutRules, stop: &Stop) {
         if self.waits() {
             self.encoded = Some(encode_all(state, &self.rows, cut, stop));
         }
@@ -236,14 +236,14 @@ impl EncodeAhead {
 /// An hour whose parts are in the spool, and its hash array. No array: there are no parts.
 type Spooled = (Encoded, Option<HashesRef>);
 
-/// Whether hours can be encoded while others are uploaded: that takes no more memory than a large hour alone.
-fn are_small<'h>(state: &State, mut hours: impl Iterator<Item = &'h Hour>) -> bool {
+/// Whether hours are so small that encoding them while others are uploaded takes no more memory than a large hour alone.
+fn are_small<'h>(state: &Hours, mut hours: impl Iterator<Item = &'h Hour>) -> bool {
     let is_small = |pending: Pending| pending.records <= seal::LARGE && pending.bytes <= seal::LARGE_BYTES;
-    hours.all(|hour| state.hours.pending(*hour).is_none_or(is_small))
+    hours.all(|hour| state.pending(*hour).is_none_or(is_small))
 }
 
 /// Encodes hours; `None` for those that a stop left out.
-fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Result<Vec<Result<Option<Spooled>>>> {
+fn encode_all(state: &Hours, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Result<Vec<Result<Option<Spooled>>>> {
     let small = are_small(state, rows.iter().map(|row| &row.hour));
     let left_out = || rows.iter().map(|_| Ok(None)).collect();
     let Some(ordered) = order(state, rows, stop)? else { return Ok(left_out()) };
@@ -265,12 +265,12 @@ fn encode_all(state: &State, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Re
 }
 
 /// Writes the hash array of an hour whose parts are in the spool. `None`: the run is to stop.
-fn with_hashes(state: &State, row: &HourRow, mut encoded: Encoded, stop: &Stop) -> Result<Option<Spooled>> {
+fn with_hashes(state: &Hours, row: &HourRow, mut encoded: Encoded, stop: &Stop) -> Result<Option<Spooled>> {
     let new = std::mem::take(&mut encoded.hashes);
     if encoded.parts.is_empty() {
         return Ok(Some((encoded, None)));
     }
-    let old = state.hours.array(row)?;
-    let hashes = state.hours.extend_array(row, old.as_ref(), &new, stop)?;
+    let old = state.array(row)?;
+    let hashes = state.extend_array(row, old.as_ref(), &new, stop)?;
     Ok(hashes.map(|hashes| (encoded, Some(hashes))))
 }

@@ -1,6 +1,6 @@
 //! Parts → store: upload what is sealed, prune what has its receipt.
 //!
-//! Parts are PUT side by side, then receipted in one step of the ledger. Before a PUT its intent is durable, before a prune the
+//! Parts are PUT in parallel, then receipted in one step of the ledger. Before a PUT its intent is durable, before a prune the
 //! receipt. Within an hour part n is tried only when the ledger has the receipts of 0 … n−1, so that two writers to one
 //! prefix converge.
 
@@ -102,7 +102,7 @@ impl Output {
                 return Ok(Some(Upload { hour, row: part.clone(), body }));
             }
             let what = format!("hour {hour}: the bytes of part {} in {} are damaged", part.part, body.display());
-            if let Some(again) = seal::encode_again(&run.state, &row, part)? {
+            if let Some(again) = seal::encode_again(&run.state.hours, &row, part)? {
                 tracing::warn!("{what}: encoded again");
                 return Ok(Some(Upload { hour, row: again, body }));
             }
@@ -111,7 +111,7 @@ impl Output {
         Ok(None)
     }
 
-    /// The bytes of a part cannot be made again: it may be in the store, else its hour is thawed.
+    /// The bytes of a part cannot be made again: it may be in the store already, else its hour is thawed.
     fn look_for_part(
         &mut self,
         run: &mut Run<'_>,
@@ -194,9 +194,9 @@ impl Output {
         Ok(condition_is_refused)
     }
 
-    /// Puts parts side by side, and gives those that were sent with what became of them. The first failure of the store leaves
-    /// out the rest, as many refusals in a row do: each of them would wait as long for its answer, and the source with it. Beside it the next hours are
-    /// encoded, and what has served is deleted.
+    /// PUTs parts in parallel, and returns those that were sent with their answers. The first failure of the store leaves the rest
+    /// out, as many refusals in a row do: each of them would wait as long for its answer, and the source with it. Meanwhile the
+    /// next hours are encoded, and files that are no longer needed are deleted.
     fn put(
         &mut self,
         run: &mut Run<'_>,
@@ -218,12 +218,12 @@ impl Output {
         };
         let pending_deletes = run.state.take_pending_deletes();
         let delete = || durable::remove_each(&pending_deletes);
-        let (state, ahead) = (&run.state, &mut self.ahead);
+        let (hours, ahead) = (&run.state.hours, &mut self.ahead);
         let (answers, deleted) = std::thread::scope(|scope| {
             let deleting = (!pending_deletes.is_empty()).then(|| aside(scope, delete)).flatten();
             if !round.is_empty() && ahead.waits() {
-                // Where no thread can be had, they are encoded when it is their turn.
-                let _ = aside(scope, || ahead.encode(state, setup.cut, setup.stop));
+                // Without a thread, they are encoded when it is their turn.
+                let _ = aside(scope, || ahead.encode(hours, setup.cut, setup.stop));
             }
             let answers = parallel_map(round, setup.uploads, put);
             (answers, deleting.map_or_else(delete, joined))
@@ -232,8 +232,8 @@ impl Output {
         round.iter().zip(answers).filter_map(|(upload, answer)| Some((upload.clone(), answer?))).unzip()
     }
 
-    /// A foreign object has the key of a part: if it is a part of ours (a lost state directory, a second machine), it is
-    /// taken over and our part thawed; else the hour waits for someone to look at it.
+    /// Another object has the key of a part. If it is a part of ours (a lost state directory, a second machine), it is taken
+    /// over and our part thawed; else the hour waits for someone to look at it.
     fn meet_foreign(&mut self, run: &mut Run<'_>, recover: &mut Recover, upload: &Upload) -> Result<()> {
         let row = run.state.hours.row(upload.hour)?;
         match import(run, &row, &[upload.row.part]) {
@@ -268,7 +268,7 @@ impl Output {
     }
 }
 
-/// Keeps the originals where that is wished for. A copy: that it failed is said, and costs nothing else.
+/// Keeps the originals where that is configured. A copy: a failure is reported, and costs nothing else.
 fn archive(run: &mut Run<'_>, upload: &Upload) {
     if let Some(archive) = &run.setup.archive {
         let kept = archive.keep(upload.hour, upload.row.part, &upload.body, &run.setup.decoder.compactor);

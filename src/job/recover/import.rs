@@ -1,8 +1,8 @@
 //! Import: an hour's parts read back from the store. The one primitive behind every recovery from there.
 //!
 //! Each part is downloaded, checked against what the ledger knows of it, restored and hashed; then, in one atomic step, the
-//! ledger takes the parts over and names a hash array made from them. It serves hours whose hashes were forgotten or are
-//! damaged, and foreign objects that turn out to be parts of ours. A crash before that step leaves a stray array.
+//! ledger takes the parts over and names a hash array made from them. For hours whose hashes were forgotten or are damaged, and for
+//! foreign objects that turn out to be parts of ours. A crash before that step leaves a stray array.
 
 use jiff::Timestamp;
 
@@ -85,7 +85,7 @@ fn read_from_store(run: &Run<'_>, key: &str, hour: Hour) -> Result<Option<(ReadP
     Ok(read.map(|read| (read, meta.map(|meta| meta.dict).unwrap_or_default())))
 }
 
-/// A part that cannot be read without its dictionaries. What the store failed at stays what it is.
+/// Reports a part that cannot be read without its dictionaries. A failure of the store stays what it is.
 fn unreadable(key: &str, hour: Hour, error: Error) -> Error {
     if error.kind() != ErrorKind::Mismatch {
         return error;

@@ -57,7 +57,7 @@ impl Recover {
         Ok(true)
     }
 
-    /// Tries the hours again whose records are parked, and brings those back of the ones that can be read.
+    /// Tries the hours again that have parked records, and brings back the records of those that can be read.
     pub(crate) fn retry_parked(&mut self, run: &mut Run<'_>, intake: &mut Intake) -> Result<()> {
         for hour in run.state.hours.parked.hours() {
             if run.is_stopped() {
@@ -100,7 +100,7 @@ impl Recover {
         ids.into_iter().try_for_each(|id| intake.commit_segment(run, self, id))
     }
 
-    /// Whether all records of a page are committed: a crash came before they were let go.
+    /// Whether all records of a page are committed: a crash came before the parked copies were removed.
     fn is_known(&mut self, run: &mut Run<'_>, page: &[u8]) -> Result<bool> {
         let Ok(decoded) = run.setup.decoder.page(page, run.now()) else { return Ok(false) };
         let is_whole = decoded.records.len() as u64 == decoded.elements;
@@ -124,7 +124,7 @@ fn report_parked(run: &mut Run<'_>, hour: Hour, new: u64, cause: &Error, was_par
     run.record_or_fail(Error::new(cause.kind(), what).hint(way_out(cause)))
 }
 
-/// What brings parked records back.
+/// The hint that says how parked records come back.
 fn way_out(cause: &Error) -> &str {
     match cause.kind() {
         ErrorKind::Mismatch => {

@@ -2,7 +2,7 @@
 //!
 //! Every part below `data/` that the ledger does not know is read back and taken over, in the order of the numbers, hour by
 //! hour; each hour is one atomic step, so a crash leaves the hours done so far. What the log and the journal still hold is then
-//! sealed as usual: what is in a part already is dropped, the rest becomes the next part.
+//! sealed as usual: records that are in a part already are dropped, the others become the next part.
 
 use std::collections::{BTreeMap, BTreeSet};
 

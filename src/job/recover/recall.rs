@@ -31,14 +31,14 @@ impl Recover {
         let mut unreadable = BTreeSet::new();
         for hour in hours {
             match self.recall(run, hour)? {
-                Recall::AtHand => run.buckets.open(&mut run.state, hour)?,
+                Recall::AtHand => run.buckets.open(&mut run.state.hours, hour)?,
                 Recall::Waits => return postpone(run, hour).map(|()| None),
                 Recall::Unreadable => {
                     unreadable.insert(hour);
                 }
             }
         }
-        let is_loaded = run.buckets.load(&mut run.state, pages, run.setup.stop)?;
+        let is_loaded = run.buckets.load(&mut run.state.hours, pages, run.setup.stop)?;
         Ok(is_loaded.then_some(unreadable))
     }
 

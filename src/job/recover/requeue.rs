@@ -1,9 +1,9 @@
-//! Quarantine → journal: tokens whose time has come, or whose key. And bodies that were no pages, for another look.
+//! Quarantine → journal: tokens that became records, because their time or their key came. And rejected bodies, read again.
 //!
-//! A token that became a record goes back through the journal, so that its page pins it like any other, and leaves the
-//! quarantine after the commit. A crash in between finds its record known, and only lets the token go. A body goes back the
-//! same way, and leaves `rejected/` when it is durable in the journal: a crash in between has it twice, which changes nothing.
-//! Both go on token by token, in the memory of a few, and end at a stop with all that was not committed in its place.
+//! A token that became a record goes back through the journal, so that its page keeps it like any other, and leaves the
+//! quarantine after the commit. A crash in between finds its record known, and only removes the token. A body goes back the
+//! same way, and leaves `rejected/` when it is durable in the journal: a crash in between leaves it in both, which changes nothing.
+//! Both work token by token, in the memory of a few; at a stop, what was not committed stays where it was.
 
 use std::collections::HashSet;
 
@@ -41,8 +41,8 @@ impl Which {
 }
 
 impl Recover {
-    /// Tries quarantined tokens again: all of them where asked to or where the key ring has changed, else those of
-    /// the future that are due.
+    /// Tries quarantined tokens again: all of them where that is requested or the key ring has changed, else those dated ahead
+    /// that are due.
     pub(crate) fn retry_quarantine(&mut self, run: &mut Run<'_>, intake: &mut Intake) -> Result<()> {
         run.state.merge_quarantine(&|| run.setup.stop.is_requested())?;
         let ring = run.setup.decoder.ring.fingerprint();
@@ -106,7 +106,7 @@ impl Recover {
         Ok(run.state.hours.is_committed(id.number))
     }
 
-    /// Reads the bodies again that were no pages: those that are now go back into the journal.
+    /// Reads the bodies again that were not pages: those that are pages now go back into the journal.
     pub(crate) fn retry_rejected(&mut self, run: &mut Run<'_>, intake: &mut Intake) -> Result<()> {
         let (mut left, mut why) = (0, None);
         for id in run.state.pages.journal().rejected().list()? {
@@ -123,8 +123,8 @@ impl Recover {
         }
         let Some(reason) = why else { return Ok(()) };
         let dir = run.state.dir().join("rejected");
-        let (noun, verb) = if left == 1 { ("body is", "no page") } else { ("bodies are", "no pages") };
-        let what = format!("{left} {noun} still {verb}; the first of them: {reason}");
+        let (noun, pages) = if left == 1 { ("body is", "a page") } else { ("bodies are", "pages") };
+        let what = format!("{left} {noun} still not {pages}; the first of them: {reason}");
         let hint = format!("they stay in {} until someone moves them away", dir.display());
         run.record_or_fail(Error::new(ErrorKind::Unavailable, what).hint(hint))
     }
@@ -160,7 +160,7 @@ fn release_recovered(run: &mut Run<'_>, segment: u64, recovered: &HashSet<Identi
     Ok(())
 }
 
-/// Whether a page of the journal that is read last, because runs died at it, has this body: the tokens came so far before.
+/// Whether one of the pages that are read last, because runs died at them, has this body: the tokens got that far in an earlier run.
 fn is_put_off(run: &Run<'_>, body: &[u8]) -> Result<bool> {
     let put_off = run.state.pages.put_off();
     if put_off.is_empty() {
@@ -172,7 +172,7 @@ fn is_put_off(run: &Run<'_>, body: &[u8]) -> Result<bool> {
 }
 
 fn is_record(run: &Run<'_>, odd: &OddToken, now: Timestamp) -> bool {
-    // Bytes that are no text are no token.
+    // Bytes that are not text are not a token.
     if odd.encoding.is_some() {
         return false;
     }

@@ -3,6 +3,8 @@
 //! The log has the records, or the pages that wait in the journal bring them back; what neither has is reported once. One
 //! atomic step of the ledger: a crash leaves the hour as it was, or thawed and due.
 
+use std::collections::BTreeSet;
+
 use super::Recover;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -36,16 +38,13 @@ impl Recover {
         self.thawed.insert(hour);
     }
 
-    pub(crate) fn is_thawed(&self, hour: Hour) -> bool {
-        self.thawed.contains(&hour)
-    }
-
     pub(crate) fn any_thawed(&self) -> bool {
         !self.thawed.is_empty()
     }
 
-    pub(crate) fn clear_thawed(&mut self) {
-        self.thawed.clear();
+    /// The thawed hours since the last time.
+    pub(crate) fn take_thawed(&mut self) -> BTreeSet<Hour> {
+        std::mem::take(&mut self.thawed)
     }
 
     /// Whether the journal has to bring records of thawed hours back.

@@ -1,8 +1,8 @@
 //! Small files behind a checksum: one line with the BLAKE3 of all that follows, 64 hex digits. Invariant: changed bytes are
 //! damage and never content.
 //!
-//! What to do about damage is the caller's: a file that can be made again counts as missing ([`read`], [`read_json`]); any other is
-//! an error ([`verified`]).
+//! What to do about damage is the caller's: a file that can be made again counts as missing (`read`, `read_json`); any other is
+//! an error (`verified`).
 
 use std::path::Path;
 

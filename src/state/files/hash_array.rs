@@ -24,8 +24,8 @@ const HASH: usize = 16;
 const PER_BLOCK: usize = BLOCK / HASH - 1;
 /// Up to this many blocks an array is read whole at once: cheaper than two looks a record.
 const WHOLE: u64 = 64;
-/// Blocks that are written at once.
-const AT_ONCE: usize = 16;
+/// Blocks that are written at once: few, as many hours are small.
+const AT_ONCE: usize = 4;
 
 type Block = Box<[u8; BLOCK]>;
 
@@ -55,10 +55,8 @@ struct BlockWriter<'a> {
 }
 
 impl<'a> BlockWriter<'a> {
-    /// For so many blocks, as far as that is known.
-    fn new(file: &'a mut File, path: &'a Path, seal: [u8; 32], blocks: u64) -> Self {
-        let blocks = usize::try_from(blocks).unwrap_or(AT_ONCE).min(AT_ONCE);
-        let out = BufWriter::with_capacity(blocks * BLOCK, file);
+    fn new(file: &'a mut File, path: &'a Path, seal: [u8; 32]) -> Self {
+        let out = BufWriter::with_capacity(AT_ONCE * BLOCK, file);
         Self { out, path, seal, block: Box::new([0; BLOCK]), filled: 0, number: 0 }
     }
 
@@ -126,7 +124,7 @@ impl HashArray {
         fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>,
     ) -> Result<Draft> {
         let mut draft = Draft::private(path)?;
-        let mut out = BlockWriter::new(draft.file(), path, seal, u64::MAX);
+        let mut out = BlockWriter::new(draft.file(), path, seal);
         fill(&mut |hash| out.push(hash))?;
         out.finish()?;
         Ok(draft)

@@ -3,9 +3,9 @@
 pub(crate) mod access;
 pub mod checked;
 pub(crate) mod crash_point;
-pub mod damage;
-pub mod direct_io;
-pub mod durable;
+pub(crate) mod damage;
+pub(crate) mod direct_io;
+pub(crate) mod durable;
 pub(crate) mod free_space;
 pub(crate) mod hash_array;
 pub(crate) mod lock;

@@ -1,21 +1,23 @@
 //! Every durable step, and what a crash after it leaves: the crash table.
 //!
-//! Through [`durable_step`] goes every durable step of the crate, so that tests can crash around each. The table of the manual
-//! (`docs/guarantees.md`) is [`Step::after_a_crash`]; a test compares them.
+//! Every durable step of the crate goes through `durable_step`, so that tests can crash around each. The documents' table is
+//! [`Step::after_a_crash`]; a test compares them.
 
 use crate::error::Result;
 use crate::state::files::crash_point;
 
 /// Every step after which something is durable, or done outside, that was not before; in the order of a record's life.
 ///
-/// No steps, because a crash around them leaves nothing that the next run would have to understand: `status.json` (a view),
-/// `validator.json` and `trail.json` (notes that save a download), `parked/tried` and `refused.json` (when something was tried last), all
-/// made again; the reserve and empty directories, which mean nothing; the
-/// archive's copies; a part's manifest and the object with its dictionaries, which are created again with their part until
-/// there is a receipt; the mark on a
-/// condemned generation, which only repeats what the next open finds; and the deleting of what nothing names any more
-/// (`*.tmp`, `*.new`, replaced hash arrays): what comes back is deleted again. The store's answer
-/// to the probe counts only once [`Step::CreateOnlyProbed`] has recorded it; until then it is asked again.
+/// Not steps, because a crash around them leaves nothing that the next run has to understand:
+/// - `status.json` (a view), `validator.json` and `trail.json` (notes that save a download), `parked/tried` and `refused.json` (when
+///   something was tried last): all are made again
+/// - the reserve and empty directories, which mean nothing
+/// - the archive's copies; a part's manifest, and the object with its dictionaries, which are created again with their part until
+///   there is a receipt
+/// - the mark on a corrupt generation, which only repeats what the next open finds
+/// - deleting what nothing names any more (`*.tmp`, `*.new`, replaced hash arrays): what comes back is deleted again
+///
+/// The store's answer to the probe counts only once [`Step::CreateOnlyProbed`] has recorded it; until then it is asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// The recorded settings of a new state directory.
@@ -28,13 +30,13 @@ pub enum Step {
     FileSetAside,
     /// A segment of pages has its name in the journal.
     PageJournaled,
-    /// A body that is no page was set aside.
+    /// A body that is not a page was set aside.
     PageRejected,
     /// The journal knows which numbers were used.
     FloorRaised,
-    /// It is known which files must be there at the next start.
+    /// A watch list names the files that must exist at the next start.
     WatchListSet,
-    /// Tokens that are no records are in the quarantine.
+    /// Tokens that are not records are in the quarantine.
     TokensQuarantined,
     /// Records of an hour that cannot be read back are parked.
     RecordsParked,
@@ -42,9 +44,9 @@ pub enum Step {
     SegmentCommitted,
     /// Quarantined tokens that became records have left the quarantine.
     QuarantineReleased,
-    /// Records that were parked are no longer: their hour was read back.
+    /// Records are no longer parked: their hour was read back.
     ParkedReleased,
-    /// Many small files of the quarantine are one.
+    /// Many small files of the quarantine became one.
     QuarantineMerged,
     /// The quarantine knows which key ring tried its tokens last.
     RingRecorded,
@@ -74,7 +76,7 @@ pub enum Step {
     LedgerArchived,
     /// Hash arrays older than the dedup window are forgotten.
     HashesForgotten,
-    /// A generation of which no record is pending is gone.
+    /// A generation without pending records is gone.
     GenerationRemoved,
 }
 
@@ -133,15 +135,15 @@ impl Step {
             Self::GenerationSetAside => {
                 ("a directory *.corrupt, and every page of its records", "–", "fills a new generation from the journal")
             }
-            Self::FileSetAside => {
-                ("a file *.damaged, and that it is missed", "–", "reads it back from the store, or names what is gone")
-            }
-            Self::PageJournaled => ("a page that nobody looked at", "–", "decrypts and commits it"),
+            Self::FileSetAside => (
+                "a file *.damaged, and none under its own name",
+                "–",
+                "reads it back from the store, or reports what is gone",
+            ),
+            Self::PageJournaled => ("a page that was not decrypted", "–", "decrypts and commits it"),
             Self::PageRejected => ("the body in rejected/", "–", "nothing to do"),
-            Self::FloorRaised => ("the number above which pages are numbered on", "–", "numbers on above it"),
-            Self::WatchListSet => {
-                ("the names of pages or quarantined tokens that wait", "–", "misses them if they are gone")
-            }
+            Self::FloorRaised => ("the number above which new pages are numbered", "–", "numbers new pages above it"),
+            Self::WatchListSet => ("the numbers of the files that must exist", "–", "reports one that is gone"),
             Self::TokensQuarantined => (
                 "the page, and its odd tokens in the quarantine",
                 "–",
@@ -167,7 +169,7 @@ impl Step {
             Self::RingRecorded => ("the quarantine, and which keys tried it", "–", "tries again only other keys"),
             Self::PartSpooled => ("bytes that no ledger row names", "–", "deletes the stray bytes, seals again"),
             Self::HashesWritten => {
-                ("a hash array that no ledger row names", "–", "seals or imports again, and writes the array anew")
+                ("a hash array that no ledger row names", "–", "seals or imports again, and writes the array again")
             }
             Self::HoursFrozen => ("intents, and the parts' bytes", "–", "PUTs the same bytes"),
             Self::PartPut => {

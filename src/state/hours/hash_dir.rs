@@ -58,7 +58,7 @@ impl HashDir {
     }
 
     /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
-    /// not in `old`. Its bytes are durable on return; its name after [`HashDir::make_names_durable`].
+    /// not in `old`. Its bytes are durable on return; its name after `HashDir::make_names_durable`.
     pub fn write(&self, hour: Hour, version: u64, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
         let written = self.write_until(hour, version, old, new, &Stop::new())?;
         written.ok_or_else(|| Error::new(ErrorKind::Bug, "nothing stops this, and it was stopped"))

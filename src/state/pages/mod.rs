@@ -1,4 +1,5 @@
-//! Pages: as received, and what of them is not a record. Nothing here knows hours' logs or ledgers.
+//! Pages: as received (`journal`), those at which runs died (`tries`), and their tokens that are not records (`quarantine`). Nothing
+//! here knows hours' logs or ledgers.
 //!
 //! Owns [`Pages`], the half of the state that a fetch fills. Invariant: an uncommitted page that is not reported as damaged is
 //! on the watch list `waiting` when a run ends, and leaves it before it leaves the journal; a page whose odd tokens found no

@@ -1,10 +1,10 @@
-//! Pages at which runs died: read last, and alone, so that one that kills its reader costs only itself.
+//! Pages at which runs died. They are read last, and alone, so that a page that kills its reader delays no other page.
 //!
-//! Counted only for pages that were found uncommitted after a crash: before such a page is read, its number goes onto the watch list
-//! `tried`, durably; a run that finds it there after another crash knows that one died at it. A normal run writes nothing. A
-//! crash leaves the number of the page that was being read, or one too many, which costs that page its place and nothing else.
+//! Only pages that were found uncommitted after a crash are counted. Before such a page is read, its number is written to the list
+//! `tried`, durably; a run that finds it there after another crash knows that a run died at it. A normal run writes nothing. A
+//! crash leaves the number of the page that was being read, or one too many, which only makes that page wait.
 //!
-//! On that list a page has twice the number of runs that died while it was noted, and one more while it is being read.
+//! On the list a page has twice the number of runs that died at it, plus one while it is being read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,8 +12,8 @@ use std::path::Path;
 use crate::error::Result;
 use crate::state::files::watch_list::WatchList;
 
-/// So many noted deaths put a page off: with the one that made it a suspect, two runs died while it waited. To be read last costs a page
-/// little where it was something else: a power cut, an impatient hand.
+/// A page is put off after so many noted deaths: with the crash that made it a suspect, two runs died while it waited. If the cause was
+/// another (a power cut, an impatient user), being read last costs the page little.
 const DEADLY: u64 = 1;
 
 /// Which pages are being tried, and which are put off.
@@ -22,7 +22,7 @@ pub struct Tries {
     watch_list: WatchList,
     /// Pages found uncommitted after a crash.
     suspects: BTreeSet<u64>,
-    /// How many deaths were noted at which page.
+    /// Noted deaths by page.
     deaths: BTreeMap<u64, u64>,
     /// The page that is being read.
     current: Option<u64>,
@@ -39,7 +39,7 @@ impl Tries {
         Ok(Self { watch_list, suspects, deaths, current: None })
     }
 
-    /// The pages that are put off, those at which the fewest died first: so each comes to its turn.
+    /// The pages that are put off. Those with the fewest deaths come first, so that each gets its turn.
     pub(crate) fn put_off(&self) -> Vec<u64> {
         let deadly = self.deaths.iter().filter(|(_, deaths)| **deaths >= DEADLY);
         let mut segments: Vec<(u64, u64)> = deadly.map(|(segment, deaths)| (*deaths, *segment)).collect();
@@ -47,7 +47,7 @@ impl Tries {
         segments.into_iter().map(|(_, segment)| segment).collect()
     }
 
-    /// Notes that a page is about to be read, where that may be deadly. `false`: it is put off, and must not be.
+    /// Notes that a page is about to be read, if it may be deadly. `false`: it is put off, and must not be read now.
     pub(crate) fn begin(&mut self, segment: u64) -> Result<bool> {
         if self.deaths.get(&segment).is_some_and(|deaths| *deaths >= DEADLY) {
             return Ok(false);
@@ -58,7 +58,7 @@ impl Tries {
         Ok(true)
     }
 
-    /// Notes that a page is about to be read, whether it was put off or not: so the one before was survived.
+    /// Notes that a page is about to be read, even if it was put off. So the run survived the page before.
     pub(crate) fn read(&mut self, segment: u64) -> Result<()> {
         self.survive();
         self.current = Some(segment);
@@ -66,7 +66,7 @@ impl Tries {
         self.note(Some((segment, 2 * deaths + 1)))
     }
 
-    /// The last page was survived.
+    /// Notes that the run survived the last page.
     pub(crate) fn end(&mut self) -> Result<()> {
         self.survive();
         self.note(None)
@@ -79,10 +79,8 @@ impl Tries {
     }
 
     fn note(&mut self, at: Option<(u64, u64)>) -> Result<()> {
-        let mut names: BTreeMap<u64, u64> =
-            self.deaths.iter().map(|(segment, deaths)| (*segment, 2 * deaths)).collect();
-        names.extend(at);
-        self.watch_list.set(names)
+        let deaths = self.deaths.iter().map(|(segment, deaths)| (*segment, 2 * deaths));
+        self.watch_list.set(deaths.chain(at).collect())
     }
 }
 
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn page_that_was_survived_begins_anew() {
+    fn page_that_was_survived_is_no_longer_counted() {
         let dir = tempfile::tempdir().unwrap();
         for _ in 0..3 {
             assert!(open(dir.path(), true).begin(2).unwrap());

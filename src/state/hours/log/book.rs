@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::shares::Shares;
 use super::sled::{Block, CommitRow, ENTRY, Share};
 use crate::hour::Hour;
 
@@ -31,8 +32,10 @@ pub(super) struct Commit {
     pub(super) generation: u32,
     /// Pieces of its row.
     pub(super) pieces: u32,
-    /// Its row. Of one of which nothing is pending the shares are gone.
+    /// Its row without the shares.
     pub(super) row: CommitRow,
+    /// What it brought; nothing once none of it is pending.
+    shares: Shares,
     /// Shares that are pending.
     left: usize,
     /// Its records, pending or not, and the bytes of its block.
@@ -43,9 +46,9 @@ pub(super) struct Commit {
 
 impl Commit {
     /// Where the records of its shares begin in its block: the first entry, and the first line.
-    pub(super) fn places(&self) -> impl Iterator<Item = (&Share, u64, u64)> {
+    pub(super) fn places(&self) -> impl Iterator<Item = (Share, u64, u64)> {
         let mut at = (0, self.records * ENTRY as u64);
-        self.row.shares.iter().map(move |share| {
+        self.shares.iter().map(move |share| {
             let (entries, lines) = at;
             at = (entries + u64::from(share.records) * ENTRY as u64, lines + u64::from(share.bytes));
             (share, entries, lines)
@@ -54,11 +57,6 @@ impl Commit {
 
     fn received(&self) -> Timestamp {
         Timestamp::from_nanosecond(self.row.received).unwrap_or(Timestamp::MIN)
-    }
-
-    fn share(&mut self, hour: Hour) -> Option<&mut Share> {
-        let index = self.row.shares.binary_search_by_key(&hour, |share| share.hour).ok()?;
-        self.row.shares.get_mut(index)
     }
 }
 
@@ -89,7 +87,7 @@ pub(super) struct Book {
 
 impl Book {
     /// Enters a commit. Its shares are in the order of their hours.
-    pub(super) fn enter(&mut self, number: u64, generation: u32, pieces: u32, row: CommitRow) {
+    pub(super) fn enter(&mut self, number: u64, generation: u32, pieces: u32, mut row: CommitRow) {
         if self.commits.is_empty() {
             self.first = number;
         }
@@ -101,6 +99,8 @@ impl Book {
             let part = Part { commit, records: share.records, bytes: share.bytes };
             let parts = self.hours.entry(share.hour).or_default();
             let at = parts.partition_point(|other| other.commit < commit);
+            // Of most of many hours nothing more comes.
+            parts.reserve_exact(1);
             parts.insert(at, part);
             self.sum = (self.sum.0 + u64::from(share.records), self.sum.1 + u64::from(share.bytes));
         }
@@ -112,7 +112,8 @@ impl Book {
             self.needed.insert(number);
         }
         let (records, length) = (row.records(), row.bytes());
-        self.commits.insert(number, Commit { generation, pieces, row, left, records, length });
+        let shares = if left > 0 { Shares::new(&std::mem::take(&mut row.shares)) } else { Shares::default() };
+        self.commits.insert(number, Commit { generation, pieces, row, shares, left, records, length });
     }
 
     /// Stops counting the records of an hour in commits up to `through`: they have receipts.
@@ -126,18 +127,17 @@ impl Book {
         for part in done {
             self.sum.0 = self.sum.0.saturating_sub(u64::from(part.records));
             self.sum.1 = self.sum.1.saturating_sub(u64::from(part.bytes));
-            self.strike(self.first + u64::from(part.commit), hour);
+            self.strike(self.first + u64::from(part.commit));
         }
     }
 
-    fn strike(&mut self, number: u64, hour: Hour) {
+    /// One share more of a commit is not pending.
+    fn strike(&mut self, number: u64) {
         let Some(commit) = self.commits.get_mut(&number) else { return };
-        let Some(share) = commit.share(hour).filter(|share| share.is_pending) else { return };
-        share.is_pending = false;
         commit.left = commit.left.saturating_sub(1);
         self.changed.insert(number);
         if commit.left == 0 {
-            (commit.row.shares, commit.row.block) = (Vec::new(), Block::default());
+            (commit.shares, commit.row.block) = (Shares::default(), Block::default());
             self.needed.remove(&number);
             let counted = self.by_generation.entry(commit.generation).or_default();
             counted.0 = counted.0.saturating_sub(1);
@@ -152,9 +152,13 @@ impl Book {
         let was_needed = self.needed.remove(&number);
         let counted = self.by_generation.entry(commit.generation).or_default();
         *counted = (counted.0.saturating_sub(usize::from(was_needed)), counted.1.saturating_sub(1));
-        for share in commit.row.shares.iter().filter(|share| share.is_pending) {
+        for share in commit.shares.iter() {
             let Some(parts) = self.hours.get_mut(&share.hour) else { continue };
+            let before = parts.len();
             parts.retain(|part| self.first + u64::from(part.commit) != number);
+            if parts.len() == before {
+                continue;
+            }
             if parts.is_empty() {
                 self.hours.remove(&share.hour);
             }
@@ -167,6 +171,21 @@ impl Book {
     pub(super) fn written(&mut self, number: u64, pieces: u32) {
         self.changed.remove(&number);
         self.commits.get_mut(&number).into_iter().for_each(|commit| commit.pieces = pieces);
+    }
+
+    /// The row of a commit as it should be on disk.
+    pub(super) fn row(&self, number: u64) -> Option<CommitRow> {
+        let commit = self.commits.get(&number)?;
+        let shares =
+            commit.shares.iter().map(|share| Share { is_pending: self.is_pending(share.hour, number), ..share });
+        Some(CommitRow { shares: shares.collect(), ..commit.row.clone() })
+    }
+
+    /// Whether the records of an hour in a commit are pending.
+    pub(super) fn is_pending(&self, hour: Hour, number: u64) -> bool {
+        let found =
+            |parts: &Vec<Part>| parts.binary_search_by_key(&number, |p| self.first + u64::from(p.commit)).is_ok();
+        self.hours.get(&hour).is_some_and(found)
     }
 
     /// The commits whose rows on disk list what is no longer pending.
@@ -204,9 +223,12 @@ impl Book {
         self.by_generation.get(&generation).is_some_and(|(needed, _)| *needed > 0)
     }
 
-    /// The oldest commit with pending records.
-    pub(super) fn oldest_needed(&self) -> Option<&Commit> {
-        self.commits.get(self.needed.first()?)
+    /// The segment of the oldest commit with pending records, and the hours of these.
+    pub(super) fn oldest_needed(&self) -> Option<(u64, impl Iterator<Item = Hour>)> {
+        let number = *self.needed.first()?;
+        let commit = self.commits.get(&number)?;
+        let hours = commit.shares.iter().map(|share| share.hour);
+        Some((commit.row.segment, hours.filter(move |hour| self.is_pending(*hour, number))))
     }
 
     /// The hours with pending records.
@@ -324,7 +346,7 @@ mod tests {
             let all: u64 = (0..20).map(|n| naive.count(n, 0, u64::MAX)).sum();
             assert_eq!((book.records(), book.bytes()), (all, 10 * all));
             let oldest = naive.0.iter().find(|(_, hours)| !hours.is_empty()).map(|(number, _)| *number);
-            assert_eq!(book.oldest_needed().map(|commit| commit.row.segment), oldest);
+            assert_eq!(book.oldest_needed().map(|(segment, _)| segment), oldest);
             let needed = |generation| naive.0.iter().any(|(number, h)| number / 50 == generation && !h.is_empty());
             assert!((0..6).all(|g| book.needs(u32::try_from(g).unwrap()) == needed(g)));
             assert!(naive.0.iter().all(|(number, hours)| book.is_finished(*number) == hours.is_empty()));
@@ -355,9 +377,10 @@ mod tests {
         book.enter(3, 2, 1, row(3, &[(3, 1)]));
         assert_eq!(book.changed().count(), 0);
         book.receipt(hour(2), 9);
-        let changed: Vec<(u64, usize)> = book.changed().map(|(number, c)| (number, c.row.shares.len())).collect();
+        let changed: Vec<(u64, usize)> =
+            book.changed().map(|(number, _)| (number, book.row(number).unwrap().shares.len())).collect();
         assert_eq!(changed, [(1, 2), (2, 0)]);
-        assert!(book.commit(1).unwrap().row.shares.iter().map(|share| share.is_pending).eq([true, false]));
+        assert!(book.row(1).unwrap().shares.iter().map(|share| share.is_pending).eq([true, false]));
         book.written(1, 1);
         book.forget(2);
         assert_eq!(book.changed().count(), 0);

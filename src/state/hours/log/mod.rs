@@ -9,6 +9,7 @@
 
 mod book;
 mod reading;
+mod shares;
 pub(crate) mod sled;
 mod turnover;
 
@@ -270,9 +271,8 @@ impl Wal {
     /// The oldest segment that is needed, with the first of the hours that need it, up to `most`.
     #[must_use]
     pub fn oldest_needed(&self, most: usize) -> Option<(u64, Vec<Hour>)> {
-        let row = &self.book.oldest_needed()?.row;
-        let pending = row.shares.iter().filter(|share| share.is_pending);
-        Some((row.segment, pending.map(|share| share.hour).take(most).collect()))
+        let (segment, hours) = self.book.oldest_needed()?;
+        Some((segment, hours.take(most).collect()))
     }
 
     /// Makes sure that there is a generation to commit to, and with it the store's own threads.
@@ -337,7 +337,9 @@ impl Wal {
         let mut struck = Vec::new();
         for (number, commit) in self.book.changed().filter(|(number, _)| !self.gone.contains(number)) {
             let batch = batches.entry(commit.generation).or_default();
-            struck.push((number, batch.put_commit(number, &commit.row, commit.pieces)?));
+            if let Some(row) = self.book.row(number) {
+                struck.push((number, batch.put_commit(number, &row, commit.pieces)?));
+            }
         }
         for commit in self.gone.iter().filter_map(|number| self.book.commit(*number)) {
             batches.entry(commit.generation).or_default();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Wal;
 use super::book::Commit;
-use super::sled::{BlockReader, ENTRY, Entry, Generation, LineAt};
+use super::sled::{self, BlockReader, ENTRY, Entry, Generation, LineAt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::stop::Stop;
@@ -63,7 +63,8 @@ impl Wal {
         let mut found = BTreeMap::new();
         let Some(commit) = self.book.commit(number) else { return Ok(found) };
         let mut readers = Readers::new(self);
-        for (share, entries, lines) in commit.places().filter(|(share, _, _)| share.is_pending) {
+        let is_pending = |share: &sled::Share| self.book.is_pending(share.hour, number);
+        for (share, entries, lines) in commit.places().filter(|(share, _, _)| is_pending(share)) {
             let (reader, _) = readers.of(commit.generation)?;
             let mut records: Records =
                 (Vec::new(), vec![0; usize::try_from(share.bytes).map_err(|_| from.mark_corrupt())?]);

@@ -1,8 +1,8 @@
 //! The journal: pages as received, still encrypted, durable before anyone looks at them.
 //!
 //! A *segment* is one file: one page of the API, or a batch of pages of a backfill. Its life: [`Journal::begin`], [`Journal::append`] (durable on
-//! return), [`Journal::list`], [`Journal::read`], and [`Journal::remove`] when every record that it introduced has a receipt.
-//! Invariant: a segment is there whole or not at all (see [`durable`]), so a checksum that does not match is damage and never a torn
+//! return), [`Journal::list`], `Journal::read`, and `Journal::remove` when every record that it introduced has a receipt.
+//! Invariant: a segment is there whole or not at all (see `durable`), so a checksum that does not match is damage and never a torn
 //! tail. A crash while one is written leaves a `.tmp` file, which the next open deletes.
 //!
 //! ```text
@@ -102,7 +102,7 @@ impl Journal {
         self.numbers.raise(used)
     }
 
-    /// Starts a segment in `memory`, which may be that of one that is no longer needed ([`Segment::into_memory`]). Nothing of it
+    /// Starts a segment in `memory`, which may be that of one that is no longer needed (`Segment::into_memory`). Nothing of it
     /// is on the disk before [`Journal::append`].
     pub fn begin(&self, memory: Vec<u8>) -> Writer {
         Writer::new(self.numbers.next(), memory)

@@ -77,7 +77,7 @@ impl NewFile {
     }
 }
 
-/// Odd tokens of a segment that are being added. None of them is in the quarantine before [`Adding::finish`].
+/// Odd tokens of a segment that are being added. None of them is in the quarantine before `Adding::finish`.
 #[derive(Debug)]
 pub struct Adding<'q> {
     quarantine: &'q mut Quarantine,

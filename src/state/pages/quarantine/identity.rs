@@ -1,10 +1,10 @@
-//! What tells one odd token from another, and who is in which file: looked up, never read whole.
+//! Identities: what tells one odd token from another, and an array of them for each file, so that a lookup reads no file whole.
 //!
 //! ```text
-//! quarantine/<segment>.<tokens>.<due or ->.ids     the sorted identities of the file without .ids (see `HashArray`)
+//! quarantine/<segment>.<tokens>.<due or ->.ids     the sorted identities of the file without .ids (a `HashArray`)
 //! ```
-//! An array belongs to one content of one file, whose checksum is the key of its own, and can be made again from it: one that is
-//! missing, damaged or of another content is. It is not fsynced; each of its blocks is checked before it is believed.
+//! An array belongs to one content of one file: its blocks are keyed to the file's checksum. An array that is missing, damaged or of
+//! another content is made again from the file, so it is not fsynced.
 
 use std::fmt;
 use std::io::Read;
@@ -20,27 +20,27 @@ use crate::state::files::checked::DIGITS;
 use crate::state::files::durable;
 use crate::state::files::hash_array::HashArray;
 
-/// What the arrays' names end in.
+/// How the names of arrays end.
 pub const ENDING: &str = "ids";
-/// The most identities that are sorted in memory: of a file with more, a share at a time.
+/// The most identities that are sorted in memory at once. A larger file is sorted by shares.
 const SORTED: u64 = 1 << 19;
 
-/// 128 bits of BLAKE3 of a plaintext, else of a token: as good as random. Shown as 32 hexadecimal digits.
+/// 128 bits of the BLAKE3 of a plaintext, else of a token. Shown as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity(u128);
 
 impl Identity {
-    /// That of `bytes`.
+    /// The identity of `bytes`.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         blake3::hash(bytes).as_bytes().first_chunk().map_or(Self(0), |id| Self(u128::from_be_bytes(*id)))
     }
 
-    /// Zero bits that it begins with.
+    /// Its leading zero bits.
     pub(crate) const fn leading_zeros(self) -> u32 {
         self.0.leading_zeros()
     }
 
-    /// Which of 2^`bits` shares it belongs to; shares are in the order of identities.
+    /// Which of 2^`bits` shares it belongs to. Shares are in the order of identities.
     pub(crate) fn share(self, bits: u32) -> u64 {
         let share = self.0.checked_shr(u128::BITS - bits.min(64)).unwrap_or(0);
         u64::try_from(share).unwrap_or(0)
@@ -67,7 +67,7 @@ impl From<Identity> for ContentHash {
     }
 }
 
-/// In how many shares so many identities are sorted, as a power of two.
+/// Into how many shares so many identities are divided, as a power of two.
 pub(crate) fn share_bits(count: u64) -> u32 {
     count.div_ceil(SORTED).max(1).next_power_of_two().trailing_zeros()
 }
@@ -79,7 +79,7 @@ pub(crate) fn array_path(path: &Path) -> PathBuf {
 
 /// Opens the array of the file at `path`, which has `tokens`.
 pub(crate) fn open(path: &Path, tokens: u64) -> Result<HashArray> {
-    HashArray::open(array_path(path), seal(path)?, HashesRef { version: 0, count: tokens })
+    HashArray::open(array_path(path), key(path)?, HashesRef { version: 0, count: tokens })
 }
 
 /// Writes the array of the file at `path`, whose tokens have these `identities`.
@@ -103,7 +103,7 @@ pub(crate) fn make(path: &Path, tokens: u64) -> Result<()> {
 
 fn write_sorted(path: &Path, fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>) -> Result<()> {
     let array = array_path(path);
-    HashArray::write(&array, seal(path)?, fill)?.publish(&array, Replaces::AnyFile, Survives::Nothing)
+    HashArray::write(&array, key(path)?, fill)?.publish(&array, Replaces::AnyFile, Survives::Nothing)
 }
 
 fn read_share(path: &Path, share: u64, bits: u32) -> Result<Vec<Identity>> {
@@ -116,8 +116,8 @@ fn read_share(path: &Path, share: u64, bits: u32) -> Result<Vec<Identity>> {
     identities.filter(|identity| identity.as_ref().map_or(true, |id| id.share(bits) == share)).collect()
 }
 
-/// The key under which the blocks of one array, and of no other, are checked: made from the file's first line.
-fn seal(path: &Path) -> Result<[u8; 32]> {
+/// The key for the blocks of the array of one content of the file: made from its checksum.
+fn key(path: &Path) -> Result<[u8; 32]> {
     let mut sum = [0; DIGITS];
     let read = durable::open(path).and_then(|mut file| file.read_exact(&mut sum));
     read.map_err(|e| Error::disk("read", path, e))?;

@@ -1,7 +1,7 @@
-//! One file of odd tokens: a line with the BLAKE3 checksum of all behind it, then a JSON line for each.
+//! One file of odd tokens: JSON lines behind a checksum (the form of [`checked`]).
 //!
 //! Read and written token by token, so that a file of any size takes the memory of its longest line. Invariant: no token is
-//! given out before the whole file was checked. Nothing is written under a final name here.
+//! returned before the whole file was checked. Gives no file its final name.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -20,12 +20,12 @@ const HEAD: usize = DIGITS + 1;
 /// Bytes read or written at once.
 const BUFFER: usize = 1 << 16;
 
-/// What there is under a name.
+/// What a name stands for.
 #[derive(Debug)]
 pub enum Opened {
-    /// Nothing.
+    /// No file.
     Absent,
-    /// A file whose checksum does not hold.
+    /// A file whose checksum does not match.
     Damaged(Error),
     /// A file that was checked.
     Whole(Tokens),
@@ -78,7 +78,7 @@ impl Iterator for Tokens {
     }
 }
 
-/// Whether the checksum holds. Leaves the file at its first token.
+/// Whether the checksum matches. Leaves the file at its first token.
 fn check(file: &mut BufReader<File>) -> std::io::Result<bool> {
     let mut head = [0; HEAD];
     if let Err(e) = file.read_exact(&mut head) {
@@ -111,7 +111,7 @@ pub struct TokenWriter {
 }
 
 impl TokenWriter {
-    /// Starts a file beside the final one, `target` being what it may be named.
+    /// Starts a draft, named after `target`.
     pub(crate) fn create(target: &Path) -> Result<Self> {
         let path = target.to_owned();
         let mut draft = Draft::private(target)?;
@@ -133,7 +133,7 @@ impl TokenWriter {
         self.out.get_ref().bytes + self.out.buffer().len() as u64
     }
 
-    /// Writes the rest, and the checksum before it. The file has no name yet.
+    /// Writes the rest, and the checksum before it. The file has no final name yet.
     pub(crate) fn finish(self) -> Result<Draft> {
         let fail = |e| Error::disk("write", &self.path, e);
         let Summed { mut draft, hasher, .. } = self.out.into_inner().map_err(|e| fail(e.into_error()))?;
@@ -144,7 +144,7 @@ impl TokenWriter {
     }
 }
 
-/// The file, and the checksum of what was written.
+/// A file that sums what is written into it.
 #[derive(Debug)]
 struct Summed {
     draft: Draft,
