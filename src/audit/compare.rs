@@ -1,8 +1,7 @@
 //! `etl verify --archive`: the originals on this machine against what the store restores to.
 //!
-//! Reads only. Every archived part must be in the store, sound, and give the same logs line by line. A failed look ends the
-//! comparison: it is no finding. What is in the store and not in the archive is no finding either: it was older, or another
-//! machine's.
+//! Reads only. Every archived part must be in the store, sound, and give the same logs line by line. What is in the store and
+//! not in the archive is not a finding: it is older than the archive, or another machine's.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -10,39 +9,23 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
-use serde::Serialize;
 
-use super::verify::{Fault, Finding};
-use crate::audit::restore::Restorer;
+use super::finding::{Comparison, Fault, Finding};
+use super::restore::Restorer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::job::output::archive::Archive;
-use crate::output::plain_text::clean;
 use crate::view::table::{count, plural};
 
-/// What a comparison found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Comparison {
-    /// Archived parts.
-    pub files: u64,
-    /// Logs in them that the store gives back.
-    pub rows: u64,
-    /// What differs. Empty: all is equal.
-    pub findings: Vec<Finding>,
-}
-
 /// Compares every archived part with the store.
-///
-/// # Errors
-/// The store or the archive could not be read.
-pub fn compare(archive: &Archive, restorer: &Restorer<'_>, each: &mut dyn FnMut(u64)) -> Result<Comparison> {
+pub(crate) fn compare(archive: &Archive, restorer: &Restorer<'_>, each: &mut dyn FnMut(u64)) -> Result<Comparison> {
     let mut found = Comparison::default();
     for (hour, part, path) in archive.list()? {
         found.files += 1;
         match one(&path, restorer, hour, part)? {
             Ok(rows) => found.rows += rows,
             Err((fault, detail)) => {
-                let key = restorer.layout.key(restorer.prefix, hour, part);
+                let key = restorer.parts.key(hour, part);
                 found.findings.push(Finding { fault, hour: Some(hour), key, detail });
             }
         }
@@ -53,8 +36,8 @@ pub fn compare(archive: &Archive, restorer: &Restorer<'_>, each: &mut dyn FnMut(
 
 /// How many logs an archived part and the store agree on, or how they differ.
 fn one(path: &Path, restorer: &Restorer<'_>, hour: Hour, part: u32) -> Result<Result<u64, (Fault, String)>> {
-    let key = restorer.layout.key(restorer.prefix, hour, part);
-    if restorer.store.head(&key)?.is_none() {
+    let key = restorer.parts.key(hour, part);
+    if restorer.parts.store.head(&key)?.is_none() {
         return Ok(Err((Fault::Missing, format!("it is not there; the archive has it as {}", path.display()))));
     }
     let restored = match restorer.part(hour, part, &mut HashSet::new()) {
@@ -90,24 +73,6 @@ fn same_lines(mut archived: impl BufRead, restored: &[u8]) -> std::result::Resul
             return Err(format!("the store's log {} differs from", lines + 1));
         }
         (rest, lines) = (behind, lines + 1);
-    }
-}
-
-impl Comparison {
-    /// For people.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        for Finding { key, detail, .. } in &self.findings {
-            text.push_str(&format!("archive  {}  {}\n", clean(key), clean(detail)));
-        }
-        let verdict = match self.findings.len() as u64 {
-            0 => "all as the archive has them".to_owned(),
-            n => plural(n, "difference", "differences"),
-        };
-        let (files, rows) = (plural(self.files, "archived part", "archived parts"), plural(self.rows, "log", "logs"));
-        text.push_str(&format!("{files} compared, {rows} equal in the store: {verdict}\n"));
-        text
     }
 }
 

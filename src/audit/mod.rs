@@ -1,5 +1,36 @@
-//! The store against what is known of it: verified, restored, compared. Changes nothing.
+//! The store against what is known of it: verified, restored, compared. Reads only.
+//!
+//! A failed look ends the work: it says nothing about a part.
 
-pub mod compare;
-pub mod restore;
+pub(crate) mod compare;
+pub mod finding;
+pub(crate) mod restore;
 pub mod verify;
+
+use jiff::tz::TimeZone;
+
+use crate::hour::Hour;
+use crate::hour::key::Layout;
+use crate::store::ObjectStore;
+use crate::store::dictionaries::DictionaryStore;
+
+/// The parts in a store, and what they are read with.
+#[derive(Clone, Copy)]
+pub struct StoredParts<'a> {
+    /// Where they are.
+    pub store: &'a dyn ObjectStore,
+    /// What all keys begin with.
+    pub prefix: &'a str,
+    /// How they are spelled.
+    pub layout: &'a Layout,
+    /// The dictionaries that they were written with.
+    pub dictionaries: &'a DictionaryStore<'a>,
+    /// The time zone of the hours.
+    pub zone: &'a TimeZone,
+}
+
+impl StoredParts<'_> {
+    fn key(&self, hour: Hour, part: u32) -> String {
+        self.layout.key(self.prefix, hour, part)
+    }
+}

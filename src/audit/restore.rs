@@ -1,75 +1,57 @@
-//! Parts back into the original logs: nothing that does not verify is believed.
+//! Parts back into the original logs. Only what verifies is believed.
 //!
 //! Needs read access to the store and nothing else. A part is checked against what the store says about it (the digests in its
 //! metadata), against itself (every line a record of its hour, in the order in which parts are sealed, none of them in an
-//! earlier part) and, where one is at hand, against the ledger. It is read with its own dictionaries ([`crate::store::dictionaries`]). A `file:` lake has no metadata: there the ledger is what
-//! tells a part that was replaced by another sound one. Reads only; a failed look ends the work, it refuses nothing.
+//! earlier part) and, where one is at hand, against the ledger. It is read with its own dictionaries
+//! ([`crate::store::dictionaries`]). A `file:` lake has no metadata: there only the ledger or a manifest tells a part from
+//! another sound one in its place.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use jiff::tz::TimeZone;
-
+use super::StoredParts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::key::{Layout, data_prefix};
-use crate::hour::part::{PartIdentity, PartRow};
-use crate::part::read::read_part_and_fields;
-use crate::record::ContentHash;
+use crate::hour::key::data_prefix;
+use crate::hour::part::PartIdentity;
+use crate::part::read::{ReadPart, read_part_and_fields};
+use crate::record::{ContentHash, json};
 use crate::state::Ledger;
-use crate::store::ObjectStore;
-use crate::store::dictionaries::DictionaryStore;
+use crate::store::PartMeta;
 
-/// Missing parts of an hour that are named, of a number that cannot be that of a part.
+/// Missing parts of an hour that are named: a key may have any number.
 const MISSING_NAMED: usize = 100;
 
-/// Which hours are meant.
+/// Which hours are meant; both ends are included.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Range {
-    /// From this hour on.
-    pub since: Option<Hour>,
-    /// Up to this hour, it included.
-    pub until: Option<Hour>,
+pub(crate) struct Range {
+    pub(crate) since: Option<Hour>,
+    pub(crate) until: Option<Hour>,
 }
 
 impl Range {
-    /// Whether `hour` is meant.
-    #[must_use]
-    pub fn holds(&self, hour: Hour) -> bool {
+    fn contains(&self, hour: Hour) -> bool {
         self.since.is_none_or(|first| hour >= first) && self.until.is_none_or(|last| hour <= last)
     }
 }
 
-/// What parts are restored with.
-pub struct Restorer<'a> {
-    /// The store.
-    pub store: &'a dyn ObjectStore,
-    /// What all keys begin with.
-    pub prefix: &'a str,
-    /// How they are spelled.
-    pub layout: &'a Layout,
-    /// The dictionaries that parts are read with.
-    pub dictionaries: &'a DictionaryStore<'a>,
-    /// The time zone of the hours.
-    pub zone: &'a TimeZone,
+/// Reads the original logs of parts.
+pub(crate) struct Restorer<'a> {
+    pub(crate) parts: StoredParts<'a>,
     /// What a ledger says of each part, where there is one of this store.
-    pub known: Known,
+    pub(crate) known: Known,
 }
 
 /// The parts with a receipt that a ledger knows, by hour and number.
 #[derive(Debug, Default)]
-pub struct Known(BTreeMap<Hour, BTreeMap<u32, PartIdentity>>);
+pub(crate) struct Known(BTreeMap<Hour, BTreeMap<u32, PartIdentity>>);
 
 impl Known {
     /// What `ledger` knows of the hours in `range`.
-    ///
-    /// # Errors
-    /// `State`: it cannot be read.
-    pub fn of(ledger: &Ledger, range: Range) -> Result<Self> {
-        let part = |part: &PartRow| (part.part, part.identity.clone());
+    pub(crate) fn of(ledger: &Ledger, range: Range) -> Result<Self> {
         let mut hours = BTreeMap::new();
         ledger.for_each(&mut |row| {
-            if range.holds(row.hour) && row.uploaded().next().is_some() {
-                hours.insert(row.hour, row.uploaded().map(part).collect());
+            if range.contains(row.hour) && row.uploaded().next().is_some() {
+                hours.insert(row.hour, row.uploaded().map(|part| (part.part, part.identity.clone())).collect());
             }
             Ok(())
         })?;
@@ -83,23 +65,21 @@ impl Known {
 
 impl Restorer<'_> {
     /// The parts that there are of the hours in `range`, and those that there should be.
-    ///
-    /// # Errors
-    /// The store could not be listed.
-    pub fn hours(&self, range: Range) -> Result<BTreeMap<Hour, BTreeSet<u32>>> {
+    pub(crate) fn hours(&self, range: Range) -> Result<BTreeMap<Hour, BTreeSet<u32>>> {
+        let StoredParts { store, prefix, layout, .. } = self.parts;
         let mut hours: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
-        self.store.list(&data_prefix(self.prefix), &mut |key, _| {
-            if let Some((hour, part)) = self.layout.parse_key(self.prefix, key)
-                && range.holds(hour)
+        store.list(&data_prefix(prefix), &mut |key, _| {
+            if let Some((hour, part)) = layout.parse_key(prefix, key)
+                && range.contains(hour)
             {
                 hours.entry(hour).or_default().insert(part);
             }
             Ok(())
         })?;
-        for (hour, parts) in self.known.0.iter().filter(|(hour, _)| range.holds(**hour)) {
+        for (hour, parts) in self.known.0.iter().filter(|(hour, _)| range.contains(**hour)) {
             hours.entry(*hour).or_default().extend(parts.keys());
         }
-        // They are numbered from 0: one that is not there is missing, whoever knows of it.
+        // They are numbered from 0: one that is not there is missing, even if no ledger knows of it.
         for parts in hours.values_mut() {
             let last = parts.last().copied().unwrap_or(0);
             let missing: Vec<u32> = (0..last).filter(|part| !parts.contains(part)).take(MISSING_NAMED).collect();
@@ -108,11 +88,8 @@ impl Restorer<'_> {
         Ok(hours)
     }
 
-    /// Gives the original logs of an hour's parts to `each`, a sound part at a time; returns what was refused, and why.
-    ///
-    /// # Errors
-    /// The store could not be read, or whatever `each` returns.
-    pub fn hour(
+    /// Gives the original logs of an hour's parts to `each`, a sound part at a time. Returns why others were refused.
+    pub(crate) fn hour(
         &self,
         hour: Hour,
         parts: &BTreeSet<u32>,
@@ -132,65 +109,76 @@ impl Restorer<'_> {
     /// The original logs of one part. `seen`: the records of the hour's other parts; those of this one are added.
     ///
     /// # Errors
-    /// `Mismatch`, naming the part: it does not verify. The store could not be read.
-    pub fn part(&self, hour: Hour, part: u32, seen: &mut HashSet<ContentHash>) -> Result<Vec<u8>> {
-        let key = self.layout.key(self.prefix, hour, part);
-        let refuse = |why: &str| Err(Error::new(ErrorKind::Mismatch, format!("hour {hour}: {key} is refused: {why}")));
-        let Some(found) = self.store.head(&key)? else { return refuse("it is not there") };
-        let Some(meta) = found.meta else { return refuse("it has no metadata of a part of ours") };
-        if !meta.hour.is_empty() && meta.hour != hour.to_string() {
-            return refuse(&format!("it was made as a part of hour {}", meta.hour));
-        }
-        let compactor = match self.dictionaries.for_part(Some(&meta)) {
-            Ok(compactor) => compactor,
-            Err(error) if error.kind() == ErrorKind::Mismatch => {
-                let hint = error.next_step().unwrap_or_default().to_owned();
-                return refuse(&error.to_string()).map_err(|refused| refused.hint(hint));
-            }
-            Err(error) => return Err(error),
-        };
-        let mut originals = Vec::new();
-        let read = read_part_and_fields(&self.store.get(&key)?, &compactor, self.zone, hour, &mut |fields| {
-            crate::record::json::write_fields(fields, &mut originals);
-            originals.push(b'\n');
-        });
-        let read = match read {
-            Ok(read) => read,
-            Err(why) => return refuse(&why.to_string()),
-        };
-        if read.identity.sha256 != meta.identity.sha256 {
-            return refuse("its bytes are not those of its checksum");
-        }
-        if !read.identity.has_records_of(&meta.identity) {
-            return refuse("its content is not that of its checksum");
-        }
-        if let Some(known) = self.known.part(hour, part)
-            && !read.identity.has_records_of(known)
-        {
-            return refuse("the ledger knows it with another content");
-        }
-        // A lake keeps no metadata, but perhaps a manifest.
-        if meta.hour.is_empty()
-            && let Some(told) = self.manifest(hour, part)?
-            && !read.identity.has_records_of(&told)
-        {
-            return refuse("its manifest tells of another content");
-        }
-        if !read.is_in_order {
-            return refuse("its records are not in the order of a part");
-        }
-        if read.hashes.iter().any(|hash| seen.contains(hash)) {
-            return refuse("it holds records that an earlier part of the hour has");
+    /// `Mismatch`, naming the part: it does not verify. Others: the store could not be read.
+    pub(crate) fn part(&self, hour: Hour, part: u32, seen: &mut HashSet<ContentHash>) -> Result<Vec<u8>> {
+        let key = self.parts.key(hour, part);
+        let (meta, read, originals) = self.read(hour, &key)?;
+        if let Some(why) = self.doubt(hour, part, &meta, &read, seen)? {
+            return Err(refused(hour, &key, why));
         }
         seen.extend(read.hashes);
         Ok(originals)
     }
-    /// What the part's manifest tells of it. `None`: there is none, or it is no manifest of ours.
+
+    /// What the store says of a part, what it holds, and its original logs.
+    fn read(&self, hour: Hour, key: &str) -> Result<(PartMeta, ReadPart, Vec<u8>)> {
+        let refuse = |why: &str| refused(hour, key, why);
+        let StoredParts { store, dictionaries, zone, .. } = self.parts;
+        let found = store.head(key)?.ok_or_else(|| refuse("it is not there"))?;
+        let meta = found.meta.ok_or_else(|| refuse("it lacks the metadata of a part"))?;
+        if !meta.hour.is_empty() && meta.hour != hour.to_string() {
+            return Err(refuse(&format!("it was made as a part of hour {}", meta.hour)));
+        }
+        let compactor = dictionaries.for_part(Some(&meta)).map_err(|error| match error.kind() {
+            ErrorKind::Mismatch => refuse(&error.to_string()).hint(error.next_step().unwrap_or_default()),
+            _ => error,
+        })?;
+        let mut originals = Vec::new();
+        let read = read_part_and_fields(&store.get(key)?, &compactor, zone, hour, &mut |fields| {
+            json::write_fields(fields, &mut originals);
+            originals.push(b'\n');
+        });
+        Ok((meta, read.map_err(|why| refuse(&why.to_string()))?, originals))
+    }
+
+    /// Why a part that can be read is not believed.
+    fn doubt(
+        &self,
+        hour: Hour,
+        part: u32,
+        meta: &PartMeta,
+        read: &ReadPart,
+        seen: &HashSet<ContentHash>,
+    ) -> Result<Option<&'static str>> {
+        let differs = |known: &PartIdentity| !read.identity.has_records_of(known);
+        Ok(if read.identity.sha256 != meta.identity.sha256 {
+            Some("its bytes do not match its checksum")
+        } else if differs(&meta.identity) {
+            Some("its content does not match its checksum")
+        } else if self.known.part(hour, part).is_some_and(differs) {
+            Some("the ledger says that its content is another")
+        } else if meta.hour.is_empty() && self.manifest(hour, part)?.as_ref().is_some_and(differs) {
+            Some("its manifest says that its content is another")
+        } else if !read.is_in_order {
+            Some("its records are not in the order of a part")
+        } else if read.hashes.iter().any(|hash| seen.contains(hash)) {
+            Some("it has records of an earlier part of the hour")
+        } else {
+            None
+        })
+    }
+
+    /// What the part's manifest says of it. A lake has no metadata, but it may have manifests. `None`: there is none of ours.
     fn manifest(&self, hour: Hour, part: u32) -> Result<Option<PartIdentity>> {
-        let key = self.layout.manifest_key(self.prefix, hour, part);
-        if self.store.head(&key)?.is_none() {
+        let StoredParts { store, prefix, layout, .. } = self.parts;
+        let key = layout.manifest_key(prefix, hour, part);
+        if store.head(&key)?.is_none() {
             return Ok(None);
         }
-        Ok(serde_json::from_slice(&self.store.get(&key)?).ok())
+        Ok(serde_json::from_slice(&store.get(&key)?).ok())
     }
+}
+
+fn refused(hour: Hour, key: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Mismatch, format!("hour {hour}: {key} is refused: {why}"))
 }

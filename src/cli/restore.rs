@@ -10,6 +10,7 @@ use clap::Args;
 use super::progress;
 use super::setup::{self, place_named};
 use super::values::hour;
+use crate::audit::StoredParts;
 use crate::audit::restore::{Known, Range, Restorer};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -70,11 +71,13 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
     let compactor = setup::compactor(config)?;
     let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor);
     let restorer = Restorer {
-        store: &*place.store,
-        prefix: &place.prefix,
-        layout: &place.layout,
-        dictionaries: &dictionaries,
-        zone: &config.hours.timezone,
+        parts: StoredParts {
+            store: &*place.store,
+            prefix: &place.prefix,
+            layout: &place.layout,
+            dictionaries: &dictionaries,
+            zone: &config.hours.timezone,
+        },
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };
     let hours = restorer.hours(range)?;

@@ -21,6 +21,7 @@ use crate::state::status::certificate::Certificate;
 use crate::state::status::days::KEPT;
 use crate::state::status::{self, Status};
 use crate::stop::Stop;
+use crate::view::certificate;
 use crate::view::heat::Heat;
 use crate::view::html;
 use crate::view::monitor::{self, Answer, Level, Limits, Thresholds};
@@ -160,7 +161,7 @@ fn one_hour(config: &Config, mut status: Status, hour: Hour, json: bool) -> Resu
         );
     }
     if !json {
-        let text = certificate.map_or_else(|| unsealed(hour, pending), |certificate| certificate.text(hour));
+        let text = certificate.map_or_else(|| unsealed(hour, pending), |found| certificate::text(&found, hour));
         print(&text)?;
         return Ok(0);
     }

@@ -3,15 +3,16 @@
 use clap::Args;
 
 use super::print::{print, print_json};
-use super::setup::{self, Place};
-use crate::audit::compare::{self, Comparison};
+use super::setup;
+use crate::audit::StoredParts;
+use crate::audit::compare;
+use crate::audit::finding::{Comparison, Verification};
 use crate::audit::restore::{Known, Range, Restorer};
-use crate::audit::verify::{Verification, Verifier};
+use crate::audit::verify::Verifier;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::Ledger;
 use crate::store::dictionaries::DictionaryStore;
-use crate::view::text;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -46,62 +47,45 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let (place, compactor) = (setup::place(config)?, setup::compactor(config)?);
     let former = ledger.as_ref().map(Ledger::former_dictionaries).unwrap_or_default();
     let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor).with_former(former);
+    let parts = StoredParts {
+        store: &*place.store,
+        prefix: &place.prefix,
+        layout: &place.layout,
+        dictionaries: &dictionaries,
+        zone: &config.hours.timezone,
+    };
     let mut found = match &ledger {
-        Some(_) => by_ledger(config, args, &place, &dictionaries)?,
+        Some(_) => by_ledger(config, args, parts)?,
         None => Verification::new(args.deep),
     };
     if args.archive {
-        found.archive = Some(by_archive(config, ledger.as_ref(), &place, &dictionaries)?);
+        found.archive = Some(by_archive(config, ledger.as_ref(), parts)?);
     }
     if args.json {
         print_json(&found)?
     } else {
         let archive = found.archive.as_ref().map(Comparison::text).unwrap_or_default();
-        let ledger = if ledger.is_some() { text::verification(&found) } else { String::new() };
+        let ledger = if ledger.is_some() { found.text() } else { String::new() };
         print(&(ledger + &archive))?
     }
     Ok(if found.is_well() { 0 } else { ErrorKind::Mismatch.exit_code() })
 }
 
-fn by_ledger(
-    config: &Config,
-    args: &VerifyArgs,
-    place: &Place,
-    dictionaries: &DictionaryStore<'_>,
-) -> Result<Verification> {
-    let verifier = Verifier {
-        state: &config.state.dir,
-        store: &*place.store,
-        prefix: &place.prefix,
-        layout: &place.layout,
-        dictionaries,
-        zone: &config.hours.timezone,
-        deep: args.deep,
-    };
+fn by_ledger(config: &Config, args: &VerifyArgs, parts: StoredParts<'_>) -> Result<Verification> {
+    let verifier = Verifier { state: &config.state.dir, parts, deep: args.deep };
     let progress = super::progress::bar("parts");
     let found = verifier.verify(&mut |parts| progress.set_position(parts));
     progress.finish_and_clear();
     found
 }
 
-fn by_archive(
-    config: &Config,
-    ledger: Option<&Ledger>,
-    place: &Place,
-    dictionaries: &DictionaryStore<'_>,
-) -> Result<Comparison> {
+fn by_archive(config: &Config, ledger: Option<&Ledger>, parts: StoredParts<'_>) -> Result<Comparison> {
     let archive = setup::archive(config).ok_or_else(|| {
         Error::new(ErrorKind::Config, "archive.dir is not set: there is no archive to compare with")
             .hint("set archive.dir; what is uploaded from then on is kept there")
     })?;
-    let restorer = Restorer {
-        store: &*place.store,
-        prefix: &place.prefix,
-        layout: &place.layout,
-        dictionaries,
-        zone: &config.hours.timezone,
-        known: ledger.map(|ledger| Known::of(ledger, Range::default())).transpose()?.unwrap_or_default(),
-    };
+    let known = ledger.map(|ledger| Known::of(ledger, Range::default())).transpose()?.unwrap_or_default();
+    let restorer = Restorer { parts, known };
     let progress = super::progress::bar("archived parts");
     let found = compare::compare(&archive, &restorer, &mut |files| progress.set_position(files));
     progress.finish_and_clear();

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::hour::{Clock, SystemClock};
 use crate::job::Outcome;
 use crate::net::ping;
+use crate::output::{self, Form};
 use crate::secret::{Secret, SourceUrl};
 use crate::state::status;
 use crate::view::metrics::{self, Ended};
@@ -47,7 +48,8 @@ impl Watchers {
         let nothing = crate::job::Summary::default();
         let summary = summary.unwrap_or(&nothing);
         let run = Ended { exit, started: self.started, ended, summary, status: status.as_ref() };
-        if let Err(error) = metrics::write(path, &run) {
+        let text = metrics::text(&run, &output::before(path));
+        if let Err(error) = output::replace(path, text.as_bytes(), Form::PUBLIC) {
             warn(&error);
         }
     }

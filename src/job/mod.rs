@@ -65,7 +65,7 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, request: RunReques
 
 fn note_end(setup: &Setup<'_>, outcome: &Outcome) {
     let (now, so_far) = (setup.clock.now(), outcome.summary.so_far());
-    if let Some(error) = status::note_end(&setup.state_dir, now, outcome.exit_code(), so_far, &outcome.problems) {
+    if let Err(error) = status::note_end(&setup.state_dir, now, outcome.exit_code(), so_far, &outcome.problems) {
         tracing::debug!("cannot note the end of the run: {}", error.chain());
     }
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod draft;
 pub mod flow;
+pub mod numbers;
 mod place;
 pub mod plain_text;
 mod writer;

@@ -21,38 +21,35 @@ pub const LEVEL: u32 = 4;
 /// bomb, or not ours.
 const LONGEST: u64 = 4 * MAX_LINE as u64;
 
-/// Encodes the lines of one part, and digests both sides.
-pub(super) struct Encoder<'g, W: Write> {
+/// Writes the lines of one part as its object, and digests both.
+pub(super) struct PartWriter<'g, W> {
     gzip: &'g mut Gzip,
     out: Digesting<W>,
     content: Hasher,
 }
 
-impl<'g, W: Write> Encoder<'g, W> {
-    /// A part that `gzip` compresses, which is of [`LEVEL`].
-    pub(super) fn new(gzip: &'g mut Gzip, out: W) -> Self {
+impl<'g, W: Write> PartWriter<'g, W> {
+    /// Begins a part. `out` gets large pieces.
+    pub(super) fn begin(gzip: &'g mut Gzip, out: W) -> Self {
         gzip.begin();
-        let out = Digesting { out, sha256: Hasher::default(), bytes: 0 };
-        Self { gzip, out, content: Hasher::default() }
+        Self { gzip, out: Digesting { out, sha256: Hasher::default(), bytes: 0 }, content: Hasher::default() }
     }
 
-    /// Adds whole lines.
+    /// Adds a piece of the lines.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         self.content.update(lines);
-        self.gzip.write(lines, &mut |bytes| self.out.write(bytes))
+        self.gzip.write(lines, &mut |some| self.out.write(some))
     }
 
-    /// Ends the part, of so many lines: all of it is written on return.
+    /// Ends the part, of so many lines.
     pub(super) fn finish(mut self, rows: u64) -> io::Result<PartIdentity> {
-        self.gzip.finish(&mut |bytes| self.out.write(bytes))?;
-        let Digesting { mut out, sha256, bytes } = self.out;
-        out.flush()?;
-        let (sha256, content_sha256) = (sha256.finish().to_string(), self.content.finish().to_string());
-        Ok(PartIdentity { rows, bytes, sha256, content_sha256 })
+        self.gzip.finish(&mut |some| self.out.write(some))?;
+        let (sha256, content_sha256) = (self.out.sha256.finish().to_string(), self.content.finish().to_string());
+        Ok(PartIdentity { rows, bytes: self.out.bytes, sha256, content_sha256 })
     }
 }
 
-/// A writer that digests what passes.
+/// An output whose bytes are digested and counted.
 struct Digesting<W> {
     out: W,
     sha256: Hasher,
@@ -101,13 +98,14 @@ pub(crate) fn content_of(object: impl Read) -> Option<(Sha256, u64)> {
 
 #[cfg(test)]
 mod tests {
+
     use super::*;
 
     #[test]
     fn decoded_is_what_was_encoded_and_both_sides_are_digested() {
         let mut object = Vec::new();
         let mut gzip = Gzip::new(LEVEL);
-        let mut encoder = Encoder::new(&mut gzip, &mut object);
+        let mut encoder = PartWriter::begin(&mut gzip, &mut object);
         encoder.write(b"{\"a\":1}\n").unwrap();
         encoder.write(b"{\"a\":2}\n").unwrap();
         let identity = encoder.finish(2).unwrap();

@@ -160,7 +160,7 @@ fn write_part(
     let path = lines.state.spool_path(hour, part);
     let mut spooled = lines.state.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let mut encoder = ndjson::Encoder::new(gzip, spooled.file());
+    let mut encoder = ndjson::PartWriter::begin(gzip, spooled.file());
     let stop = lines.stop;
     let is_whole = lines.read(records, |text| {
         for some in text.chunks(AT_ONCE) {

@@ -4,7 +4,7 @@ use super::Options;
 use super::draw::Draws;
 use super::http::head;
 
-/// What befalls one answer.
+/// What goes wrong with one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Nothing: the page, whole.

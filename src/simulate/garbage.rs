@@ -1,4 +1,4 @@
-//! Elements of a page that are no good record: what the pipeline must quarantine, never run and never lose.
+//! Elements of a page that are not good records: the pipeline must quarantine them, never run and never lose them.
 //!
 //! What such an element holds depends on the seed and its place alone. The same one comes again, recognisably, wherever
 //! pages overlap: the same text, or under a new token the same plaintext.
@@ -12,7 +12,7 @@ use super::draw::Draws;
 pub(super) enum Garbage {
     /// The JSON text of its `data` member, the same at each request.
     Json(String),
-    /// A token, sound but for its last byte but one, the same at each request.
+    /// A token of a record with one digit changed, the same at each request.
     Tampered,
     /// A sound token of this, a new one at each request.
     Plaintext(Vec<u8>),
@@ -34,7 +34,7 @@ pub(super) fn garbage(kind: u64, draws: &mut Draws) -> Garbage {
     }
 }
 
-/// Text that is no record. `n` keeps two of a kind apart.
+/// Text that is not a record. `n` keeps two of a kind apart.
 fn nonsense(kind: u64, n: u64) -> String {
     match kind {
         6 => format!("__import__('os').system('echo evaluated {n}')"),
@@ -46,7 +46,7 @@ fn nonsense(kind: u64, n: u64) -> String {
     }
 }
 
-/// A JSON text that begins like a token and is none.
+/// A JSON text that begins like a token and is not one.
 fn random_base64(draws: &mut Draws) -> String {
     let mut text = String::from("\"gAAAAA");
     for word in draws.bytes::<48>().chunks_exact(3) {

@@ -1,6 +1,6 @@
-//! As much HTTP/1.1 as the simulator speaks: one request a connection, one answer, and then the end of it.
+//! As much HTTP/1.1 as the simulator speaks: a connection carries one request and one answer, and is closed.
 //!
-//! Every wait here is short, so that a stop is heeded; every total is bounded, so that a silent peer is given up.
+//! Every wait is short, so that a stop is noticed soon. Every total is bounded, so that a silent peer does not hold a thread.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

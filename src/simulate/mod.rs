@@ -1,14 +1,14 @@
 //! `etl simulate`: the origin's API on loopback, with synthetic encrypted logs and as much trouble as asked for.
 //!
-//! A stand-in for the service that cannot be had: it hands out a sliding window of records, each in a new token at each
-//! request, and can be late, repeat itself, send garbage, answer 502, stall, or cut a response short. Everything is a
-//! function of the seed and the request's number, so what went wrong once can be made to go wrong again.
+//! A stand-in for the real service: it hands out a sliding window of records, each in a new token at each request, and can be
+//! late, repeat itself, send garbage, answer 502, stall, or cut a response short. Everything is a function of the seed and the
+//! request's number, so what went wrong once can be made to go wrong again.
 //!
-//! - `draw`: seeded choices. `literal`: Python's and JSON's spelling. `token`: reproducible Fernet tokens.
-//! - `shape`: what records look like. `garbage`: what is none. `generate`: the stream, and pages over it.
+//! - `options`: what to simulate. `draw`: seeded choices. `literal`: Python's and JSON's spelling. `token`: Fernet tokens.
+//! - `shape`: what records look like. `garbage`: elements that are not records. `generate`: the stream. `page`: pages over it.
 //! - `truth`: what was handed out. `fault`, `http`, `serve`: the server.
 //!
-//! Nothing here is part of the pipeline, and nothing here is secret: a key derived from the seed protects nothing.
+//! The pipeline uses nothing of it, and nothing here is secret: a key derived from the seed protects nothing.
 
 mod draw;
 mod fault;
@@ -17,6 +17,7 @@ mod generate;
 mod http;
 mod literal;
 mod options;
+mod page;
 mod serve;
 mod shape;
 mod token;
@@ -24,7 +25,7 @@ mod truth;
 
 use std::path::Path;
 
-pub use self::generate::{Generator, Record};
+pub use self::generate::Generator;
 pub use self::options::Options;
 pub use self::serve::serve;
 pub use self::token::Key;
@@ -34,13 +35,11 @@ use crate::output::{self, Form};
 
 /// What [`write_pages`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Summary {
+pub struct Written {
     /// Files.
     pub pages: u64,
     /// Distinct good records in them.
     pub records: u64,
-    /// Their total size.
-    pub bytes: u64,
 }
 
 /// Writes the responses of `pages` successful requests to `dir` as `page-0001.json` and so on (the directory is made, files
@@ -48,7 +47,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// `Usage` for an option out of its range, `State` for the disk. Files written until then stay.
-pub fn write_pages(options: &Options, dir: &Path, pages: u64) -> Result<Summary> {
+pub fn write_pages(options: &Options, dir: &Path, pages: u64) -> Result<Written> {
     let generator = Generator::new(options)?;
     output::make_folder(dir)?;
     let mut truth = Truth::begin(options.truth.as_deref())?;
@@ -57,15 +56,13 @@ pub fn write_pages(options: &Options, dir: &Path, pages: u64) -> Result<Summary>
     if options.live {
         end = end.saturating_sub(options.advance.saturating_mul(pages.saturating_sub(1)));
     }
-    let mut bytes = 0;
     for page in 1..=pages {
         let (path, body) = (dir.join(format!("page-{page:0digits$}.json")), generator.page(end, page));
         output::replace(&path, &body, Form::PUBLIC)?;
         truth.add(&generator, generator.window(end))?;
-        bytes += u64::try_from(body.len()).unwrap_or(0);
         end = end.saturating_add(options.advance).min(limit.unwrap_or(u64::MAX));
     }
-    Ok(Summary { pages, records: truth.count(), bytes })
+    Ok(Written { pages, records: truth.count() })
 }
 
 #[cfg(test)]
@@ -89,7 +86,7 @@ mod tests {
         let pages = dir.path().join("pages");
         let summary = write_pages(&options, &pages, 3).unwrap();
         let generator = Generator::new(&options).unwrap();
-        assert_eq!(lines(&truth), generator.originals(0..220).collect::<Vec<_>>());
+        assert_eq!(lines(&truth), (0..220).map(|index| generator.record(index).json()).collect::<Vec<_>>());
         let second = fs::read(pages.join("page-0002.json")).unwrap();
         assert_eq!(second, generator.page(160, 2));
         assert_eq!((summary.pages, summary.records), (3, 220));
@@ -122,8 +119,8 @@ mod tests {
         let last = lines(&dir.path().join("truth")).pop().unwrap();
         let generator = Generator::new(&options).unwrap();
         let now = generator.count_at(SystemClock.now());
-        assert!(generator.originals(now - 60..now).any(|line| line == last));
-        let newest = generator.record(now - 1).logged();
+        assert!((now - 60..now).any(|index| generator.record(index).json() == last));
+        let newest = generator.record(now - 1).logged;
         let age = SystemClock.now().duration_since(newest);
         assert!(!age.is_negative() && age < jiff::SignedDuration::from_secs(10), "{age}");
     }
@@ -144,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn key_line_shows_only_a_key_that_protects_nothing() {
+    fn key_line_shows_only_a_key_derived_from_the_seed() {
         let line = Options::default().key_line().unwrap();
         let key = line.strip_prefix("export FERNET_KEY=").unwrap();
         assert_eq!(Key::parse(key).unwrap(), Options::default().key());

@@ -137,10 +137,8 @@ impl Options {
         self.key.clone().unwrap_or_else(|| Key::from_seed(self.seed))
     }
 
-    /// The shell line that gives a key derived from the seed to `etl run`. `None` where a key was given: that one may be
-    /// worth hiding.
-    #[must_use]
-    pub fn key_line(&self) -> Option<String> {
+    /// The shell line that gives a key derived from the seed to `etl run`. `None` where a key was given: it may be a secret.
+    pub(crate) fn key_line(&self) -> Option<String> {
         self.key.is_none().then(|| format!("export FERNET_KEY={}", self.key().to_text()))
     }
 
@@ -160,7 +158,7 @@ impl Options {
         ];
         for (name, percent) in shares {
             if !(0.0..=100.0).contains(&percent) {
-                let message = format!("simulate: {name} is a share in percent, and {percent} is none");
+                let message = format!("simulate: {name} is a share in percent, and {percent} is not");
                 return Err(Error::new(ErrorKind::Usage, message).hint("give a number from 0 to 100"));
             }
         }
@@ -172,7 +170,7 @@ impl Options {
         Ok(())
     }
 
-    /// Where the window ends at first.
+    /// Where the first window ends.
     pub(super) fn first_end(&self, generator: &Generator, limit: Option<u64>) -> u64 {
         let end = if self.live { generator.count_at(SystemClock.now()) } else { self.window };
         end.min(limit.unwrap_or(u64::MAX))

@@ -1,7 +1,7 @@
 //! The shapes of records: the usual log, the service's other log, and odd ones that are still records.
 //!
 //! Every shape here is a dict with an `inDate` that is a time, so each is a *good* record: it must come out of the
-//! pipeline as it went in. What is no record at all is in `garbage`.
+//! pipeline as it went in. Elements that are not records are in `garbage`.
 
 use jiff::{SignedDuration, Timestamp};
 

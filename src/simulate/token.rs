@@ -32,23 +32,21 @@ impl Key {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] where the first is not 32 bytes in URL-safe base64. The text is not repeated.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let first = text.split(',').next().unwrap_or_default().trim();
         let bytes = URL_SAFE.decode(first).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         bytes.map(Self).ok_or_else(|| {
-            Error::new(ErrorKind::Config, "the key to simulate with is no Fernet key (32 bytes in URL-safe base64)")
+            Error::new(ErrorKind::Config, "the key to simulate with is not a Fernet key (32 bytes in URL-safe base64)")
                 .hint("set FERNET_KEY to a Fernet key, or unset it to have one derived from the seed")
         })
     }
 
     /// The key that belongs to `seed`. Anybody can derive it: it protects nothing.
-    #[must_use]
-    pub fn from_seed(seed: u64) -> Self {
+    pub(super) fn from_seed(seed: u64) -> Self {
         Self(Draws::new(seed, "key", &[]).bytes())
     }
 
-    /// The key of the tokens that [`Key::from_seed`]'s owner cannot open.
-    #[must_use]
+    /// The key of the tokens that the holder of [`Key::from_seed`] cannot open.
     pub(super) fn other(seed: u64) -> Self {
         Self(Draws::new(seed, "other key", &[]).bytes())
     }

@@ -54,7 +54,7 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    /// Begins anew: a file at `path` is emptied.
+    /// Begins with nothing handed out: a file at `path` is emptied.
     pub(super) fn begin(path: Option<&Path>) -> Result<Self> {
         let open = |path: &Path| Ok((path.to_owned(), BufWriter::new(output::begin(path, Form::PUBLIC)?)));
         Ok(Self { handed_out: HandedOut::default(), records: 0, file: path.map(open).transpose()? })

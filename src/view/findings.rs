@@ -1,4 +1,4 @@
-//! What `etl check` found: steps, each with a tick, a doubt, or what to do.
+//! What `etl check` found: steps, each with its result and what to do about it. Pure.
 
 use std::fmt::Write as _;
 
@@ -10,12 +10,10 @@ use crate::output::plain_text::clean;
 /// How a step came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// All is well.
+pub(crate) enum Verdict {
     Ok,
     /// It works, and the user should know something.
     Warning,
-    /// It does not work.
     Failed,
     /// There was nothing to look at, or an earlier step failed.
     Skipped,
@@ -23,66 +21,53 @@ pub enum Verdict {
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Checked {
-    /// What was looked at.
-    pub step: &'static str,
-    /// How it came out.
-    pub result: Verdict,
-    /// What was found.
-    pub text: String,
+pub(crate) struct Checked {
+    pub(crate) step: &'static str,
+    pub(crate) result: Verdict,
+    pub(crate) text: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
+    pub(crate) fix: Option<String>,
     #[serde(skip)]
     kind: Option<ErrorKind>,
 }
 
 impl Checked {
-    /// A step that came out well.
-    pub fn ok(step: &'static str, text: impl Into<String>) -> Self {
+    pub(crate) fn ok(step: &'static str, text: impl Into<String>) -> Self {
         Self { step, result: Verdict::Ok, text: text.into(), fix: None, kind: None }
     }
 
-    /// A step that works, with a doubt.
-    pub fn warning(step: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(crate) fn warning(step: &'static str, text: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { step, result: Verdict::Warning, text: text.into(), fix: Some(fix.into()), kind: None }
     }
 
-    /// A step that nobody could take.
-    pub fn skipped(step: &'static str, text: impl Into<String>) -> Self {
+    pub(crate) fn skipped(step: &'static str, text: impl Into<String>) -> Self {
         Self { step, result: Verdict::Skipped, text: text.into(), fix: None, kind: None }
     }
 
-    /// A step that failed.
-    #[must_use]
-    pub fn failed(step: &'static str, error: &Error) -> Self {
+    pub(crate) fn failed(step: &'static str, error: &Error) -> Self {
         let fix = error.next_step().map(str::to_owned);
         Self { step, result: Verdict::Failed, text: error.chain(), fix, kind: Some(error.kind()) }
     }
 }
 
-/// All steps, in their order.
+/// All steps, in their order: the shape of `etl check --json`.
 #[derive(Debug, Serialize)]
-pub struct Findings {
-    /// The version of this shape.
-    pub schema: u32,
-    /// The exit code.
-    pub exit: u8,
-    /// The steps.
-    pub steps: Vec<Checked>,
+pub(crate) struct Findings {
+    pub(crate) schema: u32,
+    pub(crate) exit: u8,
+    pub(crate) steps: Vec<Checked>,
 }
 
 impl Findings {
     /// The exit code is that of the most pressing failure.
-    #[must_use]
-    pub fn new(steps: Vec<Checked>) -> Self {
+    pub(crate) fn new(steps: Vec<Checked>) -> Self {
         let worst = steps.iter().filter_map(|step| step.kind).min();
         Self { schema: 1, exit: worst.map_or(0, ErrorKind::exit_code), steps }
     }
 
     /// A line a step, and what to do below it.
-    #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let width = self.steps.iter().map(|step| step.step.len()).max().unwrap_or(0);
         let mut text = String::new();
         for step in &self.steps {

@@ -11,53 +11,46 @@ use crate::hour::lifecycle::ClosingRules;
 use crate::state::status::Status;
 use crate::state::status::days::{Day, KEPT};
 
-/// Shades there are.
-pub const SHADES: u64 = 4;
+/// How many shades there are.
+const SHADES: u64 = 4;
 
 /// What is shown of an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cell {
-    /// Not over yet, before the first record, or behind the last.
+pub(crate) enum Cell {
+    /// Not over yet, before the first record, or after the last.
     Blank,
     /// The clocks skip this hour.
     Skipped,
     /// Over, and without a record.
     Hole,
-    /// There are records.
     Records {
-        /// How many.
         count: u64,
-        /// How many of them wait for a receipt.
+        /// Those of them without a receipt.
         pending: u64,
-        /// How many of them came late.
         late: u64,
         /// 1 to [`SHADES`].
         shade: u64,
     },
 }
 
-/// A row.
+/// A row: a day, its hours, and its records in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeatDay {
-    /// The day.
-    pub day: Date,
-    /// Its hours.
-    pub cells: [Cell; 24],
-    /// Its records.
-    pub total: u64,
+pub(crate) struct HeatDay {
+    pub(crate) day: Date,
+    pub(crate) cells: [Cell; 24],
+    pub(crate) total: u64,
 }
 
-/// The heat map: one row for each day, without a break, oldest first. Empty where there are no records.
+/// The heat map: a row for each day, oldest first, none left out. Empty where there are no records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heat {
-    /// The rows.
-    pub days: Vec<HeatDay>,
-    /// Records from which on an hour has the darkest shade, were it one more than the one before.
-    pub top: u64,
+    pub(crate) days: Vec<HeatDay>,
+    /// The records of an hour that nearly all hours stay below: the scale of the shades.
+    pub(crate) top: u64,
 }
 
 impl Heat {
-    /// The last `days` days as of `now`; where nothing came for longer than that, those before the last record.
+    /// The last `days` days as of `now`. If nothing came for longer than that, the days up to the last record.
     #[must_use]
     pub fn of(status: &Status, rules: &ClosingRules, now: Timestamp, days: usize) -> Self {
         let Some((first, last)) = status.days.first().zip(status.days.last()) else { return Self::default() };
@@ -82,9 +75,8 @@ impl Heat {
         Self { days: rows, top: shown.top }
     }
 
-    /// The shades that there can be, lightest first, each with the most records that an hour of it has. The darkest has no
-    /// such number.
-    pub fn shades(&self) -> impl Iterator<Item = (u64, Option<u64>)> {
+    /// The shades that are in use, lightest first, each with the most records of its hours. The darkest has no upper end.
+    pub(crate) fn shades(&self) -> impl Iterator<Item = (u64, Option<u64>)> {
         let most = |shade: u64| self.top.saturating_mul(shade) / SHADES;
         let lighter = (1..SHADES).filter(move |shade| most(*shade) > most(shade - 1));
         lighter.map(move |shade| (shade, Some(most(shade)))).chain([(SHADES, None)])
@@ -94,7 +86,7 @@ impl Heat {
 struct Shown<'a> {
     rules: &'a ClosingRules,
     first: Option<Hour>,
-    /// Behind it nothing is expected. `None`: up to now.
+    /// After it nothing is expected. `None`: records are expected up to now.
     last: Option<Hour>,
     now: Timestamp,
     top: u64,
@@ -130,7 +122,7 @@ impl Shown<'_> {
     }
 }
 
-/// The count that most hours stay below, so that a few large ones don't make all others pale.
+/// The count that 19 of 20 hours stay below: a few large ones must not make all others pale.
 fn top(days: &[Day], end: Date, shown: usize) -> u64 {
     let shown = i64::try_from(shown).unwrap_or(i64::MAX);
     let shown = days.iter().filter(|day| days_between(day.day, end) < shown);

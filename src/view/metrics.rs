@@ -1,48 +1,28 @@
-//! The metrics file of a run, in Prometheus' text format, for node_exporter's textfile collector.
-//!
-//! Replaced as a whole ([`crate::output`]). The time of the last success is carried over from the file before.
+//! The metrics file of a run, in Prometheus' text format, for node_exporter's textfile collector. Pure.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use jiff::Timestamp;
 
-use crate::error::Result;
 use crate::job::Summary;
-use crate::output::{self, Form};
 use crate::state::status::Status;
 
 /// A run that ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended<'a> {
-    /// Its exit code.
-    pub exit: u8,
-    /// When it started.
-    pub started: Timestamp,
-    /// When it ended.
-    pub ended: Timestamp,
-    /// What it did.
-    pub summary: &'a Summary,
+pub(crate) struct Ended<'a> {
+    pub(crate) exit: u8,
+    pub(crate) started: Timestamp,
+    pub(crate) ended: Timestamp,
+    pub(crate) summary: &'a Summary,
     /// What it left, where that can be read.
-    pub status: Option<&'a Status>,
+    pub(crate) status: Option<&'a Status>,
 }
 
 const LAST_SUCCESS: &str = "etl_last_success_timestamp_seconds";
 
-/// Replaces the file at `path`.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn write(path: &Path, run: &Ended<'_>) -> Result<()> {
-    let last_success = if run.exit == 0 { Some(run.ended.as_second()) } else { last_success(&output::before(path)) };
-    output::replace(path, text(run, last_success).as_bytes(), Form::PUBLIC)
-}
-
-fn last_success(before: &str) -> Option<i64> {
-    before.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok())
-}
-
-fn text(run: &Ended<'_>, last_success: Option<i64>) -> String {
+/// The text of the file. The time of the last success is carried over from `before`, the file that it replaces.
+pub(crate) fn text(run: &Ended<'_>, before: &str) -> String {
+    let last_success = if is_clean(run.exit) { Some(run.ended.as_second()) } else { last_success(before) };
     let mut text = String::new();
     let mut add = |name: &str, kind: &str, help: &str, value: String| {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
@@ -67,6 +47,16 @@ fn text(run: &Ended<'_>, last_success: Option<i64>) -> String {
     text
 }
 
+/// Whether the file calls a run a success. This is stricter than [`crate::state::status::is_success`]: the metric has always
+/// been that of exit code 0, and its help says so.
+const fn is_clean(exit: u8) -> bool {
+    exit == 0
+}
+
+fn last_success(before: &str) -> Option<i64> {
+    before.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok())
+}
+
 type Metric = (&'static str, &'static str, u64);
 
 const fn of_run(run: &Summary) -> [Metric; 8] {
@@ -83,14 +73,13 @@ const fn of_run(run: &Summary) -> [Metric; 8] {
 }
 
 fn left(status: &Status) -> [Metric; 7] {
-    let missing = status.gaps.iter().map(|gap| gap.to.abs_diff(gap.from).saturating_add(1));
     let pending_hours = status.hours.iter().filter(|hour| hour.pending_records > 0).count();
     [
         ("etl_pending_records", "Records without a receipt.", status.totals.pending),
         ("etl_pending_hours", "Hours with such records.", pending_hours as u64),
         ("etl_quarantined_tokens", "Tokens in the quarantine.", status.quarantine.count),
         ("etl_gaps", "Ranges of ids that never came.", status.gaps.len() as u64),
-        ("etl_missing_ids", "Ids in them.", missing.fold(0, u64::saturating_add)),
+        ("etl_missing_ids", "Ids in them.", status.missing_ids()),
         ("etl_journal_pages", "Pages that are kept because they are needed.", status.journal.pages),
         ("etl_journal_bytes", "Bytes of their files.", status.journal.bytes),
     ]
@@ -108,25 +97,22 @@ const fn totals(status: &Status) -> [Metric; 4] {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
-    fn last_success_outlives_a_failure_and_the_file_is_for_others_to_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, summary) = (dir.path().join("etl.prom"), Summary::default());
+    fn last_success_outlives_a_failure() {
+        let summary = Summary::default();
         let at = |second| Timestamp::from_second(second).unwrap();
         let run = |exit, ended| Ended { exit, started: at(1), ended: at(ended), summary: &summary, status: None };
-        write(&path, &run(75, 50)).unwrap();
-        assert!(!std::fs::read_to_string(&path).unwrap().contains(LAST_SUCCESS), "there was none");
-        write(&path, &run(0, 100)).unwrap();
-        write(&path, &run(75, 200)).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.contains("\netl_last_success_timestamp_seconds 100\n"), "{text}");
-        assert!(text.contains("\netl_last_run_end_timestamp_seconds 200\n"), "{text}");
-        assert!(text.contains("# TYPE etl_last_run_exit_code gauge\netl_last_run_exit_code 75\n"), "{text}");
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+        let failed = text(&run(75, 50), "");
+        assert!(!failed.contains(LAST_SUCCESS), "there was none");
+        let succeeded = text(&run(0, 100), &failed);
+        for exit in [65, 75] {
+            let text = text(&run(exit, 200), &succeeded);
+            assert!(text.contains("\netl_last_success_timestamp_seconds 100\n"), "{text}");
+            assert!(text.contains("\netl_last_run_end_timestamp_seconds 200\n"), "{text}");
+            let exit = format!("# TYPE etl_last_run_exit_code gauge\netl_last_run_exit_code {exit}\n");
+            assert!(text.contains(&exit), "{text}");
+        }
     }
 }

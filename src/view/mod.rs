@@ -1,10 +1,12 @@
-//! What people and monitors see of the shapes in [`crate::state::status`] and of a run's summary. Pure: reads no state, writes no file.
+//! What people and monitors see: pure functions of the shapes in [`crate::state::status`] and of a run's summary.
 
-pub mod findings;
+pub(crate) mod certificate;
+pub(crate) mod findings;
 pub mod heat;
-pub mod html;
-pub mod metrics;
-pub mod monitor;
+pub(crate) mod html;
+pub(crate) mod metrics;
+pub(crate) mod monitor;
 pub mod screen;
-pub mod table;
-pub mod text;
+pub(crate) mod table;
+pub(crate) mod text;
+mod words;

@@ -1,25 +1,23 @@
 //! `etl status --check`: one line and an exit code, as monitoring plugins give them. Pure.
 //!
-//! `STATE - text | performance data`; 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. What is wrong comes first, the worst before the
-//! rest; where nothing is, the text says how things stand.
+//! `STATE - text | performance data`; 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. Problems come first, the worst of them before the
+//! others. Where there are none, the text says how things stand.
 
 use std::fmt::{self, Write as _};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::screen::ago;
 use super::table::{count, plural};
-use crate::hour::gaps::Gap;
+use super::words::ago;
 use crate::output::plain_text::acts;
 use crate::state::status::{HourState, Status};
 
-/// How long a gap is worth a warning: one that nothing will ever fill must not warn for ever.
+/// How long a gap is worth a warning. One that is never filled must not warn for ever.
 const GAP_IS_NEWS: SignedDuration = SignedDuration::from_hours(24);
 
 /// How bad it is. The number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// All is well.
+pub(crate) enum Level {
     Ok = 0,
     /// Someone should look some time.
     Warning = 1,
@@ -40,13 +38,11 @@ impl fmt::Display for Level {
     }
 }
 
-/// A pair of limits; a number above one is too much. `None`: never.
+/// A pair of limits: a number above one is too much. `None`: no number is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// For a warning.
-    pub warn: Option<u64>,
-    /// For critical.
-    pub crit: Option<u64>,
+pub(crate) struct Limits {
+    pub(crate) warn: Option<u64>,
+    pub(crate) crit: Option<u64>,
 }
 
 impl Limits {
@@ -62,63 +58,61 @@ impl Limits {
 
 /// What is too much. Ages are in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Thresholds {
-    /// The age of the last run that did all it should.
-    pub age: Limits,
-    /// For how long the hour that is due for longest has been.
-    pub pending: Limits,
+pub(crate) struct Thresholds {
+    /// The age of the last run that succeeded.
+    pub(crate) age: Limits,
+    /// How long the hour that has been due for longest has been due.
+    pub(crate) pending: Limits,
     /// Tokens in the quarantine.
-    pub quarantine: Limits,
-    /// Ids in gaps, for a day after the newest of them was found.
-    pub missing: Limits,
+    pub(crate) quarantine: Limits,
+    /// Ids in gaps, for a day after the newest gap was found.
+    pub(crate) missing: Limits,
     /// Pages in the journal that were not committed.
-    pub uncommitted: Limits,
+    pub(crate) uncommitted: Limits,
 }
 
-/// The answer.
+/// The answer to the monitor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// How bad it is.
-    pub level: Level,
+pub(crate) struct Answer {
+    pub(crate) level: Level,
     /// The line, with its end.
-    pub line: String,
+    pub(crate) line: String,
 }
 
 impl Answer {
     /// An answer without figures.
-    #[must_use]
-    pub fn of(level: Level, text: &str) -> Self {
+    pub(crate) fn of(level: Level, text: &str) -> Self {
         Self { level, line: format!("{level} - {}\n", one_line(text)) }
+    }
+
+    fn with(level: Level, text: &str, performance: &str) -> Self {
+        Self { level, line: format!("{level} - {} | {performance}\n", one_line(text)) }
     }
 }
 
 /// Judges the status as of `now`.
-#[must_use]
-pub fn check(status: &Status, limits: &Thresholds, now: Timestamp) -> Answer {
+pub(crate) fn check(status: &Status, limits: &Thresholds, now: Timestamp) -> Answer {
     let figures = Figures::of(status, now);
+    let performance = figures.performance(status, limits);
     let Some(age) = figures.age else {
-        let what = if status.last_run.is_none() { "no run yet" } else { "no run has succeeded yet" };
-        let level = if status.last_run.is_none() { Level::Unknown } else { exit_level(status).max(Level::Warning) };
-        return Answer { level, line: format!("{level} - {what} | {}\n", figures.performance(limits)) };
+        return match &status.last_run {
+            None => Answer::with(Level::Unknown, "no run yet", &performance),
+            Some(_) => Answer::with(exit_level(status).max(Level::Warning), "no run has succeeded yet", &performance),
+        };
     };
-    let mut found = vec![exit_found(status)];
-    found.push((limits.age.judge(age), format!("the last run that succeeded was {} ago", seconds(age))));
-    found.push(pending_found(status, &figures, limits));
-    found.push((limits.quarantine.judge(figures.quarantined), held(&figures)));
-    found.extend(waits_for_someone(status));
-    found.push((limits.missing.judge(figures.news), missing(&figures)));
-    if !status.running {
-        let pages = plural(figures.uncommitted, "page", "pages");
-        found.push((limits.uncommitted.judge(figures.uncommitted), format!("{pages} in the journal not committed")));
+    let mut problems = findings(status, &figures, age, limits);
+    problems.retain(|(level, _)| *level > Level::Ok);
+    problems.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
+    match problems.first() {
+        None => Answer::with(Level::Ok, &all_well(status, &figures, age), &performance),
+        Some((level, _)) => {
+            let texts: Vec<&str> = problems.iter().map(|(_, text)| text.as_str()).collect();
+            Answer::with(*level, &texts.join("; "), &performance)
+        }
     }
-    found.retain(|(level, _)| *level > Level::Ok);
-    found.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
-    let level = found.first().map_or(Level::Ok, |(level, _)| *level);
-    let texts: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
-    let text = if texts.is_empty() { well(status, &figures, age) } else { texts.join("; ") };
-    Answer { level, line: format!("{level} - {} | {}\n", one_line(&text), figures.performance(limits)) }
 }
 
+/// The numbers that are judged, and shown to the monitor.
 struct Figures {
     age: Option<u64>,
     pending_age: u64,
@@ -126,17 +120,16 @@ struct Figures {
     quarantined: u64,
     gaps: u64,
     missing: u64,
-    /// Those of `missing` that are worth a warning still.
-    news: u64,
+    /// `missing` while it is worth a warning, else 0.
+    newly_missing: u64,
     uncommitted: u64,
-    performance: Vec<(&'static str, u64, &'static str)>,
 }
 
 impl Figures {
     fn of(status: &Status, now: Timestamp) -> Self {
         let since = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
         let due = status.hours.iter().filter(|hour| matches!(hour.state, HourState::Closed | HourState::Sealing));
-        let missing = status.gaps.iter().map(Gap::ids).fold(0, u64::saturating_add);
+        let missing = status.missing_ids();
         let is_news = status.gap_found.is_some_and(|at| now.duration_since(at) < GAP_IS_NEWS);
         Self {
             age: status.last_success.map(since),
@@ -145,40 +138,64 @@ impl Figures {
             quarantined: status.quarantine.count,
             gaps: status.gaps.len() as u64,
             missing,
-            news: if is_news { missing } else { 0 },
+            newly_missing: if is_news { missing } else { 0 },
             uncommitted: status.journal.uncommitted,
-            performance: vec![
-                ("pending", status.totals.pending, ""),
-                ("uploaded", status.totals.uploaded, "c"),
-                ("journal", status.journal.bytes, "B"),
-            ],
         }
     }
 
-    fn performance(&self, limits: &Thresholds) -> String {
+    fn performance(&self, status: &Status, limits: &Thresholds) -> String {
         let none = Limits::default();
-        let mut text = String::new();
-        if let Some(age) = self.age {
-            put(&mut text, "age", age, "s", limits.age);
-        }
-        put(&mut text, "pending_age", self.pending_age, "s", limits.pending);
-        put(&mut text, "overdue", self.overdue, "", none);
-        put(&mut text, "quarantined", self.quarantined, "", limits.quarantine);
-        put(&mut text, "gaps", self.gaps, "", none);
-        put(&mut text, "missing", self.missing, "", limits.missing);
-        put(&mut text, "uncommitted", self.uncommitted, "", limits.uncommitted);
-        self.performance.iter().for_each(|(name, value, unit)| put(&mut text, name, *value, unit, none));
-        text
+        let age = self.age.map(|age| ("age", age, "s", limits.age));
+        let others = [
+            ("pending_age", self.pending_age, "s", limits.pending),
+            ("overdue", self.overdue, "", none),
+            ("quarantined", self.quarantined, "", limits.quarantine),
+            ("gaps", self.gaps, "", none),
+            ("missing", self.missing, "", limits.missing),
+            ("uncommitted", self.uncommitted, "", limits.uncommitted),
+            ("pending", status.totals.pending, "", none),
+            ("uploaded", status.totals.uploaded, "c", none),
+            ("journal", status.journal.bytes, "B", none),
+        ];
+        let figures = age.into_iter().chain(others);
+        figures.map(|(name, value, unit, limits)| figure(name, value, unit, limits)).collect::<Vec<_>>().join(" ")
+    }
+
+    fn quarantined(&self) -> String {
+        format!("{} in the quarantine", plural(self.quarantined, "token", "tokens"))
+    }
+
+    fn missing(&self) -> String {
+        format!("{} never seen, in {}", plural(self.missing, "id", "ids"), plural(self.gaps, "gap", "gaps"))
     }
 }
 
-fn put(text: &mut String, name: &str, value: u64, unit: &str, limits: Limits) {
+fn figure(name: &str, value: u64, unit: &str, limits: Limits) -> String {
     let limit = |limit: Option<u64>| limit.map_or_else(String::new, |limit| limit.to_string());
-    let space = if text.is_empty() { "" } else { " " };
-    let _ = write!(text, "{space}{name}={value}{unit}");
+    let mut text = format!("{name}={value}{unit}");
     if limits != Limits::default() {
         let _ = write!(text, ";{};{};0", limit(limits.warn), limit(limits.crit));
     }
+    text
+}
+
+type Finding = (Level, String);
+
+/// All that is judged, well or not.
+fn findings(status: &Status, figures: &Figures, age: u64, limits: &Thresholds) -> Vec<Finding> {
+    let mut found = vec![
+        (exit_level(status), exit_text(status)),
+        (limits.age.judge(age), format!("the last run that succeeded was {} ago", seconds(age))),
+        pending(status, figures, limits.pending),
+        (limits.quarantine.judge(figures.quarantined), figures.quarantined()),
+    ];
+    found.extend(waits_for_someone(status));
+    found.push((limits.missing.judge(figures.newly_missing), figures.missing()));
+    if !status.running {
+        let pages = plural(figures.uncommitted, "page", "pages");
+        found.push((limits.uncommitted.judge(figures.uncommitted), format!("{pages} in the journal not committed")));
+    }
+    found
 }
 
 fn exit_level(status: &Status) -> Level {
@@ -189,50 +206,40 @@ fn exit_level(status: &Status) -> Level {
     }
 }
 
-fn exit_found(status: &Status) -> (Level, String) {
+fn exit_text(status: &Status) -> String {
     let run = status.last_run.as_ref();
     let exit = run.and_then(|run| run.exit).unwrap_or(0);
     let problem = run.and_then(|run| run.problems.first()).map_or_else(String::new, |problem| format!(": {problem}"));
-    (exit_level(status), format!("the last run ended with exit {exit}{problem}"))
+    format!("the last run ended with exit {exit}{problem}")
 }
 
-fn pending_found(status: &Status, figures: &Figures, limits: &Thresholds) -> (Level, String) {
+fn pending(status: &Status, figures: &Figures, limits: Limits) -> Finding {
     // What a run is about to upload is not overdue.
-    let level = if status.running { Level::Ok } else { limits.pending.judge(figures.pending_age) };
+    let level = if status.running { Level::Ok } else { limits.judge(figures.pending_age) };
     let (hours, age) = (plural(figures.overdue, "hour", "hours"), seconds(figures.pending_age));
     let pinned = status.journal.pinned_by.first();
     let pinned = pinned.map_or_else(String::new, |hour| format!(", hour {hour} holds the oldest page of the journal"));
-    (level, format!("{hours} not uploaded, the first due since {age}{pinned}"))
-}
-
-fn held(figures: &Figures) -> String {
-    format!("{} in the quarantine", plural(figures.quarantined, "token", "tokens"))
+    (level, format!("{hours} not uploaded, the first has been due for {age}{pinned}"))
 }
 
 /// What stays as it is until a person acts.
-fn waits_for_someone(status: &Status) -> Vec<(Level, String)> {
-    let mut found = Vec::new();
-    if status.parked.count > 0 {
-        let records = plural(status.parked.count, "record", "records");
-        let text = format!("{records} parked: the parts of their hours cannot be read back, `etl status` names them");
-        found.push((Level::Warning, text));
-    }
-    if status.rejected.count > 0 {
-        let bodies = plural(status.rejected.count, "body", "bodies");
-        found.push((Level::Warning, format!("{bodies} rejected: `etl replay --rejected`, or move them away")));
-    }
-    if status.quarantine.held_pages > 0 {
-        let pages = plural(status.quarantine.held_pages, "page", "pages");
-        found.push((Level::Warning, format!("the quarantine is full: {pages} held in the journal")));
-    }
-    found
+fn waits_for_someone(status: &Status) -> Vec<Finding> {
+    let warn = |n: u64, text: String| (if n > 0 { Level::Warning } else { Level::Ok }, text);
+    let (parked, rejected, held) = (status.parked.count, status.rejected.count, status.quarantine.held_pages);
+    let records = plural(parked, "record", "records");
+    let bodies = plural(rejected, "body", "bodies");
+    let pages = plural(held, "page", "pages");
+    vec![
+        warn(
+            parked,
+            format!("{records} parked: the parts of their hours cannot be read back, `etl status` names them"),
+        ),
+        warn(rejected, format!("{bodies} rejected: `etl replay --rejected`, or move them away")),
+        warn(held, format!("the quarantine is full: {pages} held in the journal")),
+    ]
 }
 
-fn missing(figures: &Figures) -> String {
-    format!("{} never seen, in {}", plural(figures.missing, "id", "ids"), plural(figures.gaps, "gap", "gaps"))
-}
-
-fn well(status: &Status, figures: &Figures, age: u64) -> String {
+fn all_well(status: &Status, figures: &Figures, age: u64) -> String {
     let new = status.last_run.as_ref().map_or(0, |run| run.so_far.new);
     let mut text = format!("last run {} ago, {} new", seconds(age), count(new));
     let pending = status.totals.pending;
@@ -242,10 +249,10 @@ fn well(status: &Status, figures: &Figures, age: u64) -> String {
         _ => write!(text, ", {} pending", plural(pending, "record", "records")),
     };
     if figures.quarantined > 0 {
-        let _ = write!(text, ", {}", held(figures));
+        let _ = write!(text, ", {}", figures.quarantined());
     }
     if figures.missing > 0 {
-        let _ = write!(text, ", {}", missing(figures));
+        let _ = write!(text, ", {}", figures.missing());
     }
     text
 }
@@ -263,7 +270,9 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::status::{HourStatus, JournalStatus, LastRun, Rejected, RunSoFar};
+    use crate::hour::gaps::Gap;
+    use crate::state::pages::journal::Rejected;
+    use crate::state::status::{HourStatus, JournalStatus, LastRun, RunSoFar};
 
     fn at(text: &str) -> Timestamp {
         format!("2023-03-10T{text}Z").parse().unwrap()
@@ -302,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn well_is_said_with_its_figures() {
+    fn all_is_well_and_the_figures_follow() {
         let expected = "OK - last run 179 s ago, 37 new, nothing pending | age=179s;7200;21600;0 \
                         pending_age=0s;3600;43200;0 overdue=0 quarantined=0;0;10;0 gaps=0 missing=0;0;;0 \
                         uncommitted=0;0;;0 pending=0 uploaded=0c journal=0B\n";
@@ -344,7 +353,7 @@ mod tests {
         let mut status = well_run();
         status.hours = vec![hour(HourState::Closed)];
         says(&status, "10:10:00", Level::Ok, "last run 9 min ago");
-        says(&status, "10:10:01", Level::Warning, "1 hour not uploaded, the first due since 60 min");
+        says(&status, "10:10:01", Level::Warning, "1 hour not uploaded, the first has been due for 60 min");
         status.running = true;
         says(&status, "10:10:01", Level::Ok, "last run 10 min ago");
         status = well_run();

@@ -1,48 +1,41 @@
-//! Reports for people: what `run`, `replay` and `verify` print on stdout without `--json`.
+//! The summary of a run for people: what `etl run` and `etl replay` print on stdout without `--json`. Pure.
 
 use std::fmt::Write as _;
 
 use super::table::{Align, Table, bytes, count, plural};
-use crate::audit::verify::{Fault, Verification};
-use crate::hour::gaps::Gap;
+use super::words;
 use crate::job::Summary;
-use crate::output::plain_text::clean;
 
 /// Parts listed after a run; a backfill may have made thousands.
 const LISTED: usize = 50;
 
 /// What a run or a replay did.
-#[must_use]
-pub fn summary(run: &Summary) -> String {
-    let mut text = String::new();
-    if !run.parts.is_empty() {
-        let mut table = Table::new(&[
-            ("HOUR", Align::Left),
-            ("PART", Align::Right),
-            ("RECORDS", Align::Right),
-            ("SIZE", Align::Right),
-            ("OBJECT", Align::Left),
-        ]);
-        for part in run.parts.iter().take(LISTED) {
-            let cells =
-                [part.hour.clone(), part.part.to_string(), count(part.rows), bytes(part.bytes), part.key.clone()];
-            table.row(cells.to_vec());
-        }
-        text.push_str(&table.render());
-        let more = run.uploaded_parts.saturating_sub(LISTED.min(run.parts.len()) as u64);
-        if more > 0 {
-            let _ = writeln!(text, "… and {} more", plural(more, "part", "parts"));
-        }
-        text.push('\n');
-    }
-    text.push_str(&received(run));
-    text.push_str(&run_gaps(run));
-    text.push_str(&sent(run));
-    text
+pub(crate) fn summary(run: &Summary) -> String {
+    parts(run) + &received(run) + &gaps(run) + &sent(run)
 }
 
-/// What never came: nothing is said where nothing is missing.
-fn run_gaps(run: &Summary) -> String {
+fn parts(run: &Summary) -> String {
+    if run.parts.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("HOUR", Align::Left),
+        ("PART", Align::Right),
+        ("RECORDS", Align::Right),
+        ("SIZE", Align::Right),
+        ("OBJECT", Align::Left),
+    ]);
+    for part in run.parts.iter().take(LISTED) {
+        let (number, rows, size) = (part.part.to_string(), count(part.rows), bytes(part.bytes));
+        table.row(vec![part.hour.clone(), number, rows, size, part.key.clone()]);
+    }
+    let more = run.uploaded_parts.saturating_sub(LISTED.min(run.parts.len()) as u64);
+    let more = if more > 0 { format!("… and {} more\n", plural(more, "part", "parts")) } else { String::new() };
+    format!("{}{more}\n", table.render())
+}
+
+/// What never came. Empty where nothing is missing.
+fn gaps(run: &Summary) -> String {
     let mut text = String::new();
     if let Some(missed) = &run.polled_too_rarely {
         let _ = writeln!(
@@ -51,46 +44,28 @@ fn run_gaps(run: &Summary) -> String {
             plural(missed.lost, "log", "logs"),
             missed.after,
             missed.before,
-            range(missed.gap)
+            missed.gap
         );
     }
     if run.gaps > 0 {
-        let _ = writeln!(text, "gaps      {}", gaps(run.gaps, run.missing, &run.newest_gaps));
+        let _ = writeln!(text, "gaps      {}", words::gaps(run.gaps, run.missing, &run.newest_gaps));
     }
     text
 }
 
-/// How much never came, with the newest ranges.
-pub(super) fn gaps(count: u64, missing: u64, newest: &[Gap]) -> String {
-    let mut line = format!("{}, {} never seen: ", plural(count, "gap", "gaps"), plural(missing, "id", "ids"));
-    let shown: Vec<String> = newest.iter().map(|gap| range(*gap)).collect();
-    line.push_str(&shown.join(", "));
-    if count > newest.len() as u64 {
-        line.push_str(", …");
-    }
-    line
-}
-
-pub(super) fn range(gap: Gap) -> String {
-    if gap.from == gap.to { gap.from.to_string() } else { format!("{}–{}", gap.from, gap.to) }
-}
-
 fn received(run: &Summary) -> String {
-    let mut line =
-        format!("received  {}, {}: ", plural(run.pages, "page", "pages"), plural(run.fetched, "log", "logs"));
+    let (pages, logs) = (plural(run.pages, "page", "pages"), plural(run.fetched, "log", "logs"));
     let new = if run.new == 0 { "nothing new".to_owned() } else { format!("{} new", count(run.new)) };
-    let _ = write!(line, "{new}, {} known", count(run.duplicates));
-    if run.late > 0 {
-        let _ = write!(line, ", {} late", count(run.late));
-    }
-    if run.quarantined > 0 {
-        let _ = write!(line, ", {} quarantined", count(run.quarantined));
-    }
-    if run.recovered > 0 {
-        let _ = write!(line, ", {} recovered from the quarantine", count(run.recovered));
-    }
-    if run.parked > 0 {
-        let _ = write!(line, ", {} parked", count(run.parked));
+    let mut line = format!("received  {pages}, {logs}: {new}, {} known", count(run.duplicates));
+    for (n, what) in [
+        (run.late, "late"),
+        (run.quarantined, "quarantined"),
+        (run.recovered, "recovered from the quarantine"),
+        (run.parked, "parked"),
+    ] {
+        if n > 0 {
+            let _ = write!(line, ", {} {what}", count(n));
+        }
     }
     if run.reread > 0 {
         let _ = write!(line, ", {} read again that were rejected", plural(run.reread, "body", "bodies"));
@@ -100,52 +75,19 @@ fn received(run: &Summary) -> String {
 }
 
 fn sent(run: &Summary) -> String {
-    let mut line = String::new();
+    let mut text = String::new();
     if run.imported_parts > 0 {
-        let _ =
-            writeln!(line, "found     {} that the ledger did not know", plural(run.imported_parts, "part", "parts"));
+        let parts = plural(run.imported_parts, "part", "parts");
+        let _ = writeln!(text, "found     {parts} that the ledger did not know");
     }
-    line += &if run.uploaded_parts == 0 {
-        "uploaded  nothing".to_owned()
-    } else {
-        format!(
-            "uploaded  {} with {}",
-            plural(run.uploaded_parts, "part", "parts"),
-            plural(run.uploaded_records, "record", "records")
-        )
+    let (parts, records) = (run.uploaded_parts, plural(run.uploaded_records, "record", "records"));
+    let _ = match parts {
+        0 => write!(text, "uploaded  nothing"),
+        _ => write!(text, "uploaded  {} with {records}", plural(parts, "part", "parts")),
     };
     if run.pending_hours > 0 {
-        let _ = write!(line, "; {} still pending", plural(run.pending_hours, "hour", "hours"));
+        let _ = write!(text, "; {} still pending", plural(run.pending_hours, "hour", "hours"));
     }
-    let _ = writeln!(line, "  ({:.2} s)", run.seconds);
-    line
-}
-
-/// What a verification found.
-#[must_use]
-pub fn verification(found: &Verification) -> String {
-    let mut text = String::new();
-    for finding in &found.findings {
-        let fault = match finding.fault {
-            Fault::Missing => "missing",
-            Fault::Changed => "changed",
-            Fault::Foreign => "foreign",
-        };
-        let hour = finding.hour.map_or_else(String::new, |hour| format!("hour {hour}: "));
-        let _ = writeln!(text, "{fault}  {}  {hour}{}", clean(&finding.key), clean(&finding.detail));
-    }
-    let looked = if found.deep { "downloaded and decoded" } else { "looked at" };
-    let _ = writeln!(
-        text,
-        "{} of {} with {} {looked}: {}",
-        plural(found.parts, "part", "parts"),
-        plural(found.hours, "hour", "hours"),
-        plural(found.rows, "record", "records"),
-        if found.findings.is_empty() {
-            "all as the ledger says".to_owned()
-        } else {
-            plural(found.findings.len() as u64, "difference", "differences")
-        }
-    );
+    let _ = writeln!(text, "  ({:.2} s)", run.seconds);
     text
 }

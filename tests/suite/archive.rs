@@ -83,5 +83,8 @@ fn manifest_tells_a_lake_s_part_from_another_sound_one_without_any_state() {
     let lake = Intruder::Lake(place.path("lake"));
     lake.write(&key(1, 1), &lake.read(&key(1, 0)), None);
     let ran = place.etl(&["restore", "--from", "lake"]).exits(76);
-    assert!(ran.out.lines().count() == 2 && ran.err.contains("its manifest tells of another content"), "{ran:?}");
+    assert!(
+        ran.out.lines().count() == 2 && ran.err.contains("its manifest says that its content is another"),
+        "{ran:?}"
+    );
 }

@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use etl::audit::verify::{Verification, Verifier};
+use etl::audit::StoredParts;
+use etl::audit::finding::Verification;
+use etl::audit::verify::Verifier;
 use etl::error::Result;
 use etl::hour::key::Layout;
 use etl::record::row::{Compactor, Dictionaries};
@@ -94,15 +96,14 @@ fn round(desk: &Desk, round: u64, hours: impl Iterator<Item = u64>) {
 
 fn verify(desk: &Desk, store: &dyn ObjectStore, deep: bool) -> Verification {
     let compactor = Compactor::new(&Dictionaries::default());
-    let verifier = Verifier {
-        state: &desk.state(""),
+    let parts = StoredParts {
         store,
         prefix: "",
         layout: &Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
         dictionaries: &DictionaryStore::new(store, "", &compactor),
         zone: &TimeZone::UTC,
-        deep,
     };
+    let verifier = Verifier { state: &desk.state(""), parts, deep };
     verifier.verify(&mut |_| ()).unwrap()
 }
 

@@ -92,7 +92,7 @@ fn simulated_holes_late_fills_and_a_restart_are_exactly_known_at_each_moment() {
     let options =
         Options { holes: 1.0, delayed: 2.0, late: 2.0, restart_at: Some(restart), seed: 5, ..Options::default() };
     let generator = Generator::new(&options).unwrap();
-    place.set("SIMULATED", &generator.key().to_text());
+    place.set("SIMULATED", &options.key().to_text());
     std::fs::create_dir(place.path("pages")).unwrap();
     for page in 1..=pages {
         let end = 100 + 60 * (page - 1);

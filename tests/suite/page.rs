@@ -97,7 +97,7 @@ fn measured(place: &Place, scheme: Scheme) -> Option<Vec<Value>> {
 }
 
 fn grouped(n: &Value) -> String {
-    etl::view::table::count(n.as_u64().unwrap())
+    etl::output::numbers::count(n.as_u64().unwrap())
 }
 
 /// What the heat map has to say of each hour with records, by its label.

@@ -112,6 +112,9 @@ fn metrics_file_holds_the_last_run_and_what_it_left() {
         assert!((value(name) - expected).abs() < 0.1, "{name} is {}", value(name));
     }
     let success = value("etl_last_success_timestamp_seconds");
+    // The collector runs as another user.
+    let metadata = std::fs::metadata(place.path("etl.prom")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o644);
     // A run that finds another at work leaves the file to that one; one that fails says so.
     let before = std::fs::read(place.path("etl.prom")).unwrap();
     let lock = etl::state::Lock::take(&place.path("etl-state")).unwrap();

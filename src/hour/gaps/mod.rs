@@ -22,6 +22,8 @@ mod epoch;
 mod tests;
 mod watch;
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,13 @@ impl Gap {
     #[must_use]
     pub(crate) const fn ids(&self) -> u64 {
         self.to.abs_diff(self.from).saturating_add(1)
+    }
+}
+
+/// `5`, or `5–9`.
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to { self.from.fmt(f) } else { write!(f, "{}–{}", self.from, self.to) }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The newest days of `status.json`: records hour by hour, for the heat map.
 //!
 //! At most [`KEPT`] days, carried from one status to the next: a run changes only the hours that the ledger's head and the
-//! write-ahead log know, so it costs the same however old the ledger is. Where the status that was there is none of the
-//! ledger's (lost, or older than a receipt), the days are counted anew from the ledger's files of these days.
+//! write-ahead log know, so it costs the same however old the ledger is. Where the earlier status is
+//! lost, or older than a receipt, the days are counted from the ledger's files of these days.
 
 use std::collections::BTreeMap;
 
@@ -13,52 +13,49 @@ use crate::hour::Hour;
 use crate::hour::lifecycle::HourRow;
 
 /// Days that are kept: the newest with records.
-pub const KEPT: usize = 31;
+pub(crate) const KEPT: usize = 31;
 
 /// A number for each hour of a day.
-pub type Hours = [u64; 24];
+type Hours = [u64; 24];
 
 /// A day, hour by hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Day {
-    /// Which.
+    /// The date.
     pub day: Date,
     /// Records with a receipt.
     pub uploaded: Hours,
     /// Records without one.
     pub pending: Hours,
-    /// Those of them that came late: after the hour's first records were sealed.
+    /// Records that came late: after the hour's first records were sealed.
     pub late: Hours,
 }
 
 impl Day {
     /// The distinct records of an hour of the day.
-    #[must_use]
-    pub fn records(&self, hour: usize) -> u64 {
+    pub(crate) fn records(&self, hour: usize) -> u64 {
         let of = |hours: &Hours| hours.get(hour).copied().unwrap_or(0);
         of(&self.uploaded).saturating_add(of(&self.pending))
     }
 }
 
-/// The newest days.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Days(BTreeMap<Date, Day>);
+pub(crate) struct Days(BTreeMap<Date, Day>);
 
 impl Days {
-    /// Those of an earlier status. What was pending is counted anew.
-    #[must_use]
-    pub fn carried(days: Vec<Day>) -> Self {
+    /// The days of an earlier status. What was pending is not kept: it is noted again.
+    pub(crate) fn carried(days: Vec<Day>) -> Self {
         let days = days.into_iter().map(|day| (day.day, Day { pending: [0; 24], ..day }));
         Self(days.collect())
     }
 
-    /// Nothing is pending until it is noted.
-    pub fn clear_pending(&mut self) {
+    /// Forgets what is pending: it is noted again.
+    pub(crate) fn clear_pending(&mut self) {
         self.0.values_mut().for_each(|day| day.pending = [0; 24]);
     }
 
     /// Notes the records of an hour: `pending` without a receipt; of all, those that came `late`.
-    pub fn note(&mut self, row: &HourRow, pending: u64, late: u64) {
+    pub(crate) fn note(&mut self, row: &HourRow, pending: u64, late: u64) {
         let hour = row.hour;
         let uploaded = row.uploaded_rows();
         if uploaded == 0 && pending == 0 && !self.0.contains_key(&hour.date()) {
@@ -75,15 +72,13 @@ impl Days {
     }
 
     /// Oldest first.
-    #[must_use]
-    pub fn to_vec(&self) -> Vec<Day> {
+    pub(crate) fn to_vec(&self) -> Vec<Day> {
         self.0.values().cloned().collect()
     }
 }
 
 /// Records that came late: in parts after those of the first sealing, and unsealed beside parts.
-#[must_use]
-pub fn late(row: &HourRow, unsealed: u64) -> u64 {
+pub(crate) fn late(row: &HourRow, unsealed: u64) -> u64 {
     let Some(first) = row.parts.first() else { return 0 };
     let later = row.parts.iter().filter(|part| part.through != first.through);
     later.map(|part| part.identity.rows).sum::<u64>().saturating_add(unsealed)
@@ -103,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn newest_days_are_kept_and_pending_records_are_counted_anew() {
+    fn newest_days_are_kept_and_pending_records_are_noted_again() {
         let mut days = Days::default();
         for day in 1..=28 {
             days.note(&row(&format!("2023-02-{day:02}T05")), 7, 7);
@@ -119,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn hour_that_nothing_is_known_of_makes_no_day() {
+    fn hour_without_records_makes_no_day() {
         let mut days = Days::default();
         days.note(&row("2023-03-10T05"), 0, 0);
         assert!(days.to_vec().is_empty());

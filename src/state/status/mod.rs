@@ -1,258 +1,27 @@
-//! `etl status`: what is pending, from `status.json` alone.
+//! `status.json`: what is pending, for all who look from outside.
 //!
-//! A run replaces the file by rename after its durable steps, so a reader sees a whole one, takes no lock, and opens
-//! nothing else. A crash leaves the file of the last step before it. It is a view: the next run writes it anew, whatever
-//! became of it.
+//! A run replaces the file by rename after its durable steps, so a reader sees a whole one, takes no lock, and opens nothing
+//! else. A crash leaves the file of the last step before it. The next run writes it again, whatever became of it.
+//!
+//! `shape` is what it holds, `writer` makes it from an open state; here it is read, and the end of a run is noted.
 
-pub mod certificate;
-pub mod days;
+pub(crate) mod certificate;
+pub(crate) mod days;
+mod shape;
+mod writer;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use self::shape::SCHEMA;
+pub use self::shape::*;
+pub(crate) use self::writer::{Writer, note_start, sealed_hour};
+use super::files::{access, durable};
+use super::pages::quarantine::Quarantine;
+use super::{Lock, refuse_newer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::Hour;
-pub use crate::hour::gaps::Gap;
-use crate::hour::lifecycle::{ClosingRules, HourRow};
-use crate::hour::part::PartStage;
-use crate::state::files::{access, durable};
-pub use crate::state::pages::journal::Rejected;
-use crate::state::pages::quarantine::Quarantine;
-use crate::state::{Lock, SHOWN, State, refuse_newer};
-use days::{Day, Days};
-
-/// The version of the shape of `etl status --json`, and of `status.json`.
-const SCHEMA: u32 = 1;
-
-/// The shape of `etl status --json`. Additions are free; what is here stays.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Status {
-    /// The version of this shape.
-    pub schema: u32,
-    /// When it was true.
-    pub as_of: Timestamp,
-    /// How often it was written in this run.
-    pub step: u64,
-    /// Whether a run is at work.
-    pub running: bool,
-    /// The last run, or the one at work.
-    pub last_run: Option<LastRun>,
-    /// When a run last did all it should: exit 0, or 65.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_success: Option<Timestamp>,
-    /// Pages that are needed.
-    pub journal: JournalStatus,
-    /// Hours with work left, the oldest [`LISTED`] of them, and the newest others.
-    pub hours: Vec<HourStatus>,
-    /// Further hours with work left. The totals have them.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub hours_left_out: u64,
-    /// The newest days with records, hour by hour.
-    #[serde(default)]
-    pub days: Vec<Day>,
-    /// Since the state directory was made.
-    pub totals: Totals,
-    /// Ranges of record ids that were never seen.
-    pub gaps: Vec<Gap>,
-    /// When the newest of them was found.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gap_found: Option<Timestamp>,
-    /// Ids in gaps that are no longer listed, because there were too many.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub gaps_given_up: u64,
-    /// Tokens that are no record.
-    pub quarantine: QuarantineStatus,
-    /// Bodies that were no pages, until someone acts.
-    #[serde(default)]
-    pub rejected: Rejected,
-    /// Records of hours that cannot be read back.
-    #[serde(default)]
-    pub parked: ParkedStatus,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
-const fn is_zero(n: &u64) -> bool {
-    *n == 0
-}
-
-/// A run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LastRun {
-    /// When it started.
-    pub started: Timestamp,
-    /// When it ended; `null` while it runs, or where it was killed.
-    pub ended: Option<Timestamp>,
-    /// Its exit code; `null` as above.
-    pub exit: Option<u8>,
-    /// What it brought so far.
-    #[serde(flatten)]
-    pub so_far: RunSoFar,
-    /// What went wrong, most pressing first.
-    #[serde(default)]
-    pub problems: Vec<String>,
-}
-
-/// What a run brought.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunSoFar {
-    /// Elements of the pages.
-    pub fetched: u64,
-    /// New records.
-    pub new: u64,
-    /// Known records.
-    pub duplicates: u64,
-    /// Newly quarantined tokens.
-    pub quarantined: u64,
-}
-
-/// The journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JournalStatus {
-    /// Pages that are needed.
-    pub pages: u64,
-    /// Bytes of their files.
-    pub bytes: u64,
-    /// Pages that were received and not committed: of another key, or of an interrupted run.
-    pub uncommitted: u64,
-    /// Those of them at which runs died: read last, and alone.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub put_off: u64,
-    /// What pins the oldest page: the hours that wait for receipts.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pinned_by: Vec<Hour>,
-}
-
-/// The state of an hour: that of its least advanced work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HourState {
-    /// Unsealed records, and not due.
-    Open,
-    /// Unsealed records, and due.
-    Closed,
-    /// Parts without a receipt.
-    Sealing,
-    /// Nothing left to do.
-    Uploaded,
-}
-
-/// An hour.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HourStatus {
-    /// Which.
-    pub hour: Hour,
-    /// Its state.
-    pub state: HourState,
-    /// Records without a receipt.
-    pub pending_records: u64,
-    /// When it closes or closed; for late records when they are due.
-    pub closes_at: Timestamp,
-    /// Records that came late: after the hour's first records were sealed.
-    #[serde(default)]
-    pub late_records: u64,
-    /// When its last receipt was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uploaded_at: Option<Timestamp>,
-    /// Its parts.
-    pub parts: Vec<PartStatus>,
-}
-
-/// A part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartStatus {
-    /// Its number.
-    pub part: u32,
-    /// Where it is in its life.
-    pub state: PartStage,
-    /// The object's key.
-    pub key: String,
-    /// Records in it.
-    pub rows: u64,
-    /// Size of the object.
-    pub bytes: u64,
-    /// SHA-256 of the object.
-    pub sha256: String,
-}
-
-/// Sums.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Distinct records.
-    pub records: u64,
-    /// Records received again.
-    pub duplicates: u64,
-    /// Records with a receipt.
-    pub uploaded: u64,
-    /// Records without one.
-    pub pending: u64,
-    /// Tokens in the quarantine.
-    pub quarantined: u64,
-    /// Parts with a receipt.
-    pub parts: u64,
-}
-
-/// The quarantine.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuarantineStatus {
-    /// Tokens in it.
-    pub count: u64,
-    /// The same by reason.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub reasons: BTreeMap<String, u64>,
-    /// Bytes of its files.
-    #[serde(default)]
-    pub bytes: u64,
-    /// Pages in the journal whose odd tokens found no room in it.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub held_pages: u64,
-}
-
-/// Records of hours that cannot be read back from the store.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ParkedStatus {
-    /// Records.
-    pub count: u64,
-    /// Their hours, oldest first: as many as [`SHOWN`].
-    pub hours: Vec<Hour>,
-}
-
-impl ParkedStatus {
-    fn of(state: &State) -> Self {
-        let mut hours = state.hours.parked.hours();
-        hours.truncate(SHOWN);
-        Self { count: state.hours.parked.count(), hours }
-    }
-}
-
-impl Status {
-    /// What a state directory says that no run has used yet.
-    #[must_use]
-    pub fn empty(now: Timestamp) -> Self {
-        Self {
-            schema: SCHEMA,
-            as_of: now,
-            step: 0,
-            running: false,
-            last_run: None,
-            last_success: None,
-            journal: JournalStatus { pages: 0, bytes: 0, uncommitted: 0, put_off: 0, pinned_by: Vec::new() },
-            hours: Vec::new(),
-            hours_left_out: 0,
-            days: Vec::new(),
-            totals: Totals::default(),
-            gaps: Vec::new(),
-            gap_found: None,
-            gaps_given_up: 0,
-            quarantine: QuarantineStatus::default(),
-            rejected: Rejected::default(),
-            parked: ParkedStatus::default(),
-        }
-    }
-}
 
 /// Reads the status of the state directory `dir` as of `now`.
 ///
@@ -269,16 +38,11 @@ pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
     };
     let mut status = parse(&text).map_err(|why| unreadable(&path, &why))?;
     status.running = status.running && Lock::is_held(dir);
-    for hour in &mut status.hours {
-        // Time goes on while no run does.
-        if hour.state == HourState::Open && hour.closes_at <= now {
-            hour.state = HourState::Closed;
-        }
-    }
+    status.close_hours(now);
     Ok(status)
 }
 
-/// A status of another shape is not believed.
+/// A status of another schema is refused before its fields are looked at.
 fn parse(text: &[u8]) -> std::result::Result<Status, String> {
     #[derive(Deserialize)]
     struct Shape {
@@ -293,7 +57,7 @@ fn parse(text: &[u8]) -> std::result::Result<Status, String> {
 
 fn unreadable(path: &Path, why: &str) -> Error {
     Error::new(ErrorKind::State, format!("cannot read {}: {why}", path.display()))
-        .hint("run `etl replay`: it writes the file anew")
+        .hint("run `etl replay`: it writes the file again")
 }
 
 fn path(dir: &Path) -> PathBuf {
@@ -301,10 +65,7 @@ fn path(dir: &Path) -> PathBuf {
 }
 
 /// Makes sure that a new state directory has a status before it has anything else: a missing one is damage.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
+pub(crate) fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
     let path = path(dir);
     if path.exists() || dir.join("ledger").exists() {
         return Ok(());
@@ -315,127 +76,28 @@ pub fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
     if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now)) }
 }
 
-/// Hours with work left that are listed, oldest first.
-pub const LISTED: usize = 500;
-/// Hours that pin the oldest page, of those that are named.
-const PINNING: usize = 48;
-/// A status of this age is still told as the present.
-const FRESH: Duration = Duration::from_millis(50);
-
-/// Writes `status.json` as a run goes on.
-#[derive(Debug)]
-pub struct Writer {
-    path: PathBuf,
-    started: Timestamp,
-    step: u64,
-    written: Option<Instant>,
-    /// How long that took: it grows with the hours that are pending.
-    took: Duration,
-    /// What the runs before left.
-    before: Option<Status>,
-    days: Option<Days>,
-}
-
-impl Writer {
-    /// For a run that starts now.
-    #[must_use]
-    pub fn start(dir: &Path, now: Timestamp) -> Self {
-        let path = path(dir);
-        // A view: one that cannot be read is made anew.
-        let text = durable::read(&path).ok().flatten();
-        let before = text.and_then(|text| parse(&text).ok());
-        Self { path, started: now, step: 0, written: None, took: Duration::ZERO, before, days: None }
-    }
-
-    /// Whether it is time for another: the last is older than 50 ms, and writing takes no more than a hundredth of the run.
-    #[must_use]
-    pub fn is_stale(&self) -> bool {
-        self.written.is_none_or(|at| at.elapsed() >= FRESH.max(self.took * 100))
-    }
-
-    /// Writes the status.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn write(&mut self, state: &mut State, rules: &ClosingRules, so_far: &RunSoFar, now: Timestamp) -> Result<()> {
-        let began = Instant::now();
-        self.step += 1;
-        let days = self.days.get_or_insert_with(|| days_before(self.before.as_mut(), state));
-        let mut status = of(state, rules, days, now)?;
-        status.last_success = self.before.as_ref().and_then(|before| before.last_success);
-        status.step = self.step;
-        status.running = true;
-        status.last_run =
-            Some(LastRun { started: self.started, ended: None, exit: None, so_far: *so_far, problems: Vec::new() });
-        replace(&self.path, &status)?;
-        self.written = Some(Instant::now());
-        self.took = began.elapsed();
-        Ok(())
-    }
-}
-
-impl Writer {
-    /// Notes an hour that leaves the ledger's head, where the next status would no longer see it.
-    pub fn note_leaving(&mut self, row: &HourRow) {
-        if let Some(days) = &mut self.days {
-            days.note(row, 0, days::late(row, 0));
-        }
-    }
-}
-
-/// The days that an earlier status has, where it knows of all receipts; else those that the ledger's files have.
-fn days_before(before: Option<&mut Status>, state: &State) -> Days {
-    let parts = state.hours.uploaded_parts();
-    if let Some(before) = before.filter(|before| before.totals.parts == parts && before.days.is_empty() == (parts == 0))
-    {
-        return Days::carried(std::mem::take(&mut before.days));
-    }
-    let mut days = Days::default();
-    state.hours.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
-    days
-}
-
 fn replace(path: &Path, status: &Status) -> Result<()> {
     let text =
         serde_json::to_vec(status).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
     durable::replace_unsynced(path, &text)
 }
 
-/// Notes that a run has started and asks its source; all else is as the last one left it. A view: where that is not possible, the
-/// next step says so.
-pub fn note_start(dir: &Path, now: Timestamp) {
-    let Ok(mut status) = read(dir, now) else { return };
-    (status.running, status.step) = (true, 0);
-    let so_far = RunSoFar::default();
-    status.last_run = Some(LastRun { started: now, ended: None, exit: None, so_far, problems: Vec::new() });
-    if let Err(error) = replace(&path(dir), &status) {
-        tracing::debug!("cannot note the start of the run: {}", error.chain());
+/// Notes how a run ended. An error takes nothing from the run: it is over.
+pub(crate) fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems: &[Error]) -> Result<()> {
+    let mut status = read(dir, now)?;
+    status.running = false;
+    if is_success(exit) {
+        status.last_success = Some(now);
     }
-}
-
-/// Notes how a run ended. Gives the error where that was not possible: the run itself is over and stands.
-#[must_use]
-pub fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems: &[Error]) -> Option<Error> {
-    let note = || {
-        let mut status = read(dir, now)?;
-        status.running = false;
-        if matches!(exit, 0 | 65) {
-            status.last_success = Some(now);
-        }
-        if let Some(run) = &mut status.last_run {
-            (run.ended, run.exit, run.so_far) = (Some(now), Some(exit), so_far);
-            run.problems = problems.iter().map(Error::chain).collect();
-        }
-        replace(&path(dir), &status)
-    };
-    note().err()
+    if let Some(run) = &mut status.last_run {
+        (run.ended, run.exit, run.so_far) = (Some(now), Some(exit), so_far);
+        run.problems = problems.iter().map(Error::chain).collect();
+    }
+    replace(&path(dir), &status)
 }
 
 /// Notes what the quarantine holds now. The caller holds the lock.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &mut Quarantine) -> Result<()> {
+pub(crate) fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &mut Quarantine) -> Result<()> {
     let reasons = quarantine.reasons()?;
     let (count, bytes) = (quarantine.count(), quarantine.bytes());
     let mut status = read(dir, now)?;
@@ -443,131 +105,4 @@ pub fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &mut Quarantine) 
     (status.quarantine.count, status.quarantine.bytes, status.totals.quarantined) = (count, bytes, count);
     status.quarantine.reasons = reasons;
     replace(&path(dir), &status)
-}
-
-/// The status of an open state directory.
-fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Status> {
-    let mut status = Status::empty(now);
-    let segments = state.pages.journal().list()?;
-    for id in &segments {
-        status.journal.pages += u64::from(id.pages);
-        status.journal.bytes += state.pages.journal().size(*id);
-        if !state.hours.is_committed(id.number) {
-            status.journal.uncommitted += u64::from(id.pages);
-        }
-    }
-    status.journal.pinned_by = state.hours.that_need_the_oldest_page(PINNING);
-    days.clear_pending();
-    status.hours = hours(state, rules, days, now)?;
-    let listed = status.hours.iter().filter(|hour| hour.state != HourState::Uploaded).count();
-    status.hours_left_out = state.hours.count_at_work().saturating_sub(listed as u64);
-    status.days = days.to_vec();
-    status.journal.put_off = state.pages.put_off().len() as u64;
-    // Counting may set a damaged file aside.
-    let reasons = state.pages.quarantine.reasons()?;
-    let (count, bytes) = (state.pages.quarantine.count(), state.pages.quarantine.bytes());
-    status.quarantine = QuarantineStatus { count, reasons, bytes, held_pages: state.pages.held_pages() };
-    status.rejected = state.pages.journal().rejected().sum();
-    status.parked = ParkedStatus::of(state);
-    let seen = state.hours.seen();
-    status.gaps = seen.gaps();
-    status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
-    status.gaps_given_up = seen.given_up();
-    let pending = pending(state);
-    let uploaded = state.hours.uploaded_records();
-    status.totals = Totals {
-        records: uploaded + pending,
-        duplicates: state.hours.duplicates(),
-        uploaded,
-        pending,
-        quarantined: state.pages.quarantine.count(),
-        parts: state.hours.uploaded_parts(),
-    };
-    Ok(status)
-}
-
-/// All records without a receipt.
-fn pending(state: &State) -> u64 {
-    let sealing = state.hours.recent().filter(|row| row.is_sealing());
-    let unpruned = sealing.map(|row| row.uploaded_but_unpruned().min(state.hours.pending_records(row.hour)));
-    let unpruned: u64 = unpruned.sum();
-    state.hours.all_pending_records().saturating_sub(unpruned)
-}
-
-/// The oldest hours with work, and the newest others, in the order of time; what is known of these and of the newest days is noted in
-/// `days`. However many hours there are, it looks at those that are shown.
-fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
-    let newest: Vec<Hour> = state.hours.pending_hours().rev().take(days::KEPT * 24).collect();
-    for hour in newest {
-        let row = state.hours.row(hour)?;
-        let status = hour_status(state, &row, rules, now);
-        days.note(&row, status.pending_records, status.late_records);
-    }
-    let pending = state.hours.pending_hours().take(LISTED);
-    let mut known: Vec<Hour> = state.hours.recent().map(|row| row.hour).chain(pending).collect();
-    known.sort_unstable();
-    known.dedup();
-    let mut hours = Vec::with_capacity(known.len());
-    for hour in known {
-        let row = state.hours.row(hour)?;
-        let status = hour_status(state, &row, rules, now);
-        days.note(&row, status.pending_records, status.late_records);
-        hours.push(status);
-    }
-    let idle = hours.iter().filter(|hour| hour.state == HourState::Uploaded).count();
-    let (mut surplus, mut room) = (idle.saturating_sub(SHOWN), LISTED);
-    hours.retain(|hour| {
-        let left = if hour.state == HourState::Uploaded { &mut surplus } else { &mut room };
-        let was = *left;
-        *left = was.saturating_sub(1);
-        if hour.state == HourState::Uploaded { was == 0 } else { was > 0 }
-    });
-    Ok(hours)
-}
-
-fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
-    let unsealed = state.hours.unsealed(row);
-    let unreceipted = state.hours.pending_after(row.hour, row.receipted).map_or(0, |p| p.records);
-    let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
-    HourStatus {
-        hour: row.hour,
-        state: match due {
-            Some(due) if due > now => HourState::Open,
-            Some(_) => HourState::Closed,
-            None if row.is_sealing() => HourState::Sealing,
-            None => HourState::Uploaded,
-        },
-        pending_records: unreceipted.saturating_sub(row.uploaded_but_unpruned()),
-        closes_at: due.unwrap_or_else(|| rules.closes_at(row.hour)),
-        late_records: days::late(row, unsealed.map_or(0, |pending| pending.records)),
-        uploaded_at: row.last_receipt,
-        parts: row.parts.iter().map(part_status).collect(),
-    }
-}
-
-/// An hour of which nothing is unsealed, from its ledger row alone.
-#[must_use]
-pub fn sealed_hour(row: &HourRow) -> HourStatus {
-    let unreceipted = row.parts.iter().filter(|part| part.stage == PartStage::Sealing);
-    let closed = row.certified.as_ref().map(|certified| certified.closed_at);
-    HourStatus {
-        hour: row.hour,
-        state: if row.is_sealing() { HourState::Sealing } else { HourState::Uploaded },
-        pending_records: unreceipted.map(|part| part.identity.rows).sum(),
-        closes_at: closed.or(row.last_receipt).unwrap_or(Timestamp::MIN),
-        late_records: days::late(row, 0),
-        uploaded_at: row.last_receipt,
-        parts: row.parts.iter().map(part_status).collect(),
-    }
-}
-
-fn part_status(part: &crate::hour::part::PartRow) -> PartStatus {
-    PartStatus {
-        part: part.part,
-        state: part.stage,
-        key: part.key.clone(),
-        rows: part.identity.rows,
-        bytes: part.identity.bytes,
-        sha256: part.identity.sha256.clone(),
-    }
 }

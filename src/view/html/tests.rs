@@ -1,8 +1,10 @@
 //! That the page says what the status says, escapes all of it, and has colours that can be read. Keeps nothing on the disk.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::super::heat::tests::{rules, status as with_records};
 use super::*;
-use crate::state::status::RunSoFar;
+use crate::state::status::{LastRun, RunSoFar};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -22,9 +24,17 @@ fn contrast(one: &str, other: &str) -> f64 {
     (one.max(other) + 0.05) / (one.min(other) + 0.05)
 }
 
+const STYLE: &str = include_str!("style.css");
+
+/// The colours of the style sheet by name: those of light, or of dark.
+fn colours(dark: bool) -> BTreeMap<&'static str, &'static str> {
+    let (light, rest) = STYLE.split_once("@media (prefers-color-scheme:dark)").unwrap();
+    let block = if dark { rest.split_once("}\n}").unwrap().0 } else { light };
+    block.lines().filter_map(|line| line.strip_prefix("--")?.strip_suffix(';')?.split_once(':')).collect()
+}
+
 fn colour(name: &str, dark: bool) -> &'static str {
-    let (_, light, black) = COLOURS.iter().find(|(known, _, _)| *known == name).unwrap_or_else(|| panic!("{name}"));
-    if dark { black } else { light }
+    colours(dark).get(name).unwrap_or_else(|| panic!("{name}"))
 }
 
 #[test]
@@ -53,10 +63,10 @@ fn shades_rise_from_one_to_the_next() {
 
 #[test]
 fn every_colour_that_the_style_names_is_there_and_every_one_there_is_used() {
-    let used: std::collections::BTreeSet<&str> =
-        STYLE.split("var(--").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
-    let there: std::collections::BTreeSet<&str> = COLOURS.iter().map(|(name, _, _)| *name).collect();
-    assert_eq!(used, there);
+    let used: BTreeSet<&str> = STYLE.split("var(--").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
+    for dark in [false, true] {
+        assert_eq!(used, colours(dark).into_keys().collect());
+    }
 }
 
 #[test]

@@ -1,0 +1,183 @@
+//! `etl verify`: the ledger against the store.
+//!
+//! Every part with a receipt must be there, with its size and identity; nothing else may be below `data/`. With `deep` each part
+//! is downloaded, decoded and counted, and its records are looked up in the hour's hash array while there is one.
+//!
+//! It takes no lock: a run may go on beside it. Objects are listed before the ledger is read, because an intent is older than its
+//! object. An hour that looks wrong is judged again as long as its row in the ledger changes meanwhile.
+
+mod part;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::StoredParts;
+use super::finding::{Fault, Finding, Verification};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
+use crate::hour::key::{data_prefix, dictionaries_key};
+use crate::hour::lifecycle::HourRow;
+use crate::state::Ledger;
+use crate::store::dictionaries::Stored;
+use crate::view::table::plural;
+
+/// How often an hour is judged again when it changed while it was looked at.
+const LOOKS: usize = 5;
+
+/// Compares a state directory's ledger with the store.
+pub struct Verifier<'a> {
+    /// The state directory, with the ledger and the hash arrays.
+    pub state: &'a Path,
+    /// The parts in the store.
+    pub parts: StoredParts<'a>,
+    /// Whether to download and decode.
+    pub deep: bool,
+}
+
+/// An hour that does not look as it should, and the row that this was judged by.
+struct Doubt {
+    row: HourRow,
+    judged: Result<Vec<Finding>>,
+}
+
+impl Verifier<'_> {
+    /// Looks at every part, then for objects that the ledger does not know.
+    ///
+    /// # Errors
+    /// The store could not be read, or the ledger.
+    pub fn verify(&self, each: &mut dyn FnMut(u64)) -> Result<Verification> {
+        let mut found = Verification::new(self.deep);
+        let mut objects = BTreeMap::new();
+        self.parts.store.list(&data_prefix(self.parts.prefix), &mut |key, size| {
+            objects.insert(key.to_owned(), size);
+            Ok(())
+        })?;
+        let ledger = self.ledger()?;
+        let (mut doubts, mut dictionaries) = (Vec::new(), BTreeMap::new());
+        ledger.for_each(&mut |row| {
+            for part in &row.parts {
+                objects.remove(&part.key);
+            }
+            found.count(row);
+            for part in row.uploaded().filter(|part| !part.dict.is_empty()) {
+                *dictionaries.entry(part.dict.clone()).or_default() += 1;
+            }
+            doubts.extend(self.doubt(row.clone())?);
+            each(found.parts);
+            Ok(())
+        })?;
+        self.judge_again(doubts, &mut found)?;
+        found.findings.sort_by_key(|finding| finding.hour);
+        self.foreign(objects, &mut found)?;
+        for (id, parts) in dictionaries {
+            found.findings.extend(self.dictionaries(&ledger, &id, parts)?);
+        }
+        Ok(found)
+    }
+
+    /// The ledger as it is now.
+    fn ledger(&self) -> Result<Ledger> {
+        let gone = || Error::new(ErrorKind::State, format!("{} no longer holds a ledger", self.state.display()));
+        Ledger::open(self.state)?.ok_or_else(gone)
+    }
+
+    /// `None`: the hour is as it should be. A failure of the state is a doubt too: a run may have replaced what was read.
+    fn doubt(&self, row: HourRow) -> Result<Option<Doubt>> {
+        match self.hour(&row) {
+            Ok(findings) if findings.is_empty() => Ok(None),
+            Err(error) if error.kind() != ErrorKind::State => Err(error),
+            judged => Ok(Some(Doubt { row, judged })),
+        }
+    }
+
+    /// Judges doubtful hours again until their rows no longer change.
+    fn judge_again(&self, mut doubts: Vec<Doubt>, found: &mut Verification) -> Result<()> {
+        for look in 0..=LOOKS {
+            if doubts.is_empty() {
+                break;
+            }
+            let mut ledger = self.ledger()?;
+            let mut again = Vec::new();
+            for doubt in doubts {
+                let row = ledger.row(doubt.row.hour)?;
+                if row == doubt.row || look == LOOKS {
+                    found.findings.extend(doubt.judged?);
+                } else {
+                    again.extend(self.doubt(row)?);
+                }
+            }
+            doubts = again;
+        }
+        Ok(())
+    }
+
+    /// Judges the objects that the ledger did not know. One that it knows by now is judged with its hour, another is a finding
+    /// if it is still there.
+    fn foreign(&self, objects: BTreeMap<String, u64>, found: &mut Verification) -> Result<()> {
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let mut ledger = self.ledger()?;
+        let mut doubts = BTreeMap::new();
+        for (key, size) in objects {
+            let part = self.parts.layout.parse_key(self.parts.prefix, &key);
+            let row = part.map(|(hour, _)| ledger.row(hour)).transpose()?;
+            match row.filter(|row| row.parts.iter().any(|part| part.key == key)) {
+                Some(row) => {
+                    doubts.insert(row.hour, self.doubt(row)?);
+                }
+                None if self.is_there(&key) => found.findings.push(foreign(part, key, size)),
+                None => {}
+            }
+        }
+        self.judge_again(doubts.into_values().flatten().collect(), found)
+    }
+
+    /// Whether a listed object is still there. Some stores cannot look up a name that is not a key of ours: then the listing counts.
+    fn is_there(&self, key: &str) -> bool {
+        self.parts.store.head(key).map_or(true, |object| object.is_some())
+    }
+
+    /// What is wrong with the object of the dictionaries that `parts` parts were written with. If it was never stored, an older
+    /// version wrote the parts: that is not a finding while the configuration gives the same dictionaries.
+    fn dictionaries(&self, ledger: &Ledger, id: &str, parts: u64) -> Result<Option<Finding>> {
+        let was_stored = ledger.has_stored_dictionaries(id);
+        let parts = plural(parts, "part", "parts");
+        let (fault, what) = match self.parts.dictionaries.stored(id)? {
+            Stored::Sound(_) => return Ok(None),
+            Stored::Missing if !was_stored && self.parts.dictionaries.known_without_the_store(id).is_some() => {
+                return Ok(None);
+            }
+            Stored::Missing => {
+                (Fault::Missing, format!("there is nothing where the dictionaries of {parts} should be:"))
+            }
+            Stored::Damaged => {
+                (Fault::Changed, format!("it is not the dictionaries of {parts}, as its name says: move it away, then"))
+            }
+        };
+        let detail = format!("{what} `etl replay --from-s3` stores them again if [compact] still has them");
+        Ok(Some(Finding { fault, hour: None, key: dictionaries_key(self.parts.prefix, id), detail }))
+    }
+}
+
+impl Verification {
+    fn count(&mut self, row: &HourRow) {
+        self.hours += u64::from(!row.parts.is_empty());
+        for part in row.uploaded() {
+            self.parts += 1;
+            self.rows += part.identity.rows;
+            self.bytes += part.identity.bytes;
+        }
+    }
+}
+
+/// An object that the ledger does not know. One with a part's name may be another machine's: a run takes it over when its hour
+/// has it in the way, or on demand.
+fn foreign(part: Option<(Hour, u32)>, key: String, size: u64) -> Finding {
+    let whose = match part {
+        Some(_) => ", with a part's name: if another machine put it there, `etl replay --from-s3` takes it over",
+        None => "",
+    };
+    let detail = format!("{size} bytes that the ledger does not know{whose}");
+    Finding { fault: Fault::Foreign, hour: part.map(|(hour, _)| hour), key, detail }
+}

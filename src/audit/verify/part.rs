@@ -1,0 +1,90 @@
+//! One hour's parts against the store: first what a HEAD says, then their content where that is asked for or needed.
+
+use super::Verifier;
+use crate::audit::finding::{Fault, Finding};
+use crate::error::{ErrorKind, Result};
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartIdentity, PartRow};
+use crate::part::read::{ReadPart, read_part};
+use crate::state::{HashArray, HashDir};
+use crate::store::ObjectInfo;
+
+impl Verifier<'_> {
+    /// What is wrong with the parts of an hour.
+    pub(super) fn hour(&self, row: &HourRow) -> Result<Vec<Finding>> {
+        // Opened before the parts are looked at: an open array can be read even after a run has replaced it.
+        let named = row.hashes.filter(|_| self.deep || !self.parts.store.keeps_metadata());
+        let hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
+        let mut findings = Vec::new();
+        for part in row.uploaded() {
+            if let Some((fault, detail)) = self.part(row, part, hashes.as_ref())? {
+                findings.push(Finding { fault, hour: Some(row.hour), key: part.key.clone(), detail });
+            }
+        }
+        Ok(findings)
+    }
+
+    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&HashArray>) -> Result<Option<(Fault, String)>> {
+        let Some(object) = self.parts.store.head(&part.key)? else {
+            return Ok(Some((Fault::Missing, format!("there is nothing where part {} should be", part.part))));
+        };
+        if let Some(difference) = difference(part, &object) {
+            return Ok(Some((Fault::Changed, difference)));
+        }
+        // An equal tag proves nothing, but one that differs from the receipt's says that the object was written again.
+        let is_as_written = part.etag.is_none() || object.etag == part.etag;
+        if object.meta.is_some() && is_as_written && !self.deep {
+            return Ok(None);
+        }
+        // Without metadata only its content identifies an object.
+        let detail = self.content(row, part, &object, hashes)?;
+        Ok(detail.map(|detail| (Fault::Changed, detail)))
+    }
+
+    /// How the content of a part differs from what is known of it.
+    fn content(
+        &self,
+        row: &HourRow,
+        part: &PartRow,
+        object: &ObjectInfo,
+        hashes: Option<&HashArray>,
+    ) -> Result<Option<String>> {
+        let compactor = match self.parts.dictionaries.for_part(object.meta.as_ref()) {
+            Ok(compactor) => compactor,
+            Err(error) if error.kind() == ErrorKind::Mismatch => return Ok(Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let read = match read_part(&self.parts.store.get(&part.key)?, &compactor, self.parts.zone, row.hour) {
+            Ok(read) => read,
+            Err(reason) => return Ok(Some(reason.to_string())),
+        };
+        match records_difference(part, &read.identity) {
+            None => unknown_records(&read, hashes),
+            difference => Ok(difference),
+        }
+    }
+}
+
+fn unknown_records(read: &ReadPart, hashes: Option<&HashArray>) -> Result<Option<String>> {
+    let Some(array) = hashes else { return Ok(None) };
+    let mut unknown = 0;
+    for hash in &read.hashes {
+        unknown += u64::from(!array.contains(*hash)?);
+    }
+    Ok((unknown > 0).then(|| format!("{unknown} records are not among the hour's hashes")))
+}
+
+/// How an object differs from the ledger, as far as a HEAD tells.
+fn difference(part: &PartRow, object: &ObjectInfo) -> Option<String> {
+    let other_records = object.meta.as_ref().and_then(|meta| records_difference(part, &meta.identity));
+    let other_size = || format!("it has {} bytes, the ledger {}", object.size, part.identity.bytes);
+    other_records.or_else(|| (object.size != part.identity.bytes).then(other_size))
+}
+
+fn records_difference(part: &PartRow, found: &PartIdentity) -> Option<String> {
+    if found.content_sha256 != part.identity.content_sha256 {
+        return Some("its content differs from the ledger's".to_owned());
+    }
+    let (found, ours) = (found.rows, part.identity.rows);
+    (found != ours).then(|| format!("it has {found} records, the ledger {ours}"))
+}
