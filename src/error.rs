@@ -136,7 +136,7 @@ impl Error {
     pub fn is_disk_full(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            if limits::reported(error).is_some_and(|io| FULL.contains(&io.kind())) {
+            if error.downcast_ref::<std::io::Error>().is_some_and(|io| FULL.contains(&io.kind())) {
                 return true;
             }
             cause = error.source();

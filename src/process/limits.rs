@@ -22,15 +22,7 @@ pub fn survive_large_files() {
 /// How to raise the limit that `cause` reports, if it reports one.
 #[must_use]
 pub fn remedy(cause: &(dyn Cause + 'static)) -> Option<String> {
-    std::iter::successors(Some(cause), |cause| (*cause).source()).find_map(|cause| of_system(reported(cause)?))
-}
-
-/// The I/O error itself, also where sled wraps it.
-pub(crate) fn reported<'c>(cause: &'c (dyn Cause + 'static)) -> Option<&'c io::Error> {
-    match cause.downcast_ref::<sled::Error>() {
-        Some(sled::Error::Io(io)) => Some(io),
-        _ => cause.downcast_ref(),
-    }
+    std::iter::successors(Some(cause), |cause| (*cause).source()).find_map(|cause| of_system(cause.downcast_ref()?))
 }
 
 fn of_system(error: &io::Error) -> Option<String> {
@@ -75,7 +67,6 @@ mod tests {
 
     #[test]
     fn limits_are_recognized_however_libraries_wrap_them() {
-        let sled = |io: &io::Error| sled::Error::Io(io::Error::new(io.kind(), format!("{io:?}")));
         for (number, expected) in [
             (libc::EMFILE, Some("open files")),
             (libc::ENFILE, Some("fs.file-max")),
@@ -85,10 +76,9 @@ mod tests {
             (libc::EIO, None),
         ] {
             let io = || io::Error::from_raw_os_error(number);
-            let wrapped: [Box<dyn Cause>; 4] = [
+            let wrapped: [Box<dyn Cause>; 3] = [
                 Box::new(io()),
-                Box::new(sled::Error::Io(io())),
-                Box::new(sled(&io())),
+                Box::new(io::Error::new(io().kind(), format!("{:?}", io()))),
                 Box::new(io::Error::new(io().kind(), format!("at path x: {}", io()))),
             ];
             for cause in &wrapped {

@@ -33,7 +33,7 @@ const STATE: [&[&str]; 4] = [&["files"], &["pages", "hours"], &["front", "open",
 
 /// Foreign crates that one room knows, and where that is.
 const FOREIGN: [(&str, &[&str]); 7] = [
-    ("sled", &["state/hours/log/sled", "process/limits"]),
+    ("sled", &["state/hours/log/sled"]),
     ("s3", &["store/s3"]),
     ("fernet", &["page/decrypt"]),
     ("reqwest", &["net", "source", "store/s3"]),

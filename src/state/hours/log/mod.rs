@@ -4,7 +4,7 @@
 //! into a new one that says which it replaces, and then it is removed whole, because sled gives no space back. Records are never
 //! deleted one by one: a commit's row says of which hours it still has pending records, and all else is dead. What has a receipt
 //! is struck from the [`book`] at once, and from the rows on disk when the run has no more to seal: the ledger knows it.
-//! A crash leaves rows that list what has receipts (struck anew at the next open), a replaced generation or the mark of one that was set
+//! A crash leaves rows that list what has receipts (the next open strikes them), a replaced generation or the mark of one that was set
 //! aside (removed then), or a row of a segment that is gone (removed with the next batch).
 
 mod book;
@@ -41,7 +41,7 @@ pub struct HourRecords<'l> {
 
 impl<'l> HourRecords<'l> {
     /// Adds a piece of lines, if there is one.
-    pub fn take(&mut self, lines: Option<&'l [u8]>) {
+    pub(crate) fn take(&mut self, lines: Option<&'l [u8]>) {
         self.lines.extend(lines.filter(|lines| !lines.is_empty()));
     }
 }
@@ -129,7 +129,7 @@ impl Wal {
                 return Ok(());
             }
             Ok(generation) => {
-                // What the journal cannot bring back is in it; its records come anew.
+                // What the journal cannot bring back is in it; its records come again.
                 self.take_over(&generation)?;
                 generation.close();
                 "is of an older form"
@@ -185,48 +185,43 @@ impl Wal {
     }
 
     /// Whether the segment was committed and none of its records is pending.
-    #[must_use]
-    pub fn is_finished(&self, segment: u64) -> bool {
+    pub(crate) fn is_finished(&self, segment: u64) -> bool {
         self.book.commit_of(segment).is_some_and(|commit| self.book.is_finished(commit))
     }
 
     /// Notes that segments are gone from the journal. Also called at a start, for those that went before a crash.
-    pub fn note_removed(&mut self, segments: impl IntoIterator<Item = u64>) {
+    pub(crate) fn note_removed(&mut self, segments: impl IntoIterator<Item = u64>) {
         self.gone.extend(segments.into_iter().filter_map(|segment| self.book.commit_of(segment)));
     }
 
     /// Notes the finished segments that are no longer among `listed`.
-    pub fn note_missing(&mut self, listed: &BTreeSet<u64>) {
+    pub(crate) fn note_missing(&mut self, listed: &BTreeSet<u64>) {
         let missing = self.book.segments().filter(|(segment, _)| !listed.contains(segment));
         self.gone.extend(missing.map(|(_, commit)| commit).filter(|commit| self.book.is_finished(*commit)));
     }
 
     /// The newest segment that was ever committed.
-    #[must_use]
-    pub const fn newest_segment(&self) -> u64 {
+    pub(crate) const fn newest_segment(&self) -> u64 {
         self.meta.newest_segment
     }
 
     /// Records received again, ever.
-    #[must_use]
-    pub const fn duplicates(&self) -> u64 {
+    pub(crate) const fn duplicates(&self) -> u64 {
         self.meta.duplicates
     }
 
     /// Which ids came.
-    #[must_use]
-    pub const fn seen(&self) -> &Seen {
+    pub(crate) const fn seen(&self) -> &Seen {
         &self.seen
     }
 
     /// What was counted of an hour. `None`: the log does not know it.
-    #[must_use]
-    pub fn tally(&self, hour: Hour) -> Option<Tally> {
+    pub(crate) fn tally(&self, hour: Hour) -> Option<Tally> {
         self.tallies.get(&hour).map(|(tally, _)| *tally)
     }
 
     /// Takes a copy of the ids that came over, where it is later than what the log knows.
-    pub fn recall(&mut self, copy: &Seen) {
+    pub(crate) fn recall(&mut self, copy: &Seen) {
         if copy.version() > self.seen.version() {
             self.seen = copy.clone();
         }
@@ -238,8 +233,7 @@ impl Wal {
     }
 
     /// How many hours have pending records.
-    #[must_use]
-    pub fn pending_hour_count(&self) -> usize {
+    pub(crate) fn pending_hour_count(&self) -> usize {
         self.book.hour_count()
     }
 
@@ -250,43 +244,33 @@ impl Wal {
     }
 
     /// What is pending of an hour.
-    #[must_use]
-    pub fn pending(&self, hour: Hour) -> Option<Pending> {
+    pub(crate) fn pending(&self, hour: Hour) -> Option<Pending> {
         self.book.unsealed(hour, 0)
     }
 
     /// Whether anything is pending of an hour.
-    #[must_use]
-    pub fn has_pending(&self, hour: Hour) -> bool {
+    pub(crate) fn has_pending(&self, hour: Hour) -> bool {
         self.book.has(hour)
     }
 
     /// What is pending of an hour in commits after `after`: the unsealed records. `None`: nothing.
-    #[must_use]
-    pub fn unsealed(&self, hour: Hour, after: u64) -> Option<Pending> {
+    pub(crate) fn unsealed(&self, hour: Hour, after: u64) -> Option<Pending> {
         self.book.unsealed(hour, after)
     }
 
     /// The oldest segment that is needed, with the first of the hours that need it, up to `most`.
-    #[must_use]
-    pub fn oldest_needed(&self, most: usize) -> Option<(u64, Vec<Hour>)> {
+    pub(crate) fn oldest_needed(&self, most: usize) -> Option<(u64, Vec<Hour>)> {
         let (segment, hours) = self.book.oldest_needed()?;
         Some((segment, hours.take(most).collect()))
     }
 
     /// Makes sure that there is a generation to commit to, and with it the store's own threads.
-    ///
-    /// # Errors
-    /// `State`, naming the path; also where no thread can be had.
-    pub fn prepare(&mut self) -> Result<()> {
+    pub(crate) fn prepare(&mut self) -> Result<()> {
         if self.generations.is_empty() { self.make_room() } else { Ok(()) }
     }
 
     /// Commits a segment. Atomic, and durable on return.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn commit(&mut self, new: NewCommit<'_>) -> Result<()> {
+    pub(crate) fn commit(&mut self, new: NewCommit<'_>) -> Result<()> {
         let NewCommit { segment, pages, received, records, duplicates, seen, tallies } = new;
         self.make_room()?;
         let commit = self.meta.newest_commit + 1;
@@ -317,21 +301,17 @@ impl Wal {
     }
 
     /// Stops counting the records of an hour in commits up to `through`: they have receipts. In memory: see [`Wal::prune`].
-    pub fn receipt(&mut self, hour: Hour, through: u64) {
+    pub(crate) fn receipt(&mut self, hour: Hour, through: u64) {
         self.book.receipt(hour, through);
     }
 
     /// Whether the rows on disk list records that have receipts.
-    #[must_use]
-    pub fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         self.book.changed().next().is_some()
     }
 
     /// Strikes what has receipts from the rows on disk, too.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn prune(&mut self) -> Result<()> {
+    pub(crate) fn prune(&mut self) -> Result<()> {
         let mut batches: BTreeMap<u32, Batch<'_>> = BTreeMap::new();
         let mut struck = Vec::new();
         for (number, commit) in self.book.changed().filter(|(number, _)| !self.gone.contains(number)) {
@@ -352,8 +332,7 @@ impl Wal {
     }
 
     /// How many records of `hour` are in commits after `after`, up to `through`.
-    #[must_use]
-    pub fn count_between(&self, hour: Hour, after: u64, through: u64) -> u64 {
+    pub(crate) fn count_between(&self, hour: Hour, after: u64, through: u64) -> u64 {
         self.book.count_between(hour, after, through)
     }
 
@@ -482,7 +461,7 @@ mod tests {
         commit(&mut wal, 1, 0..600);
         commit(&mut wal, 2, 300..700);
         (0..500).for_each(|n| wal.receipt(hour(n), 2));
-        wal.start_anew().unwrap();
+        wal.replace_all().unwrap();
         let mut expected: Vec<u32> = (500..600).chain(500..700).collect();
         expected.sort_unstable();
         assert_eq!(found(&wal, 0..700), expected);

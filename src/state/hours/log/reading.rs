@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Wal;
 use super::book::Commit;
-use super::sled::{BlockReader, ENTRY, Entry, Generation, LineAt, Share as HourShare};
+use super::sled::{BlockReader, ENTRY, Entry, Generation, LineAt, Share};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::stop::Stop;
@@ -41,7 +41,7 @@ impl Wal {
                         return Ok(false);
                     }
                     let (reader, generation) = readers.of(commit.generation)?;
-                    let read = Share { number, commit, records: u64::from(share.records), entries, lines };
+                    let read = Wanted { number, commit, records: u64::from(share.records), entries, lines };
                     let end = read.each(reader, &mut |at, entry| each(share.hour, at, entry))?;
                     if end != lines + u64::from(share.bytes) {
                         return Err(generation.mark_corrupt());
@@ -63,12 +63,12 @@ impl Wal {
         let mut found = BTreeMap::new();
         let Some(commit) = self.book.commit(number) else { return Ok(found) };
         let mut readers = Readers::new(self);
-        let is_pending = |share: &HourShare| self.book.is_pending(share.hour, number);
+        let is_pending = |share: &Share| self.book.is_pending(share.hour, number);
         for (share, entries, lines) in commit.places().filter(|(share, _, _)| is_pending(share)) {
             let (reader, _) = readers.of(commit.generation)?;
             let mut records: Records =
                 (Vec::new(), vec![0; usize::try_from(share.bytes).map_err(|_| from.mark_corrupt())?]);
-            let read = Share { number, commit, records: u64::from(share.records), entries, lines };
+            let read = Wanted { number, commit, records: u64::from(share.records), entries, lines };
             read.each(reader, &mut |_, entry| {
                 records.0.push(entry);
                 Ok(())
@@ -81,7 +81,7 @@ impl Wal {
 }
 
 /// What a commit has of an hour.
-struct Share<'c> {
+struct Wanted<'c> {
     number: u64,
     commit: &'c Commit,
     records: u64,
@@ -89,7 +89,7 @@ struct Share<'c> {
     lines: u64,
 }
 
-impl Share<'_> {
+impl Wanted<'_> {
     /// Gives its entries; and where its lines end, as they have it.
     fn each(&self, reader: &mut BlockReader<'_>, each: &mut dyn FnMut(LineAt, Entry) -> Result<()>) -> Result<u64> {
         let mut at = LineAt { commit: self.number, offset: self.lines };

@@ -40,11 +40,8 @@ impl Wal {
     }
 
     /// Replaces the newest generation, too, where it is mostly dead: between runs the log stays small.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn tidy(&mut self) -> Result<()> {
-        if self.is_mostly_dead() { self.start_anew() } else { Ok(()) }
+    pub(crate) fn tidy(&mut self) -> Result<()> {
+        if self.is_mostly_dead() { self.replace_all() } else { Ok(()) }
     }
 
     fn is_mostly_dead(&self) -> bool {
@@ -54,7 +51,7 @@ impl Wal {
     }
 
     /// Starts a generation that replaces all others.
-    pub(super) fn start_anew(&mut self) -> Result<()> {
+    pub(super) fn replace_all(&mut self) -> Result<()> {
         let all: Vec<u32> = self.generations.iter().map(|g| g.id).collect();
         self.start(&all)
     }
@@ -110,7 +107,7 @@ impl Wal {
         theirs.map(|(hour, (tally, _))| (*hour, *tally)).collect()
     }
 
-    /// Forgets what was counted of hours of which nothing is pending, but for the newest of them.
+    /// Forgets what was counted of hours of which nothing is pending, except the newest of them.
     fn trim_tallies(&mut self) {
         if self.tallies.len() <= self.tallies_at_most {
             return;
@@ -154,12 +151,9 @@ impl Wal {
         durable::remove_each(&self.drop_generations(&replaced)?)
     }
 
-    /// Takes generations out of which no record is pending, but for the newest; gives what is left to delete, under names
+    /// Takes generations out of which no record is pending, except the newest. Returns what is left to delete, under names
     /// that the next open deletes.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn remove_dead_generations(&mut self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn remove_dead_generations(&mut self) -> Result<Vec<PathBuf>> {
         let newest = self.generations.last().map(|g| g.id);
         let ids = self.generations.iter().map(|g| g.id);
         let dead: BTreeSet<u32> = ids.filter(|id| !self.book.needs(*id) && Some(*id) != newest).collect();

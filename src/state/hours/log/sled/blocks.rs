@@ -266,7 +266,7 @@ mod tests {
         let path = dir.path().join("1");
         let lengths = [0, 1, SIZE - 33, SIZE - 32, SIZE, SIZE + 1, 40 * SIZE + 17, BUFFER + 5];
         for (commit, length) in (1..).zip(lengths) {
-            // Opened anew for each, so that the end is read back.
+            // Opened again for each, so that the end is read back.
             let generation = Generation::open(&path, 1).unwrap();
             write(&generation, commit, &noise(commit, length)).unwrap();
             let row = row(&generation, commit);

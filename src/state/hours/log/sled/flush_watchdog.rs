@@ -14,12 +14,12 @@ static WRITER_IS_THERE: AtomicBool = AtomicBool::new(false);
 
 /// Does something that waits for the store's writer. Where one of its writes fails, sled now and then forgets to wake those
 /// who wait for it; another flush meets the failure, and wakes them.
-pub fn nudged<T>(db: Option<&sled::Db>, work: impl FnOnce() -> T) -> T {
+pub(super) fn watched<T>(db: Option<&sled::Db>, work: impl FnOnce() -> T) -> T {
     let (done, waiting) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         if let Some(db) = db.filter(|_| WRITER_IS_THERE.load(Ordering::Relaxed) || threads::has_threads(2)) {
-            // Where no thread can be had, nobody nudges: nearly always nobody needs to.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, move || nudge(db, &waiting));
+            // Where no thread can be had, nobody watches: nearly always nobody needs to.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, move || watch(db, &waiting));
         }
         let outcome = work();
         WRITER_IS_THERE.store(true, Ordering::Relaxed);
@@ -29,7 +29,7 @@ pub fn nudged<T>(db: Option<&sled::Db>, work: impl FnOnce() -> T) -> T {
 }
 
 /// Flushes again, each time on a thread of its own, as it may have to wait, too, until `done` closes.
-fn nudge(db: &sled::Db, done: &mpsc::Receiver<()>) {
+fn watch(db: &sled::Db, done: &mpsc::Receiver<()>) {
     let mut patience = Duration::from_secs(1);
     while done.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
         let db = db.clone();

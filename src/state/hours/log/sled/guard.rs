@@ -125,7 +125,7 @@ pub(super) fn guarded<T>(dir: &Path, action: impl FnOnce() -> sled::Result<T>) -
 fn damaged_or_disk(dir: &Path, e: sled::Error) -> Error {
     use std::io::ErrorKind as Io;
     match e {
-        // What the system itself reports, but for a file that ends too early, is trouble of the disk.
+        // What the system itself reports, except a file that ends too early, is trouble of the disk.
         sled::Error::Io(e) if e.raw_os_error().is_some() || e.kind() == Io::StorageFull || is_copied(&e) => {
             Error::disk("use the write-ahead log", dir, e)
         }

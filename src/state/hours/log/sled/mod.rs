@@ -38,7 +38,7 @@ use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::tally::Tally;
 use crate::state::files::durable;
-use crate::state::hours::log::sled::flush_watchdog::nudged;
+use flush_watchdog::watched;
 
 /// Takes a key and its value.
 type EachPair<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
@@ -77,7 +77,7 @@ impl Generation {
         let generation = Self { id, dir: dir.to_owned(), open: Mutex::default() };
         let open = generation.opened()?;
         if is_new {
-            nudged(open.db.store().ok(), || generation.make_durable(&open))?;
+            watched(open.db.store().ok(), || generation.make_durable(&open))?;
             let conf = dir.join("conf");
             durable::open(&conf).and_then(|f| f.sync_all()).map_err(|e| Error::disk("fsync", &conf, e))?;
             durable::sync_dir(dir)?;
@@ -98,24 +98,18 @@ impl Generation {
     }
 
     /// Lets go of its memory until it is used again.
-    pub fn rest(&self) {
+    pub(crate) fn rest(&self) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).held = None;
     }
 
     /// What it knows besides its commits. `None`: nothing was ever written.
-    ///
-    /// # Errors
-    /// `State`: damaged.
-    pub fn meta(&self) -> Result<Option<Meta>> {
+    pub(crate) fn meta(&self) -> Result<Option<Meta>> {
         let value = self.get(b"m")?;
         value.map(|v| decode(&self.dir, &v)).transpose()
     }
 
     /// Which ids came, as of the newest commit that was written to it. `None`: that was never written.
-    ///
-    /// # Errors
-    /// `State`: damaged.
-    pub fn seen(&self) -> Result<Option<Seen>> {
+    pub(crate) fn seen(&self) -> Result<Option<Seen>> {
         let mut bytes = Vec::new();
         self.scan(b"s", b"t", &mut |_, piece| {
             bytes.extend_from_slice(piece);
@@ -127,19 +121,13 @@ impl Generation {
         decode(&self.dir, &bytes).map(Some)
     }
 
-    /// Whether it is of the present form. One of the form before is of no use but for what it knows besides its commits.
-    ///
-    /// # Errors
-    /// `State`: damaged.
-    pub fn is_of_this_form(&self) -> Result<bool> {
+    /// Whether it is of the present form. Of one of the form before, only what it knows besides its commits is used.
+    pub(crate) fn is_of_this_form(&self) -> Result<bool> {
         Ok(self.get(FORM_KEY)?.is_some_and(|form| *form == [FORM]))
     }
 
     /// Its commits, by number, each with the number of its pieces.
-    ///
-    /// # Errors
-    /// `State`: damaged.
-    pub fn commits(&self) -> Result<Vec<(u64, CommitRow, u32)>> {
+    pub(crate) fn commits(&self) -> Result<Vec<(u64, CommitRow, u32)>> {
         let mut commits = Vec::new();
         self.numbered(b"c", b"d", &mut |commit, bytes, pieces| {
             commits.push((commit, decode(&self.dir, bytes)?, pieces));
@@ -149,10 +137,7 @@ impl Generation {
     }
 
     /// What was counted of hours, oldest first: the later of two counts. And the number of the newest set of them.
-    ///
-    /// # Errors
-    /// `State`: damaged.
-    pub fn tallies(&self) -> Result<(Vec<(Hour, Tally)>, u64)> {
+    pub(crate) fn tallies(&self) -> Result<(Vec<(Hour, Tally)>, u64)> {
         let (mut tallies, mut newest) = (Vec::new(), 0);
         let hour = |key| Hour::from_key(key).ok_or_else(|| self.damaged());
         // The form before had a row for each hour.
@@ -195,21 +180,15 @@ impl Generation {
     }
 
     /// A reader of its blocks.
-    ///
-    /// # Errors
-    /// `State`: damaged.
-    pub fn reader(&self) -> Result<BlockReader<'_>> {
+    pub(crate) fn reader(&self) -> Result<BlockReader<'_>> {
         BlockReader::open(&self.dir)
     }
 
     /// Applies a batch: atomic, and durable on return. Gives the rows of its new commits, each with the number of its pieces.
-    ///
-    /// # Errors
-    /// `State`, naming the path; then all of it may be there or nothing.
-    pub fn write(&self, mut batch: Batch<'_>) -> Result<Vec<(u64, CommitRow, u32)>> {
+    pub(crate) fn write(&self, mut batch: Batch<'_>) -> Result<Vec<(u64, CommitRow, u32)>> {
         let open = self.opened()?;
         let rows = open.blocks.append(&self.dir.join(blocks::NAME), &mut batch)?;
-        nudged(open.db.store().ok(), || {
+        watched(open.db.store().ok(), || {
             guarded(&self.dir, || open.db.store()?.apply_batch(batch.rows))?;
             self.make_durable(&open)
         })?;
@@ -217,8 +196,7 @@ impl Generation {
     }
 
     /// Bytes on disk.
-    #[must_use]
-    pub fn disk_bytes(&self) -> u64 {
+    pub(crate) fn disk_bytes(&self) -> u64 {
         let size = |name| std::fs::metadata(self.dir.join(name)).map_or(0, |meta| meta.len());
         size("db") + size(blocks::NAME)
     }
@@ -248,12 +226,12 @@ impl Generation {
     }
 
     /// Says that the generation cannot be trusted, and makes the next open set it aside.
-    pub fn mark_corrupt(&self) -> Error {
+    pub(crate) fn mark_corrupt(&self) -> Error {
         self.damaged()
     }
 
     /// Closes it: nothing of it is open on return.
-    pub fn close(self) {
+    pub(crate) fn close(self) {
         drop(self);
     }
 }

@@ -54,14 +54,12 @@ pub struct CommitRow {
 
 impl CommitRow {
     /// Its records.
-    #[must_use]
-    pub fn records(&self) -> u64 {
+    pub(crate) fn records(&self) -> u64 {
         self.shares.iter().map(|share| u64::from(share.records)).sum()
     }
 
     /// Bytes of its block: the entries of all records, then their lines.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.shares.iter().map(|share| u64::from(share.records) * ENTRY as u64 + u64::from(share.bytes)).sum()
     }
 }
@@ -177,19 +175,13 @@ pub struct Batch<'l> {
 
 impl<'l> Batch<'l> {
     /// Records what the generation knows besides its commits.
-    ///
-    /// # Errors
-    /// `Bug`: it cannot be encoded.
-    pub fn put_meta(&mut self, meta: &Meta) -> Result<()> {
+    pub(crate) fn put_meta(&mut self, meta: &Meta) -> Result<()> {
         self.rows.insert(b"m", encode(meta)?);
         Ok(())
     }
 
     /// Records which ids came.
-    ///
-    /// # Errors
-    /// `Bug`: it cannot be encoded.
-    pub fn put_seen(&mut self, seen: &Seen) -> Result<()> {
+    pub(crate) fn put_seen(&mut self, seen: &Seen) -> Result<()> {
         let bytes = encode(seen)?;
         let mut pieces = bytes.chunks(VALUE);
         // What was longer once leaves no piece of it behind.
@@ -203,15 +195,12 @@ impl<'l> Batch<'l> {
     }
 
     /// Notes of which form the generation is.
-    pub fn put_form(&mut self) {
+    pub(crate) fn put_form(&mut self) {
         self.rows.insert(FORM_KEY, &[FORM]);
     }
 
     /// Replaces the row of a commit, which had so many pieces. Gives how many it has now.
-    ///
-    /// # Errors
-    /// `Bug`: it cannot be encoded.
-    pub fn put_commit(&mut self, commit: u64, row: &CommitRow, pieces: u32) -> Result<u32> {
+    pub(crate) fn put_commit(&mut self, commit: u64, row: &CommitRow, pieces: u32) -> Result<u32> {
         let bytes = encode(row)?;
         let mut now = 0;
         for piece in bytes.chunks(VALUE) {
@@ -223,10 +212,7 @@ impl<'l> Batch<'l> {
     }
 
     /// Records what was counted of hours so far, in one set however many they are: later sets, of higher numbers, count.
-    ///
-    /// # Errors
-    /// `Bug`: it cannot be encoded.
-    pub fn put_tallies(&mut self, set: u64, tallies: &BTreeMap<Hour, Tally>) -> Result<()> {
+    pub(crate) fn put_tallies(&mut self, set: u64, tallies: &BTreeMap<Hour, Tally>) -> Result<()> {
         if tallies.is_empty() {
             return Ok(());
         }
@@ -238,21 +224,18 @@ impl<'l> Batch<'l> {
     }
 
     /// Forgets pieces of a commit's row. Its records' bytes stay until the generation goes.
-    pub fn remove_commit(&mut self, commit: u64, pieces: std::ops::Range<u32>) {
+    pub(crate) fn remove_commit(&mut self, commit: u64, pieces: std::ops::Range<u32>) {
         pieces.for_each(|piece| self.rows.remove(commit_key(commit, piece).as_slice()));
     }
 
     /// Begins a commit with new records; `row` says which segment it came from.
-    pub fn begin_commit(&mut self, commit: u64, row: CommitRow) {
+    pub(crate) fn begin_commit(&mut self, commit: u64, row: CommitRow) {
         self.blocks.push(NewBlock { commit, row, ..NewBlock::default() });
     }
 
     /// Adds the records of the next hour to the commit that was begun: `entries` in order of arrival, `lines` their lines one behind
     /// the other, in pieces.
-    ///
-    /// # Errors
-    /// `Bug`: an entry cannot be encoded, or they are too many.
-    pub fn put_records(&mut self, hour: Hour, entries: &[Entry], lines: &[&'l [u8]]) -> Result<()> {
+    pub(crate) fn put_records(&mut self, hour: Hour, entries: &[Entry], lines: &[&'l [u8]]) -> Result<()> {
         let Some(block) = self.blocks.last_mut() else { return Err(cannot_encode("no commit was begun")) };
         block.entries.reserve(entries.len() * ENTRY);
         for entry in entries {
