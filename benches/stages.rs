@@ -14,8 +14,10 @@ use etl::job::intake::dedup::{Buckets, NewRecords};
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
+use etl::part::cut::{CutRules, PART_BYTES};
 use etl::part::ndjson;
-use etl::part::seal::{self, CutRules, Encoder, PART_BYTES};
+use etl::part::order::order;
+use etl::part::seal::Encoder;
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
@@ -150,7 +152,7 @@ fn on_disk(c: &mut Criterion) {
         let rules = CutRules { part_max_records: 0, part_bytes: PART_BYTES };
         let stop = Stop::new();
         b.iter(|| {
-            let ordered = seal::order(&desk.state.hours, std::slice::from_ref(&row), &stop).expect("the log");
+            let ordered = order(&desk.state.hours, std::slice::from_ref(&row), &stop).expect("the log");
             let ordered = ordered.expect("no stop").pop().expect("an hour");
             let encoded = Encoder::new(&desk.state.hours, rules, &stop).encode(&row, &ordered, None).expect("a part");
             encoded.expect("no stop").hashes.len()

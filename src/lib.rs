@@ -13,7 +13,7 @@
 //! - [`page::decode`] turns a page into records ([`page::decrypt`], [`record`], [`record::row`]) or odd tokens
 //!   ([`state::pages::quarantine`]).
 //! - [`job::intake::dedup`] keeps each distinct record once, and the [`state`] makes it durable in the write-ahead log.
-//!   [`hour::gaps`] knows which ids never came.
+//!   `hour::gaps` knows which ids never came.
 //! - [`part::seal`] turns an hour's records into parts. The ledger names them before the first PUT: intent, PUT, receipt
 //!   ([`store::once`]), then prune. [`hour::lifecycle`] has the table of what can happen to an hour.
 //! - [`job`] is one run, in order. Recovery after a crash is its normal path.

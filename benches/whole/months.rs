@@ -21,7 +21,7 @@ use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
-use etl::part::seal::{CutRules, PART_BYTES};
+use etl::part::cut::{CutRules, PART_BYTES};
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};

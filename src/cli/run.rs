@@ -54,7 +54,7 @@ pub(super) struct RunArgs {
     /// Write the run's metrics to this file, for Prometheus [default: run.metrics_file]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub(super) metrics_file: Option<PathBuf>,
-    /// Report to a monitor: POST to URL/start, then to URL/<exit code>. Others on this machine can see a flag: prefer
+    /// Report to a monitor: POST to URL/start, then to URL/ and the exit code. Others on this machine can see a flag: prefer
     /// ETL_PING_URL
     #[arg(long, value_name = "URL", conflicts_with = "dry_run")]
     pub(super) ping: Option<String>,

@@ -15,7 +15,7 @@ use crate::job::{Progress, Setup, Source};
 use crate::net::backoff::Backoff;
 use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
-use crate::part::seal::{CutRules, PART_BYTES};
+use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
 use crate::source::{Headers, HttpSettings, HttpSource, PageUrl};
 use crate::state::Settings;

@@ -1,7 +1,7 @@
-//! The user's file laid over the template.
+//! Everything that a configuration is made from: the template, the user's file over it, the environment, the flags.
 //!
-//! Owns the use of the TOML parser. As in a compiler, both texts share one space of positions: the template starts at 0, the
-//! file follows. So the position of a value says where it was given, and an error begins with the place to mend:
+//! Owns the use of the TOML parser. As in a compiler, template and file share one space of positions: the template starts at 0,
+//! the file follows. So the position of a value tells where it was given, and an error starts with the place to correct:
 //! `etl.toml, line 3`.
 //!
 //! Invariant: no error repeats a value that may be a secret.
@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::environment::Origin;
-use super::paths;
+use super::environment::{Environment, Origin};
+use super::{Overrides, paths};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Every key with its default, commented. The lowest layer, and what `etl init` writes.
@@ -37,17 +37,24 @@ impl File {
     }
 }
 
-/// The values of both.
+/// What a configuration is made from.
 pub(super) struct Layers<'a> {
+    /// The template with the file over it.
     tree: DeTable<'a>,
     file: &'a File,
+    /// The environment, with `.env`.
+    pub environment: Environment<'a>,
+    /// The flags.
+    pub flags: &'a Overrides,
+    /// The current directory, to which paths in variables and flags are relative.
+    pub cwd: &'a Path,
 }
 
 impl<'a> Layers<'a> {
-    /// The template with `file` over it. A whole dictionary is one key's value: it replaces the default.
-    pub fn new(file: &'a File) -> Result<Self> {
+    /// The template with `file` over it, and what is above. A whole dictionary is one key's value: it replaces the default.
+    pub fn new(file: &'a File, environment: Environment<'a>, flags: &'a Overrides, cwd: &'a Path) -> Result<Self> {
         let template = parse("the template", TEMPLATE)?;
-        let mut layers = Self { tree: template.clone(), file };
+        let mut layers = Self { tree: template.clone(), file, environment, flags, cwd };
         for (name, value) in parse(&file.name, &file.text)? {
             let below = layers.tree.get_mut(name.get_ref().as_ref()).map(Spanned::get_mut);
             match (below, value.into_inner()) {

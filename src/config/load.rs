@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
-use super::environment::{Environment, Variable};
+use super::environment::Variable;
 use super::layers::Layers;
 use super::paths::wrong;
 use super::{paths, value};
@@ -114,6 +114,7 @@ pub struct LoadConfig {
     pub layout: Layout,
     /// Whether each part's certificate is published beside it.
     pub manifest: bool,
+    // What the keys above and the environment lead to, filled in by `resolve`:
     /// What `to` or the bucket's variable says.
     #[serde(skip)]
     destination: Option<Destination>,
@@ -133,15 +134,15 @@ const S3_VARIABLES: [&str; 6] = [
 
 impl LoadConfig {
     /// Completes what was read by folders and variables.
-    pub(super) fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>) -> Result<()> {
+    pub(super) fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         self.destination = layers.parse(&["load", "to"], &self.to, Destination::optional)?;
-        self.variables = environment.all(&S3_VARIABLES)?;
+        self.variables = layers.environment.all(&S3_VARIABLES)?;
         // A `file:` destination in the file stays what it is: a demo or test must not write to S3, nor fail, because a
         // variable happens to be set.
         if matches!(self.destination, Some(Destination::Files(_))) {
             return Ok(());
         }
-        if let Some(variable) = environment.first_of(&["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"])? {
+        if let Some(variable) = layers.environment.first_of(&["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"])? {
             let bucket = variable.parse("load.to", check_bucket)?;
             let prefix = match self.destination.take() {
                 Some(Destination::S3 { prefix, .. }) => prefix,

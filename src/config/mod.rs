@@ -153,9 +153,7 @@ pub struct QuarantineConfig {
 impl Config {
     /// The configuration of this process: its environment and its current directory.
     pub fn from_process(flags: &Overrides) -> Result<Self> {
-        let cwd = std::env::current_dir()
-            .map_err(|cause| Error::new(ErrorKind::Config, "cannot find the current directory").caused_by(cause))?;
-        Self::load(flags, &|name| std::env::var_os(name), &cwd)
+        Self::load(flags, &|name| std::env::var_os(name), &current_dir()?)
     }
 
     /// The configuration from `flags`, the environment behind `ask`, and the files that they and `cwd` lead to.
@@ -166,18 +164,18 @@ impl Config {
         let environment = Environment::load(ask, cwd)?;
         let file = locate(flags, &environment, cwd)?;
         let text = file.as_deref().map_or_else(|| Ok(File::new("", "", cwd)), read)?;
-        Ok(Self { file, ..Self::of(&Layers::new(&text)?, &environment, flags, cwd)? })
+        Ok(Self { file, ..Self::of(&Layers::new(&text, environment, flags, cwd)?)? })
     }
 
-    /// The configuration that `flags` and `environment` over `layers` give.
-    fn of(layers: &Layers, environment: &Environment<'_>, flags: &Overrides, cwd: &Path) -> Result<Self> {
+    /// The configuration that `layers` give.
+    fn of(layers: &Layers<'_>) -> Result<Self> {
         let mut config: Self = layers.read()?;
-        config.source.resolve(layers, environment, cwd)?;
+        config.source.resolve(layers)?;
         config.compact.check(layers)?;
-        config.load.resolve(layers, environment)?;
+        config.load.resolve(layers)?;
         config.archive.dir = layers.absolute(&["archive", "dir"], &config.archive.dir.unwrap_or_default())?;
-        config.run.resolve(layers, environment)?;
-        config.state.dir = config.state.resolve(layers, environment, flags, cwd)?;
+        config.run.resolve(layers)?;
+        config.state.dir = config.state.locate(layers)?;
         config.check_folders()?;
         Ok(config)
     }
@@ -227,11 +225,14 @@ fn read(path: &Path) -> Result<File> {
     Ok(File::new(path.display().to_string(), &text, folder))
 }
 
+fn current_dir() -> Result<PathBuf> {
+    std::env::current_dir()
+        .map_err(|cause| Error::new(ErrorKind::Config, "cannot find the current directory").caused_by(cause))
+}
+
 /// The key of the simulator: the newest of `FERNET_KEY`, from the environment or `.env`. `None` where it is not set.
 pub fn simulator_key() -> Result<Option<Secret>> {
-    let cwd = std::env::current_dir()
-        .map_err(|cause| Error::new(ErrorKind::Config, "cannot find the current directory").caused_by(cause))?;
-    let environment = Environment::load(&|name| std::env::var_os(name), &cwd)?;
+    let environment = Environment::load(&|name| std::env::var_os(name), &current_dir()?)?;
     Ok(environment.get("FERNET_KEY")?.map(|variable| variable.value))
 }
 
@@ -245,7 +246,7 @@ impl HoursConfig {
 
 impl CompactConfig {
     /// Every code must lead back to its text.
-    fn check(&self, layers: &Layers) -> Result<()> {
+    fn check(&self, layers: &Layers<'_>) -> Result<()> {
         for (field, dictionary) in [("url", &self.url), ("method", &self.method)] {
             let mut codes = BTreeSet::new();
             for (text, code) in dictionary {
@@ -263,30 +264,24 @@ impl CompactConfig {
 }
 
 impl RunConfig {
-    fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>) -> Result<()> {
+    fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         let file = self.metrics_file.take().unwrap_or_default();
         self.metrics_file = layers.absolute(&["run", "metrics_file"], &file)?;
         if !self.ping_env.is_empty() {
             check_name(&self.ping_env, |what| layers.error(&["run", "ping_env"], what))?;
-            self.ping = environment.get(&self.ping_env)?.map(|variable| variable.value);
+            self.ping = layers.environment.get(&self.ping_env)?.map(|variable| variable.value);
         }
         Ok(())
     }
 }
 
 impl StateConfig {
-    fn resolve(
-        &self,
-        layers: &Layers,
-        environment: &Environment<'_>,
-        flags: &Overrides,
-        cwd: &Path,
-    ) -> Result<PathBuf> {
-        if let Some(dir) = &flags.state_dir {
-            return Ok(cwd.join(dir).components().collect());
+    fn locate(&self, layers: &Layers<'_>) -> Result<PathBuf> {
+        if let Some(dir) = &layers.flags.state_dir {
+            return Ok(layers.cwd.join(dir).components().collect());
         }
-        if let Some(variable) = environment.get("ETL_STATE_DIR")? {
-            return variable.parse("state.dir", |text| paths::absolute(text, cwd));
+        if let Some(variable) = layers.environment.get("ETL_STATE_DIR")? {
+            return variable.parse("state.dir", |text| paths::absolute(text, layers.cwd));
         }
         let path = ["state", "dir"];
         let dir = layers.absolute(&path, &self.dir)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::environment::{Environment, Variable, check_name};
+use super::environment::{Variable, check_name};
 use super::layers::Layers;
 use super::paths::wrong;
 use super::{keys, paths, value};
@@ -48,6 +48,7 @@ pub struct SourceConfig {
     /// The field with the source's rising number, by which gaps are found. Empty: none.
     #[serde(deserialize_with = "value::text")]
     pub sequence: String,
+    // What the keys above lead to, filled in by `resolve`:
     /// What `url` or `API_URL` says.
     #[serde(skip)]
     location: Option<SourceLocation>,
@@ -120,26 +121,26 @@ impl SourceLocation {
 
 impl SourceConfig {
     /// Completes what was read by what it refers to: folders and variables.
-    pub(super) fn resolve(&mut self, layers: &Layers, environment: &Environment<'_>, cwd: &Path) -> Result<()> {
-        self.location = self.find(layers, environment, cwd)?;
-        self.resolve_keys(layers, environment)?;
-        let headers = self.headers.iter().map(|(name, value)| Header::resolve(name, value, layers, environment));
+    pub(super) fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
+        self.location = self.find(layers)?;
+        self.resolve_keys(layers)?;
+        let headers = self.headers.iter().map(|(name, value)| Header::resolve(name, value, layers));
         self.resolved = headers.collect::<Result<_>>()?;
         Ok(())
     }
 
     /// A `file:` source in the file stays what it is: it belongs to a demo or a backfill, and must not turn into a live
     /// service because `API_URL` happens to be set. Otherwise the variable goes first.
-    fn find(&self, layers: &Layers, environment: &Environment<'_>, cwd: &Path) -> Result<Option<SourceLocation>> {
+    fn find(&self, layers: &Layers<'_>) -> Result<Option<SourceLocation>> {
         let written = self.url.as_ref().map_or("", Secret::expose);
-        match environment.get("API_URL")?.filter(|_| !written.starts_with("file:")) {
-            Some(variable) => variable.parse("source.url", |text| SourceLocation::parse(text, cwd)),
+        match layers.environment.get("API_URL")?.filter(|_| !written.starts_with("file:")) {
+            Some(variable) => variable.parse("source.url", |text| SourceLocation::parse(text, layers.cwd)),
             None => layers.parse(&["source", "url"], written, SourceLocation::parse),
         }
     }
 
     /// At most one place of the keys may be given. The keys are read only when asked for.
-    fn resolve_keys(&mut self, layers: &Layers, environment: &Environment<'_>) -> Result<()> {
+    fn resolve_keys(&mut self, layers: &Layers<'_>) -> Result<()> {
         let [variable, file, list] = ["keys_env", "keys_file", "keys"].map(|key| ["source", key]);
         let mut given = [variable, file, list].into_iter().filter(|path| layers.in_file(path));
         if let Some(second) = given.nth(1) {
@@ -158,7 +159,7 @@ impl SourceConfig {
         }
         check_name(&self.keys_env, |what| layers.error(&variable, what))?;
         if self.keys.is_none() && self.keys_file.is_none() {
-            self.key_variable = environment.get(&self.keys_env)?;
+            self.key_variable = layers.environment.get(&self.keys_env)?;
         }
         Ok(())
     }
@@ -204,7 +205,7 @@ impl SourceConfig {
 
 impl Header {
     /// The header `name`, whose value is written as `text`: itself, or `env:` and the variable that holds it.
-    fn resolve(name: &str, text: &str, layers: &Layers, environment: &Environment<'_>) -> Result<Self> {
+    fn resolve(name: &str, text: &str, layers: &Layers<'_>) -> Result<Self> {
         let path = ["source", "headers", name];
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
             return Err(layers.error(&path, "not a header's name"));
@@ -213,7 +214,7 @@ impl Header {
         let value = match &variable {
             Some(variable) => {
                 check_name(variable, |what| layers.error(&path, what))?;
-                environment.get(variable)?.map(|variable| variable.value)
+                layers.environment.get(variable)?.map(|variable| variable.value)
             }
             None if is_secret_header(name) => {
                 return Err(layers

@@ -51,7 +51,7 @@ pub fn template(starter: Starter<'_>, folder: &Path) -> Result<String> {
 /// Loads `text` as the file that it will be, with an empty environment.
 fn accept(text: &str, folder: &Path) -> Result<()> {
     let file = File::new("the new file", text, folder);
-    let config = Config::of(&Layers::new(&file)?, &Environment::empty(), &Overrides::default(), folder)?;
+    let config = Config::of(&Layers::new(&file, Environment::empty(), &Overrides::default(), folder)?)?;
     config.load.destination().map(|_| ())
 }
 

@@ -9,7 +9,7 @@ use crate::hour::Clock;
 use crate::hour::key::Layout;
 use crate::hour::lifecycle::ClosingRules;
 use crate::page::decode::Decoder;
-use crate::part::seal::CutRules;
+use crate::part::cut::CutRules;
 use crate::state::Settings;
 use crate::stop::Stop;
 use crate::store::ObjectStore;

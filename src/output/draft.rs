@@ -103,7 +103,9 @@ impl Draft {
         if replaces == Replaces::RegularFile {
             refuse_special(target)?;
         }
-        self.file.persist(target).map_err(|e| Error::disk("write", target, e.error))?;
+        // Through the C library, unlike `persist`: there the tests see each call, and make it fail.
+        fs::rename(self.path(), target).map_err(|e| Error::disk("write", target, e))?;
+        self.file.disable_cleanup(true);
         sync_name(target, survives)
     }
 

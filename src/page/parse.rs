@@ -44,7 +44,7 @@ pub enum NotAPage {
     Interrupted,
 }
 
-/// The elements of the page `body`, in order. After the last, [`Elements::finish`] tells whether it was a page.
+/// The elements of the page `body`, in order. After the last, `Elements::finish` tells whether it was a page.
 ///
 /// # Errors
 /// [`NotAPage::NotAnArray`].

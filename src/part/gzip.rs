@@ -1,7 +1,7 @@
-//! gzip members, one after the other by the same compressor, and with no time in them: their bytes follow from the lines alone.
+//! gzip members without a time, by compressors that are used again: the bytes of a member follow from its lines alone.
 //!
-//! A compressor takes a third of a megabyte. Allocated for each of many small hours, between what is kept of them, it would leave a hole
-//! in the heap that the next one does not fit into. Pure; a crash leaves nothing.
+//! Pure. A compressor takes a third of a megabyte. If each of many small hours allocated one, between what is kept of the hours, it would
+//! leave a hole in the heap into which the next does not fit.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -57,7 +57,7 @@ impl Gzip {
         out(&trailer)
     }
 
-    /// One step, behind which there is room in the buffer. Gives how many bytes were taken.
+    /// One step, after which there is room in the buffer. Returns how many bytes were taken.
     fn compress(&mut self, bytes: &[u8], flush: FlushCompress, out: &mut Out<'_>) -> io::Result<(usize, Status)> {
         let before = self.deflate.total_in();
         let status = self.deflate.compress_vec(bytes, &mut self.buffer, flush).map_err(io::Error::other)?;

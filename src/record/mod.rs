@@ -64,7 +64,7 @@ impl<'a> Record<'a> {
 /// Reads a token's `plaintext`, with `zone` for a time without an offset and for the hour.
 ///
 /// # Errors
-/// Why it is not a record; see [`Reason::kind`].
+/// Why it is not a record; see `Reason::kind`.
 pub fn read<'a>(plaintext: &'a [u8], zone: &TimeZone) -> Result<Record<'a>, Reason> {
     let text = std::str::from_utf8(plaintext)
         .map_err(|error| Reason::new(ReasonKind::NotUtf8, "the text is not UTF-8").at(error.valid_up_to()))?;

@@ -2,7 +2,7 @@
 //!
 //! Owns the seam between what fetches pages and what makes them durable. Invariant: only a complete JSON array within the size caps
 //! leaves here as a page; the sink of any other body is dropped unfinished, which discards its bytes. The caller makes the returned
-//! sink durable, and only then follows [`PageHead::next`]. A crash leaves what a dropped sink leaves: nothing. Whether the array's
+//! sink durable, and only then follows `PageHead::next`. A crash leaves what a dropped sink leaves: nothing. Whether the array's
 //! elements are tokens is checked later, by the page parser.
 
 use std::io::{self, Read};
@@ -21,7 +21,7 @@ pub use page_url::PageUrl;
 /// Some writers begin a UTF-8 text with it. JSON has none; a reader may skip it.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Where a page's bytes go while they arrive. Dropped before [`Fetched::Page`] returns it, it discards them.
+/// Where a page's bytes go while they arrive. Dropped before `Fetched::Page` returns it, it discards them.
 pub trait PageSink {
     /// Takes the next bytes, uncompressed.
     ///

@@ -1,9 +1,9 @@
 //! The front of a state directory: what a fetch needs, opened before anything else.
 //!
-//! A source forgets, so it is asked before the log, the ledger or the store are looked at: a damaged part, a backlog or a store
-//! that hangs must not cost what the source has now. Owns the lock, the journal, and `format`, a copy of the ledger's format and
-//! settings in a file of its own. Invariant: nothing is appended under settings that the state may not go on under, and no
-//! number is given to a page that an earlier page had. A crash leaves pages in the journal, which the next run commits.
+//! A source forgets, so it is asked before the log, the ledger or the store are opened: a damaged part, a backlog or a store that
+//! hangs must not cost what the source has now. Owns the lock, the journal, and `format`, a copy of the ledger's format and
+//! settings in a file of its own. Invariant: nothing is appended under settings that the state does not allow, and no
+//! page gets a number that an earlier page had. A crash leaves pages in the journal, which the next run commits.
 
 use std::path::{Path, PathBuf};
 
@@ -22,18 +22,15 @@ use crate::state::pages::journal::{Journal, SegmentId};
 
 /// Where a run puts pages while another one has the lock.
 #[derive(Debug)]
-pub struct Inbox {
+pub(crate) struct Inbox {
     /// Pages as received: the run that has the lock, or the next one, takes them over.
-    pub journal: Journal,
+    pub(crate) journal: Journal,
     _lock: Lock,
 }
 
 impl Inbox {
-    /// Opens the inbox of the state directory `dir`. `None`: another run is at it, or the state may not go on under `settings`.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn open(dir: &Path, settings: &Settings) -> Result<Option<Self>> {
+    /// Opens the inbox of the state directory `dir`. `None`: another run uses it, or `settings` are not allowed there.
+    pub(crate) fn open(dir: &Path, settings: &Settings) -> Result<Option<Self>> {
         access::check(dir)?;
         if !read(dir)?.is_some_and(|format| format.allows(settings)) {
             return Ok(None);
@@ -45,15 +42,15 @@ impl Inbox {
 
 /// The front of a state directory. Holding one is holding the lock.
 #[derive(Debug)]
-pub struct Front {
+pub(crate) struct Front {
     pub(super) dir: PathBuf,
     pub(super) lock: Lock,
     /// Pages as received.
-    pub journal: Journal,
+    pub(crate) journal: Journal,
     format: Option<Format>,
 }
 
-/// What stands in the file `format`: JSON behind a line with its checksum.
+/// What is in the file `format`: JSON after a line with its checksum.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Format {
     format: u32,
@@ -71,7 +68,7 @@ impl Front {
     ///
     /// # Errors
     /// `Busy`: another run is at work. `State`: of a newer format, or not private.
-    pub fn open(dir: &Path) -> Result<Self> {
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
         access::make(dir)?;
         let lock = Lock::take(dir)?;
         let format = read(dir)?;
@@ -79,39 +76,30 @@ impl Front {
     }
 
     /// Whether pages may be appended under `settings` before the rest of the state is opened. Not in a new state, in one that
-    /// etl 0.1.0 made, and where what is recorded is damaged or does not allow the settings: then the whole is opened first,
-    /// which settles it or says what is wrong.
-    #[must_use]
-    pub fn can_receive(&self, settings: &Settings) -> bool {
+    /// etl 0.1.0 made, or where the recorded settings are damaged or do not allow these: then the whole is opened first,
+    /// which settles it or reports what is wrong.
+    pub(crate) fn can_receive(&self, settings: &Settings) -> bool {
         self.journal.knows_its_numbers() && self.format.as_ref().is_some_and(|format| format.allows(settings))
     }
 
-    /// Whether the last run did not come to its end, as far as one can tell.
-    #[must_use]
-    pub const fn after_a_crash(&self) -> bool {
+    /// Whether the last run did not reach its end, as far as one can tell.
+    pub(crate) const fn after_a_crash(&self) -> bool {
         self.lock.after_a_crash()
     }
 
     /// The directory.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// Whether a segment that is not in the journal was not committed either: it waited when the last run ended, or was rejected.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn is_missed(&self, segment: u64) -> Result<bool> {
+    pub(crate) fn is_missed(&self, segment: u64) -> Result<bool> {
         let waiting = WatchList::open(&self.dir, "waiting")?;
         Ok(waiting.contains(segment) || self.journal.rejected().contains(segment)?)
     }
 
     /// Bytes of the segments that are not known to be committed: after a crash, of all.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn waiting_bytes(&self) -> Result<u64> {
+    pub(crate) fn waiting_bytes(&self) -> Result<u64> {
         Ok(self.waiting()?.into_iter().map(|id| self.journal.size(id)).sum())
     }
 
@@ -124,7 +112,7 @@ impl Front {
         Ok(segments)
     }
 
-    /// Makes the copy say what the ledger says.
+    /// Makes the copy the same as the ledger.
     pub(super) fn record(&self, settings: &Settings) -> Result<()> {
         let now = Format { format: FORMAT, settings: settings.clone() };
         if self.format.as_ref() == Some(&now) {
@@ -137,10 +125,7 @@ impl Front {
 }
 
 /// Refuses a state directory of a newer format, for those who only look at it.
-///
-/// # Errors
-/// `State`, naming the path.
-pub fn refuse_newer(dir: &Path) -> Result<()> {
+pub(crate) fn refuse_newer(dir: &Path) -> Result<()> {
     read(dir).map(|_| ())
 }
 

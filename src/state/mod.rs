@@ -1,20 +1,24 @@
-//! The state directory: the small set of durable operations that the stages need, and nothing else of how they are done.
+//! The state directory: the durable operations that the stages need, in two halves, pages and hours.
 //!
 //! ```text
-//! lock        one run at a time                     ledger/      parts, and what became of them
-//! journal/    pages as received                     hashes/      content hashes of the parts' records
-//! inbox/      pages received beside a run           (taken into the journal)
-//! rejected/   bodies that are no pages              spool/       bytes of parts without a receipt
-//! wal/        records without a receipt (sled)      quarantine/  tokens that are no record
-//! reserve     room for a full disk                  status.json  what `etl status` shows
-//! waiting     pages that must not vanish            quarantined  the same for the quarantine's files
-//! format      the form of all this, and the settings         parked/  records of hours that cannot be read back
-//! held        pages whose odd tokens have no room   tried        pages at which runs died
+//! lock        one run at a time                    format       the form of all this, and the settings
+//! reserve     room for a full disk                 status.json  what `etl status` shows
+//! inbox/      pages received beside a run, until the journal takes them
+//!
+//! pages                                            hours
+//! journal/    pages as received                    wal/         records without a receipt (sled)
+//! rejected/   bodies that are not pages            ledger/      parts, and what became of them
+//! quarantine/ tokens that are not records          hashes/      content hashes of the parts' records
+//! waiting     watch list: uncommitted pages        spool/       bytes of parts without a receipt
+//! quarantined watch list: the quarantine's files   parked/      records of hours that cannot be read back
+//! held        pages whose odd tokens have no room
+//! tried       pages at which runs died
 //! ```
 //! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves
-//! decoding them again, so a damaged one is set aside and filled anew. The order of writing makes that so: a page is in
+//! decoding them again, so a damaged one is set aside and filled again. The order of writing makes that so: a page is in
 //! the journal before its records are in the log; an hour's hashes are in an array, and its parts in the spool, before the
-//! ledger names them; and a page leaves only when the ledger has the receipts of every record that it introduced.
+//! ledger names them; and a page is deleted only when the ledger has the receipts of every record that it introduced. Each half
+//! keeps its stores private; what concerns both is an operation of [`State`]. A crash leaves what the crash table says.
 
 pub mod files;
 mod front;
@@ -35,8 +39,7 @@ pub(crate) use files::watch_list::WatchList;
 pub(crate) use front::{Front, Inbox, refuse_newer};
 pub use hours::Hours;
 pub use hours::hash_dir::HashDir;
-pub(crate) use hours::ledger::SHOWN;
-pub use hours::ledger::{Ledger, Settings};
+pub use hours::ledger::{Ledger, SHOWN, Settings};
 pub use hours::log::sled::{Entry, LineAt, Meta};
 pub use hours::log::{HourRecords, LineReader, NewCommit, Pending, Wal};
 pub use pages::Pages;

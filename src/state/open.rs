@@ -20,14 +20,15 @@ use crate::state::hours::spool::Spool;
 use crate::state::pages::quarantine::Quarantine;
 use crate::state::pages::tries::Tries;
 
-/// How much of what was set aside as damaged is kept for a look, of each kind.
+/// How many damaged files that were set aside are kept for a look, of each kind.
 const ASIDE_KEPT: usize = 3;
 
 impl State {
     /// Opens the state directory `dir`, or makes it, for a run under `settings`. Takes the lock.
     ///
     /// # Errors
-    /// See [`Front::open`] and [`State::open_behind`].
+    /// `Busy`: another run is at work. `State`: damaged, of a newer format, or not private. `Config`: it was made under other
+    /// settings.
     pub fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         Self::open_behind(Front::open(dir)?, settings)
     }
@@ -36,17 +37,14 @@ impl State {
     ///
     /// # Errors
     /// `State`: damaged, or of a newer format. `Config`: it was made under other settings.
-    pub fn open_behind(front: Front, settings: &Settings) -> Result<Self> {
+    pub(crate) fn open_behind(front: Front, settings: &Settings) -> Result<Self> {
         let ledger = open_ledger(&front.dir, settings)?;
         Self::open_with(front, settings, ledger, Vec::new())
     }
 
     /// Opens the rest of a state directory although its ledger may be damaged or missing: what is damaged is set aside, and
     /// the caller reads the parts back from the store.
-    ///
-    /// # Errors
-    /// See [`State::open_behind`].
-    pub fn open_without_ledger(front: Front, settings: &Settings) -> Result<Self> {
+    pub(crate) fn open_without_ledger(front: Front, settings: &Settings) -> Result<Self> {
         let mut repairs = Vec::new();
         Ledger::set_aside_damage(&front.dir, &mut repairs)?;
         let ledger = match Ledger::open(&front.dir)? {
@@ -105,7 +103,7 @@ impl State {
         Ok(state)
     }
 
-    /// Whether nothing was ever received, or nothing of it is left.
+    /// Whether nothing was ever received, or nothing of it is left here.
     fn holds_nothing(&self) -> Result<bool> {
         let journal = self.pages.journal();
         Ok(self.hours.holds_nothing()
@@ -137,7 +135,7 @@ fn strike_receipted(wal: &mut Wal, ledger: &mut Ledger, after_a_crash: bool) -> 
     Ok(())
 }
 
-/// The pages that waited and are gone, neither committed nor there.
+/// Reports the pages that waited and are gone, neither committed nor there.
 fn vanished_pages(waiting: &WatchList, there: &BTreeSet<u64>, wal: &Wal) -> Option<Error> {
     let gone: Vec<u64> =
         waiting.entries().keys().copied().filter(|n| !there.contains(n) && !wal.is_committed(*n)).collect();
@@ -148,7 +146,7 @@ fn vanished_pages(waiting: &WatchList, there: &BTreeSet<u64>, wal: &Wal) -> Opti
     Some(Error::new(ErrorKind::State, what).hint(hint))
 }
 
-/// The pages that are held, as far as they are there.
+/// The list of held pages, without those that are gone.
 fn held_pages(dir: &Path, listed: &[SegmentId]) -> Result<WatchList> {
     let mut held = WatchList::open(dir, "held")?;
     let there = listed.iter().filter(|id| held.contains(id.number));
@@ -156,7 +154,7 @@ fn held_pages(dir: &Path, listed: &[SegmentId]) -> Result<WatchList> {
     Ok(held)
 }
 
-/// Keeps the newest few of what was set aside in `dir`: all of it was made again elsewhere.
+/// Keeps the newest few of the damaged files that were set aside in `dir`: their content was made again.
 fn remove_old_damage(dir: &Path) -> Result<()> {
     let is_aside = |name: &String| name.contains(".corrupt") || name.contains(".damaged");
     let mut aside: Vec<(SystemTime, PathBuf)> = Vec::new();

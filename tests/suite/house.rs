@@ -101,7 +101,8 @@ fn code_of(text: &str) -> String {
 
 /// The modules that `code` names below `crate`, the longest path of lower-case names each.
 fn used(code: &str) -> Vec<String> {
-    let paths = code.match_indices("crate::").filter(|(at, _)| !code[..*at].ends_with(|c: char| c.is_alphanumeric()));
+    let is_path = |before: &str| !before.ends_with(|c: char| c.is_alphanumeric()) && !before.ends_with("(in ");
+    let paths = code.match_indices("crate::").filter(|(at, _)| is_path(&code[..*at]));
     let module = |at: usize| {
         let path = code[at + "crate::".len()..].split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).next();
         let is_module = |name: &&str| name.starts_with(char::is_lowercase);
@@ -146,6 +147,15 @@ fn each_room_uses_only_those_below_it() {
     assert!(circles.is_empty(), "against the direction of src/README.md:\n{}", circles.join("\n"));
     assert!(wrong("page/parse", "job").is_some() && wrong("state/pages/journal", "state/hours/ledger").is_some());
     assert!(wrong("error", "stop").is_some() && wrong("job", "page/parse").is_none());
+}
+
+#[test]
+fn view_reads_shapes_and_never_the_state() {
+    for file in files().iter().filter(|file| room(&file.module) == "view") {
+        let others =
+            used(&file.code).into_iter().find(|used| room(used) == "state" && !used.starts_with("state/status"));
+        assert_eq!(others, None, "{} reads more than shapes", file.module);
+    }
 }
 
 #[test]

@@ -14,8 +14,10 @@ use crate::hour::tally::Certified;
 use crate::job::Progress;
 use crate::job::Run;
 use crate::job::recover::Recover;
+use crate::part::cut::CutRules;
 use crate::part::gather;
-use crate::part::seal::{self, CutRules, Encoded, EncodedPart, Encoder, Ordered};
+use crate::part::order::{Ordered, order};
+use crate::part::seal::{self, Encoded, EncodedPart, Encoder};
 use crate::process::parallel::{parallel_map, threads};
 use crate::state::files::step::Step;
 use crate::state::{Hours, Pending};
@@ -244,7 +246,7 @@ fn are_small<'h>(state: &Hours, mut hours: impl Iterator<Item = &'h Hour>) -> bo
 fn encode_all(state: &Hours, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Result<Vec<Result<Option<Spooled>>>> {
     let small = are_small(state, rows.iter().map(|row| &row.hour));
     let left_out = || rows.iter().map(|_| Ok(None)).collect();
-    let Some(ordered) = seal::order(state, rows, stop)? else { return Ok(left_out()) };
+    let Some(ordered) = order(state, rows, stop)? else { return Ok(left_out()) };
     let texts = if small { gather::gather(state, &ordered, stop)? } else { Some(Vec::new()) };
     let Some(texts) = texts else { return Ok(left_out()) };
     let hours: Vec<(&HourRow, Ordered, Option<Vec<u8>>)> = {

@@ -1,7 +1,7 @@
 //! A page into records: decrypt, parse, date, hash, compact. Pure; several pages can be decoded at once.
 //!
 //! Invariant: every element of a page is either a record or an odd token with its reason; a bad token affects no other. A few odd
-//! tokens of a page are kept. Of many, only their number and an estimate of how many differ is kept, and [`Decoder::odd_again`] finds
+//! tokens of a page are kept. Of many, only their number and an estimate of how many differ is kept, and `Decoder::odd_again` finds
 //! them again, one by one: so a page of tiny odd elements takes no more memory than another.
 
 mod decoded;

@@ -1,10 +1,11 @@
-//! Damage that the next open of the state directory repairs by itself.
+//! Damage that the next open of the state directory repairs by itself, and the setting aside of what is damaged.
 //!
-//! It is the cause of an error, so that a run can tell it from a failing disk, and start again. Keeps nothing.
+//! Damage is the cause of an error, so that a run can tell it from a failing disk, and start again. Keeps nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::durable;
+use super::step::{Step, durable_step};
 use crate::error::{Error, Result};
 
 /// The cause of an error about a file that can be made again.
@@ -36,6 +37,15 @@ pub(crate) fn is_damage(error: &Error) -> bool {
 /// Removes the file that is in the way of the next open. The caller holds the lock.
 pub(crate) fn clear(error: &Error) -> Result<()> {
     of(error).and_then(|damage| damage.worthless.as_deref()).map_or(Ok(()), durable::remove)
+}
+
+/// Renames a damaged file or directory to a free name that ends in `ending`, as the durable step `step`. Returns the name.
+pub(crate) fn set_aside(step: Step, path: &Path, ending: &str) -> Result<PathBuf> {
+    let wanted = path.with_added_extension(ending);
+    let mut names =
+        std::iter::once(wanted.clone()).chain((1..).map(|n: u32| wanted.with_added_extension(n.to_string())));
+    let aside = names.find(|name| !name.exists()).unwrap_or(wanted);
+    durable_step(step, || durable::rename(path, &aside)).map(|()| aside)
 }
 
 fn of(error: &Error) -> Option<&Damage> {

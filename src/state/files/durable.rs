@@ -111,14 +111,6 @@ fn is_draft(name: &OsStr) -> bool {
     Path::new(name).extension() == Some(OsStr::new(EXTENSION))
 }
 
-/// `wanted`, or the first name like it that is not taken.
-pub(crate) fn free_name(wanted: &Path) -> PathBuf {
-    (0..)
-        .map(|n: u32| if n == 0 { wanted.to_owned() } else { wanted.with_added_extension(n.to_string()) })
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| wanted.to_owned())
-}
-
 /// Opens the file at `path` for reading. A symbolic link is an error: nothing in a state directory is one.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)

@@ -28,7 +28,7 @@ use crate::output::draft::Survives;
 use crate::record::row::Dictionaries;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::files::{checked, durable};
+use crate::state::files::{checked, damage, durable};
 
 /// The format of the state directory: of all that is stored in it, and raised with each change of any of it. A newer one is refused,
 /// an older one is stamped with this one when it is opened.
@@ -196,8 +196,7 @@ impl Ledger {
             let Some(text) = durable::read(&path)? else { continue };
             let is_ours = name == "head" || name.parse::<Date>().is_ok();
             if is_ours && checked::verified(&path, &text).is_err() {
-                let aside = durable::free_name(&path.with_added_extension("damaged"));
-                durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
+                let aside = damage::set_aside(Step::FileSetAside, &path, "damaged")?;
                 repairs.push(format!("{} is damaged: set aside as {}", path.display(), aside.display()));
             }
         }

@@ -88,14 +88,14 @@ impl Hours {
     }
 
     /// Whether hash arrays were forgotten so short a time before `before` that it is not worth going through them again.
-    pub(in crate::state) fn has_forgotten_lately(&self, before: Timestamp, window: SignedDuration) -> bool {
+    pub(crate) fn has_forgotten_lately(&self, before: Timestamp, window: SignedDuration) -> bool {
         let is_soon = |last: Timestamp| (SignedDuration::ZERO..window / 30).contains(&before.duration_since(last));
         self.ledger.forgotten_before().is_some_and(is_soon)
     }
 
     /// Deletes the hash arrays that the ledger does not name. Returns the hours whose array may be forgotten: their last
     /// receipt is older than `before`, and nothing of them is pending.
-    pub(in crate::state) fn remove_stray_arrays(&mut self, before: Timestamp) -> Result<Vec<Hour>> {
+    pub(crate) fn remove_stray_arrays(&mut self, before: Timestamp) -> Result<Vec<Hour>> {
         self.hashes.remove_leftovers()?;
         let mut old = Vec::new();
         let (hashes, ledger, log) = (self.hashes.clone(), &mut self.ledger, &self.log);
@@ -113,7 +113,7 @@ impl Hours {
     }
 
     /// Notes that the hash arrays of hours whose last receipt is older than `before` are forgotten.
-    pub(in crate::state) fn record_forgotten(&mut self, before: Timestamp) -> Result<()> {
+    pub(crate) fn record_forgotten(&mut self, before: Timestamp) -> Result<()> {
         self.ledger.record_forgotten(before)
     }
 
@@ -142,7 +142,7 @@ impl Hours {
     }
 
     /// The spooled files that no intent names.
-    pub(in crate::state) fn spool_strays(&mut self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn spool_strays(&mut self) -> Result<Vec<PathBuf>> {
         let ledger = &mut self.ledger;
         self.spool.strays(|hour, part| {
             let row = ledger.row(hour)?;
@@ -151,7 +151,7 @@ impl Hours {
     }
 
     /// Takes files out of the spool. Returns what is left to delete.
-    pub(in crate::state) fn clear_spool(&mut self, served: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    pub(crate) fn clear_spool(&mut self, served: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
         self.spool.clear(served)
     }
 
@@ -161,7 +161,7 @@ impl Hours {
     }
 
     /// Moves old rows of the ledger to the files of their days; `leaving` is told of each.
-    pub(in crate::state) fn archive_rows(&mut self, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
+    pub(crate) fn archive_rows(&mut self, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
         let log = &self.log;
         self.ledger.archive(|hour| log.has_pending(hour), leaving)
     }
@@ -202,11 +202,11 @@ impl Hours {
     }
 
     /// The settings that the state was made under.
-    pub(in crate::state) const fn settings(&self) -> &Settings {
+    pub(crate) const fn settings(&self) -> &Settings {
         self.ledger.settings()
     }
 
-    pub(in crate::state) fn record_settings(&mut self, settings: Settings) -> Result<()> {
+    pub(crate) fn record_settings(&mut self, settings: Settings) -> Result<()> {
         self.ledger.record_settings(settings)
     }
 }

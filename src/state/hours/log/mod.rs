@@ -23,9 +23,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::tally::Tally;
-use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
+use crate::state::files::{damage, durable};
 use book::Book;
 pub use book::Pending;
 pub use reading::{EachEntry, LineReader};
@@ -121,8 +121,8 @@ impl Wal {
             return durable::remove(&path);
         }
         let Ok(id) = name.parse::<u32>() else { return Ok(()) };
-        let mark = path.with_added_extension("condemned");
-        let opened = if mark.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
+        let marked_corrupt = path.with_added_extension("condemned");
+        let opened = if marked_corrupt.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
         let what = match opened {
             Ok(generation) if generation.is_of_this_form()? => {
                 self.generations.push(generation);
@@ -134,12 +134,11 @@ impl Wal {
                 generation.close();
                 "is of an older form"
             }
-            Err(Some(e)) if !crate::state::files::damage::is_damage(&e) => return Err(e),
+            Err(Some(e)) if !damage::is_damage(&e) => return Err(e),
             Err(_) => "is damaged",
         };
-        let aside = durable::free_name(&path.with_added_extension("corrupt"));
-        durable_step(Step::GenerationSetAside, || durable::rename(&path, &aside))?;
-        durable::remove(&mark)?;
+        let aside = damage::set_aside(Step::GenerationSetAside, &path, "corrupt")?;
+        durable::remove(&marked_corrupt)?;
         repairs.push(format!(
             "the write-ahead log {} {what}: set aside as {}, filled anew from the journal",
             path.display(),

@@ -37,10 +37,10 @@ pub use self::token::{Encoding, OddToken};
 use self::tokens::Opened;
 pub use self::tokens::Tokens;
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::files::durable;
 use crate::state::files::hash_array::HashArray;
 use crate::state::files::step::{Step, durable_step};
 use crate::state::files::watch_list::WatchList;
+use crate::state::files::{damage, durable};
 
 /// The quarantine's directory.
 #[derive(Debug)]
@@ -148,18 +148,16 @@ impl Quarantine {
     /// Sets a damaged file aside: its tokens are lost to the quarantine, all others stay.
     fn set_aside(&mut self, segment: u64, batch: Batch, damage: &Error) -> Result<()> {
         let path = self.path(segment, batch);
-        let aside = path.with_added_extension("damaged");
         self.batches.remove(&segment);
         self.arrays.remove(&segment);
         self.reasons = None;
         durable::remove(&identity::array_path(&path))?;
-        if path.exists() {
-            durable_step(Step::FileSetAside, || durable::rename(&path, &aside))?;
-        }
+        let aside = if path.exists() { Some(damage::set_aside(Step::FileSetAside, &path, "damaged")?) } else { None };
         // Only now: after a crash in between, the next start reports it.
         self.update_watch_list()?;
         let what = format!("{}, with {} quarantined tokens", damage.chain(), batch.tokens);
-        let hint = format!("it was set aside as {}; restore it from a backup to have its tokens back", aside.display());
+        let aside = aside.map_or_else(String::new, |aside| format!("it was set aside as {}; ", aside.display()));
+        let hint = format!("{aside}restore it from a backup to have its tokens back");
         self.damaged.push(Error::new(ErrorKind::State, what).hint(hint));
         Ok(())
     }
