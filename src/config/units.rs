@@ -39,9 +39,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 }
 
 /// Reads a duration that is not zero.
-///
-/// # Errors
-/// As [`parse_duration`].
 pub fn parse_positive_duration(text: &str) -> Result<Duration, UnitError> {
     let duration = parse_duration(text)?;
     if duration.is_zero() { Err(UnitError("cannot be zero".to_owned())) } else { Ok(duration) }

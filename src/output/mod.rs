@@ -76,9 +76,6 @@ pub(crate) fn before(target: &Path) -> String {
 }
 
 /// Prints a result. A reader that has gone away (`etl status | head`) is no failure.
-///
-/// # Errors
-/// `State`: stdout cannot be written to.
 pub(crate) fn print(bytes: &[u8]) -> Result<()> {
     let printed = match crate::stop::installed() {
         // A signal ends the process where it is: nothing needs to look for one while it waits.

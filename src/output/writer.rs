@@ -57,9 +57,6 @@ impl Output {
     }
 
     /// Gives the file the name `other`, in the same folder.
-    ///
-    /// # Errors
-    /// As [`Output::finish`]; `State` where the name leads out of the folder.
     pub(crate) fn finish_as(self, other: &Path) -> Result<()> {
         match self {
             Self::File(file) => file.publish_as(other),

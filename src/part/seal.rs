@@ -76,9 +76,6 @@ impl<'s> Encoder<'s> {
 
     /// Encodes an hour's records, numbered on after the parts of `row`. `text`: their lines, each with its newline, where they were
     /// gathered. `None`: the run is to stop, and what is in the spool is not all of it.
-    ///
-    /// # Errors
-    /// `State`: the disk, or a damaged write-ahead log.
     pub fn encode(&self, row: &HourRow, ordered: &Ordered, text: Option<&[u8]>) -> Result<Option<Encoded>> {
         let mut gzip = self.compressors.take();
         let parts = self.parts(row, ordered, &mut Lines::new(self.state, text, self.stop), &mut gzip)?;
@@ -114,9 +111,6 @@ impl<'s> Encoder<'s> {
 }
 
 /// Whether the spooled bytes of a part are those of its intent.
-///
-/// # Errors
-/// `State`: they cannot be read.
 pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
     let Some(bytes) = durable::read(path)? else { return Ok(false) };
     Ok(bytes.len() as u64 == part.identity.bytes && Sha256::of(&bytes).to_string() == part.identity.sha256)
@@ -124,9 +118,6 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 
 /// Encodes a frozen part again, from the write-ahead log, because its spooled bytes are damaged or missing: the same content.
 /// `None`: the log no longer gives the part's content.
-///
-/// # Errors
-/// `State`: the disk, or a damaged write-ahead log.
 pub fn encode_again(state: &Hours, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     // One part does not take long: it is always finished.
     let stop = Stop::new();

@@ -34,9 +34,6 @@ impl State {
     }
 
     /// Opens the rest of a state directory, for a run under `settings`.
-    ///
-    /// # Errors
-    /// `State`: damaged, or of a newer format. `Config`: it was made under other settings.
     pub(crate) fn open_behind(front: Front, settings: &Settings) -> Result<Self> {
         let ledger = open_ledger(&front.dir, settings)?;
         Self::open_with(front, settings, ledger, Vec::new())

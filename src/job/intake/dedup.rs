@@ -223,9 +223,6 @@ impl Buckets {
     }
 
     /// Moves the records of a decoded page, which are loaded, apart: new ones to `new`, the first of equal ones; the others are counted.
-    ///
-    /// # Errors
-    /// `Bug`: they were not.
     pub fn partition<'p>(&mut self, page: &'p Decoded, received: Timestamp, new: &mut NewRecords<'p>) -> Result<()> {
         let mut at: usize = 0;
         // Records of one hour mostly come together, so that their hour is looked up once.

@@ -161,9 +161,6 @@ impl HashArray {
 
     /// Gives those of `hashes`, which are ascending, that are in the array: each block is read once for all of them, and what it proved
     /// once it need not prove again while the array is open.
-    ///
-    /// # Errors
-    /// As [`HashArray::contains`].
     pub fn find(&mut self, hashes: &[ContentHash], found: &mut dyn FnMut(ContentHash)) -> Result<()> {
         self.checked.resize(usize::try_from(self.blocks).unwrap_or(0), None);
         let mut at_hand: Option<(u64, Block)> = None;

@@ -24,9 +24,6 @@ use super::{Lock, refuse_newer};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Reads the status of the state directory `dir` as of `now`.
-///
-/// # Errors
-/// `State`: it cannot be read, or is damaged.
 pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
     refuse_newer(dir)?;
     let path = path(dir);
