@@ -21,6 +21,7 @@ use crate::job::recover::Recover;
 use crate::job::{Progress, Run};
 use crate::page::decode::{Decoded, Decoder};
 use crate::page::parse::NotAPage;
+use crate::process::memory::give_back_idle_memory;
 use crate::process::parallel::{parallel_map, threads};
 use crate::state::NewCommit;
 use crate::state::files::crash_point;
@@ -31,6 +32,8 @@ use crate::stop::Stop;
 
 /// Fewer pages than these are decoded on one thread.
 const WORTH_A_THREAD: usize = 4;
+/// With records of more hours than these, a segment leaves much idle memory in small pieces.
+const MANY_HOURS: usize = 4_096;
 
 impl Intake {
     /// Commits all that the journal holds.
@@ -161,6 +164,9 @@ impl Intake {
             tallies,
         })?;
         run.buckets.shrink();
+        if new.records.len() > MANY_HOURS {
+            give_back_idle_memory();
+        }
         run.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
         run.summary.new += new.count();
         run.summary.duplicates += new.duplicates;

@@ -18,6 +18,7 @@ use crate::part::cut::CutRules;
 use crate::part::gather;
 use crate::part::order::{Ordered, order};
 use crate::part::seal::{self, Encoded, EncodedPart, Encoder};
+use crate::process::memory::give_back_idle_memory;
 use crate::process::parallel::{parallel_map, threads};
 use crate::state::files::step::Step;
 use crate::state::{Hours, Pending};
@@ -40,6 +41,7 @@ impl Output {
             if !due.is_empty() {
                 // A large hour's order needs the memory; what is fetched later opens its hours again.
                 run.buckets.clear();
+                give_back_idle_memory();
             }
             if !self.seal_and_upload_all(run, recover, &due)? {
                 return Ok(());

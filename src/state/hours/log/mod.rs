@@ -325,9 +325,10 @@ impl Wal {
         }
         for (generation, batch) in batches {
             self.write(generation, batch, Step::RecordsPruned)?;
+            // Each takes megabytes while it is open.
+            self.rest();
         }
         struck.into_iter().for_each(|(number, pieces)| self.book.written(number, pieces));
-        self.rest();
         Ok(())
     }
 
