@@ -1,5 +1,6 @@
 //! The pipeline in this process, under a clock that a test sets.
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
 use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
+use etl::state::Lock;
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
 use etl::store::lake::FileStore;
@@ -20,10 +22,13 @@ use super::cli::{gunzip, page};
 use super::origin::{Answer, Origin};
 use super::setup::{settings, setup};
 
-/// Runs, and runs again where something holds the lock: a process that another test of this one is just starting has all its
-/// open files for a moment, the lock of the last run too.
-pub fn run_alone(mut run: impl FnMut() -> Outcome) -> Outcome {
+/// Runs when nothing holds the lock of `state`, and again where something took it in between: a process that another test of this
+/// one is just starting has all its open files for a moment, the lock of the last run too.
+pub fn run_alone(state: &Path, mut run: impl FnMut() -> Outcome) -> Outcome {
     loop {
+        while Lock::is_held(state) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let outcome = run();
         if outcome.problems.iter().all(|problem| problem.kind() != ErrorKind::Busy) {
             return outcome;
@@ -80,7 +85,7 @@ impl Desk {
         let stop = Stop::new();
         let mut client = client(&stop);
         let url = PageUrl::parse(&self.origin.url).unwrap();
-        run_alone(|| {
+        run_alone(&self.dir.path().join("state"), || {
             let source = Source::Http { client: &mut client, url: url.clone(), follow_links: true };
             job::run(&self.setup(&stop), Some(source), RunRequest::default())
         })

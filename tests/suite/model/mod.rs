@@ -180,7 +180,7 @@ impl World {
         let setup = self.setup(run, &clock, store, &stop, &heard);
         let mut client = HttpSource::new(http(), stop.clone());
         let url = PageUrl::parse(&self.origin.url).unwrap();
-        let outcome = run_alone(|| {
+        let outcome = run_alone(&self.state(run.machine), || {
             let source =
                 run.page.as_ref().map(|_| Source::Http { client: &mut client, url: url.clone(), follow_links: true });
             job::run(&setup, source, run.request)
