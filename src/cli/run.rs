@@ -91,7 +91,7 @@ pub(super) fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Resu
         if args.dry_run {
             return dry_run(config, args, &stop);
         }
-        let watchers = Watchers::start(config, args);
+        let watchers = Watchers::start(config, args.ping.as_deref(), args.metrics_file.as_ref());
         let outcome = match tick(config, request, &stop) {
             Ok(outcome) => outcome,
             Err(error) => {

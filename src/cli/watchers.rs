@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::run::RunArgs;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::hour::{Clock, SystemClock};
@@ -27,10 +26,10 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
-    /// Reports that a run starts.
-    pub(super) fn start(config: &Config, args: &RunArgs) -> Self {
-        let ping = args.ping.as_deref().map(Secret::new).or_else(|| config.run.ping.clone());
-        let metrics = args.metrics_file.clone().or_else(|| config.run.metrics_file.clone());
+    /// Reports that a run starts, to the monitor and the file that a flag names, else to those of the configuration.
+    pub(super) fn start(config: &Config, ping: Option<&str>, metrics_file: Option<&PathBuf>) -> Self {
+        let ping = ping.map(Secret::new).or_else(|| config.run.ping.clone());
+        let metrics = metrics_file.or(config.run.metrics_file.as_ref()).cloned();
         let watchers = Self { metrics, ping, state: config.state.dir.clone(), started: SystemClock.now() };
         watchers.ping("/start", String::new());
         watchers

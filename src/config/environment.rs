@@ -9,7 +9,7 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::keys::fernet_key_bytes;
+use super::fernet_key::fernet_key_bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 

@@ -5,10 +5,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::environment::Variable;
+use super::fernet_key::{bare, fernet_key_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
@@ -49,24 +47,6 @@ fn check(place: &str, to_correct: &str, keys: Vec<(usize, Secret)>) -> Result<Ve
     };
     let hint = format!("correct {to_correct}: a Fernet key is 32 bytes as urlsafe base64, 44 characters");
     Err(Error::new(ErrorKind::Config, what).hint(hint))
-}
-
-/// The 32 bytes of a Fernet key in either base64 alphabet, padded or not, as Python takes them.
-pub(crate) fn fernet_key_bytes(key: &Secret) -> Option<[u8; 32]> {
-    let text = key.expose().trim_end_matches('=').replace('+', "-").replace('/', "_");
-    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
-}
-
-/// A key or a token without white space, byte-order mark, and the quotes of `'…'`, `"…"`, `b'…'` or `b"…"` around it. Base64 has
-/// none of these, so nothing is guessed.
-pub(crate) fn bare(text: &str) -> &str {
-    let quote = |c: char| matches!(c, '\'' | '"');
-    let around = |c: char| c.is_whitespace() || c == '\u{feff}' || quote(c);
-    let inner = text.trim_matches(around);
-    match inner.strip_prefix(['b', 'B']) {
-        Some(behind) if behind.starts_with(quote) => behind.trim_start_matches(around),
-        _ => inner,
-    }
 }
 
 /// The text of a file that only its owner may read.
@@ -120,14 +100,6 @@ mod tests {
             assert_eq!(error.chain(), "FERNET_KEY in the environment: entry 2 is not a Fernet key");
             assert!(!format!("{error:?}").contains(bad));
         }
-    }
-
-    #[test]
-    fn key_of_the_standard_alphabet_or_without_padding_is_one() {
-        let standard = KEY.replace('-', "+").replace('_', "/");
-        let bytes = fernet_key_bytes(&Secret::new(KEY)).unwrap();
-        assert_eq!(fernet_key_bytes(&Secret::new(standard)), Some(bytes));
-        assert_eq!(fernet_key_bytes(&Secret::new(KEY.trim_end_matches('='))), Some(bytes));
     }
 
     #[test]

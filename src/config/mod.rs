@@ -12,7 +12,8 @@
 //! of flags and variables, to the current directory.
 
 mod environment;
-pub(crate) mod keys;
+pub(crate) mod fernet_key;
+mod keys;
 mod layers;
 mod load;
 mod locale;

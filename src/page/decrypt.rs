@@ -15,7 +15,7 @@ use fernet::Fernet;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::config::keys::{bare, fernet_key_bytes};
+use crate::config::fernet_key::{bare, fernet_key_bytes};
 use crate::digest::fingerprint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::Intake;
+use super::decoding::decode;
 use super::dedup::NewRecords;
 use super::fetch::forget_seen;
 use super::quarantine::{hold, quarantine, quarantine_held};
@@ -19,19 +20,14 @@ use crate::hour::tally::Tally;
 use crate::job::output::Output;
 use crate::job::recover::Recover;
 use crate::job::{Progress, Run};
-use crate::page::decode::{Decoded, Decoder};
+use crate::page::decode::Decoded;
 use crate::page::parse::NotAPage;
 use crate::process::memory::give_back_idle_memory;
-use crate::process::parallel::{parallel_map, threads};
 use crate::state::NewCommit;
-use crate::state::files::crash_point;
 use crate::state::pages::journal::Segment;
 use crate::state::pages::journal::SegmentId;
 use crate::state::pages::quarantine::Added;
-use crate::stop::Stop;
 
-/// Fewer pages than these are decoded on one thread.
-const WORTH_A_THREAD: usize = 4;
 /// With records of more hours than these, a segment leaves much idle memory in small pieces.
 const MANY_HOURS: usize = 4_096;
 
@@ -253,14 +249,4 @@ fn rejected(path: &std::path::Path, reason: &str) -> Error {
         "it was set aside as {}, and the next run asks again; `etl replay --rejected` reads what was set aside again",
         path.display()
     ))
-}
-
-/// Decodes a segment's pages, in parallel where there are several.
-pub(crate) fn decode(decoder: &Decoder, segment: &Segment, stop: &Stop) -> Vec<Result<Decoded, NotAPage>> {
-    let pages: Vec<&[u8]> = segment.pages().collect();
-    let threads = if pages.len() < WORTH_A_THREAD { 1 } else { threads() };
-    parallel_map(&pages, threads, |body| {
-        crash_point::reading(body);
-        decoder.page_until(body, segment.received, &|| stop.is_requested())
-    })
 }

@@ -2,6 +2,7 @@
 
 mod backfill;
 pub(super) mod commit;
+pub(super) mod decoding;
 pub mod dedup;
 pub(super) mod fetch;
 mod quarantine;

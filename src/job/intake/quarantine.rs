@@ -4,7 +4,7 @@
 //! list `held` before its commit, so that no crash lets it go. It is looked at again when there is room; a crash then finds its
 //! tokens in the quarantine, or the page still held.
 
-use super::commit::decode;
+use super::decoding::decode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::context::Run;
 use crate::page::decode::{Decoded, Ended};

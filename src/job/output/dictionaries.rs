@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::Output;
-use super::upload::Upload;
+use super::spooled_part::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::dictionaries_key;
 use crate::job::Run;

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use super::upload::Upload;
+use super::spooled_part::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Run;
 use crate::process::parallel::parallel_map;

@@ -5,6 +5,7 @@ pub(super) mod dictionaries;
 mod manifest;
 mod refused;
 mod seal;
+mod spooled_part;
 mod upload;
 
 use std::collections::BTreeSet;
@@ -12,7 +13,7 @@ use std::path::Path;
 
 use self::refused::Refused;
 use self::seal::EncodeAhead;
-use self::upload::SpooledBy;
+use self::spooled_part::SpooledBy;
 use super::context::Run;
 use super::recover::Recover;
 use crate::error::Result;

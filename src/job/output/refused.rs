@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::Output;
-use super::upload::SpooledBy;
+use super::spooled_part::SpooledBy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::job::Run;

@@ -5,7 +5,7 @@
 //! that the next run uploads.
 
 use super::Output;
-use super::upload::SpooledBy;
+use super::spooled_part::SpooledBy;
 use crate::error::Result;
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HashesRef, HourRow};

@@ -10,54 +10,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::Output;
 use super::manifest::publish_manifests;
 use super::refused::MOST_IN_A_ROW;
+use super::spooled_part::{SpooledBy, Upload};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::job::recover::Recover;
 use crate::job::recover::import::import;
-use crate::job::{Progress, Run, Setup, UploadedPart};
+use crate::job::{Progress, Run, UploadedPart};
 use crate::part::seal;
 use crate::process::parallel::{aside, joined, parallel_map};
 use crate::state::files::durable;
 use crate::state::files::step::Step;
-use crate::state::files::step::durable_step;
 use crate::store::once::{self, CreateOnly, How, Outcome, Sealed};
-use crate::store::{ObjectStore, PartMeta};
-
-/// Who spooled the parts that are to be uploaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SpooledBy {
-    /// A moment ago: their bytes are what was written.
-    ThisRun,
-    /// Their bytes are read and checked.
-    AnEarlierRun,
-}
-
-/// A part that is to be uploaded.
-#[derive(Debug, Clone)]
-pub(crate) struct Upload {
-    pub(crate) hour: Hour,
-    pub(crate) row: PartRow,
-    pub(crate) body: PathBuf,
-}
-
-impl Upload {
-    fn meta(&self) -> PartMeta {
-        PartMeta { identity: self.row.identity.clone(), hour: self.hour.to_string(), dict: self.row.dict.clone() }
-    }
-
-    fn put(&self, setup: &Setup<'_>, create_only: CreateOnly) -> Result<Outcome> {
-        let meta = self.meta();
-        let sealed = Sealed { key: &self.row.key, body: &self.body, meta: &meta };
-        durable_step(Step::PartPut, || once::upload(&*setup.store, &sealed, create_only, setup.stop))
-    }
-
-    fn look(&self, store: &dyn ObjectStore) -> Result<Option<Outcome>> {
-        let meta = self.meta();
-        once::look(store, &Sealed { key: &self.row.key, body: &self.body, meta: &meta })
-    }
-}
 
 impl Output {
     /// Uploads the sealed parts of hours and prunes: in rounds of one part an hour.

@@ -13,7 +13,7 @@ use super::Recover;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Run;
 use crate::job::intake::Intake;
-use crate::job::intake::commit::decode;
+use crate::job::intake::decoding::decode;
 use crate::page::decode::Decoded;
 use crate::page::parse::NotAPage;
 use crate::state::pages::journal::SegmentId;

@@ -5,17 +5,13 @@
 //! appends each step's name to a file. Thresholds that real data reach only after gigabytes can be lowered by an environment
 //! variable.
 
-use crate::state::files::step::Step;
-
 #[cfg(not(feature = "failpoints"))]
 mod points {
-    use super::Step;
-
     /// A durable step that has begun.
     pub struct Point;
 
     /// Right before a durable step.
-    pub(crate) const fn before(_: Step) -> Point {
+    pub(crate) const fn before(_: &dyn std::fmt::Debug) -> Point {
         Point
     }
 
@@ -43,7 +39,6 @@ mod points {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::Step;
     use crate::error::Error;
 
     static REACHED: AtomicU64 = AtomicU64::new(0);
@@ -65,7 +60,7 @@ mod points {
     }
 
     /// Right before a durable step. Returns its number: several threads may be in a step.
-    pub(crate) fn before(step: Step) -> u64 {
+    pub(crate) fn before(step: &dyn std::fmt::Debug) -> u64 {
         let n = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
         if let Ok(path) = std::env::var("ETL_STEPS")
             && let Ok(mut file) = OpenOptions::new().create(true).append(true).open(path)

@@ -201,7 +201,7 @@ impl Step {
 /// Does the durable step `step`. With the feature `failpoints` the process can be aborted right before and right after, or the
 /// step made to fail.
 pub(crate) fn durable_step<T>(step: Step, action: impl FnOnce() -> Result<T>) -> Result<T> {
-    let point = crash_point::before(step);
+    let point = crash_point::before(&step);
     crash_point::failure(&point, false).map_or(Ok(()), Err)?;
     let done = action()?;
     crash_point::failure(&point, true).map_or(Ok(()), Err)?;
