@@ -33,6 +33,8 @@ mod network;
 mod python;
 #[path = "whole/server.rs"]
 mod server;
+#[path = "../tests/support/setup.rs"]
+mod setup;
 #[path = "whole/support.rs"]
 mod support;
 #[path = "whole/tick.rs"]

@@ -8,32 +8,24 @@
 //! Live bytes are 16 a remembered record, the records without a receipt with their index, the pages that are needed, and sealed
 //! bytes that wait for their upload.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use etl::hour::Clock;
-use etl::hour::key::Layout;
-use etl::hour::lifecycle::ClosingRules;
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
-use etl::page::decode::Decoder;
-use etl::page::decrypt::KeyRing;
-use etl::part::cut::{CutRules, PART_BYTES};
-use etl::record::row::{Compactor, Dictionaries};
-use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
 use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
 use etl::state::status;
-use etl::state::{Ledger, Settings, State};
+use etl::state::{Ledger, State};
 use etl::stop::Stop;
 use etl::store::lake::FileStore;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::server::Server;
+use super::setup;
 use super::support::{Place, Used, median, peak, target};
 
 /// The store is away from this hour on, for a day.
@@ -128,7 +120,7 @@ struct Row {
 fn show(place: &Place, hour: u64, used: &[Used]) -> Row {
     let state = place.path("etl-state");
     let started = Instant::now();
-    let opened = State::open(&state, &settings()).expect("a state");
+    let opened = State::open(&state, &setup::settings("UTC")).expect("a state");
     let open = started.elapsed();
     drop(opened);
     let (directory, (live, pending)) = (blocks(&state), live(&state));
@@ -189,46 +181,11 @@ fn live(state: &Path) -> (u64, u64) {
     (live, status.totals.pending)
 }
 
-fn settings() -> Settings {
-    Settings {
-        timezone: "UTC".into(),
-        layout: "l".into(),
-        destination: "file:lake".into(),
-        url: BTreeMap::new(),
-        method: BTreeMap::new(),
-    }
-}
-
 /// A run, as `etl run` does it.
 fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
-    let (stop, clock, dictionaries) = (Stop::new(), Set(now), Dictionaries::default());
-    let hour = SignedDuration::from_hours(1);
-    let setup = Setup {
-        archive: None,
-        manifest: false,
-        state_dir: dir.join("etl-state"),
-        settings: settings(),
-        min_free: 0,
-        quarantine_max_bytes: 0,
-        decoder: Decoder {
-            sequence: "record_id".to_owned(),
-            ring: KeyRing::new(&[Secret::new(key)]).expect("a key"),
-            zone: TimeZone::UTC,
-            compactor: Compactor::new(&dictionaries),
-            dictionaries: dictionaries.fingerprint(),
-            max_future: hour,
-        },
-        closing: ClosingRules { zone: TimeZone::UTC, grace: SignedDuration::from_mins(10), late_hold: hour },
-        cut: CutRules { part_max_records: 0, part_bytes: PART_BYTES },
-        dedup_window: hour * 24 * 30,
-        layout: Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").expect("a layout"),
-        prefix: String::new(),
-        store: Box::new(FileStore::new(dir.join("lake"))),
-        uploads: 2,
-        clock: &clock,
-        stop: &stop,
-        progress: &|_| (),
-    };
+    let (stop, clock) = (Stop::new(), Set(now));
+    let store = Box::new(FileStore::new(dir.join("lake")));
+    let setup = Setup { uploads: 2, ..setup::setup(dir.join("etl-state"), key, store, &clock, &stop) };
     let http = HttpSettings {
         headers: Headers::new([]).expect("no headers"),
         timeout: Duration::from_secs(5),

@@ -1,22 +1,17 @@
 //! The pipeline in this process, under a clock that a test sets.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use etl::error::ErrorKind;
 use etl::hour::Clock;
-use etl::hour::key::Layout;
 use etl::hour::lifecycle::ClosingRules;
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
-use etl::page::decrypt::KeyRing;
-use etl::part::cut::{CutRules, PART_BYTES};
-use etl::record::row::{Compactor, Dictionaries};
-use etl::secret::Secret;
 use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
-use etl::state::Settings;
+use etl::state::Lock;
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
 use etl::store::lake::FileStore;
@@ -25,11 +20,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::cli::{gunzip, page};
 use super::origin::{Answer, Origin};
+use super::setup::{settings, setup};
 
-/// Runs, and runs again where something holds the lock: a process that another test of this one is just starting has all its
-/// open files for a moment, the lock of the last run too.
-pub fn run_alone(mut run: impl FnMut() -> Outcome) -> Outcome {
+/// Runs when nothing holds the lock of `state`, and again where something took it in between: a process that another test of this
+/// one is just starting has all its open files for a moment, the lock of the last run too.
+pub fn run_alone(state: &Path, mut run: impl FnMut() -> Outcome) -> Outcome {
     loop {
+        while Lock::is_held(state) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let outcome = run();
         if outcome.problems.iter().all(|problem| problem.kind() != ErrorKind::Busy) {
             return outcome;
@@ -86,7 +85,7 @@ impl Desk {
         let stop = Stop::new();
         let mut client = client(&stop);
         let url = PageUrl::parse(&self.origin.url).unwrap();
-        run_alone(|| {
+        run_alone(&self.dir.path().join("state"), || {
             let source = Source::Http { client: &mut client, url: url.clone(), follow_links: true };
             job::run(&self.setup(&stop), Some(source), RunRequest::default())
         })
@@ -107,39 +106,13 @@ impl Desk {
 
     fn setup<'a>(&'a self, stop: &'a Stop) -> Setup<'a> {
         let zone = TimeZone::get(self.zone).unwrap();
-        let dictionaries = Dictionaries::default();
-        let hour = SignedDuration::from_hours(1);
+        let store = Box::new(FileStore::new(self.dir.path().join("lake")));
+        let usual = setup(self.dir.path().join("state"), &self.key, store, &self.clock, stop);
         Setup {
-            archive: None,
-            manifest: false,
-            state_dir: self.dir.path().join("state"),
-            settings: Settings {
-                timezone: self.zone.into(),
-                layout: "l".into(),
-                destination: "file:lake".into(),
-                url: BTreeMap::new(),
-                method: BTreeMap::new(),
-            },
-            min_free: 0,
-            quarantine_max_bytes: 0,
-            decoder: Decoder {
-                sequence: "record_id".to_owned(),
-                ring: KeyRing::new(&[Secret::new(&*self.key)]).unwrap(),
-                zone,
-                compactor: Compactor::new(&dictionaries),
-                dictionaries: dictionaries.fingerprint(),
-                max_future: hour,
-            },
+            settings: settings(self.zone),
+            decoder: Decoder { zone, ..usual.decoder },
             closing: self.closing(),
-            cut: CutRules { part_max_records: 0, part_bytes: PART_BYTES },
-            dedup_window: hour * 24 * 30,
-            layout: Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
-            prefix: String::new(),
-            store: Box::new(FileStore::new(self.dir.path().join("lake"))),
-            uploads: 1,
-            clock: &self.clock,
-            stop,
-            progress: &|_| (),
+            ..usual
         }
     }
 

@@ -11,6 +11,7 @@ pub mod power;
 pub mod proxy;
 pub mod python;
 pub mod service;
+pub mod setup;
 #[cfg(target_os = "linux")]
 pub mod shim;
 pub mod state_dir;

@@ -94,7 +94,8 @@ impl Lock {
     }
 
     /// Whether some process holds the lock of `dir`. Does not take it. Where the file cannot be opened, the answer is no.
-    pub(crate) fn is_held(dir: &Path) -> bool {
+    #[must_use]
+    pub fn is_held(dir: &Path) -> bool {
         let Ok(file) = durable::open(&dir.join("lock")) else {
             return false;
         };

@@ -19,20 +19,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use etl::error::{Error, ErrorKind};
-use etl::hour::key::Layout;
-use etl::hour::lifecycle::ClosingRules;
 use etl::job::{self, Outcome, Progress, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
-use etl::page::decode::Decoder;
-use etl::page::decrypt::KeyRing;
-use etl::part::cut::{CutRules, PART_BYTES};
-use etl::record::row::{Compactor, Dictionaries};
-use etl::secret::Secret;
+use etl::part::cut::CutRules;
 use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
-use etl::state::Settings;
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
@@ -41,6 +33,7 @@ use self::seams::{Image, ModelClock, ModelStore, Moments, Mood, Objects, in_memo
 use crate::support::cli::{gunzip, page, record};
 use crate::support::desk::run_alone;
 use crate::support::origin::{Answer, Origin};
+use crate::support::setup::setup;
 use crate::support::state_dir::copy_dir;
 use crate::support::tally;
 
@@ -187,7 +180,7 @@ impl World {
         let setup = self.setup(run, &clock, store, &stop, &heard);
         let mut client = HttpSource::new(http(), stop.clone());
         let url = PageUrl::parse(&self.origin.url).unwrap();
-        let outcome = run_alone(|| {
+        let outcome = run_alone(&self.state(run.machine), || {
             let source =
                 run.page.as_ref().map(|_| Source::Http { client: &mut client, url: url.clone(), follow_links: true });
             job::run(&setup, source, run.request)
@@ -230,40 +223,9 @@ impl World {
         progress: &'a (dyn Fn(Progress) + Sync),
     ) -> Setup<'a> {
         let key = if run.key_is_wrong { fernet::Fernet::generate_key() } else { self.key.clone() };
-        let dictionaries = Dictionaries::default();
-        let hour = SignedDuration::from_hours(1);
-        Setup {
-            archive: None,
-            manifest: false,
-            state_dir: self.state(run.machine),
-            settings: Settings {
-                timezone: "UTC".into(),
-                layout: "l".into(),
-                destination: "model:".into(),
-                url: BTreeMap::new(),
-                method: BTreeMap::new(),
-            },
-            min_free: 0,
-            quarantine_max_bytes: 0,
-            decoder: Decoder {
-                sequence: "record_id".to_owned(),
-                ring: KeyRing::new(&[Secret::new(key)]).unwrap(),
-                zone: TimeZone::UTC,
-                compactor: Compactor::new(&dictionaries),
-                dictionaries: dictionaries.fingerprint(),
-                max_future: hour,
-            },
-            closing: ClosingRules { zone: TimeZone::UTC, grace: SignedDuration::from_mins(10), late_hold: hour },
-            cut: CutRules { part_max_records: 3, part_bytes: PART_BYTES },
-            dedup_window: if run.forgets { SignedDuration::ZERO } else { hour * 24 * 30 },
-            layout: Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
-            prefix: String::new(),
-            store: Box::new(store),
-            uploads: 1,
-            clock,
-            stop,
-            progress,
-        }
+        let usual = setup(self.state(run.machine), &key, Box::new(store), clock, stop);
+        let dedup_window = if run.forgets { SignedDuration::ZERO } else { usual.dedup_window };
+        Setup { cut: CutRules { part_max_records: 3, ..usual.cut }, dedup_window, progress, ..usual }
     }
 
     /// How often each record is in the store. An hour's parts have no hole.

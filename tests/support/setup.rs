@@ -1,0 +1,68 @@
+//! What a run is told, for tests and benches that call it without a configuration: UTC, 10 minutes of grace, an hour of late hold.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use etl::hour::Clock;
+use etl::hour::key::Layout;
+use etl::hour::lifecycle::ClosingRules;
+use etl::job::Setup;
+use etl::page::decode::Decoder;
+use etl::page::decrypt::KeyRing;
+use etl::part::cut::{CutRules, PART_BYTES};
+use etl::record::row::{Compactor, Dictionaries};
+use etl::secret::Secret;
+use etl::state::Settings;
+use etl::stop::Stop;
+use etl::store::ObjectStore;
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+
+/// What a state directory records of it.
+pub fn settings(timezone: &str) -> Settings {
+    Settings {
+        timezone: timezone.into(),
+        layout: "l".into(),
+        destination: "file:lake".into(),
+        url: BTreeMap::new(),
+        method: BTreeMap::new(),
+    }
+}
+
+/// A run in the state directory `state_dir` with the key `key`; callers replace what they need otherwise.
+pub fn setup<'a>(
+    state_dir: PathBuf,
+    key: &str,
+    store: Box<dyn ObjectStore>,
+    clock: &'a dyn Clock,
+    stop: &'a Stop,
+) -> Setup<'a> {
+    let dictionaries = Dictionaries::default();
+    let hour = SignedDuration::from_hours(1);
+    Setup {
+        archive: None,
+        manifest: false,
+        state_dir,
+        settings: settings("UTC"),
+        min_free: 0,
+        quarantine_max_bytes: 0,
+        decoder: Decoder {
+            sequence: "record_id".to_owned(),
+            ring: KeyRing::new(&[Secret::new(key)]).unwrap(),
+            zone: TimeZone::UTC,
+            compactor: Compactor::new(&dictionaries),
+            dictionaries: dictionaries.fingerprint(),
+            max_future: hour,
+        },
+        closing: ClosingRules { zone: TimeZone::UTC, grace: SignedDuration::from_mins(10), late_hold: hour },
+        cut: CutRules { part_max_records: 0, part_bytes: PART_BYTES },
+        dedup_window: hour * 24 * 30,
+        layout: Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
+        prefix: String::new(),
+        store,
+        uploads: 1,
+        clock,
+        stop,
+        progress: &|_| (),
+    }
+}
