@@ -399,14 +399,16 @@ impl Ledger {
 
     fn archive_day(&mut self, date: Date, rows: Vec<HourRow>) -> Result<()> {
         let path = self.day_path(date);
-        let mut day = self.day(date)?.clone();
+        // Nobody asks for its rows again soon, and kept between the buffers of this they would split the heap.
+        let mut day = match self.days.remove(&date) {
+            Some(day) => day,
+            None => self.read_day(date)?,
+        };
         day.extend(rows.into_iter().map(|row| (row.hour, row)));
         let rows: Vec<&HourRow> = day.values().collect();
         let text = checked::with_checksum(&gzipped(&json(&rows)?)?);
         // Their names are made durable together, before the head forgets the rows.
-        durable_step(Step::DayArchived, || durable::write(&path, &text, Survives::Bytes))?;
-        self.days.insert(date, day);
-        Ok(())
+        durable_step(Step::DayArchived, || durable::write(&path, &text, Survives::Bytes))
     }
 
     /// Every row, by hour. For `verify` and the like: reads all days.
@@ -506,7 +508,7 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 fn gzipped(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     let finished = gzip.write_all(bytes).and_then(|()| gzip.finish());
     finished.map_err(|e| Error::new(ErrorKind::Bug, "cannot compress the ledger").caused_by(e))
 }
