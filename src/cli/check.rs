@@ -135,7 +135,7 @@ fn page(config: &Config) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The step of the keys where there is no page to try them on.
+/// The step of the keys where there is not a page to try them on.
 fn key_alone(ring: Result<KeyRing>, why: &str) -> Checked {
     match ring {
         Ok(_) => Checked::skipped("key", format!("well-formed; {why}")),

@@ -161,7 +161,7 @@ fn about_certificate(wrong: &CertificateError, setting: &str) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("the certificate is for another host: write one that it is for in {setting}")
         }
-        // A bad signature is that of an authority of the same name with another key: one that was made anew.
+        // A bad signature is that of an authority of the same name with another key: one that was made again.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => about_roots(),
         _ => "ask the server's owner to look at its certificate".to_owned(),
     }

@@ -190,7 +190,7 @@ mod tests {
         Fernet::new(key).unwrap().encrypt(PLAIN)
     }
 
-    /// `token` with its bytes changed and, where there is a key, signed anew.
+    /// `token` with its bytes changed and, where there is a key, signed again.
     fn forged(token: &str, key: Option<&str>, change: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut bytes = well_formed(token).unwrap();
         let signature = bytes.split_off(bytes.len() - TAIL);

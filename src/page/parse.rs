@@ -24,7 +24,7 @@ pub enum Element<'a> {
     Odd(&'a [u8]),
 }
 
-/// Why a complete body is no page.
+/// Why a complete body is not a page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAPage {
     /// It does not begin with `[` and end with `]`.

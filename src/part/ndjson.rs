@@ -65,7 +65,7 @@ impl<W: Write> Digesting<W> {
     }
 }
 
-/// The lines of an object in memory. An error says why it is no part.
+/// The lines of an object in memory. An error says why it is not a part.
 pub(crate) fn decode(object: &[u8]) -> io::Result<String> {
     let mut text = String::new();
     let mut gzip = GzDecoder::new(object).take(LONGEST + 1);

@@ -1,6 +1,6 @@
 //! A part read back: object bytes → restored records → their hashes. The inverse of sealing.
 //!
-//! Pure. A part is believed only as a whole: an object with one line that is not a compact record of the hour is no part of ours.
+//! Pure. A part is believed only as a whole: an object with one line that is not a compact record of the hour is not a part of ours.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -27,7 +27,7 @@ pub struct ReadPart {
     pub(crate) is_in_order: bool,
 }
 
-/// Why an object is no part.
+/// Why an object is not a part.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAPart {
     /// It does not decompress, or what is inside is not text.

@@ -140,7 +140,7 @@ pub fn encode_again(state: &Hours, row: &HourRow, part: &PartRow) -> Result<Opti
     Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
 }
 
-/// `None`: the run is to stop, and there is no part.
+/// `None`: the run is to stop, and there is not a part.
 fn write_part(
     hour: Hour,
     part: u32,

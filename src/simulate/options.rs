@@ -57,7 +57,7 @@ pub struct Options {
     /// Records that come twice in a page
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub duplicates: f64,
-    /// Entries whose data is no token
+    /// Entries whose data is not a token
     #[arg(long, value_name = "PERCENT", default_value = "0", value_parser = percent)]
     pub garbage: f64,
     /// Tokens made with another key

@@ -1,6 +1,6 @@
 //! Pages from files: every file that a glob names, plain or `.gz`.
 //!
-//! Owns which files are pages of a `file:` source. Invariant: files are only read. One that cannot be read, or is no page, affects no
+//! Owns which files are pages of a `file:` source. Invariant: files are only read. One that cannot be read, or is not a page, affects no
 //! other: its error is of kind `Unavailable`, so that it is never mistaken for a failure of the caller's sink, which is returned as is.
 
 use std::fs::File;
@@ -83,7 +83,7 @@ fn no_page(path: &Path, max_page_bytes: u64, refusal: Refusal) -> Error {
             "raise source.max_page_bytes, or split the file",
         ),
         Refusal::NoPage(what) => (
-            format!("{path} is no page: {what}"),
+            format!("{path} is not a page: {what}"),
             "replace it by a complete one, or take it out of source.url's pattern",
         ),
     };

@@ -35,7 +35,7 @@ impl PageUrl {
     /// port and userinfo.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] where it leads elsewhere or is no address.
+    /// [`ErrorKind::Unavailable`] where it leads elsewhere or is not an address.
     pub(super) fn follow(&self, at: &Url, reference: &str) -> Result<Self> {
         let refused = |what: String| {
             Error::new(ErrorKind::Unavailable, format!("the link to the page after {self} {what}"))

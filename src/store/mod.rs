@@ -35,7 +35,7 @@ pub struct PartMeta {
 }
 
 impl PartMeta {
-    /// For an object that is no part but goes the same way: one document, not compressed.
+    /// For an object that is not a part but goes the same way: one document, not compressed.
     pub(crate) fn of_document(bytes: &[u8], hour: &str, dict: &str) -> Self {
         let sha256 = Sha256::of(bytes).to_string();
         let identity = PartIdentity { rows: 1, bytes: bytes.len() as u64, content_sha256: sha256.clone(), sha256 };
@@ -62,7 +62,7 @@ pub enum PutAnswer {
         /// The store's entity tag, without quotes. A directory has none.
         etag: Option<String>,
     },
-    /// A good answer that proves nothing: a store that encrypts has tags of its own, and so may a machine in between that is no store.
+    /// A good answer that proves nothing: a store that encrypts has tags of its own, and so may a machine in between that is not a store.
     /// Look before you believe it.
     Unproven {
         /// The tag that it gave, without quotes.

@@ -41,7 +41,7 @@ pub(crate) struct HeatDay {
     pub(crate) total: u64,
 }
 
-/// The heat map: a row for each day, oldest first, none left out. Empty where there are no records.
+/// The heat map: a row for each day, oldest first, none left out. Empty where there are not records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heat {
     pub(crate) days: Vec<HeatDay>,

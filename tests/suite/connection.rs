@@ -308,7 +308,7 @@ fn clock_that_differs_from_the_source_s_is_said_once() {
         let ran = place.etl(&["run"]).exits(0);
         assert_eq!(ran.err.matches("clock").count(), said, "{seconds} {age}: {}", ran.err);
     }
-    // Also of an answer that is no page; and one without a date says nothing.
+    // Also of an answer that is not a page; and one without a date says nothing.
     for (headers, said) in
         [(format!("Date: {}\r\n", http_date(300)), true), ("Date: soon\r\n".into(), false), (String::new(), false)]
     {

@@ -181,7 +181,7 @@ fn expected(kind: &str, damage: &Damage) -> Option<&'static str> {
         ("spool", _) => Some("encoded again"),
         ("quarantine", Damage::Deleted) => Some("are gone"),
         ("hashes/2023-03-01T05.1", _) => Some("read back from the store"),
-        ("wal/000001/db", Damage::Deleted | Damage::Cut(0)) => Some("filled anew from the journal"),
+        ("wal/000001/db", Damage::Deleted | Damage::Cut(0)) => Some("filled again from the journal"),
         _ => None,
     }
 }

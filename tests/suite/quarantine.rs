@@ -6,7 +6,7 @@ use crate::support::cli::{Place, record};
 
 const CONFIG: &str = "[source]\nurl = \"file:pages/*.json\"\n[load]\nto = \"file:lake\"\n";
 
-/// A place after a run over three records, two elements without a token, and a text that is no record.
+/// A place after a run over three records, two elements without a token, and a text that is not a record.
 fn place() -> Place {
     let place = Place::new(CONFIG);
     let mut texts: Vec<String> = (1..=3).map(|id| record(id, "2023-03-10T01:00:00.000Z")).collect();

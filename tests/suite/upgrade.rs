@@ -3,7 +3,7 @@
 //!
 //! `fixtures/state-0.1.0.tar.gz` was made by etl 0.1.0, and `fixtures/state-format-2.tar.gz` by the version that first wrote format 2:
 //! an hour whose hashes are forgotten, uploaded hours, late records, parts that wait for their store, a quarantine, a page of
-//! another key, and a body that is no page; the second also parked records and the dictionaries in its lake.
+//! another key, and a body that is not a page; the second also parked records and the dictionaries in its lake.
 
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! Python packages for tests: a virtual environment for each purpose, made once below the target directory.
 //!
 //! Test processes that want the same one wait for each other under a lock. A note is written last, with what is installed, so
-//! that an interrupted installation, or one of other packages, is made anew.
+//! that an interrupted installation, or one of other packages, is made again.
 
 use std::fs::{self, File};
 use std::io::Write;

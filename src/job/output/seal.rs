@@ -235,7 +235,7 @@ impl EncodeAhead {
     }
 }
 
-/// An hour whose parts are in the spool, and its hash array. No array: there are no parts.
+/// An hour whose parts are in the spool, and its hash array. No array: there are not parts.
 type Spooled = (Encoded, Option<HashesRef>);
 
 /// Whether hours are so small that encoding them while others are uploaded takes no more memory than a large hour alone.

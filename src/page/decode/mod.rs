@@ -54,7 +54,7 @@ pub struct Decoder {
 /// Why reading a page ended early.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// The body is no page, or the run is to stop.
+    /// The body is not a page, or the run is to stop.
     Page(NotAPage),
     /// Whoever takes the odd tokens failed.
     Taker(error::Error),

@@ -115,13 +115,13 @@ pub(super) fn refused(url: &PageUrl, response: &Response) -> Failure {
     }
     match text_of(response, &header::LOCATION) {
         Some(target) if status.is_redirection() => not_followed(url, response, target),
-        _ => Failure::unavailable(format!("{url} answered {status}, which is no page"), "check source.url"),
+        _ => Failure::unavailable(format!("{url} answered {status}, which is not a page"), "check source.url"),
     }
 }
 
 fn not_followed(url: &PageUrl, response: &Response, target: &str) -> Failure {
     let Ok(target) = response.url().join(target) else {
-        return Failure::unavailable(format!("{url} redirects to what is no address"), "check source.url");
+        return Failure::unavailable(format!("{url} redirects to what is not an address"), "check source.url");
     };
     if target.origin() == response.url().origin() {
         let message = format!("{url} redirects more than {MAX_REDIRECTS} times");

@@ -114,7 +114,7 @@ struct Head {
     /// where everything else is lost.
     last_commit: u64,
     last_segment: u64,
-    /// Which ids came, as of the last step: what the write-ahead log is filled anew from, with the journal.
+    /// Which ids came, as of the last step: what the write-ahead log is filled again from, with the journal.
     #[serde(default)]
     seen: Seen,
     hours: BTreeMap<Hour, HourRow>,
@@ -442,7 +442,7 @@ impl Ledger {
         dates.filter_map(|date| self.read_day(date).ok()).flat_map(BTreeMap::into_values).collect()
     }
 
-    /// Counts records and parts anew, from all rows: where rows were lost and taken over again.
+    /// Counts records and parts again, from all rows: where rows were lost and taken over again.
     ///
     /// # Errors
     /// `State`, naming the path.

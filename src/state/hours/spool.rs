@@ -3,7 +3,7 @@
 //! Owns `spool/<hour>.part-<part>.gz`. Invariant: a file under its name is whole and durable, and its name is before an intent
 //! names it. A crash leaves files that no intent names, and `.tmp` files: the next open deletes both.
 //!
-//! While more is to be spooled, a file that has served is written again instead of deleted and made anew: to a file system
+//! While more is to be spooled, a file that has served is written again instead of deleted and made again: to a file system
 //! its blocks and its inode cost more than the bytes in it.
 
 use std::collections::BTreeSet;

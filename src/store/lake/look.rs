@@ -1,6 +1,6 @@
 //! A look at a file of the lake: it has no metadata, so its digests and rows are computed from its content.
 //!
-//! Reads only. A failed read is an error, never a file that is no part.
+//! Reads only. A failed read is an error, never a file that is not a part.
 
 use std::fs::File;
 use std::io::{ErrorKind as Io, Read};

@@ -28,7 +28,7 @@ pub(super) struct Object {
 }
 
 impl Page {
-    /// Parses a page. `None`: `xml` is no page of a listing.
+    /// Parses a page. `None`: `xml` is not a page of a listing.
     pub(super) fn read(xml: &[u8]) -> Option<Self> {
         let xml = std::str::from_utf8(xml).ok()?;
         if root(xml)? != b"ListBucketResult" {

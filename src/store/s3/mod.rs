@@ -121,7 +121,7 @@ impl S3Store {
         }
     }
 
-    /// Checks that a store answered, because what came is no part of ours: a login page answers 200 to everything, but has no
+    /// Checks that a store answered, because what came is not a part of ours: a login page answers 200 to everything, but has no
     /// listing. Without the right to list, the answer is believed.
     fn confirm(&self, key: &str) -> Result<(), Failure> {
         match self.list_page(key, Some(1), None) {

@@ -68,7 +68,7 @@ pub enum Fault {
     Deafness,
     /// A PUT is answered 409, and lands later or never.
     Conflict,
-    /// A PUT is answered 200 by something that is no store, and lands later or never.
+    /// A PUT is answered 200 by something that is not a store, and lands later or never.
     Unproven,
     /// A PUT lands twice.
     Repeat,

@@ -1,6 +1,6 @@
 //! The whole state machine against a model of it: pages, duplicates, late records and records of the future, a clock
 //! that jumps, hashes that are forgotten, a store that fails before or after it stored, crashes at any moment,
-//! replays, a wrong key, tokens that are no records, a second machine with the same store, and a state directory that
+//! replays, a wrong key, tokens that are not records, a second machine with the same store, and a state directory that
 //! is lost, in any order.
 //!
 //! The model knows which records were received. It must always hold: each of them is in the store once, or still
@@ -58,7 +58,7 @@ enum Happening {
 struct Run {
     /// On the first machine or the second.
     machine: usize,
-    /// The numbers of what is in the source's page; from [`ODD`] on they are no records. `None`: a replay.
+    /// The numbers of what is in the source's page; from [`ODD`] on they are not records. `None`: a replay.
     page: Option<Vec<u64>>,
     request: RunRequest,
     /// The hashes of all hours with receipts are forgotten.
@@ -77,7 +77,7 @@ impl Run {
     }
 }
 
-/// The first number that is no record.
+/// The first number that is not a record.
 const ODD: u64 = 48;
 
 fn happenings() -> impl Strategy<Value = Vec<Happening>> {
@@ -300,7 +300,7 @@ impl World {
         used.then(|| self.run(&Run::quiet(machine, Some(page), drain, false))).transpose()
     }
 
-    /// Nothing waits on a machine, and its quarantine has what is no record, and no record.
+    /// Nothing waits on a machine, and its quarantine has what is not a record, and no record.
     fn check_end(&self, machine: usize) -> Result<(), TestCaseError> {
         let Some(status) = self.status(machine).filter(|_| self.state(machine).exists()) else { return Ok(()) };
         prop_assert_eq!((status.totals.pending, status.journal.pages), (0, 0));

@@ -45,7 +45,7 @@ pub struct Outcome {
     pub duplicates: Value,
     /// Names in the state directory that no whole state has, or few: unfinished, dead, set aside.
     pub litter: BTreeSet<String>,
-    /// Bodies that are no pages.
+    /// Bodies that are not pages.
     pub rejected: usize,
 }
 

@@ -140,7 +140,7 @@ impl Wal {
         let aside = damage::set_aside(Step::GenerationSetAside, &path, "corrupt")?;
         durable::remove(&marked_corrupt)?;
         repairs.push(format!(
-            "the write-ahead log {} {what}: set aside as {}, filled anew from the journal",
+            "the write-ahead log {} {what}: set aside as {}, filled again from the journal",
             path.display(),
             aside.display()
         ));

@@ -9,7 +9,7 @@
 //! journal/<number, 16 digits>-<pages>.page   a segment: see `segment`
 //! journal/<number, 16 digits>.floor          numbers go on above it: see `numbers`
 //! inbox/…page                                segments that were received while another run had the lock
-//! rejected/…page                             bodies that are no pages: see `rejected`
+//! rejected/…page                             bodies that are not pages: see `rejected`
 //! ```
 
 mod numbers;
@@ -156,12 +156,12 @@ impl Journal {
         })
     }
 
-    /// Sets a body aside that is no page, and returns where it is.
+    /// Sets a body aside that is not a page, and returns where it is.
     pub fn reject(&self, id: SegmentId) -> Result<PathBuf> {
         durable_step(Step::PageRejected, || self.rejected.append(id, &self.path(id), &self.dir))
     }
 
-    /// The bodies that are no pages.
+    /// The bodies that are not pages.
     pub(crate) const fn rejected(&self) -> &RejectedPages {
         &self.rejected
     }

@@ -1,4 +1,4 @@
-//! Bodies that are no pages, set aside in `rejected/`: they stay until someone acts. Owns that directory and its sum.
+//! Bodies that are not pages, set aside in `rejected/`: they stay until someone acts. Owns that directory and its sum.
 //!
 //! A crash leaves a body in the journal or here, never in both.
 
