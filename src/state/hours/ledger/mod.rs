@@ -9,22 +9,21 @@
 //! old the ledger is. A row that moves to its day's file is there before it leaves the head; where a crash left it in both,
 //! the head's counts. A missing head beside other state is damage, never an empty ledger.
 
+mod days;
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+pub use settings::Settings;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::lifecycle::{Event, HourRow};
-use crate::output::draft::Survives;
 use crate::record::row::Dictionaries;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
@@ -38,59 +37,6 @@ use crate::state::files::{checked, damage, durable};
 pub const FORMAT: u32 = 3;
 /// How many hours without work stay in the head: those that `etl status` shows.
 pub const SHOWN: usize = 48;
-/// How many more may gather there before they move, so that not each run moves one.
-const SLACK: usize = 24;
-/// With more rows the head is a burden to each step that writes it.
-const CROWD: usize = 512;
-/// Days' files kept in memory: more than a page of old records has of them.
-const CACHED_DAYS: usize = 128;
-
-/// What parts depend on. Recorded, because a part must be the same whoever seals it, and whenever.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    /// The time zone of the hours.
-    pub timezone: String,
-    /// The template of the keys.
-    pub layout: String,
-    /// Where the parts go.
-    pub destination: String,
-    /// The dictionary of `url`.
-    pub url: BTreeMap<String, i64>,
-    /// The dictionary of `method`.
-    pub method: BTreeMap<String, i64>,
-}
-
-impl Settings {
-    /// Checks that a state recorded under these settings can go on under `new`: dictionaries may gain entries, the rest
-    /// stays.
-    ///
-    /// # Errors
-    /// `Config`, naming the setting.
-    pub fn allow(&self, new: &Self) -> Result<()> {
-        let fixed = [
-            ("hours.timezone", &self.timezone, &new.timezone),
-            ("load.layout", &self.layout, &new.layout),
-            ("load.to", &self.destination, &new.destination),
-        ];
-        for (key, old, new) in fixed {
-            if old != new {
-                return Err(changed(key, &format!("{old:?}, now {new:?}")));
-            }
-        }
-        for (key, old, new) in [("compact.url", &self.url, &new.url), ("compact.method", &self.method, &new.method)] {
-            if let Some((entry, _)) = old.iter().find(|(entry, code)| new.get(*entry) != Some(code)) {
-                return Err(changed(key, &format!("an entry {entry:?} that is now missing or different")));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn changed(key: &str, what: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("{key} has changed: the state directory was made with {what}"))
-        .hint("change it back, or use another state.dir for the new setting")
-}
-
 /// The ledger's head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Head {
@@ -364,84 +310,6 @@ impl Ledger {
         self.replace(step, head)
     }
 
-    /// Whether more rows have gathered in the head than each step should write.
-    #[must_use]
-    pub fn is_crowded(&self) -> bool {
-        self.head.hours.len() > CROWD
-    }
-
-    /// Moves rows without work, beyond the newest ones, to the files of their days, and shows them to `leaving` before. `busy`: hours
-    /// that must stay.
-    ///
-    /// # Errors
-    /// `State`, naming the path.
-    pub fn archive(&mut self, busy: impl Fn(Hour) -> bool, leaving: &mut dyn FnMut(&HourRow)) -> Result<()> {
-        let idle = |row: &&HourRow| !row.is_sealing() && !busy(row.hour);
-        let idle: Vec<Hour> = self.head.hours.values().filter(idle).map(|row| row.hour).collect();
-        let surplus = idle.len().saturating_sub(SHOWN);
-        if surplus <= SLACK {
-            return Ok(());
-        }
-        let mut head = self.head.clone();
-        let mut moved: BTreeMap<Date, Vec<HourRow>> = BTreeMap::new();
-        for hour in idle.into_iter().take(surplus) {
-            if let Some(row) = head.hours.remove(&hour) {
-                leaving(&row);
-                moved.entry(hour.date()).or_default().push(row);
-            }
-        }
-        for (date, rows) in moved {
-            self.archive_day(date, rows)?;
-        }
-        durable::sync_dir(&self.dir)?;
-        self.replace(Step::LedgerArchived, head)
-    }
-
-    fn archive_day(&mut self, date: Date, rows: Vec<HourRow>) -> Result<()> {
-        let path = self.day_path(date);
-        // Nobody asks for its rows again soon, and kept between the buffers of this they would split the heap.
-        let mut day = match self.days.remove(&date) {
-            Some(day) => day,
-            None => self.read_day(date)?,
-        };
-        day.extend(rows.into_iter().map(|row| (row.hour, row)));
-        let rows: Vec<&HourRow> = day.values().collect();
-        let text = checked::with_checksum(&gzipped(&json(&rows)?)?);
-        // Their names are made durable together, before the head forgets the rows.
-        durable_step(Step::DayArchived, || durable::write(&path, &text, Survives::Bytes))
-    }
-
-    /// Every row, by hour. For `verify` and the like: reads all days.
-    ///
-    /// # Errors
-    /// `State`: a file is damaged. And whatever `each` returns.
-    pub fn for_each(&self, each: &mut dyn FnMut(&HourRow) -> Result<()>) -> Result<()> {
-        let mut head = self.head.hours.values().peekable();
-        for name in durable::names(&self.dir)? {
-            let Ok(date) = name.parse::<Date>() else { continue };
-            for row in self.read_day(date)?.values() {
-                while let Some(newer) = head.next_if(|newer| newer.hour < row.hour) {
-                    each(newer)?;
-                }
-                if let Some(newer) = head.next_if(|newer| newer.hour == row.hour) {
-                    each(newer)?;
-                } else {
-                    each(row)?;
-                }
-            }
-        }
-        head.try_for_each(each)
-    }
-
-    /// The rows in the files of the newest days, of as many as there are up to `days`. A damaged file is left out: this is
-    /// for views.
-    #[must_use]
-    pub fn newest_archived(&self, days: usize) -> Vec<HourRow> {
-        let names = durable::names(&self.dir).unwrap_or_default();
-        let dates = names.iter().filter_map(|name| name.parse::<Date>().ok()).rev().take(days);
-        dates.filter_map(|date| self.read_day(date).ok()).flat_map(BTreeMap::into_values).collect()
-    }
-
     /// Counts records and parts again, from all rows: where rows were lost and taken over again.
     ///
     /// # Errors
@@ -457,38 +325,6 @@ impl Ledger {
             return Ok(());
         }
         self.replace(Step::HourImported, Head { uploaded, parts, ..self.head.clone() })
-    }
-
-    fn day_path(&self, date: Date) -> PathBuf {
-        self.dir.join(format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()))
-    }
-
-    fn day(&mut self, date: Date) -> Result<&BTreeMap<Hour, HourRow>> {
-        if !self.days.contains_key(&date) {
-            while self.days.len() >= CACHED_DAYS {
-                // Hours are gone through in their order: the day furthest from this one is needed last.
-                let (first, last) = (self.days.keys().next(), self.days.keys().next_back());
-                let is_before = first
-                    .zip(last)
-                    .is_some_and(|(first, last)| date.duration_since(*first) > last.duration_since(date));
-                drop(if is_before { self.days.pop_first() } else { self.days.pop_last() });
-            }
-            let day = self.read_day(date)?;
-            self.days.insert(date, day);
-        }
-        Ok(self.days.entry(date).or_default())
-    }
-
-    fn read_day(&self, date: Date) -> Result<BTreeMap<Hour, HourRow>> {
-        let path = self.day_path(date);
-        let Some(text) = durable::read(&path)? else {
-            return Ok(BTreeMap::new());
-        };
-        let mut json = Vec::new();
-        let read = GzDecoder::new(body(&path, &text)?).read_to_end(&mut json);
-        read.map_err(|e| unreadable(&path, serde_json::Error::io(e)))?;
-        let rows: Vec<HourRow> = serde_json::from_slice(&json).map_err(|e| unreadable(&path, e))?;
-        Ok(rows.into_iter().map(|row| (row.hour, row)).collect())
     }
 
     fn replace(&mut self, step: Step, head: Head) -> Result<()> {
@@ -507,12 +343,6 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the ledger").caused_by(e))
 }
 
-fn gzipped(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-    let finished = gzip.write_all(bytes).and_then(|()| gzip.finish());
-    finished.map_err(|e| Error::new(ErrorKind::Bug, "cannot compress the ledger").caused_by(e))
-}
-
 fn body<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
     checked::verified(path, text)
         .map_err(|damage| damage.hint("restore it from a backup, or rebuild it from the store: `etl replay --from-s3`"))
@@ -529,115 +359,4 @@ pub(crate) fn newer_format(path: &Path, found: u64) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hour::lifecycle::HashesRef;
-    use crate::hour::part::{PartIdentity, PartRow, PartStage};
-    use crate::hour::tally::{Certified, Tally};
-
-    fn settings() -> Settings {
-        Settings {
-            timezone: "UTC".into(),
-            layout: "l".into(),
-            destination: "file:lake".into(),
-            url: BTreeMap::from([("/a".into(), 1)]),
-            method: BTreeMap::new(),
-        }
-    }
-
-    fn hour(n: usize) -> Hour {
-        format!("2023-03-{:02}T{:02}", 1 + n / 24, n % 24).parse().unwrap()
-    }
-
-    fn freeze_and_receipt(ledger: &mut Ledger, hour: Hour, through: u64) {
-        let at = "2023-04-01T00:00:00Z".parse().unwrap();
-        let n = ledger.row(hour).unwrap().parts.len();
-        let part = PartRow {
-            part: u32::try_from(n).unwrap(),
-            stage: PartStage::Sealing,
-            key: "k".into(),
-            identity: PartIdentity { rows: 5, bytes: 1, sha256: String::new(), content_sha256: String::new() },
-            dict: String::new(),
-            through,
-            first: at,
-            last: at,
-            frozen_at: at,
-            uploaded_at: None,
-            etag: None,
-        };
-        let number = part.part;
-        let certified = Certified::new(at, Tally::default(), &[]);
-        let hashes = HashesRef { version: through, count: 5 };
-        let frozen = Event::Frozen { through, hashes, parts: vec![part], certified };
-        ledger.apply(Step::HoursFrozen, 3, vec![(hour, frozen)]).unwrap();
-        let receipt = Event::Receipted { part: number, sha256: String::new(), bytes: 1, etag: None, at };
-        ledger.apply(Step::PartsReceipted, 4, vec![(hour, receipt)]).unwrap();
-    }
-
-    #[test]
-    fn old_hours_move_to_their_days_and_are_found_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::create(dir.path(), settings()).unwrap();
-        for n in 0..100 {
-            freeze_and_receipt(&mut ledger, hour(n), 1);
-        }
-        ledger.archive(|h| h == hour(0), &mut |_| ()).unwrap();
-        let mut ledger = Ledger::open(dir.path()).unwrap().unwrap();
-        assert_eq!(ledger.recent().count(), SHOWN + 1, "the newest, and the busy one");
-        assert_eq!(ledger.row(hour(3)).unwrap().parts.len(), 1);
-        assert_eq!((ledger.uploaded_records(), ledger.uploaded_parts()), (500, 100));
-        freeze_and_receipt(&mut ledger, hour(3), 2);
-        let mut seen = Vec::new();
-        ledger
-            .for_each(&mut |row| {
-                seen.push((row.hour, row.parts.len()));
-                Ok(())
-            })
-            .unwrap();
-        assert_eq!(seen.len(), 100);
-        assert!(seen.is_sorted());
-        assert_eq!(seen[3], (hour(3), 2), "the head's row counts");
-    }
-
-    #[test]
-    fn row_of_an_older_etl_is_read_and_the_certificate_s_text_is_pinned() {
-        let old = r#"{"hour":"2023-03-10T01","frozen":7,"receipted":7,"hashes":null,"next_hashes":2,"last_receipt":null,"parts":[]}"#;
-        let row: HourRow = serde_json::from_str(old).unwrap();
-        assert_eq!(serde_json::to_string(&row).unwrap(), old, "what is not there is not written either");
-        let tally = Tally { duplicates: 3, quarantined: 1, ids: Some((5, 9)) };
-        let closed_at = "2023-03-10T02:10:00Z".parse().unwrap();
-        let certified = Certified::new(closed_at, tally, &[crate::hour::gaps::Gap { from: 7, to: 8 }]);
-        let text = serde_json::to_string(&HourRow { certified: Some(certified), ..row }).unwrap();
-        let certificate = r#""last_receipt":null,"certified":{"closed_at":"2023-03-10T02:10:00Z","duplicates":3,"quarantined":1,"ids":[5,9],"missing":2,"holes":[{"from":7,"to":8}]},"#;
-        assert_eq!(text, old.replace(r#""last_receipt":null,"#, certificate));
-        assert!(serde_json::from_str::<HourRow>(&text).unwrap().certified.is_some());
-    }
-
-    #[test]
-    fn damage_is_refused_and_absence_is_not_damage() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(Ledger::open(dir.path()).unwrap().is_none());
-        Ledger::create(dir.path(), settings()).unwrap();
-        let path = dir.path().join("ledger/head");
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[100] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        assert_eq!(Ledger::open(dir.path()).unwrap_err().kind(), ErrorKind::State);
-    }
-
-    #[test]
-    fn dictionaries_may_gain_entries_and_nothing_else_may_change() {
-        let old = settings();
-        let mut more = settings();
-        more.url.insert("/b".into(), 2);
-        assert!(old.allow(&more).is_ok());
-        assert!(more.allow(&old).is_err(), "lost an entry");
-        for change in [
-            Settings { timezone: "Asia/Seoul".into(), ..settings() },
-            Settings { destination: "s3://b/".into(), ..settings() },
-            Settings { url: BTreeMap::from([("/a".into(), 2)]), ..settings() },
-        ] {
-            assert_eq!(old.allow(&change).unwrap_err().kind(), ErrorKind::Config);
-        }
-    }
-}
+mod tests;
