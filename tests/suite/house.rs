@@ -42,8 +42,8 @@ const FOREIGN: [(&str, &[&str]); 7] = [
     ("askama", &["view/html"]),
 ];
 
-/// Lines that a file may have, tests included.
-const LONGEST: usize = 800;
+/// Lines that a file may have; one that holds tests only may have more.
+const LONGEST: usize = 400;
 
 /// A file of `src/`: its module (`state/pages/journal`), and its code without comments and tests.
 struct File {
@@ -204,6 +204,7 @@ fn root_is_small_and_modules_have_one_style() {
 fn each_file_says_what_it_owns_and_is_not_too_long() {
     for file in files() {
         assert!(file.has_module_doc, "{} does not begin with //!", file.module);
-        assert!(file.lines <= LONGEST, "{} has {} lines: split it by subject", file.module, file.lines);
+        let is_too_long = file.lines > LONGEST && !file.module.ends_with("tests");
+        assert!(!is_too_long, "{} has {} lines: split it by subject", file.module, file.lines);
     }
 }
