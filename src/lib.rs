@@ -60,8 +60,8 @@ pub mod view;
 
 pub mod audit;
 
+pub mod simulate;
+
 pub mod docs;
 
 pub mod cli;
-
-pub mod simulate;

@@ -1,4 +1,4 @@
-//! What the stages are told, from the configuration. The only place that knows both.
+//! What the stages are told, from the configuration. The only place that knows configuration and stages.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;

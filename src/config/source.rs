@@ -35,7 +35,7 @@ pub struct SourceConfig {
     keys: Option<Vec<Secret>>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// How long a request may take, its body included.
+    /// How long the source may be silent; a whole try takes ten times that at most.
     #[serde(deserialize_with = "value::positive_duration")]
     pub timeout: Duration,
     /// How often a request is tried again.

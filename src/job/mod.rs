@@ -1,8 +1,8 @@
 //! `run` and `replay`: the order of the stages. The only place that sees all of them.
 //!
 //! ```text
-//! settle: commit what the journal holds → retry the quarantine → upload what is left → seal what is due → upload → prune
-//! run:    fetch, settle                    replay: settle
+//! settle: commit what the journal holds → retry the quarantine and what is parked → upload what is left → seal what is due → upload
+//! run:    fetch, settle, finish            replay: settle, finish            finish: prune
 //! ```
 //! The source forgets and the store does not: a run asks the source and journals what comes before it opens anything else. Files do
 //! not forget: they are read after the journal is settled.

@@ -12,7 +12,8 @@
 //! waiting     watch list: uncommitted pages        spool/       bytes of parts without a receipt
 //! quarantined watch list: the quarantine's files   parked/      records of hours that cannot be read back
 //! held        pages whose odd tokens have no room
-//! tried       pages at which runs died
+//! tried       pages at which runs died             refused.json  hours with a part that the store refuses
+//! trail.json, validator.json                       parked-records  watch list: parked records
 //! ```
 //! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves
 //! decoding them again, so a damaged one is set aside and filled again. The order of writing makes that so: a page is in

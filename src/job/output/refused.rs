@@ -3,7 +3,7 @@
 //! gets none, the others still reach the store.
 //!
 //! Owns `refused.json` in the state directory: those hours, each with the time of its last try. Nothing depends on it: without it
-//! such an hour is tried once together with the others. So it is read leniently and never fsynced.
+//! such an hour is tried once together with the others. So it is never fsynced, and a damaged one counts as empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! Log → parts: which hours are due, and their parts in the spool and in the ledger.
 //!
 //! In batches of hours: the log is read once for a batch, its parts are encoded in parallel while those of the batch before are
-//! uploaded, then they are frozen in one atomic step of the ledger, which is their intent. A crash before that leaves bytes that nothing names; after it, parts
-//! that the next run uploads.
+//! uploaded, then they are frozen in one atomic step of the ledger, which is their intent. A crash before that leaves bytes that
+//! nothing names; after it, parts that the next run uploads.
 
 use super::Output;
 use super::spooled_part::SpooledBy;

@@ -1,4 +1,5 @@
-//! Records that are not where they should be: read back from the store, parked until that works, or sent through the journal again.
+//! Records that are not where they should be: read back from the store, parked until that works, or sent through the journal
+//! again; the ledger rebuilt from the store, and parts whose freeze is undone.
 
 pub(super) mod import;
 mod park;

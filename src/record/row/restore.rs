@@ -1,4 +1,4 @@
-//! The inverse: a row as the record that it was made of.
+//! Rows back into records: the inverse of [`Compactor::write_row`](super::Compactor::write_row).
 //!
 //! Pure. Invariant: a row that this program did not write is refused.
 

@@ -1,4 +1,5 @@
-//! Hours: their records without a receipt (`log`), their parts (`ledger`, `spool`), and the hashes of what they hold.
+//! Hours: their records without a receipt (`log`), their parts (`ledger`, `spool`), the hashes of what they hold,
+//! and records that wait until their hour can be read back (`parked`).
 //!
 //! Owns [`Hours`], the half of the state that a commit fills and that sealing empties. Invariant: an hour's hashes are in an
 //! array, and its parts in the spool, before the ledger names them; and a record is in the log until the ledger has its receipt. A

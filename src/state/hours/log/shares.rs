@@ -1,7 +1,7 @@
 //! The shares of a commit in memory: which hours it brought how many records of. Most of them take four bytes.
 //!
-//! Pure. Hours are told as their distance from the one before, and all numbers in groups of seven bits, the lowest first; the highest bit of a
-//! byte says that more follow.
+//! Pure. An hour is kept as its distance from the one before; all numbers are LEB128: seven bits a byte, the lowest first, and the highest
+//! bit says that more follow.
 
 use super::sled::Share;
 use crate::hour::Hour;

@@ -15,7 +15,7 @@
 //! "e"                                   where the blocks end, bincode
 //! ```
 //! The records themselves are in a file beside the database: see [`blocks`].
-//! `hour` is [`Hour::to_key`], `commit` and `set` 8 bytes and `piece` 4 bytes, all big endian.
+//! Hours in the rows are [`Hour::to_key`]; in the keys, `commit` and `set` take 8 bytes and `piece` 4, all big endian.
 
 mod blocks;
 mod flush_watchdog;
