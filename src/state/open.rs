@@ -199,7 +199,7 @@ mod tests {
             url: BTreeMap::new(),
             method: BTreeMap::new(),
         };
-        drop(State::open(dir.path(), &settings).unwrap());
+        State::open(dir.path(), &settings).unwrap().prune().unwrap();
         let leftovers = [dir.path().join("hashes/x.tmp"), dir.path().join("ledger/x.tmp")];
         leftovers.iter().for_each(|path| fs::write(path, "half").unwrap());
         drop(State::open(dir.path(), &settings).unwrap());

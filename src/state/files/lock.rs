@@ -24,8 +24,11 @@ pub struct Lock {
     file: File,
     path: PathBuf,
     after_a_crash: bool,
-    /// The holder has put something off that the next one has to do, as after a crash.
+    /// Something is undone that the next holder has to do, as after a crash: this one has put it off, or the one before crashed and
+    /// this one has not made up for it.
     owes: bool,
+    /// The missing mark survives a power cut.
+    is_durable: bool,
 }
 
 impl Lock {
@@ -70,7 +73,7 @@ impl Lock {
         let mut mark = [0; ENDED.len()];
         let after_a_crash = file.read_exact_at(&mut mark, 0).is_err() || mark != *ENDED;
         file.set_len(0)?;
-        Ok(Self { file, path, after_a_crash, owes: false })
+        Ok(Self { file, path, after_a_crash, owes: after_a_crash, is_durable: false })
     }
 
     /// Whether the last holder crashed, as far as one can tell.
@@ -81,14 +84,14 @@ impl Lock {
     /// Notes that something is put off: unless [`Lock::settle`] is called, the next holder has to do it as after a crash. It learns
     /// that even after a power cut: the missing mark is durable on return.
     pub(crate) fn owe(&mut self) -> Result<()> {
-        if !self.owes {
+        if !self.is_durable {
             self.file.sync_all().map_err(|e| Error::disk("fsync", &self.path, e))?;
         }
-        self.owes = true;
+        (self.owes, self.is_durable) = (true, true);
         Ok(())
     }
 
-    /// Notes that what was put off is done.
+    /// Notes that what was put off, or left by a crash, is done.
     pub(crate) const fn settle(&mut self) {
         self.owes = false;
     }
@@ -126,7 +129,12 @@ mod tests {
     #[test]
     fn holder_that_did_not_end_is_noticed_by_the_next() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Lock::take(dir.path()).unwrap().after_a_crash(), "nobody knows");
+        let settled = |expected: bool, why: &str| {
+            let mut lock = Lock::take(dir.path()).unwrap();
+            assert_eq!(lock.after_a_crash(), expected, "{why}");
+            lock.settle();
+        };
+        settled(true, "nobody knows");
         let lock = Lock::take(dir.path()).unwrap();
         assert!(!lock.after_a_crash());
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -134,16 +142,17 @@ mod tests {
             std::panic::resume_unwind(Box::new(()));
         }))
         .unwrap_err();
-        assert!(Lock::take(dir.path()).unwrap().after_a_crash());
+        drop(Lock::take(dir.path()).unwrap());
+        settled(true, "a holder that does not make up for the crash leaves it to the next");
         let mut lock = Lock::take(dir.path()).unwrap();
         lock.owe().unwrap();
         drop(lock);
+        settled(true, "the holder before left something undone");
         let mut lock = Lock::take(dir.path()).unwrap();
-        assert!(lock.after_a_crash(), "the holder before left something undone");
         lock.owe().unwrap();
         lock.settle();
         drop(lock);
-        assert!(!Lock::take(dir.path()).unwrap().after_a_crash());
+        settled(false, "it is done");
     }
 
     #[test]
