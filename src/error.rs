@@ -39,6 +39,19 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// All of them, in order of precedence.
+    pub const ALL: [Self; 9] = [
+        Self::Bug,
+        Self::Usage,
+        Self::Busy,
+        Self::State,
+        Self::Config,
+        Self::Credentials,
+        Self::Mismatch,
+        Self::Unavailable,
+        Self::Quarantined,
+    ];
+
     /// The process exit code of this kind.
     #[must_use]
     pub const fn exit_code(self) -> u8 {

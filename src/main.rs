@@ -31,7 +31,7 @@ fn run(cli: &Cli) -> u8 {
 fn show_usage(refused: clap::Error) -> u8 {
     let printable = std::env::args_os().map(|arg| clean(&arg.to_string_lossy()).into_owned());
     let refused = Cli::try_parse_from(printable).err().unwrap_or(refused);
-    // A reader that has gone away is no failure.
+    // The reader may have closed the pipe: that is not a failure.
     let _ = refused.print();
     u8::try_from(refused.exit_code()).unwrap_or(2)
 }

@@ -97,7 +97,7 @@ fn show(page: &str) -> Result<()> {
     print::print_bytes(print::styled(&laid_out(page, columns.clamp(40, WIDEST))).as_bytes())
 }
 
-/// A page for a terminal of so many columns.
+/// A page, laid out for a terminal with `columns` columns.
 fn laid_out(page: &str, columns: usize) -> String {
     let text: Vec<String> = blocks(page).iter().map(|block| block_laid_out(block, columns)).collect();
     text.join("\n")
@@ -158,7 +158,7 @@ fn widths(rows: &[Vec<String>], columns: usize) -> Vec<usize> {
     widths
 }
 
-/// The words of `text` in lines of at most so many columns; a longer word has a line of its own.
+/// `text`, wrapped into lines that fit; a word that is longer than a line stands alone on one.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

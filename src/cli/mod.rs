@@ -241,18 +241,7 @@ mod tests {
             .skip_while(|line| !line.starts_with("Exit codes"))
             .filter_map(|line| line.split_whitespace().next()?.parse().ok())
             .collect();
-        let kinds = [
-            ErrorKind::Bug,
-            ErrorKind::Usage,
-            ErrorKind::Busy,
-            ErrorKind::State,
-            ErrorKind::Config,
-            ErrorKind::Credentials,
-            ErrorKind::Mismatch,
-            ErrorKind::Unavailable,
-            ErrorKind::Quarantined,
-        ];
-        let expected: Vec<u8> = kinds.iter().map(|kind| kind.exit_code()).chain([0, 130]).collect();
+        let expected: Vec<u8> = ErrorKind::ALL.iter().map(|kind| kind.exit_code()).chain([0, 130]).collect();
         assert_eq!(listed, expected);
     }
 

@@ -91,7 +91,7 @@ fn rate(count: u64, elapsed: Duration) -> u64 {
     (count as f64 / elapsed.as_secs_f64().max(0.001)) as u64
 }
 
-/// How long the rest takes at the pace so far. `None`: too early to tell, or there is no rest.
+/// The time left, at the speed so far. `None` in the first second, before anything is done, and when all is done.
 fn left(done: u64, all: u64, elapsed: Duration) -> Option<Duration> {
     let rest = all.saturating_sub(done);
     if done == 0 || rest == 0 || elapsed < Duration::from_secs(1) {

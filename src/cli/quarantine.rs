@@ -78,7 +78,7 @@ pub(super) enum QuarantineAction {
         /// The reason, as `list` names it
         #[arg(long, value_name = "REASON")]
         reason: String,
-        /// Do not ask for confirmation; needed where there is no terminal
+        /// Drop without asking; required when stdin is not a terminal
         #[arg(long)]
         yes: bool,
     },
@@ -301,7 +301,7 @@ fn write_tokens(
         })
     });
     match (looked, failed) {
-        // A reader that has gone away is no failure.
+        // The reader may have closed the pipe: that is not a failure.
         (_, Some(cause)) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(written),
         (_, Some(cause)) => Err(ExportFailure::Write(cause)),
         (Err(error), None) => Err(ExportFailure::Read(error)),

@@ -103,7 +103,7 @@ fn paging_style<'de, D: Deserializer<'de>>(from: D) -> Result<PagingStyle, D::Er
 }
 
 impl SourceLocation {
-    /// `None` where there is no text; `base` is what a pattern is relative to.
+    /// The location that `text` names; `None` if it is empty. A relative pattern is resolved against the folder `base`.
     fn parse(text: &str, base: &Path) -> Result<Option<Self>> {
         let text = text.trim();
         if let Some(pattern) = text.strip_prefix("file:") {

@@ -1,7 +1,7 @@
 //! Writing into pipes and devices, for as long as the run may take.
 //!
 //! No call blocks: it waits for room in short turns, and checks between them whether the run has to stop. Keeps nothing.
-//! Invariants: what a pipe has taken is never written again; a reader that has gone away is no failure.
+//! Invariants: what a pipe has taken is never written again; a reader that closes the pipe is not a failure.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

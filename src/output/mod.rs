@@ -75,7 +75,7 @@ pub(crate) fn before(target: &Path) -> String {
     text
 }
 
-/// Prints a result. A reader that has gone away (`etl status | head`) is no failure.
+/// Prints a result. A reader that closes the pipe (`etl status | head`) is not a failure.
 pub(crate) fn print(bytes: &[u8]) -> Result<()> {
     let printed = match crate::stop::installed() {
         // A signal ends the process where it is: nothing needs to look for one while it waits.

@@ -306,6 +306,6 @@ fn layout_is_pinned() {
                     0000000000000000\
                     0700000000000000\
                     00";
-    assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
+    assert_eq!(crate::digest::hex(&bytes), expected);
     assert_eq!(bincode::deserialize::<Seen>(&bytes).unwrap(), seen);
 }

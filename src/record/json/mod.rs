@@ -188,7 +188,7 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 mod tests {
     use super::*;
 
-    fn written(value: &Value<'_>) -> String {
+    pub(super) fn written(value: &Value<'_>) -> String {
         let mut out = Vec::new();
         write(value, &mut out);
         String::from_utf8(out).unwrap()

@@ -233,13 +233,8 @@ impl Writer<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::written;
     use super::*;
-
-    fn written(value: &Value<'_>) -> String {
-        let mut out = Vec::new();
-        write(value, &mut out);
-        String::from_utf8(out).unwrap()
-    }
 
     #[test]
     fn floats_are_written_as_python_does() {

@@ -283,7 +283,7 @@ mod tests {
                         5b8c0a6400000000\
                         80b0c130\
                         d5000000";
-        assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
+        assert_eq!(crate::digest::hex(&bytes), expected);
         assert_eq!(bytes.len(), ENTRY);
         assert_eq!(bincode::deserialize::<Entry>(&bytes).unwrap().hash, hash);
     }
@@ -302,7 +302,7 @@ mod tests {
                         010000000000000006000000\
                         0100000000000000\
                         01139ec9010400000007000000";
-        assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
+        assert_eq!(crate::digest::hex(&bytes), expected);
         assert_eq!(bincode::deserialize::<CommitRow>(&bytes).unwrap(), row);
     }
 
@@ -313,6 +313,6 @@ mod tests {
         let expected = "0100000000000000\
                         0200000000000000\
                         010300000000000000ffffffffffffffff";
-        assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), expected);
+        assert_eq!(crate::digest::hex(&bytes), expected);
     }
 }
