@@ -65,6 +65,30 @@ fn tick_reads_the_hours_of_its_page_and_no_others() {
     untouched.iter().for_each(|check| check());
 }
 
+/// A run that archives rows of the ledger while the log's own rows lag behind crashes. A command that only takes the lock and lets go of
+/// it comes next, and does not make up for it.
+#[test]
+#[cfg(feature = "failpoints")]
+fn crash_after_rows_were_archived_is_made_up_for_whoever_takes_the_lock_next() {
+    let place = Place::new("[source]\nurl = \"file:pages/*.json\"\n[load]\nto = \"file:lake\"\n");
+    let records: Vec<String> = (0..1500).map(|n| record(n, &moment(n / 24, n % 24))).collect();
+    place.page("pages/1.json", &[records, vec!["not a record".to_owned()]].concat());
+    let steps = place.path("steps");
+    place.command(&["run"]).env("ETL_STEPS", &steps).output().unwrap();
+    let steps = fs::read_to_string(steps).unwrap();
+    let archived = steps.lines().find(|line| line.ends_with(" LedgerArchived")).unwrap();
+    let archived = archived.split(' ').next().unwrap();
+    fs::remove_dir_all(place.path("etl-state")).unwrap();
+    fs::remove_dir_all(place.path("lake")).unwrap();
+    place.command(&["run"]).env("ETL_CRASH", format!("after:{archived}")).output().unwrap();
+    place.etl(&["quarantine", "drop", "--reason", "not-a-record", "--yes"]).exits(0);
+    place.etl(&["replay"]).exits(0);
+    let status = place.status();
+    let left = (&status["totals"]["pending"], &status["journal"]["pages"]);
+    assert_eq!(left, (&0.into(), &0.into()), "all has receipts");
+    assert_eq!(place.etl(&["restore"]).exits(0).out.lines().count(), 1500);
+}
+
 #[test]
 fn plain_http_needs_no_root_certificates() {
     let origin = Origin::start(vec![Answer::Page("[]".into())]);
