@@ -14,17 +14,17 @@ impl Verifier<'_> {
     pub(super) fn hour(&self, row: &HourRow) -> Result<Vec<Finding>> {
         // Opened before the parts are looked at: an open array can be read even after a run has replaced it.
         let named = row.hashes.filter(|_| self.deep || !self.parts.store.keeps_metadata());
-        let hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
+        let mut hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
         let mut findings = Vec::new();
         for part in row.uploaded() {
-            if let Some((fault, detail)) = self.part(row, part, hashes.as_ref())? {
+            if let Some((fault, detail)) = self.part(row, part, hashes.as_mut())? {
                 findings.push(Finding { fault, hour: Some(row.hour), key: part.key.clone(), detail });
             }
         }
         Ok(findings)
     }
 
-    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&HashArray>) -> Result<Option<(Fault, String)>> {
+    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&mut HashArray>) -> Result<Option<(Fault, String)>> {
         let Some(object) = self.parts.store.head(&part.key)? else {
             return Ok(Some((Fault::Missing, format!("there is nothing where part {} should be", part.part))));
         };
@@ -47,7 +47,7 @@ impl Verifier<'_> {
         row: &HourRow,
         part: &PartRow,
         object: &ObjectInfo,
-        hashes: Option<&HashArray>,
+        hashes: Option<&mut HashArray>,
     ) -> Result<Option<String>> {
         let compactor = match self.parts.dictionaries.for_part(object.meta.as_ref()) {
             Ok(compactor) => compactor,
@@ -59,18 +59,19 @@ impl Verifier<'_> {
             Err(reason) => return Ok(Some(reason.to_string())),
         };
         match records_difference(part, &read.identity) {
-            None => unknown_records(&read, hashes),
+            None => unknown_records(read, hashes),
             difference => Ok(difference),
         }
     }
 }
 
-fn unknown_records(read: &ReadPart, hashes: Option<&HashArray>) -> Result<Option<String>> {
+fn unknown_records(read: ReadPart, hashes: Option<&mut HashArray>) -> Result<Option<String>> {
     let Some(array) = hashes else { return Ok(None) };
-    let mut unknown = 0;
-    for hash in &read.hashes {
-        unknown += u64::from(!array.contains(*hash)?);
-    }
+    let mut hashes = read.hashes;
+    hashes.sort_unstable();
+    let mut unknown = hashes.len();
+    // Each block of the array is read once a part.
+    array.find(&hashes, &mut |_| unknown = unknown.saturating_sub(1))?;
     Ok((unknown > 0).then(|| format!("{unknown} records are not among the hour's hashes")))
 }
 
