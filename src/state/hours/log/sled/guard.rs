@@ -7,7 +7,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -19,6 +19,8 @@ use crate::state::files::durable;
 
 /// What sled may keep in memory.
 const CACHE: u64 = 8 << 20;
+/// How long to wait for its lock.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// sled flushes once more when it is closed, and panics where that fails; by then all that counts is durable.
 #[derive(Debug)]
@@ -99,9 +101,11 @@ pub(super) fn decode<T: DeserializeOwned>(dir: &Path, row: &[u8]) -> Result<T> {
     bincode::deserialize(row).map_err(|e| damaged_by(dir, e))
 }
 
-/// sled's lock is now and then still held for a moment after the same process closed the database.
+/// sled's lock is now and then still held for a moment after the same process closed the database; where the disk is slow, for as long
+/// as a flush takes that the watchdog asked for. No other process opens it: the state's own lock is held.
 fn open_patiently(dir: &Path, config: &sled::Config) -> Result<sled::Db> {
-    for _ in 0..50 {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
         match guarded(dir, || Ok(config.open())) {
             Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
                 std::thread::sleep(Duration::from_millis(20));
