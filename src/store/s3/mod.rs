@@ -28,6 +28,7 @@ use crate::stop::Stop;
 mod client;
 mod headers;
 mod listing;
+mod providers;
 mod refusal;
 mod settings;
 mod signing;
@@ -62,7 +63,7 @@ impl S3Store {
     /// # Errors
     /// `Config` where the endpoint is no plain `http://` or `https://` address.
     pub fn new(settings: S3Settings) -> Result<Self> {
-        Self::with_lookup(settings, signing::find)
+        Self::with_lookup(settings, providers::find)
     }
 
     /// Stops waiting at a stop: at once between two tries, soon after it for an answer.
@@ -135,7 +136,7 @@ impl S3Store {
         let bytes = Bytes::from(std::fs::read(body).map_err(|error| Error::disk("read", body, error))?);
         let patience = PATIENCE + Duration::from_secs(u64::try_from(bytes.len()).unwrap_or(u64::MAX) / SLOWEST);
         let md5 = md5::compute(&bytes);
-        let headers = headers::put_headers(meta, &md5.0, condition).map_err(|cause| {
+        let headers = headers::put_headers(meta, self.client.options(), &md5.0, condition).map_err(|cause| {
             Error::new(ErrorKind::Bug, format!("cannot describe {key} in a header")).caused_by(cause)
         })?;
         let sending = S3Request {

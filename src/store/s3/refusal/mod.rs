@@ -230,7 +230,7 @@ pub(super) fn excerpt(body: &[u8], secrets: &[&str]) -> String {
 }
 
 /// The text of the first element `name` in an S3 error body, its entities resolved.
-fn element(body: &str, name: &str) -> Option<String> {
+pub(super) fn element(body: &str, name: &str) -> Option<String> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     let text = quick_xml::escape::unescape(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned);
