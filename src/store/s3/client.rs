@@ -74,6 +74,21 @@ impl Client {
         format!("s3://{}/{key}", self.settings.bucket)
     }
 
+    /// What the operator does about a failure of the request for `key`.
+    pub(super) fn fail(&self, failure: Failure, verb: Verb, key: &str) -> Error {
+        let address = self.address(key);
+        match failure {
+            Failure::Refused(refusal) => refusal.into_error(verb, &address),
+            Failure::NoAnswer(why, hint) => {
+                let what =
+                    format!("cannot {} {address}: no answer from {}: {why}", verb.phrase(), self.settings.host());
+                let again = "run again later: nothing is lost; if it stays so, check load.endpoint and load.region";
+                Error::new(ErrorKind::Unavailable, what).hint(hint.unwrap_or_else(|| again.to_owned()))
+            }
+            Failure::Local(error) => error,
+        }
+    }
+
     /// Sends one request and returns a good answer. Sends it again with fresh credentials where the store says that these have
     /// expired: it refused, so nothing happened.
     pub(super) fn send(&self, ask: &S3Request<'_>) -> Result<Answer, Failure> {
@@ -233,20 +248,8 @@ impl Failure {
     pub(super) fn not_s3(what: &str) -> Self {
         Self::NoAnswer(format!("{what}: what answers there does not speak S3"), None)
     }
-
-    /// What the operator does about it. `address` is what was asked for.
-    pub(super) fn into_error(self, verb: Verb, address: &str) -> Error {
-        match self {
-            Self::Refused(refusal) => refusal.into_error(verb, address),
-            Self::NoAnswer(why, hint) => {
-                let what = format!("cannot {} {address}: no answer: {why}", verb.phrase());
-                let hint = hint.unwrap_or_else(|| "run again later: nothing is lost".to_owned());
-                Error::new(ErrorKind::Unavailable, what).hint(hint)
-            }
-            Self::Local(error) => error,
-        }
-    }
 }
+
 /// Whether another look-up can find other credentials.
 const fn can_be_renewed(credentials: &S3Credentials) -> bool {
     !matches!(credentials, S3Credentials::Keys { .. })

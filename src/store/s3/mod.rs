@@ -159,7 +159,7 @@ impl S3Store {
             Err(Failure::Refused(refusal)) if condition && refusal.may_be_the_condition() => {
                 Ok(PutAnswer::Refused(refusal.into_error(Verb::Put, &self.client.address(key))))
             }
-            Err(failure) => Err(failure.into_error(Verb::Put, &self.client.address(key))),
+            Err(failure) => Err(self.client.fail(failure, Verb::Put, key)),
         }
     }
 
@@ -193,8 +193,7 @@ impl ObjectStore for S3Store {
     }
 
     fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        let found =
-            self.look_and_say_why(key).map_err(|failure| failure.into_error(Verb::Head, &self.client.address(key)))?;
+        let found = self.look_and_say_why(key).map_err(|failure| self.client.fail(failure, Verb::Head, key))?;
         let Some(found) = found else { return Ok(None) };
         let Some(size) = found.header("content-length").and_then(|size| size.parse().ok()) else {
             let what = format!("cannot look at {}: the answer names no size", self.client.address(key));
@@ -209,7 +208,7 @@ impl ObjectStore for S3Store {
         match self.download(key) {
             Ok(bytes) => bytes.ok_or_else(|| mismatch("is larger than any part")),
             Err(Failure::Refused(refusal)) if refusal.is_absence() => Err(mismatch("is not there")),
-            Err(failure) => Err(failure.into_error(Verb::Get, &address)),
+            Err(failure) => Err(self.client.fail(failure, Verb::Get, key)),
         }
     }
 
@@ -221,7 +220,7 @@ impl ObjectStore for S3Store {
         let (mut progress, mut from) = (Progress::new(), None);
         loop {
             let page = self.list_page(prefix, None, from.as_deref());
-            let page = page.map_err(|failure| failure.into_error(Verb::List, &self.client.address(prefix)))?;
+            let page = page.map_err(|failure| self.client.fail(failure, Verb::List, prefix))?;
             for object in &page.contents {
                 progress.saw(&object.key).map_err(cannot)?;
                 each(&object.key, object.size)?;

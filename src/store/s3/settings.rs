@@ -47,6 +47,11 @@ impl S3Settings {
         self.endpoint().map_or_else(|| aws_endpoint(&self.region), str::to_owned)
     }
 
+    /// The host that requests go to, and its port where the address names one: for people.
+    pub(super) fn host(&self) -> String {
+        self.base().map_or_else(|_| "the store".to_owned(), |base| super::signing::authority(&base))
+    }
+
     /// Whether the S3 bucket is named in the path instead of the host. A dot in its name would not match AWS's
     /// certificate, which is for `*.s3.<region>.amazonaws.com`.
     pub(super) fn by_path(&self) -> bool {

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::backoff::Backoff;
 use crate::net::{self, Names};
 use crate::stop::{Grace, Stop};
+use crate::store::s3::wire::chain;
 
 /// The longest answer that is read: credentials are a few kilobytes.
 const LONGEST: usize = 256 << 10;
@@ -112,11 +113,6 @@ impl<'a> Asker<'a> {
         }
         Ok(Reply { status, body: String::from_utf8_lossy(&body).into_owned() })
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl Question {

@@ -19,15 +19,16 @@ const SSO: [&str; 4] = ["sso_session", "sso_start_url", "sso_account_id", "sso_r
 pub(super) fn named(lookup: &Lookup<'_>, name: &str) -> Result<Identity> {
     let profiles = Profiles::read(lookup.variables);
     let Some(profile) = profiles.find(name) else {
+        let provider = format!("the profile {name:?}");
         let why = format!("it is not in {}", profiles.described());
         let known = profiles.names().into_iter().filter(|name| !name.starts_with("sso-session "));
         let known = known.take(8).collect::<Vec<_>>().join(", ");
         let known = if known.is_empty() { String::new() } else { format!(" (there are: {known})") };
         let hint = format!("correct AWS_PROFILE{known}, or unset it; HOME decides where the files are");
-        return Err(refused(&quoted(name), &why).hint(hint));
+        return Err(refused(&provider, &why).hint(hint));
     };
     Chain { lookup, profiles: &profiles }.resolve(&profile, 0).unwrap_or_else(|| {
-        Err(refused(&quoted(name), &format!("it has no credentials in {}", profile.file.display()))
+        Err(refused(&quoted(&profile), "it has no credentials")
             .hint("give it aws_access_key_id and aws_secret_access_key, a role_arn, or a credential_process"))
     })
 }
@@ -43,8 +44,8 @@ pub(super) fn shown(url: &Url) -> String {
     crate::secret::redact_url(url.as_str())
 }
 
-fn quoted(name: &str) -> String {
-    format!("the profile {name:?}")
+fn quoted(profile: &Profile) -> String {
+    format!("the profile {:?} in {}", profile.name, profile.file.display())
 }
 
 struct Chain<'a> {
@@ -63,14 +64,14 @@ impl Chain<'_> {
             return Some(keys);
         }
         if let Some(command) = profile.get("credential_process") {
-            return Some(process::find(self.lookup, &quoted(&profile.name), command));
+            return Some(process::find(self.lookup, &quoted(profile), command));
         }
         SSO.iter().find(|key| profile.get(key).is_some()).map(|key| Err(signs_in(profile, key)))
     }
 
     /// The role that a profile takes.
     fn role(&self, profile: &Profile, depth: usize) -> Result<Identity> {
-        let (name, file) = (quoted(&profile.name), profile.file.display());
+        let name = quoted(profile);
         let Some(arn) = profile.get("role_arn") else { return Err(refused(&name, "it has no role")) };
         if let Some(token_file) = profile.get("web_identity_token_file") {
             return sts::web_identity(self.lookup, &name, arn, profile.get("role_session_name"), token_file);
@@ -80,17 +81,14 @@ impl Chain<'_> {
         }
         if depth >= DEEPEST {
             return Err(refused(&name, "its roles are taken from each other in a circle")
-                .hint(format!("correct source_profile in {file}")));
+                .hint("correct the source_profile of one of them"));
         }
         let source = match (profile.get("source_profile"), profile.get("credential_source")) {
             (Some(source), _) => self.source(profile, source, depth)?,
             (None, Some(source)) => self.machine(profile, source)?,
             (None, None) => {
-                return Err(refused(
-                    &name,
-                    &format!("role_arn in {file} stands without source_profile and credential_source"),
-                )
-                .hint("say with whose credentials the role is taken"));
+                return Err(refused(&name, "its role_arn stands without source_profile and credential_source")
+                    .hint("say with whose credentials the role is taken"));
             }
         };
         sts::assume(
@@ -107,16 +105,15 @@ impl Chain<'_> {
     }
 
     fn source(&self, profile: &Profile, source: &str, depth: usize) -> Result<Identity> {
-        let from = || format!("its source_profile {source:?} in {}", profile.file.display());
         let found = self.profiles.find(source).and_then(|source| self.resolve(&source, depth + 1));
         found.unwrap_or_else(|| {
-            Err(refused(&quoted(&profile.name), &format!("{} has no credentials", from()))
+            Err(refused(&quoted(profile), &format!("its source_profile {source:?} has no credentials"))
                 .hint("name a profile that has some, or give it some"))
         })
     }
 
     fn machine(&self, profile: &Profile, source: &str) -> Result<Identity> {
-        let name = quoted(&profile.name);
+        let name = quoted(profile);
         let get = |name| self.lookup.variables.get(name);
         match source {
             "Environment" => match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
@@ -133,7 +130,7 @@ impl Chain<'_> {
                 Err(refused(&name, "credential_source is EcsContainer, and no AWS_CONTAINER_CREDENTIALS_… is set")
                     .hint("run it in a container that has a role, or name another source"))
             }),
-            _ => Err(refused(&name, &format!("its credential_source in {} is not known", profile.file.display()))
+            _ => Err(refused(&name, "its credential_source is not known")
                 .hint("write Environment, Ec2InstanceMetadata or EcsContainer")),
         }
     }
@@ -149,8 +146,8 @@ fn keys(profile: &Profile) -> Option<Result<Identity>> {
         (Some(_), None) => "aws_secret_access_key",
         (None, Some(_)) => "aws_access_key_id",
     };
-    let why = format!("{missing} is missing in {}", profile.file.display());
-    Some(Err(refused(&quoted(&profile.name), &why).hint(format!("add {missing} to it"))))
+    let why = format!("{missing} is missing");
+    Some(Err(refused(&quoted(profile), &why).hint(format!("add {missing} to it"))))
 }
 
 fn signs_in(profile: &Profile, key: &str) -> Error {
@@ -159,7 +156,7 @@ fn signs_in(profile: &Profile, key: &str) -> Error {
 
 fn unsupported(profile: &Profile, what: &str) -> Error {
     let name = &profile.name;
-    refused(&quoted(name), &format!("{what} in {}, which is not supported", profile.file.display())).hint(format!(
+    refused(&quoted(profile), &format!("{what}, which is not supported")).hint(format!(
         "set what `aws configure export-credentials --profile {name} --format env` prints, or set AWS_PROFILE to a profile with \
          credential_process = aws configure export-credentials --profile {name}"
     ))
