@@ -209,10 +209,14 @@ impl LoadConfig {
             Some(found) => found.parse("load.endpoint", parse_endpoint)?,
             None => self.endpoint.clone(),
         };
-        Ok((endpoint, self.region()?))
+        Ok((endpoint, self.s3_region()?))
     }
 
-    fn region(&self) -> Result<String> {
+    /// The region of S3.
+    ///
+    /// # Errors
+    /// `Config` where a variable or a profile names one that cannot be.
+    pub fn s3_region(&self) -> Result<String> {
         let variables: &[&str] =
             if self.names_region { &["AWS_REGION"] } else { &["AWS_REGION", "AWS_DEFAULT_REGION"] };
         if let Some(found) = self.variables.first(variables) {

@@ -18,6 +18,7 @@ use reqwest::header::HeaderMap;
 
 use self::client::{Client, Failure};
 use self::listing::{Page, Progress};
+pub use self::policy::bucket_policy;
 use self::refusal::{Refusal, Verb};
 pub use self::settings::{S3Settings, aws_endpoint};
 use self::wire::{Answer, S3Request};
@@ -28,6 +29,7 @@ use crate::stop::Stop;
 mod client;
 mod headers;
 mod listing;
+mod policy;
 mod providers;
 mod refusal;
 mod settings;
