@@ -18,6 +18,7 @@ mod clock;
 mod connection;
 mod coverage;
 mod crash;
+mod credentials;
 mod damage;
 mod ddl;
 mod dictionaries;
