@@ -14,6 +14,7 @@ use crate::job::Run;
 use crate::part::read::{ReadPart, read_part};
 use crate::record::ContentHash;
 use crate::state::files::step::Step;
+use crate::state::status::verified;
 
 /// Imports the hour of `row`: its parts with receipts and the objects at the numbers `foreign`.
 /// `false`: a foreign object is not a part of ours.
@@ -69,9 +70,11 @@ fn take_over(
     hashes.sort_unstable();
     hashes.dedup();
     let hashes = run.state.hours.write_array(row, &hashes)?;
+    let sound: Vec<String> = parts.iter().map(|part| part.key.clone()).collect();
     let imported = Event::Imported { parts, hashes, at };
     run.state.hours.apply(Step::HourImported, vec![(row.hour, imported)])?;
     run.buckets.forget(row.hour);
+    verified::note_mended(run.state.dir(), &|finding| sound.contains(&finding.key));
     Ok(())
 }
 
