@@ -50,6 +50,7 @@ mod private;
 mod progress;
 mod quarantine;
 mod readme;
+mod repair;
 mod restore;
 mod s3_store;
 mod secrets;
