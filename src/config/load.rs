@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
-use super::environment::Variable;
+use super::environment::{Variable, check_name};
 use super::layers::Layers;
 use super::paths::wrong;
-use super::{paths, value};
+use super::{keys, paths, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::Layout;
 use crate::secret::{Secret, SourceUrl};
@@ -96,6 +96,25 @@ pub struct S3Access {
     pub credentials: S3Credentials,
 }
 
+/// What digests are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningKey {
+    /// The file with the secret key.
+    pub file: PathBuf,
+    /// What opens it. `None`: it has no password.
+    pub password: Option<Secret>,
+}
+
+impl SigningKey {
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// `Config`: it cannot be read, or others can read it too.
+    pub(crate) fn text(&self) -> Result<String> {
+        keys::read_private(&self.file)
+    }
+}
+
 /// `[load]`. What a command may do without is behind a method and fails only when asked for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,12 +133,19 @@ pub struct LoadConfig {
     pub layout: Layout,
     /// Whether each part's certificate is published beside it.
     pub manifest: bool,
+    #[serde(deserialize_with = "value::text")]
+    sign_key: String,
+    #[serde(deserialize_with = "value::text")]
+    sign_password: String,
     // What the keys above and the environment lead to, filled in by `resolve`:
     /// What `to` or the bucket's variable says.
     #[serde(skip)]
     destination: Option<Destination>,
     #[serde(skip)]
     variables: BTreeMap<&'static str, Variable>,
+    /// What `sign_key` and `sign_password` say.
+    #[serde(skip)]
+    pub signing: Option<SigningKey>,
 }
 
 /// The variables about S3. Other programs use these names too, so they are looked at only where S3 is used.
@@ -137,6 +163,7 @@ impl LoadConfig {
     pub(super) fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         self.destination = layers.parse(&["load", "to"], &self.to, Destination::optional)?;
         self.variables = layers.environment.all(&S3_VARIABLES)?;
+        self.signing = self.signing_key(layers)?;
         // A `file:` destination in the file stays what it is: a demo or test must not write to S3, nor fail, because a
         // variable happens to be set.
         if matches!(self.destination, Some(Destination::Files(_))) {
@@ -154,6 +181,40 @@ impl LoadConfig {
             self.address()?;
         }
         Ok(())
+    }
+
+    /// What signs. The file is read when there is something to sign.
+    fn signing_key(&self, layers: &Layers<'_>) -> Result<Option<SigningKey>> {
+        let [key, password] = [["load", "sign_key"], ["load", "sign_password"]];
+        if self.sign_key.trim().is_empty() {
+            return Ok(None);
+        }
+        if !self.manifest {
+            return Err(layers
+                .error(&key, "digests, which it signs, are made only with load.manifest = true")
+                .hint("set load.manifest = true, or leave load.sign_key out"));
+        }
+        let file = layers.parse(&key, &self.sign_key, |text, base| {
+            let path = text.trim().strip_prefix("file:").ok_or_else(|| {
+                wrong("not the name of a file: the key is never in the configuration")
+                    .hint("write it as in \"file:sign.key\"")
+            })?;
+            paths::absolute(paths::after_file(path)?, base)
+        })?;
+        let password = match self.sign_password.trim() {
+            "" => None,
+            text => {
+                let name = text.strip_prefix("env:").map(str::trim).ok_or_else(|| {
+                    layers
+                        .error(&password, "a secret does not belong in the file")
+                        .hint("put it into a variable: sign_password = \"env:ETL_SIGN_PASSWORD\"")
+                })?;
+                check_name(name, |what| layers.error(&password, what))?;
+                // Without it the key stays shut, which costs the digests and nothing else.
+                Some(layers.environment.get(name)?.map_or_else(|| Secret::new(""), |variable| variable.value))
+            }
+        };
+        Ok(Some(SigningKey { file, password }))
     }
 
     /// Where parts go.

@@ -32,7 +32,7 @@ use serde::Deserialize;
 
 pub use self::locale::locale_is_utf8;
 pub use environment::Ask;
-pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
+pub use load::{Destination, LoadConfig, S3Access, S3Credentials, SigningKey};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
 pub use units::{UnitError, parse_duration, parse_positive_duration, parse_size};
