@@ -21,6 +21,7 @@ mod crash;
 mod damage;
 mod ddl;
 mod dictionaries;
+mod digests;
 mod docs;
 mod escapes;
 mod fetch_first;
