@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::digests::Walked;
 use crate::hour::Hour;
 use crate::output::plain_text::clean;
 pub use crate::state::status::verified::{Fault, Finding};
@@ -47,16 +48,32 @@ pub struct Verification {
     /// What a comparison with the archive found, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<Comparison>,
+    /// What a walk along the digests found, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digests: Option<Walked>,
 }
 
 impl Verification {
     /// A verification that has not looked at anything yet.
     pub(crate) const fn new(deep: bool) -> Self {
-        Self { schema: 1, hours: 0, parts: 0, rows: 0, bytes: 0, objects: 0, deep, findings: Vec::new(), archive: None }
+        Self {
+            schema: 1,
+            hours: 0,
+            parts: 0,
+            rows: 0,
+            bytes: 0,
+            objects: 0,
+            deep,
+            findings: Vec::new(),
+            archive: None,
+            digests: None,
+        }
     }
 
     pub(crate) fn is_well(&self) -> bool {
-        self.findings.is_empty() && self.archive.as_ref().is_none_or(|archive| archive.findings.is_empty())
+        let is_archive_well = self.archive.as_ref().is_none_or(|archive| archive.findings.is_empty());
+        let are_digests_well = self.digests.as_ref().is_none_or(|walked| walked.findings.is_empty());
+        self.findings.is_empty() && is_archive_well && are_digests_well
     }
 
     /// All that was found: by the ledger, and by the archive.

@@ -22,6 +22,7 @@ mod credentials;
 mod damage;
 mod ddl;
 mod dictionaries;
+mod digests;
 mod docs;
 mod escapes;
 mod fetch_first;
