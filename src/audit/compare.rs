@@ -9,7 +9,7 @@ use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
-use super::finding::{Comparison, Fault, Finding};
+use super::finding::{Comparison, Fault, Finding, hint};
 use super::restore::{Restorer, Seen};
 use crate::error::{Error, Result};
 use crate::hour::Hour;
@@ -25,7 +25,8 @@ pub(crate) fn compare(archive: &Archive, restorer: &Restorer<'_>, each: &mut dyn
             Ok(rows) => found.rows += rows,
             Err((fault, detail)) => {
                 let key = restorer.parts.key(hour, part);
-                found.findings.push(Finding { fault, hour: Some(hour), key, detail });
+                let (hint, only_deep) = (hint(fault, hour), fault == Fault::Changed);
+                found.findings.push(Finding { fault, hour: Some(hour), key, detail, hint, only_deep });
             }
         }
         each(found.files);

@@ -1,13 +1,21 @@
 //! One hour's parts against the store: first what a HEAD says, then their content where that is asked for or needed.
 
 use super::Verifier;
-use crate::audit::finding::{Fault, Finding};
+use crate::audit::finding::{Fault, Finding, hint};
 use crate::error::{ErrorKind, Result};
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartIdentity, PartRow};
 use crate::part::read::{ReadPart, read_part};
 use crate::state::{HashArray, HashDir};
 use crate::store::ObjectInfo;
+
+/// What is wrong with a part's object.
+struct Wrong {
+    fault: Fault,
+    detail: String,
+    /// Whether only its content shows it.
+    only_deep: bool,
+}
 
 impl Verifier<'_> {
     /// What is wrong with the parts of an hour.
@@ -17,28 +25,33 @@ impl Verifier<'_> {
         let mut hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
         let mut findings = Vec::new();
         for part in row.uploaded() {
-            if let Some((fault, detail)) = self.part(row, part, hashes.as_mut())? {
-                findings.push(Finding { fault, hour: Some(row.hour), key: part.key.clone(), detail });
+            if let Some(Wrong { fault, detail, only_deep }) = self.part(row, part, hashes.as_mut())? {
+                let (hint, key) = (hint(fault, row.hour), part.key.clone());
+                findings.push(Finding { fault, hour: Some(row.hour), key, detail, hint, only_deep });
             }
         }
         Ok(findings)
     }
 
-    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&mut HashArray>) -> Result<Option<(Fault, String)>> {
+    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&mut HashArray>) -> Result<Option<Wrong>> {
+        let wrong = |fault, detail, only_deep| Ok(Some(Wrong { fault, detail, only_deep }));
         let Some(object) = self.parts.store.head(&part.key)? else {
-            return Ok(Some((Fault::Missing, format!("there is nothing where part {} should be", part.part))));
+            return wrong(Fault::Missing, format!("there is nothing where part {} should be", part.part), false);
         };
         if let Some(difference) = difference(part, &object) {
-            return Ok(Some((Fault::Changed, difference)));
+            return wrong(Fault::Changed, difference, false);
         }
         // An equal tag proves nothing, but one that differs from the receipt's says that the object was written again.
         let is_as_written = part.etag.is_none() || object.etag == part.etag;
-        if object.meta.is_some() && is_as_written && !self.deep {
+        let is_believed = object.meta.is_some() && is_as_written;
+        if is_believed && !self.deep {
             return Ok(None);
         }
         // Without metadata only its content identifies an object.
-        let detail = self.content(row, part, &object, hashes)?;
-        Ok(detail.map(|detail| (Fault::Changed, detail)))
+        match self.content(row, part, &object, hashes)? {
+            Some(detail) => wrong(Fault::Changed, detail, is_believed),
+            None => Ok(None),
+        }
     }
 
     /// How the content of a part differs from what is known of it.

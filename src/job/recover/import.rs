@@ -15,6 +15,7 @@ use crate::part::read::{ReadPart, read_part};
 use crate::record::ContentHash;
 use crate::state::files::sorted_runs::Sorted;
 use crate::state::files::step::Step;
+use crate::state::status::verified;
 
 /// Hashes of an hour that are put in order in memory.
 const HASHES: usize = 1 << 20;
@@ -71,9 +72,11 @@ fn take_over(
     at: Timestamp,
 ) -> Result<()> {
     let hashes = run.state.hours.write_array(row, &hashes)?;
+    let sound: Vec<String> = parts.iter().map(|part| part.key.clone()).collect();
     let imported = Event::Imported { parts, hashes, at };
     run.state.hours.apply(Step::HourImported, vec![(row.hour, imported)])?;
     run.buckets.forget(row.hour);
+    verified::note_mended(run.state.dir(), &|finding| sound.contains(&finding.key));
     Ok(())
 }
 
