@@ -122,6 +122,8 @@ pub struct LoadConfig {
     variables: BTreeMap<&'static str, Variable>,
 }
 
+/// The variables with the bucket's name; the first that is set counts.
+const BUCKET_VARIABLES: [&str; 2] = ["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"];
 /// The variables about S3. Other programs use these names too, so they are looked at only where S3 is used.
 const S3_VARIABLES: [&str; 6] = [
     "AWS_ENDPOINT_URL",
@@ -137,12 +139,15 @@ impl LoadConfig {
     pub(super) fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         self.destination = layers.parse(&["load", "to"], &self.to, Destination::optional)?;
         self.variables = layers.environment.all(&S3_VARIABLES)?;
+        if let Some(place @ Destination::Files(_)) = &self.destination {
+            layers.note("load.to", place, layers.origin(&["load", "to"]));
+        }
         // A `file:` destination in the file stays what it is: a demo or test must not write to S3, nor fail, because a
         // variable happens to be set.
         if matches!(self.destination, Some(Destination::Files(_))) {
             return Ok(());
         }
-        if let Some(variable) = layers.environment.first_of(&["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"])? {
+        if let Some(variable) = layers.environment.first_of(&BUCKET_VARIABLES)? {
             let bucket = variable.parse("load.to", check_bucket)?;
             let prefix = match self.destination.take() {
                 Some(Destination::S3 { prefix, .. }) => prefix,
@@ -153,7 +158,24 @@ impl LoadConfig {
         if self.destination.is_some() {
             self.address()?;
         }
+        self.note_variables(layers);
         Ok(())
+    }
+
+    /// Notes what variables decide, for `etl config show`.
+    fn note_variables(&self, layers: &Layers<'_>) {
+        if let Some(place @ Destination::S3 { .. }) = &self.destination {
+            let bucket = layers.environment.first_of(&BUCKET_VARIABLES).ok().flatten();
+            layers.note("load.to", place, bucket.map_or_else(|| layers.origin(&["load", "to"]), |found| found.origin));
+            for (name, found) in &self.variables {
+                match *name {
+                    "AWS_ENDPOINT_URL" => layers.note("load.endpoint", found.value.expose(), found.origin.clone()),
+                    "AWS_REGION" => layers.note("load.region", found.value.expose(), found.origin.clone()),
+                    "AWS_PROFILE" => layers.note(name, found.value.expose(), found.origin.clone()),
+                    secret => layers.note_secret(secret, Some(found)),
+                }
+            }
+        }
     }
 
     /// Where parts go.

@@ -181,6 +181,11 @@ impl State {
         self.hours.archive_rows(leaving)
     }
 
+    /// How many pages the journal has.
+    pub(crate) fn pages_kept(&self) -> Result<u64> {
+        Ok(self.pages.journal().list()?.iter().map(|id| u64::from(id.pages)).sum())
+    }
+
     /// Removes the pages that were committed and of which no record is pending.
     pub(crate) fn remove_finished_pages(&mut self) -> Result<()> {
         let mut segments = self.pages.journal().list()?;

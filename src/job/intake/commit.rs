@@ -20,6 +20,7 @@ use crate::hour::tally::Tally;
 use crate::job::output::Output;
 use crate::job::recover::Recover;
 use crate::job::{Progress, Run};
+use crate::output::numbers::plural;
 use crate::page::decode::Decoded;
 use crate::page::parse::NotAPage;
 use crate::process::memory::give_back_idle_memory;
@@ -129,6 +130,7 @@ impl Intake {
         if added.is_full {
             hold(run, segment)?;
         }
+        pages.iter().filter(|page| page.is_all_future()).for_each(|page| warn_of_the_clock(run, segment, page));
         self.commit_pages(run, segment, &pages, &added)
     }
 
@@ -190,6 +192,17 @@ impl Intake {
         });
         late.map(|(_, records)| records.entries.len() as u64).sum()
     }
+}
+
+/// A page of which nothing is of the present: it is likelier that this machine's clock is behind.
+fn warn_of_the_clock(run: &Run<'_>, segment: &Segment, page: &Decoded) {
+    let (logs, path) = (plural(page.elements, "log", "logs"), run.state.pages.journal().path(segment.id));
+    tracing::warn!(
+        "page {}: all of its {logs} are dated more than hours.max_future ahead of this machine's clock, which said {:.0}: \
+         look at the clock (timedatectl); they are tried again by themselves",
+        path.display(),
+        segment.received,
+    );
 }
 
 /// What was counted of hours so far, `since` included.

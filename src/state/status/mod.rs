@@ -7,6 +7,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod days;
+pub(crate) mod outage;
 mod shape;
 mod writer;
 
