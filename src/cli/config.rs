@@ -20,7 +20,7 @@ Examples:
   etl config check                           before a deployment: all that is wrong, without asking anybody
   etl --config new/etl.toml config check
 
-Secrets are shown as `set`. `etl check` also asks source and store.";
+Secrets are shown as `set`. The command `check` also asks source and store.";
 
 /// `etl config`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]

@@ -102,7 +102,7 @@ pub(super) fn run(flags: &Overrides, args: &RunArgs, say: &dyn Fn(&Error)) -> Re
             ended => ended?,
         };
         if stop.sleep(next.saturating_duration_since(Instant::now())) {
-            return Ok(code);
+            return Ok(or_of_signal(code, &stop));
         }
     }
 }
@@ -137,11 +137,11 @@ fn run_once(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error)
             return failed(error, args.json);
         }
     };
-    let exit = code(&outcome, stop);
-    watchers.end(exit, Ok(&outcome));
+    watchers.end(code(&outcome, stop), Ok(&outcome));
     tell::problems(&config, &outcome, true, say);
-    show(&outcome, exit, args.json)?;
-    Ok(exit)
+    show(&outcome, code(&outcome, stop), args.json)?;
+    // A signal may have come while others were told.
+    Ok(code(&outcome, stop))
 }
 
 /// A run that did not get as far as to have an outcome. The error is told by whoever gets it.
@@ -188,10 +188,9 @@ pub(super) fn replay(flags: &Overrides, args: &ReplayArgs, say: &dyn Fn(&Error))
         Ok(finished) => finished,
         Err(error) => return failed(error, args.json),
     };
-    let exit = code(&outcome, &stop);
     tell::problems(&config, &outcome, false, say);
-    show(&outcome, exit, args.json)?;
-    Ok(exit)
+    show(&outcome, code(&outcome, &stop), args.json)?;
+    Ok(code(&outcome, &stop))
 }
 
 fn finish(config: &Config, args: &ReplayArgs, stop: &Stop) -> Result<Outcome> {
@@ -224,7 +223,11 @@ fn show(outcome: &Outcome, exit: u8, json: bool) -> Result<()> {
 
 /// The exit code of the most urgent problem; without one, that of the signal.
 fn code(outcome: &Outcome, stop: &Stop) -> u8 {
-    match outcome.exit_code() {
+    or_of_signal(outcome.exit_code(), stop)
+}
+
+fn or_of_signal(exit: u8, stop: &Stop) -> u8 {
+    match exit {
         0 => stop.exit_code().unwrap_or(0),
         worse => worse,
     }

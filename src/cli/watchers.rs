@@ -57,7 +57,10 @@ impl Watchers {
         let Some(url) = &self.ping else { return };
         let sent = match SourceUrl::parse(&format!("{}{below}", url.expose().trim_end_matches('/'))) {
             Some(url) => ping::post(&url, body),
-            None => Err(Error::new(ErrorKind::Config, "its address is not a URL")),
+            None => Err(Error::new(
+                ErrorKind::Config,
+                "its address (ETL_PING_URL, --ping) is not a URL as in https://host/path",
+            )),
         };
         if let Err(error) = sent {
             let error = Error::new(error.kind(), format!("cannot ping the monitor: {}", error.chain()));

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use super::fernet_key::fernet_key_bytes;
+use super::layers::CORRECT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
@@ -68,10 +69,7 @@ impl Origin {
     pub fn parse<T>(&self, key: &str, text: &str, parse: impl FnOnce(&str) -> Result<T>) -> Result<T> {
         parse(text).map_err(|wrong| {
             let error = Error::new(ErrorKind::Config, format!("{self}: {key}: {wrong}"));
-            match wrong.next_step() {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
+            error.hint(wrong.next_step().unwrap_or(CORRECT))
         })
     }
 }

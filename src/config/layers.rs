@@ -23,6 +23,9 @@ use crate::secret::Secret;
 /// Every key with its default, commented. The lowest layer, and what `etl init` writes.
 pub(super) const TEMPLATE: &str = include_str!("template.toml");
 
+/// What to do about a value that says by itself what is wrong with it.
+pub(super) const CORRECT: &str = "correct it there; `etl config check` finds everything that is wrong";
+
 /// The user's file.
 pub(super) struct File {
     /// Where it is; `None` where it is not on the disk.
@@ -235,7 +238,7 @@ impl<'a> Layers<'a> {
 
     /// An error about the value at `path`. `what` must not repeat it where it may hold a secret.
     pub fn error(&self, path: &[&str], what: impl std::fmt::Display) -> Error {
-        Error::new(ErrorKind::Config, format!("{}: {}: {what}", self.origin(path), path.join(".")))
+        Error::new(ErrorKind::Config, format!("{}: {}: {what}", self.origin(path), path.join("."))).hint(CORRECT)
     }
 
     fn at(&self, path: &[&str]) -> Option<(usize, &DeValue<'a>)> {
@@ -272,8 +275,7 @@ impl<'a> Layers<'a> {
             }
             _ => format!("{origin}: {path}: {what}"),
         };
-        let error = Error::new(ErrorKind::Config, text);
-        if hint.is_empty() { error } else { error.hint(hint) }
+        Error::new(ErrorKind::Config, text).hint(if hint.is_empty() { CORRECT } else { hint })
     }
 }
 
@@ -295,7 +297,7 @@ fn unknown_key(wrong: &str, table: &str, known: &str) -> String {
 fn parse<'a>(name: &str, text: &'a str) -> Result<DeTable<'a>> {
     let table = DeTable::parse(text).map_err(|cause| {
         let line = line(text, cause.span().unwrap_or_default().start);
-        Error::new(ErrorKind::Config, format!("{name}, line {line}: {}", cause.message()))
+        Error::new(ErrorKind::Config, format!("{name}, line {line}: {}", cause.message())).hint(CORRECT)
     })?;
     Ok(table.into_inner())
 }

@@ -39,7 +39,10 @@ impl Destination {
         } else {
             paths::optional(text, cwd).and_then(|path| path.map(Self::Files).ok_or_else(|| wrong(UNKNOWN_PLACE)))
         };
-        parsed.map_err(|what| Error::new(ErrorKind::Usage, format!("cannot read from this place: {what}")))
+        parsed.map_err(|what| {
+            Error::new(ErrorKind::Usage, format!("cannot read from this place: {what}"))
+                .hint("name a bucket as in s3://bucket/prefix/, or a folder")
+        })
     }
 
     fn parse(text: &str, base: &Path) -> Result<Self> {

@@ -253,8 +253,10 @@ fn read(path: &Path) -> Result<File> {
 }
 
 fn current_dir() -> Result<PathBuf> {
-    std::env::current_dir()
-        .map_err(|cause| Error::new(ErrorKind::Config, "cannot find the current directory").caused_by(cause))
+    std::env::current_dir().map_err(|cause| {
+        let error = Error::new(ErrorKind::Config, "cannot find the current directory").caused_by(cause);
+        error.hint("start etl in a folder that is there")
+    })
 }
 
 /// The key of the simulator: the newest of `FERNET_KEY`, from the environment or `.env`. `None` where it is not set.

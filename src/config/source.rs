@@ -254,7 +254,8 @@ impl Header {
                 .hint(format!("set {name} in the environment or in .env")));
         };
         if value.expose().contains(|c: char| c.is_control()) {
-            return Err(wrong(format!("{}: the value has a control character", self.place)));
+            return Err(wrong(format!("{}: the value has a control character", self.place))
+                .hint("take the line end, or whatever it is, out of the value"));
         }
         Ok((self.name.clone(), value.clone()))
     }

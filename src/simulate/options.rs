@@ -179,7 +179,8 @@ impl Options {
         }
         for (name, is_zero) in [("window", self.window == 0), ("interval", self.interval.is_zero())] {
             if is_zero {
-                return Err(Error::new(ErrorKind::Usage, format!("simulate: {name} cannot be 0")));
+                let hint = format!("leave --{name} out, or give more than 0");
+                return Err(Error::new(ErrorKind::Usage, format!("simulate: {name} cannot be 0")).hint(hint));
             }
         }
         Ok(())
