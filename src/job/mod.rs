@@ -325,9 +325,9 @@ impl<'a> Job<'a> {
     /// Deletes what is no longer needed, and sums up.
     fn finish(&mut self) -> Result<()> {
         let run = &mut self.run;
-        let (step, before) = (StepLog::begin(run.summary), run.state.pages_kept()?);
+        let step = StepLog::begin(run.summary);
         run.state.prune()?;
-        step.pruned((before, run.state.pages_kept()?));
+        step.pruned(run.state.pages_removed_and_left()?);
         if !run.is_stopped() {
             run.state.hours.tidy_log()?;
         }

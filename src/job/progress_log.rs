@@ -66,10 +66,9 @@ impl StepLog {
     }
 
     /// Says what was removed of what is in the store.
-    pub(super) fn pruned(&self, pages: (u64, u64)) {
-        let (before, after) = pages;
-        let removed = plural(before.saturating_sub(after), "page", "pages");
-        tracing::info!("pruned {removed} of the journal, {} left, in {}", after, self.took());
+    pub(super) fn pruned(&self, (removed, left): (u64, u64)) {
+        let removed = plural(removed, "page", "pages");
+        tracing::info!("pruned {removed} of the journal, {left} left, in {}", self.took());
     }
 
     fn took(&self) -> String {
