@@ -9,11 +9,13 @@ use clap::Args;
 use nix::unistd::{Uid, User};
 
 use super::print::print;
+use super::setup;
 use super::units::{STATE, Start, template_units};
-use crate::config::{Destination, Starter, template};
+use crate::config::{Config, Destination, Starter, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{self, Form};
 use crate::secret::SourceUrl;
+use crate::store::s3::bucket_policy;
 
 /// The examples of the help.
 pub(super) const EXAMPLES: &str = "\
@@ -23,6 +25,7 @@ Examples:
   etl init --to s3://logs/ --endpoint http://127.0.0.1:8333 --region us-east-1
   etl init /etc/etl/etl.toml --to file:/srv/lake
   etl init --systemd-template                units for several pipelines, one configuration each
+  etl init --bucket-policy > policy.json     the policy with which the bucket itself refuses to replace and delete
 
 It asks no questions and overwrites nothing.";
 
@@ -42,19 +45,25 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// Print units for several pipelines instead, etl@.service and etl@.timer: etl@NAME reads /etc/etl/NAME.toml
-    #[arg(long, conflicts_with_all = ["file", "url", "to", "endpoint", "region"])]
+    #[arg(long, conflicts_with_all = ["file", "url", "to", "endpoint", "region", "bucket_policy"])]
     systemd_template: bool,
     /// Region of the bucket [default: ap-northeast-2]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
+    /// Only print the policy with which the S3 bucket itself refuses to replace and to delete objects, for --to or the configured place
+    #[arg(long, conflicts_with_all = ["url", "endpoint"])]
+    bucket_policy: bool,
 }
 
-/// Writes the configuration, and prints what comes next.
-pub(super) fn init(args: &InitArgs) -> Result<u8> {
+/// Writes the configuration, and prints what comes next. `config` is what there is already.
+pub(super) fn init(args: &InitArgs, config: impl FnOnce() -> Result<Config>) -> Result<u8> {
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/local/bin/etl"));
     if args.systemd_template {
         print(&template_units(&binary))?;
         return Ok(0);
+    }
+    if args.bucket_policy {
+        return policy(args, &config()?);
     }
     let (folder, file) = place(&args.file)?;
     for (flag, url) in [("--url", &args.url), ("--endpoint", &args.endpoint)] {
@@ -78,6 +87,17 @@ pub(super) fn init(args: &InitArgs) -> Result<u8> {
     let user = user();
     let start = Start { folder: &folder, file: &file, binary: &binary, lake: lake.as_deref(), user: &user };
     print(&next_steps(&start))?;
+    Ok(0)
+}
+
+/// Prints the bucket's policy.
+fn policy(args: &InitArgs, config: &Config) -> Result<u8> {
+    let Destination::S3 { bucket, prefix } = setup::place_named(config, args.to.as_deref())? else {
+        return Err(Error::new(ErrorKind::Usage, "a folder has no bucket policy")
+            .hint("name the bucket: --to s3://bucket/prefix/"));
+    };
+    let region = args.region.clone().map_or_else(|| config.load.s3_region(), Ok)?;
+    print(&bucket_policy(&bucket, &prefix, &region))?;
     Ok(0)
 }
 

@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use super::fernet_key::fernet_key_bytes;
 use super::layers::CORRECT;
+use super::private;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
@@ -122,16 +122,15 @@ impl<'a> Environment<'a> {
         static ONCE: Once = Once::new();
         let secret = |name: &&String| ["KEY", "SECRET", "TOKEN", "PASSWORD"].iter().any(|word| name.contains(word));
         let Some(name) = self.dotenv.keys().find(secret) else { return };
-        let mode = std::fs::metadata(&self.path).map_or(0, |meta| meta.permissions().mode());
-        if mode & 0o044 != 0 {
+        if let Ok(Some(open)) = std::fs::metadata(&self.path).map(|meta| private::is_open(&self.path, &meta)) {
             let path = self.path.display();
             ONCE.call_once(|| {
-                tracing::warn!("others can read {name} in {path} (mode {:04o}): chmod 600 {path}", mode & 0o7777);
+                tracing::warn!("others can read {name} in {path} (mode {:04o}): {}", open.mode, open.way_out)
             });
         }
     }
 
-    /// The variable `name`; `None` where it is not set, or empty.
+    /// The variable `name`; `None` where it is not set, or empty. One that is empty lets `.env` through.
     pub fn get(&self, name: &str) -> Result<Option<Variable>> {
         if self.hidden.contains(name) {
             return Ok(None);

@@ -14,6 +14,8 @@
 //! with nothing set. Relative paths are relative to the folder of the file that they or their default belong to; those
 //! of flags and variables, to the current directory.
 
+mod aws;
+pub(crate) mod bucket;
 mod check;
 mod environment;
 pub(crate) mod fernet_key;
@@ -21,7 +23,9 @@ mod keys;
 mod layers;
 mod load;
 mod locale;
+mod object;
 mod paths;
+mod private;
 mod show;
 mod source;
 mod template;
@@ -36,9 +40,12 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 pub use self::locale::{locale_is_utf8, under_cron};
+pub use aws::AwsVariables;
+pub(crate) use aws::{Profile, Profiles};
 pub use check::{Problems, problems};
 pub use environment::{Ask, Origin};
-pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
+pub use load::{Destination, LoadConfig, S3Access, S3Credentials, SigningKey};
+pub use object::{Encryption, ObjectOptions};
 pub use show::{Setting, Shown, settings};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
