@@ -153,3 +153,16 @@ fn page_of_another_shape_is_described_by_the_names_in_it() {
         assert!(ran.err.contains("\"data\""), "it says what a page is: {}", ran.err);
     }
 }
+
+#[test]
+fn range_that_holds_nothing_is_told_what_there_is() {
+    let place = Place::new(FILES);
+    place.page("pages/1.json", &[record(1, "2023-03-10T01:00:00Z"), record(2, "2023-03-12T05:00:00Z")]);
+    place.etl(&["run"]).exits(0);
+    let restore = |args: &[&str]| place.etl(&[&["restore", "--log-format", "text"], args].concat()).exits(2).err;
+    let said = restore(&["--since", "2023-03-12T00", "--until", "2023-03-10T00"]);
+    assert!(said.contains("--since 2023-03-12T00 is after --until 2023-03-10T00") && said.contains("swap"), "{said}");
+    let said = restore(&["--since", "2023-03-11T00", "--until", "2023-03-11T05"]);
+    assert!(said.contains("of the hours 2023-03-11T00 to 2023-03-11T05"), "{said}");
+    assert!(said.contains("among the hours 2023-03-10T01 to 2023-03-12T05"), "{said}");
+}
