@@ -8,6 +8,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod days;
+pub(crate) mod outage;
 mod shape;
 pub mod verified;
 mod writer;
