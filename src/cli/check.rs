@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::print::{print, print_json};
 use super::setup::{self, Place};
-use crate::config::{Config, Destination, SourceLocation};
+use crate::config::{Config, Destination, SigningKey, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::data_prefix;
 use crate::hour::{Clock, SystemClock};
@@ -19,6 +19,7 @@ use crate::state::files::access;
 use crate::state::files::free_space::Disk;
 use crate::state::{Ledger, Lock};
 use crate::stop::Stop;
+use crate::store::minisign::Signer;
 use crate::store::once::CreateOnly;
 use crate::store::probe;
 use crate::store::s3::aws_endpoint;
@@ -78,7 +79,19 @@ fn steps(config: &Config, args: &CheckArgs) -> Vec<Checked> {
     steps.extend(clocks(config));
     steps.push(state(config));
     steps.extend(store(config, args.read_only));
+    steps.extend(config.load.signing.as_ref().map(|key| step("signing", signing(key))));
     steps
+}
+
+/// Whether digests can be signed.
+fn signing(key: &SigningKey) -> Result<Checked> {
+    let signer = Signer::read(key)?;
+    signer.sign(b"check", "check")?;
+    let public = signer.public();
+    Ok(Checked::ok(
+        "signing",
+        format!("digests are signed with the key {}: minisign -P {}", public.id(), public.text()),
+    ))
 }
 
 /// A step from what it found, or from its failure.

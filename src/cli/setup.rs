@@ -116,6 +116,7 @@ pub(super) fn setup<'a>(
         store: place.store,
         archive: archive(config),
         manifest: config.load.manifest,
+        signing: config.load.signing.clone(),
         uploads: place.uploads,
         clock,
         stop,

@@ -50,7 +50,7 @@ fn check(place: &str, to_correct: &str, keys: Vec<(usize, Secret)>) -> Result<Ve
 }
 
 /// The text of a file that only its owner may read.
-fn read_private(path: &Path) -> Result<String> {
+pub(super) fn read_private(path: &Path) -> Result<String> {
     let unreadable =
         |cause| Error::new(ErrorKind::Config, format!("cannot read the key file {}", path.display())).caused_by(cause);
     let meta = std::fs::metadata(path).map_err(unreadable)?;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use super::aws::{AwsVariables, wrong_region};
-use super::environment::Variable;
+use super::environment::{Variable, check_name};
 use super::layers::Layers;
 use super::object::{self, Encryption, ObjectOptions};
 use super::paths::wrong;
-use super::{bucket, paths, value};
+use super::{bucket, keys, paths, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::Layout;
 use crate::secret::{Secret, SourceUrl};
@@ -102,6 +102,25 @@ pub struct S3Access {
     pub options: ObjectOptions,
 }
 
+/// What digests are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningKey {
+    /// The file with the secret key.
+    pub file: PathBuf,
+    /// What opens it. `None`: it has no password.
+    pub password: Option<Secret>,
+}
+
+impl SigningKey {
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// `Config`: it cannot be read, or others can read it too.
+    pub(crate) fn text(&self) -> Result<String> {
+        keys::read_private(&self.file)
+    }
+}
+
 /// `[load]`. What a command may do without is behind a method and fails only when asked for.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -132,6 +151,10 @@ pub struct LoadConfig {
     expected_owner: Option<String>,
     #[serde(deserialize_with = "object::tags")]
     tags: BTreeMap<String, String>,
+    #[serde(deserialize_with = "value::text")]
+    sign_key: String,
+    #[serde(deserialize_with = "value::text")]
+    sign_password: String,
     // What the keys above and the environment lead to, filled in by `resolve`:
     /// What `to` or the bucket's variable says.
     #[serde(skip)]
@@ -141,6 +164,9 @@ pub struct LoadConfig {
     /// Whether the file gives the region itself.
     #[serde(skip)]
     names_region: bool,
+    /// What `sign_key` and `sign_password` say.
+    #[serde(skip)]
+    pub signing: Option<SigningKey>,
 }
 
 impl LoadConfig {
@@ -150,6 +176,7 @@ impl LoadConfig {
         self.variables = AwsVariables::of(&layers.environment)?;
         self.names_region = layers.in_file(&["load", "region"]);
         self.options().check(layers)?;
+        self.signing = self.signing_key(layers)?;
         // A `file:` destination in the file stays what it is: a demo or test must not write to S3, nor fail, because a
         // variable happens to be set.
         if matches!(self.destination, Some(Destination::Files(_))) {
@@ -170,6 +197,40 @@ impl LoadConfig {
             let error = wrong(format!("{key}: {why}"));
             why.next_step().map_or_else(|| wrong(format!("{key}: {why}")), |hint| error.hint(hint))
         })
+    }
+
+    /// What signs. The file is read when there is something to sign.
+    fn signing_key(&self, layers: &Layers<'_>) -> Result<Option<SigningKey>> {
+        let [key, password] = [["load", "sign_key"], ["load", "sign_password"]];
+        if self.sign_key.trim().is_empty() {
+            return Ok(None);
+        }
+        if !self.manifest {
+            return Err(layers
+                .error(&key, "digests, which it signs, are made only with load.manifest = true")
+                .hint("set load.manifest = true, or leave load.sign_key out"));
+        }
+        let file = layers.parse(&key, &self.sign_key, |text, base| {
+            let path = text.trim().strip_prefix("file:").ok_or_else(|| {
+                wrong("not the name of a file: the key is never in the configuration")
+                    .hint("write it as in \"file:sign.key\"")
+            })?;
+            paths::absolute(paths::after_file(path)?, base)
+        })?;
+        let password = match self.sign_password.trim() {
+            "" => None,
+            text => {
+                let name = text.strip_prefix("env:").map(str::trim).ok_or_else(|| {
+                    layers
+                        .error(&password, "a secret does not belong in the file")
+                        .hint("put it into a variable: sign_password = \"env:ETL_SIGN_PASSWORD\"")
+                })?;
+                check_name(name, |what| layers.error(&password, what))?;
+                // Without it the key stays shut, which costs the digests and nothing else.
+                Some(layers.environment.get(name)?.map_or_else(|| Secret::new(""), |variable| variable.value))
+            }
+        };
+        Ok(Some(SigningKey { file, password }))
     }
 
     /// Where parts go.

@@ -38,7 +38,7 @@ pub use self::locale::locale_is_utf8;
 pub use aws::AwsVariables;
 pub(crate) use aws::{Profile, Profiles};
 pub use environment::Ask;
-pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
+pub use load::{Destination, LoadConfig, S3Access, S3Credentials, SigningKey};
 pub use object::{Encryption, ObjectOptions};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
