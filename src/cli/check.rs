@@ -333,8 +333,8 @@ fn policy(refuses_to_replace: Option<bool>, probe: &str) -> Checked {
         Some(false) => Checked::skipped(
             name,
             format!(
-                "none: others who may write here could replace objects ({probe}, the probe, took its own bytes again); \
-                 `etl init --bucket-policy` prints one"
+                "not in force: whoever may write here could replace objects ({probe}, the probe, was put again with the same \
+                 bytes); `etl init --bucket-policy` prints one"
             ),
         ),
         None => {
