@@ -6,10 +6,12 @@
 
 mod check;
 mod ddl;
+mod failed;
 mod help;
 mod init;
 mod log;
 mod manual;
+mod monitoring;
 mod print;
 mod progress;
 mod quarantine;
@@ -28,6 +30,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Overrides};
 use crate::error::{Error, Result};
+use crate::state::status::Command as Kind;
 
 const ABOUT: &str = "Encrypted logs from an HTTP API into hourly files in S3: exactly once, from cron";
 
@@ -156,10 +159,11 @@ impl Cli {
     /// What ended the command.
     pub fn run(&self, say: &dyn Fn(&Error)) -> Result<u8> {
         let config = || Config::from_process(&self.overrides());
+        let for_a_run = |kind| config().map_err(|error| failed::unread(&self.overrides(), kind, error));
         match &self.command {
-            Command::Run(args) => run::run(&config()?, args, say),
-            Command::Replay(args) => run::replay(&config()?, args, say),
-            Command::Status(args) => status::status(&config()?, args),
+            Command::Run(args) => run::run(&for_a_run(Kind::Run)?, args, say),
+            Command::Replay(args) => run::replay(&for_a_run(Kind::Replay)?, args, say),
+            Command::Status(args) => status::status(&self.overrides(), args),
             Command::Verify(args) => verify::verify(&config()?, args),
             Command::Restore(args) => restore::restore(&config()?, args, say),
             Command::Ddl(args) => ddl::ddl(&config()?, args),
@@ -276,7 +280,7 @@ mod tests {
             "etl status --json --check",
             "etl status --days 0",
             "etl status --days 32",
-            "etl status --warn-age 2h",
+            "etl status --crit-age 2h",
             "etl status --check --hour 2023-03-10T01",
             "etl status --watch 0s",
             "etl restore --hour 2023-03-10T01 --since 2023-03-10T00",

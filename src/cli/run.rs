@@ -7,12 +7,13 @@ use clap::Args;
 
 use super::print::{print, print_json};
 use super::progress::RunDisplay;
-use super::setup;
 use super::watchers::Watchers;
+use super::{failed, setup};
 use crate::config::{Config, SourceLocation, parse_positive_duration};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::job::{self, Outcome, RunRequest, Summary};
+use crate::state::status::Command;
 use crate::stop::Stop;
 use crate::view::text;
 
@@ -84,7 +85,7 @@ pub(super) struct ReplayArgs {
 pub(super) fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let started = Instant::now();
     let stop = Stop::with_deadline(args.max_runtime.and_then(|limit| started.checked_add(limit)));
-    crate::stop::install(&stop)?;
+    crate::stop::install(&stop).map_err(|error| failed::unused(config, Command::Run, error))?;
     let request = RunRequest { drain: args.drain, ..RunRequest::default() };
     loop {
         let next = args.every.and_then(|every| Instant::now().checked_add(every));
@@ -95,6 +96,7 @@ pub(super) fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Resu
         let outcome = match tick(config, request, &stop) {
             Ok(outcome) => outcome,
             Err(error) => {
+                let error = failed::unused(config, Command::Run, error);
                 watchers.end(error.kind().exit_code(), None);
                 return Err(error);
             }
@@ -140,7 +142,8 @@ pub(super) fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -
     crate::stop::install(&stop)?;
     let display = RunDisplay::new();
     let progress = |progress| display.show(progress);
-    let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
+    let setup = setup::setup(config, &SystemClock, &stop, &progress)
+        .map_err(|error| failed::unused(config, Command::Replay, error))?;
     // A backfill does not wait for hours to close, and neither does its replay.
     let drain = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
     let outcome = job::run(

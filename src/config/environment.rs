@@ -89,6 +89,11 @@ impl<'a> Environment<'a> {
         Ok(Self { ask, dotenv: read_dotenv(&folder.join(".env"))? })
     }
 
+    /// The environment behind `ask`, without `.env`.
+    pub fn without_file(ask: Ask<'a>) -> Self {
+        Self { ask, dotenv: BTreeMap::new() }
+    }
+
     /// An empty environment.
     pub fn empty() -> Self {
         Self { ask: &|_| None, dotenv: BTreeMap::new() }

@@ -22,6 +22,7 @@ mod source;
 mod template;
 mod units;
 mod value;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
 pub use units::{UnitError, parse_duration, parse_positive_duration, parse_size};
+pub use watched::Watched;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
@@ -122,8 +124,16 @@ pub struct ArchiveConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
+    /// What the pipeline is called; empty: after its configuration.
+    #[serde(deserialize_with = "value::text")]
+    name: String,
     /// The metrics file, absolute; `None` where none is written.
     pub metrics_file: Option<PathBuf>,
+    /// The copy of the status for others, absolute; `None` where there is none.
+    pub status_file: Option<PathBuf>,
+    /// Its permissions.
+    #[serde(deserialize_with = "value::mode")]
+    pub status_mode: u32,
     #[serde(deserialize_with = "value::text")]
     ping_env: String,
     /// The monitor's address, which is a secret; `None` where none is pinged.
@@ -181,8 +191,25 @@ impl Config {
         Ok(config)
     }
 
+    /// What the pipeline is called: `run.name`, else the name of its configuration file, or of the folder of an `etl.toml`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        if !self.run.name.is_empty() {
+            return self.run.name.clone();
+        }
+        let file = self.file.as_deref();
+        let stem = file.and_then(Path::file_stem).filter(|stem| *stem != "etl");
+        let folder = file.map_or(self.state.dir.parent(), Path::parent).and_then(Path::file_name);
+        stem.or(folder).map_or_else(|| "etl".to_owned(), |name| name.to_string_lossy().into_owned())
+    }
+
     /// Nothing else may be in the state directory, which etl prunes.
     fn check_folders(&self) -> Result<()> {
+        if let Some(path) = self.run.status_file.as_ref().filter(|path| path.starts_with(&self.state.dir)) {
+            let text = format!("run.status_file is within the state directory: {}", path.display());
+            return Err(Error::new(ErrorKind::Config, text)
+                .hint("it is a copy for those who may not read there: choose a file elsewhere"));
+        }
         let lake = match self.load.destination() {
             Ok(Destination::Files(path)) => Some(("load.to", path)),
             _ => None,
@@ -268,6 +295,8 @@ impl RunConfig {
     fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         let file = self.metrics_file.take().unwrap_or_default();
         self.metrics_file = layers.absolute(&["run", "metrics_file"], &file)?;
+        let file = self.status_file.take().unwrap_or_default();
+        self.status_file = layers.absolute(&["run", "status_file"], &file)?;
         if !self.ping_env.is_empty() {
             check_name(&self.ping_env, |what| layers.error(&["run", "ping_env"], what))?;
             self.ping = layers.environment.get(&self.ping_env)?.map(|variable| variable.value);

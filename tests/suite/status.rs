@@ -47,7 +47,7 @@ fn two_days() -> Desk {
 fn manual_shows_what_the_terminal_shows() {
     let desk = two_days();
     let (now, status) = ("2023-03-09T20:05:00Z".parse().unwrap(), desk.status());
-    let screen = Screen { unicode: true, columns: 80, all: false };
+    let screen = Screen { unicode: true, columns: 80, all: false, fresh: Some(7200) };
     let styled = screen::status(&status, &Heat::of(&status, &desk.closing(), now, 7), now, screen);
     let shown = anstream::adapter::strip_str(&styled).to_string();
     let page = include_str!("../../src/docs/operations.md");

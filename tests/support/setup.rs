@@ -43,6 +43,7 @@ pub fn setup<'a>(
         archive: None,
         manifest: false,
         state_dir,
+        status_file: None,
         settings: settings("UTC"),
         min_free: 0,
         quarantine_max_bytes: 0,

@@ -166,7 +166,11 @@ impl PageTrail {
             }
             match client.fetch(&url, self.validator.take().as_deref(), || Ok(journal.begin(Vec::new()))) {
                 Ok(Fetched::Page { sink, head }) => self.receive(sink, head, setup, journal, summary)?,
-                Ok(Fetched::NotModified | Fetched::Stopped) => break,
+                Ok(Fetched::NotModified) => {
+                    summary.asked = true;
+                    break;
+                }
+                Ok(Fetched::Stopped) => break,
                 Err(error) => self.fail(error, client.stop().is_requested(), setup)?,
             }
         }
@@ -201,6 +205,7 @@ impl PageTrail {
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
         summary.pages += 1;
+        summary.asked = true;
         (setup.progress)(Progress::Fetched(summary.pages));
         if !self.follow_links {
             self.next = None;
