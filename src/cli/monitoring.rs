@@ -28,15 +28,17 @@ pub(super) fn check(flags: &Overrides, limits: &Thresholds) -> u8 {
 
 fn answer(watched: &Watched, limits: &Thresholds, now: Timestamp) -> Answer {
     let mut found = Vec::new();
-    let copy = watched.status_file.as_deref().map(|path| status::read_copy(path, now));
-    let read = match (&watched.state_dir, copy) {
-        (Ok(dir), copy) => in_directory(dir, copy, now, &mut found),
-        // What is not known to be wrong is told, and that not all is known.
-        (Err(error), Some(Ok(copy))) => {
-            found.push((Level::Unknown, advised(error)));
-            Ok(copy)
-        }
-        (Err(error), _) => Err(advised(error)),
+    let copy = watched.status_file.as_deref();
+    let read = match &watched.state_dir {
+        Ok(dir) => in_directory(dir, copy, now, &mut found),
+        Err(error) => match copy.map(|path| status::read_copy(path, now)) {
+            // What is not known to be wrong is told, and that not all is known.
+            Some(Ok(copy)) => {
+                found.push((Level::Unknown, advised(error)));
+                Ok(copy)
+            }
+            _ => Err(advised(error)),
+        },
     };
     match read {
         Ok(status) => {
@@ -55,38 +57,31 @@ fn unread(status: &Status, broken: &Error) -> Option<Finding> {
 }
 
 /// The status of the state directory `dir`, or its copy: where the directory cannot be read, and where the copy is newer.
-fn in_directory(
-    dir: &Path,
-    copy: Option<Result<Status>>,
-    now: Timestamp,
-    found: &mut Vec<Finding>,
-) -> Result<Status, String> {
-    if is_missing(dir) {
-        return Ok(missing(dir, copy, now, found));
+fn in_directory(dir: &Path, copy: Option<&Path>, now: Timestamp, found: &mut Vec<Finding>) -> Result<Status, String> {
+    let read_copy = || copy.map(|path| status::read_copy(path, now));
+    if matches!(dir.try_exists(), Ok(false)) {
+        return Ok(missing(dir, read_copy(), now, found));
     }
     found.extend(refusal(dir));
-    match (status::read(dir, now), copy) {
-        (Ok(mut status), Some(Ok(copy))) if heard(&copy) > heard(&status) => {
-            // It lies where a run could still write.
-            (status.last_run, status.last_fetching_run) = (copy.last_run, copy.last_fetching_run);
-            status.last_success = copy.last_success.max(status.last_success);
-            Ok(status)
-        }
-        (Ok(mut status), _) => {
+    let error = match status::read_both(dir, copy, now) {
+        Ok(mut status) => {
             status.disk = status::usage(dir, now).or(status.disk);
-            Ok(status)
+            return Ok(status);
         }
-        (Err(error), Some(Ok(copy))) => {
+        Err(error) => error,
+    };
+    match read_copy() {
+        Some(Ok(copy)) => {
             if !is_denied(&error) {
                 found.push((Level::Critical, advised(&error)));
             }
             Ok(copy)
         }
-        (Err(error), Some(Err(no_copy))) => Err(format!("{}; {}", error.chain(), advised(&no_copy))),
-        (Err(error), None) if is_denied(&error) => {
+        Some(Err(no_copy)) => Err(format!("{}; {}", error.chain(), advised(&no_copy))),
+        None if is_denied(&error) => {
             Err(format!("{}: with run.status_file set, a run writes a copy that this user may read", error.chain()))
         }
-        (Err(error), None) => Err(advised(&error)),
+        None => Err(advised(&error)),
     }
 }
 
@@ -107,15 +102,6 @@ fn refusal(dir: &Path) -> Option<Finding> {
     let is_mine = me.is_root() || status::owner(dir).is_some_and(|owner| owner == me.as_raw());
     let error = is_mine.then(|| status::check_access(dir)).and_then(Result::err)?;
     Some((Level::Critical, format!("no run can use the state directory: {}", advised(&error))))
-}
-
-fn is_missing(dir: &Path) -> bool {
-    matches!(dir.try_exists(), Ok(false))
-}
-
-fn heard(status: &Status) -> Option<Timestamp> {
-    let ended = status.last_run.iter().chain(&status.last_fetching_run);
-    ended.map(|run| run.ended.unwrap_or(run.started)).max()
 }
 
 /// Whether this user may not read it.

@@ -210,7 +210,7 @@ fn runs(config: &Config, most: Option<u16>, json: bool) -> Result<u8> {
 }
 
 fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
-    let mut status = status::read(&config.state.dir, now)?;
+    let mut status = status::read_both(&config.state.dir, config.run.status_file.as_deref(), now)?;
     status.disk = status::usage(&config.state.dir, now).or(status.disk);
     if let Some(hour) = args.hour {
         status.hours.retain(|h| h.hour == hour);

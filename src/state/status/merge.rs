@@ -1,8 +1,11 @@
 //! What the run history knows and `status.json` does not: runs that ended before they could open the state.
 //!
-//! They have no lock, so they append to the history's index and leave `status.json` to those that have. Writes nothing.
+//! They have no lock, so they append to the history's index and leave `status.json` to those that have. Where they cannot even do that,
+//! the copy of the status tells of them. Writes nothing.
 
 use std::path::Path;
+
+use jiff::Timestamp;
 
 use super::history::{self, PastRun};
 use super::{Command, LastRun, Status, is_success};
@@ -14,6 +17,19 @@ pub(super) fn apply(status: &mut Status, dir: &Path) {
     for run in history::since(dir, newest.as_ref()) {
         note(status, &run);
     }
+}
+
+/// Brings the runs into the status that only its copy knows of: it lies where a run could still write.
+pub(super) fn apply_copy(status: &mut Status, copy: Status) {
+    if heard(&copy) > heard(status) {
+        (status.last_run, status.last_fetching_run) = (copy.last_run, copy.last_fetching_run);
+        status.last_success = copy.last_success.max(status.last_success);
+    }
+}
+
+/// When a run was last heard of.
+fn heard(status: &Status) -> Option<Timestamp> {
+    status.last_run.iter().chain(&status.last_fetching_run).map(LastRun::heard).max()
 }
 
 /// Notes the end of a run in a status that does not know of it.

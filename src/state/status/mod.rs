@@ -13,7 +13,7 @@ pub(crate) mod days;
 mod disk;
 mod ends;
 pub mod history;
-pub(crate) mod merge;
+mod merge;
 mod run;
 mod shape;
 mod writer;
@@ -40,6 +40,15 @@ use crate::error::{Error, ErrorKind, Result};
 pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
     let mut status = read_file(dir, now)?;
     merge::apply(&mut status, dir);
+    Ok(status)
+}
+
+/// The same, with the runs that only the copy at `copy` knows of: those that could not write into the state directory.
+pub(crate) fn read_both(dir: &Path, copy: Option<&Path>, now: Timestamp) -> Result<Status> {
+    let mut status = read(dir, now)?;
+    if let Some(copy) = copy.and_then(|copy| read_copy(copy, now).ok()) {
+        merge::apply_copy(&mut status, copy);
+    }
     Ok(status)
 }
 
