@@ -134,7 +134,7 @@ fn metrics_file_holds_the_last_run_and_what_it_left() {
 
 #[test]
 fn metrics_have_what_waits_what_is_late_and_the_size_of_the_state() {
-    let origin = Origin::start(vec![Answer::Page("{}".into())]);
+    let origin = Origin::start(vec![Answer::Page("[1]".into())]);
     let mut place = Place::new(&format!("[source]\nurl = \"{}\"\n[load]\nto = \"file:lake\"\n", origin.url));
     place.etl(&["run"]).exits(75);
     origin.script(vec![Answer::Page(page(&place.key, &["[1, 2]".to_owned()]))]);

@@ -93,7 +93,7 @@ pub(crate) fn note_failure(dir: &Path, now: Timestamp, recorder: &Recorder, end:
     recorder.end(&end);
     let Some(copy) = copy else { return };
     // What the state says goes into the copy; where it cannot be read, the copy says it as it did.
-    let mut status = super::read(dir, now).unwrap_or_else(|_| copy.before(now));
+    let mut status = super::read_both(dir, Some(&copy.path), now).unwrap_or_else(|_| copy.before(now));
     let is_known = status.last_fetching_run.iter().chain(&status.last_run).any(|run| run.started == recorder.started);
     if !is_known {
         merge::note(&mut status, &recorder.past(&end));
