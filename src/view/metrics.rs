@@ -105,6 +105,13 @@ fn left(status: &Status, now: Timestamp) -> impl Iterator<Item = Metric> {
         ("etl_parked_records", "Records of hours that cannot be read back.", status.parked.count),
     ]
     .into_iter()
+    .chain(status.last_verify.iter().flat_map(|last| {
+        let at = u64::try_from(last.at.as_second()).unwrap_or(0);
+        [
+            ("etl_last_verify_timestamp_seconds", "When `etl verify` was last done.", at),
+            ("etl_last_verify_findings", "What it found and nobody mended since.", last.left),
+        ]
+    }))
     .chain(status.disk.map(|disk| ("etl_state_bytes", "Bytes that the state directory takes on its disk.", disk.bytes)))
 }
 

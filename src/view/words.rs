@@ -2,9 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::table::plural;
+use super::table::{count, plural};
 use crate::hour::gaps::Gap;
 use crate::state::status::history::PastRun;
+use crate::state::status::verified::LastVerify;
 use crate::state::status::{Command, HourState, HourStatus, Status};
 
 /// How a thing stands: the terminal and the page show it as a colour.
@@ -44,6 +45,9 @@ fn amiss(status: &Status, now: Timestamp, fresh: Option<u64>) -> Option<(Tone, S
         }
         _ => {}
     }
+    if let Some(verify) = status.last_verify.as_ref().filter(|verify| verify.left > 0) {
+        return Some((Tone::Bad, format!("the last verify found {}", not_mended(verify))));
+    }
     let waiting = [
         (status.rejected.count, "body is rejected", "bodies are rejected"),
         (status.parked.count, "record is parked", "records are parked"),
@@ -65,6 +69,29 @@ fn amiss(status: &Status, now: Timestamp, fresh: Option<u64>) -> Option<(Tone, S
         Some(_) => None,
     };
     stale.or(waiting).map(|what| (Tone::Warning, what))
+}
+
+/// What the last verification found and nobody mended: how many, and the first of them.
+fn not_mended(verify: &LastVerify) -> String {
+    let left = format!("{} not mended", plural(verify.left, "object", "objects"));
+    match verify.findings.first() {
+        Some(first) => format!("{left}, the first of them {} {}", first.fault.word(), first.key),
+        None => left,
+    }
+}
+
+/// What the last verification found.
+pub(crate) fn verify(last: Option<&LastVerify>, now: Timestamp) -> (Tone, String) {
+    let Some(last) = last else {
+        return (Tone::Neutral, "none yet: `etl verify` compares the store with the ledger".to_owned());
+    };
+    let deep = if last.deep { ", deep" } else { "" };
+    let when = format!("{} ago{deep}", ago(last.at, now));
+    if last.left > 0 {
+        return (Tone::Bad, format!("{when}: {}", not_mended(last)));
+    }
+    let mended = if last.found > 0 { format!(", {} mended since", count(last.found)) } else { String::new() };
+    (Tone::Good, format!("{when}: {} as the ledger says{mended}", plural(last.objects, "object", "objects")))
 }
 
 /// The hours that are due and not uploaded. Empty where there are none.

@@ -42,6 +42,7 @@ pub fn setup<'a>(
     Setup {
         archive: None,
         manifest: false,
+        signing: None,
         state_dir,
         status_file: None,
         settings: settings("UTC"),

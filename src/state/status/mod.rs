@@ -6,6 +6,7 @@
 //! again, whatever became of it.
 //!
 //! `shape` and `run` are what it holds, `writer` makes it from an open state, `ends` notes how runs began and ended; here it is read.
+//! What the last verification found is in a file of its own (`verified`), and part of what is read.
 
 pub(crate) mod certificate;
 mod copy;
@@ -16,6 +17,7 @@ pub mod history;
 mod merge;
 mod run;
 mod shape;
+pub mod verified;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -63,6 +65,7 @@ fn read_file(dir: &Path, now: Timestamp) -> Result<Status> {
         return Ok(Status::empty(now));
     };
     let mut status = parse(&text).map_err(|why| unreadable(&path, &why))?;
+    status.last_verify = verified::read(dir)?;
     // Who may not look at the lock believes the file.
     status.running = status.running && Lock::look(dir).unwrap_or(true);
     status.close_hours(now);

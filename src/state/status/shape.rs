@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::days::Day;
 use super::run::{Command, LastRun};
+use super::verified::LastVerify;
 use crate::hour::Hour;
 use crate::hour::gaps::Gap;
 use crate::hour::part::PartStage;
@@ -64,13 +65,16 @@ pub struct Status {
     /// Records of hours that cannot be read back.
     #[serde(default)]
     pub parked: ParkedStatus,
+    /// What the last verification found; `null` where there was none.
+    #[serde(default)]
+    pub last_verify: Option<LastVerify>,
     /// What the state directory takes on its disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskUse>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
-const fn is_zero(n: &u64) -> bool {
+pub(super) const fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
@@ -225,6 +229,7 @@ impl Status {
             quarantine: QuarantineStatus::default(),
             rejected: Rejected::default(),
             parked: ParkedStatus::default(),
+            last_verify: None,
             disk: None,
         }
     }

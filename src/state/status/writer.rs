@@ -29,6 +29,7 @@ const FRESH: Duration = Duration::from_millis(50);
 /// Writes `status.json` as a run goes on.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    dir: PathBuf,
     path: PathBuf,
     copy: Option<StatusFile>,
     started: Timestamp,
@@ -49,6 +50,7 @@ impl Writer {
         let (started, command) = (recorder.started, recorder.command);
         let path = super::path(dir);
         Self {
+            dir: dir.to_owned(),
             path,
             copy: copy.cloned(),
             started,
@@ -82,6 +84,7 @@ impl Writer {
             (status.last_success, status.disk) = (before.last_success, before.disk);
             status.last_fetching_run = before.last_fetching_run.clone();
         }
+        status.last_verify = super::verified::read(&self.dir)?;
         status.step = self.step;
         status.running = true;
         status.last_run = Some(LastRun::at_work(self.started, self.command, *so_far));

@@ -8,8 +8,9 @@ use std::fmt::{self, Write as _};
 use jiff::{SignedDuration, Timestamp};
 
 use super::table::{count, plural};
-use super::words::ago;
+use super::words::{self, ago};
 use crate::output::plain_text::acts;
+use crate::state::status::verified::LastVerify;
 use crate::state::status::{LastRun, Status};
 
 /// How long a gap is worth a warning. One that is never filled must not warn for ever.
@@ -160,8 +161,9 @@ impl Figures {
             ("rejected", status.rejected.count, "", none),
             ("parked", status.parked.count, "", none),
         ];
+        let verify = status.last_verify.as_ref().map(|last| ("unmended", last.left, "", none));
         let disk = status.disk.map(|disk| ("state", disk.bytes, "B", none));
-        let figures = age.into_iter().chain(others).chain(disk);
+        let figures = age.into_iter().chain(others).chain(verify).chain(disk);
         figures.map(|(name, value, unit, limits)| figure(name, value, unit, limits)).collect::<Vec<_>>().join(" ")
     }
 
@@ -191,11 +193,19 @@ fn findings(status: &Status, figures: &Figures, limits: &Thresholds, now: Timest
     found.push((limits.quarantine.judge(figures.quarantined), figures.quarantined()));
     found.extend(waits_for_someone(status));
     found.push((limits.missing.judge(figures.newly_missing), figures.missing()));
+    found.extend(status.last_verify.as_ref().and_then(|last| verify(last, now)));
     if !status.running {
         let pages = plural(figures.uncommitted, "page", "pages");
         found.push((limits.uncommitted.judge(figures.uncommitted), format!("{pages} in the journal not committed")));
     }
     found
+}
+
+/// What the last verification found and nobody mended, with what to do about the first of it.
+fn verify(last: &LastVerify, now: Timestamp) -> Option<Finding> {
+    let hint = last.findings.first().map_or_else(String::new, |first| format!(": {}", first.hint));
+    (last.left > 0)
+        .then(|| (Level::Critical, format!("the last verify was {}{hint}", words::verify(Some(last), now).1)))
 }
 
 /// Whether a run succeeded, and not too long ago.

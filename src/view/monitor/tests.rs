@@ -3,6 +3,7 @@
 use super::*;
 use crate::hour::gaps::Gap;
 use crate::state::pages::journal::Rejected;
+use crate::state::status::verified::{Fault, Finding as VerifyFinding};
 use crate::state::status::{Command, HourState, HourStatus, JournalStatus, RunSoFar};
 
 fn at(text: &str) -> Timestamp {
@@ -149,4 +150,24 @@ fn success_that_is_still_to_come_is_a_wrong_clock() {
     let mut status = well_run();
     status.last_success = Some(at("12:00:00"));
     says(&status, "10:03:00", Level::Warning, "the last run that succeeded is in the future");
+}
+
+#[test]
+fn what_verify_found_is_critical_until_it_is_mended() {
+    let finding = VerifyFinding {
+        fault: Fault::Missing,
+        hour: None,
+        key: "data/part-00000".to_owned(),
+        detail: "no such object".to_owned(),
+        hint: "put it back".to_owned(),
+        only_deep: false,
+    };
+    let mut last = LastVerify::new(at("10:00:00"), true, 7, vec![finding], None);
+    let mut status = well_run();
+    status.last_verify = Some(last.clone());
+    let text = "the last verify was 3 min ago, deep: 1 object not mended, the first of them missing data/part-00000: put it back";
+    says(&status, "10:03:00", Level::Critical, text);
+    (last.left, last.findings) = (0, Vec::new());
+    status.last_verify = Some(last);
+    says(&status, "10:03:00", Level::Ok, "last run");
 }

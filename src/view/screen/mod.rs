@@ -76,6 +76,9 @@ pub fn status(status: &Status, heat: &Heat, now: Timestamp, screen: Screen) -> S
     text.push_str(&journal(status));
     text.push_str(&quarantine(status));
     text.push_str(&gaps(status));
+    let (tone, verify) = words::verify(status.last_verify.as_ref(), now);
+    let style = if tone == Tone::Bad { RED } else { Style::new() };
+    let _ = writeln!(text, "verify      {style}{}{style:#}", clean(&verify));
     if let Some(disk) = status.disk {
         let _ = writeln!(text, "state       {} on disk", bytes(disk.bytes));
     }

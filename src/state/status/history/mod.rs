@@ -14,8 +14,8 @@ mod index;
 mod reading;
 mod stream;
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -138,48 +138,59 @@ pub(crate) struct Recorder {
     pub(crate) command: Command,
     /// When the run started: what its events, `status.json` and the index know it by.
     pub(crate) started: Timestamp,
-    stream: RefCell<Option<Stream>>,
-    told: RefCell<Counts>,
+    told: Mutex<Told>,
+}
+
+/// What was written down so far.
+#[derive(Debug, Default)]
+struct Told {
+    stream: Option<Stream>,
+    counts: Counts,
 }
 
 impl Recorder {
     /// For a run in the state directory `dir`. Writes nothing before [`Recorder::begin`].
     pub(crate) fn new(dir: &Path, command: Command, started: Timestamp) -> Self {
-        let stream = RefCell::new(None);
-        Self { dir: dir.to_owned(), command, started, stream, told: RefCell::default() }
+        Self { dir: dir.to_owned(), command, started, told: Mutex::default() }
     }
 
     /// Notes that the run began, once. The caller holds the lock.
     pub(crate) fn begin(&self) {
-        let mut stream = self.stream.borrow_mut();
-        if stream.is_none()
+        let mut told = self.told();
+        if told.stream.is_none()
             && let Some(folder) = Folder::open(&self.dir)
         {
-            *stream = Stream::begin(&folder, self.started, self.command);
+            told.stream = Stream::begin(&folder, self.started, self.command);
         }
     }
 
     /// Notes what a step brought, if it brought anything.
     pub(crate) fn step(&self, name: &str, counts: Counts, now: Timestamp) {
-        let told = self.told.replace(counts);
-        if told != counts
-            && let Some(stream) = &mut *self.stream.borrow_mut()
+        let mut told = self.told();
+        let before = std::mem::replace(&mut told.counts, counts);
+        if before != counts
+            && let Some(stream) = &mut told.stream
         {
             stream.step(name, counts, now);
         }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        // A panic elsewhere leaves whole lines: there is nothing that could be half done.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how the run ended: in the index, and in its events.
     pub(crate) fn end(&self, end: &Ended<'_>) {
         let Some(folder) = Folder::open(&self.dir) else { return };
         let Some(has_grown) = index::append(&folder, &self.past(end)) else { return };
-        let mut stream = self.stream.borrow_mut();
-        let began = stream.is_some();
+        let mut told = self.told();
+        let began = told.stream.is_some();
         // A run that did not get as far as to begin has events, too: what stopped it.
         if !began {
-            *stream = Stream::begin(&folder, self.started, self.command);
+            told.stream = Stream::begin(&folder, self.started, self.command);
         }
-        let is_large = stream.as_mut().is_some_and(|stream| {
+        let is_large = told.stream.as_mut().is_some_and(|stream| {
             stream.end(end);
             stream.is_large()
         });
