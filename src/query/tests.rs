@@ -67,7 +67,7 @@ fn given_column_takes_the_place_of_a_known_one_or_comes_last() {
 
 #[test]
 fn years_are_two_and_in_order() {
-    assert_eq!("2020-2039".parse::<Years>().unwrap(), Years { from: 2020, to: 2039 });
+    assert_eq!("2020-2039".parse::<Years>().unwrap(), projection::Years { from: 2020, to: 2039 });
     for text in ["2020", "2020-", "2039-2020", "20-21", "2020-99999", "-1-2"] {
         assert!(text.parse::<Years>().is_err(), "{text}");
     }

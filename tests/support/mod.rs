@@ -17,6 +17,7 @@ pub mod shim;
 pub mod state_dir;
 pub mod tally;
 pub mod tls;
+pub mod trino;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};
