@@ -30,8 +30,8 @@ Examples:
   etl ddl --column session:string --column items:array<bigint>
   etl ddl --glue --since 2023-03-10T00       table and partitions for Glue's API, for Spark or Redshift Spectrum
 
-It needs no state: it reads the configuration, and it lists the store for the years that there are (Athena, Trino) or the
-hours (--glue). Where the store does not answer, it says so and takes 2020 for the first year.";
+It needs no state: it reads the configuration, and it lists the store for the years (Athena, Trino) or hours (--glue) that
+there are. Where the store does not answer, it says so and takes 2020 for the first year.";
 
 /// `etl ddl`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -142,7 +142,7 @@ pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
 fn projected(config: &Config, args: &DdlArgs, place: Destination, engine: Engine) -> Result<String> {
     let seen = match place {
         Destination::Files(_) => None,
-        Destination::S3 { .. } => look(config, &place),
+        Destination::S3 { .. } => look(config, &place, args.years),
     };
     let table = table(config, args, place, seen.as_ref())?;
     let text = if engine == Engine::Trino { table.trino() } else { table.athena() }?;
@@ -153,11 +153,16 @@ fn projected(config: &Config, args: &DdlArgs, place: Destination, engine: Engine
 }
 
 /// The hours of the store; `None`, said, where it does not tell in time.
-fn look(config: &Config, place: &Destination) -> Option<BTreeSet<Hour>> {
+fn look(config: &Config, place: &Destination, years: Option<Years>) -> Option<BTreeSet<Hour>> {
     let stop = Stop::with_deadline(Instant::now().checked_add(PATIENCE));
     hours(config, place, &stop)
         .inspect_err(|error| {
-            tracing::warn!("cannot tell which years the store has: {}; --years FROM-TO names them", error.chain());
+            let then = if years.is_some() {
+                "hours outside of --years are not named"
+            } else {
+                "name them with --years FROM-TO"
+            };
+            tracing::warn!("cannot tell which years the store has: {}; {then}", error.chain());
         })
         .ok()
 }

@@ -61,8 +61,8 @@ pub(super) fn known() -> Vec<Column> {
         column(schema::URL, BIGINT, "its number in compact.url, 0 where it has none"),
         column(schema::METHOD, BIGINT, "its number in compact.method, 0 where it has none"),
         column("name", STRING, "the logger"),
-        column(schema::IN_DATE, STRING, "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero"),
         column("detail", detail, "what was logged"),
+        column(schema::IN_DATE, STRING, "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero"),
     ]
 }
 
@@ -204,7 +204,7 @@ impl Type {
             Self::Struct(fields) => {
                 let fields: Vec<String> =
                     fields.iter().map(|(name, ty)| format!("\"{name}\" {}", ty.trino())).collect();
-                format!("row({})", fields.join(", "))
+                format!("ROW({})", fields.join(", "))
             }
         }
     }

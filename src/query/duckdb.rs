@@ -47,7 +47,7 @@ fn data(table: &Table) -> Result<String> {
         Destination::S3 { bucket, prefix } => format!("s3://{bucket}/{}", data_prefix(prefix)),
         Destination::Files(path) => format!("{}/{}", path.display(), data_prefix("")),
     };
-    names::check(&place, "DuckDB")?;
+    names::check(&place, "DuckDB", "")?;
     Ok(place)
 }
 

@@ -4,9 +4,9 @@ use super::{Keys, Table, spell};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::Field;
 
-/// Checks that an engine takes a place as it is, and not for a pattern.
-pub(super) fn check(place: &str, engine: &str) -> Result<()> {
-    if place.contains(['*', '?', '[', ']', '{', '}', '`', '\\', '\n']) {
+/// Checks that an engine takes a place as it is, and not for a pattern; `special` has more characters that it reads.
+pub(super) fn check(place: &str, engine: &str, special: &str) -> Result<()> {
+    if place.contains(['*', '?', '[', ']', '\\', '\n']) || place.contains(|c| special.contains(c)) {
         let what = format!("{engine} would take {place} for a pattern of names");
         return Err(
             Error::new(ErrorKind::Usage, what).hint("give the folder another name, or a link to it, with --location")

@@ -45,6 +45,8 @@ pub(crate) struct Span {
     folders: u64,
     /// Hours of the store that it does not cover.
     outside: Vec<Hour>,
+    /// Whether the store said which hours it has.
+    asked: bool,
 }
 
 impl Span {
@@ -64,7 +66,7 @@ impl Span {
         let ends_now = keys == Keys::Dt && years.to >= this && hours.iter().rev().find(is_later).is_none();
         let covered = |hour: &Hour| (years.from..=years.to).contains(&year(*hour));
         let outside = hours.iter().copied().filter(|hour| !covered(hour)).collect();
-        Self { years, ends_now, folders: folders_asked_for(years, ends_now, now, keys), outside }
+        Self { years, ends_now, folders: folders_asked_for(years, ends_now, now, keys), outside, asked: seen.is_some() }
     }
 
     /// A sentence about the hours that no query will find; `None` where there are none.
@@ -95,6 +97,11 @@ impl Span {
         if keys == Keys::Hour {
             lines.push(format!(
                 "Print it again before {to} ends. `--keys dt` has one key instead, whose range ends now."
+            ));
+        }
+        if !self.asked {
+            lines.push(format!(
+                "The store was not asked which years it has: a record of a year before {from} is not found."
             ));
         }
         lines.extend(self.warning().map(|warning| format!("WARNING: {warning}.")));

@@ -11,9 +11,9 @@ use crate::hour::key::data_prefix;
 pub(super) fn print(table: &Table) -> Result<String> {
     let data = match &table.place {
         Destination::S3 { bucket, prefix } => format!("s3a://{bucket}/{}", data_prefix(prefix)),
-        Destination::Files(path) => format!("{}/{}", path.display(), data_prefix("")),
+        Destination::Files(path) => format!("file:{}/{}", path.display(), data_prefix("")),
     };
-    names::check(&data, "Spark")?;
+    names::check(&data, "Spark", "{},`")?;
     let mut text =
         format!("-- The original logs as the view {}, from the parts that etl puts into {data}\n", table.name);
     text.push_str(

@@ -25,8 +25,8 @@ pub(super) fn comment(serde: Serde) -> &'static [&'static str] {
         Serde::Hive => &[
             "A table of typed columns, read by Hive's JSON SerDe. One row that does not fit makes its whole hour unreadable",
             "(HIVE_CURSOR_ERROR): a text, a fraction or more than 64 bits in a column of integers, a list or an object in one of",
-            "texts, a detail that is no object, a field whose name differs from another's in upper and lower case only. A null in",
-            "a compact field comes back as an empty text. The table without --serde reads all of these.",
+            "texts, a detail that is no object, a field whose name differs from another's in upper and lower case only. The table",
+            "without --serde reads all of these.",
         ],
         Serde::OpenX => &[
             "A table of typed columns, read by OpenX's JSON SerDe. A value that does not fit its column is NULL or another value,",

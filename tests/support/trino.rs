@@ -1,8 +1,7 @@
 //! A Trino with the Hive connector, which is Athena's engine: from Maven Central, unpacked once below the target directory.
 //!
-//! It needs a Java of its own age: `ETL_TEST_JAVA_HOME`, `JAVA_HOME`, one below `/usr/lib/jvm`, or that on the path. It runs below a
-//! shell that waits for the end of its stdin, which comes when this process ends in whatever way; the shell then kills it and
-//! removes its data.
+//! It runs below a shell that waits for the end of its stdin, which comes when this process ends in whatever way; the shell then
+//! kills it and removes its data.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::java::java;
 use super::python::{self, run, skip};
 
 const VERSION: &str = "476";
-/// The Java that this version is built for.
-const JAVA: u32 = 24;
+/// The Java that this version is built for, and those after it.
+const JAVA: std::ops::RangeInclusive<u32> = 24..=99;
 /// Compiled once and not twice: the server lives for seconds.
 const FLAGS: [&str; 5] = [
     "-Xmx2G",
@@ -49,36 +49,18 @@ impl Drop for Trino {
 
 /// Starts a Trino. `None`, said loudly, where it is not to be had; a failure instead where `ETL_TEST_REQUIRE_TRINO=1`.
 pub fn trino() -> Option<Trino> {
-    match java().and_then(|java| installed().and_then(|server| start(&java, &server))) {
+    match java(JAVA).and_then(|home| installed().and_then(|server| start(&home.join("bin/java"), &server))) {
         Ok(trino) => Some(trino),
         Err(why) => {
             let how = format!(
                 "SKIPPED (needs Trino): {why}. How to get it: install Maven, make Maven Central reachable, so that \
-                 io.trino:trino-server:{VERSION} can be fetched, and a Java {JAVA} or newer, or name one with ETL_TEST_JAVA_HOME"
+                 io.trino:trino-server:{VERSION} can be fetched, and a Java {} or newer, or name one with ETL_TEST_JAVA_HOME",
+                JAVA.start()
             );
             skip("ETL_TEST_REQUIRE_TRINO", &how);
             None
         }
     }
-}
-
-/// A Java that is new enough.
-fn java() -> Result<PathBuf, String> {
-    let named = ["ETL_TEST_JAVA_HOME", "JAVA_HOME"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let installed = fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten().map(|entry| entry.path());
-    let javas = named.chain(installed).map(|home| home.join("bin/java")).chain([PathBuf::from("java")]);
-    javas
-        .filter(|java| version(java).is_some_and(|version| version >= JAVA))
-        .next()
-        .ok_or(format!("no Java {JAVA} here"))
-}
-
-/// The first number after the word `version` of `java -version`, which goes to stderr.
-fn version(java: &Path) -> Option<u32> {
-    let output = Command::new(java).arg("-version").stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let (_, number) = text.split_once("version \"")?;
-    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The unpacked server, with no plugin but Hive's.
