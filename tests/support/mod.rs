@@ -6,6 +6,7 @@ pub mod desk;
 pub mod documents;
 pub mod intruder;
 pub mod java;
+pub mod minisign;
 pub mod origin;
 #[cfg(target_os = "linux")]
 pub mod power;
