@@ -17,13 +17,16 @@ pub(crate) struct Endpoint {
     pub region: String,
 }
 
-/// No row is longer than 64 MiB; what DuckDB takes without this is 16 MiB.
-const LONGEST: u32 = 64 << 20;
+/// DuckDB sets twice this aside for each thread, so it is not the 64 MiB that a row may have.
+const LONGEST: u32 = 16 << 20;
 
 pub(super) fn print(table: &Table, s3: Option<&Endpoint>) -> Result<String> {
     let data = data(table)?;
     let mut text =
         format!("-- The original logs as the view {}, from the parts that etl puts into {data}\n", table.name);
+    text.push_str(
+        "-- A row longer than maximum_object_size is an error: a greater one takes twice its size a thread.\n",
+    );
     if let Some(s3) = s3 {
         text.push_str(&secret(s3));
     }

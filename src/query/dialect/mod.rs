@@ -34,6 +34,10 @@ pub(super) trait Dialect {
     fn scalar(&self, path: &str) -> String;
     /// A text as it is, any other value but null as its JSON text.
     fn text(&self, path: &str) -> String;
+    /// What is stored at `raw`, else what `inverse` makes of the compact value; both give NULL for a null.
+    fn raw_or(&self, raw: &str, inverse: &str) -> String {
+        format!("coalesce({}, {inverse})", self.text(raw))
+    }
     /// A value of a type that is neither a text, a time nor a struct; NULL for any other.
     fn value(&self, path: &str, ty: &Type) -> String;
     /// Whether an object is there.
@@ -69,7 +73,7 @@ pub(super) fn query(table: &Table, dialect: &dyn Dialect, from: &str) -> String 
     format!("SELECT\n  {outer}\nFROM (\n  SELECT\n    {inner}\n  FROM {from}\n) AS restored")
 }
 
-/// A field's original. What is stored beside a compact value comes first; where it is null, the compact value is empty or 0.
+/// A field's original. What is stored beside a compact value comes before it; where that is null, the compact value is empty or 0.
 fn restored(table: &Table, dialect: &dyn Dialect, column: &Column) -> String {
     let path = format!("$.{}", column.stored());
     let compact = || dialect.scalar(&path);
@@ -79,13 +83,14 @@ fn restored(table: &Table, dialect: &dyn Dialect, column: &Column) -> String {
             let _ = write!(cases, " WHEN '{code}' THEN {}", dialect.literal(text));
             cases
         });
-        if cases.is_empty() { raw() } else { format!("coalesce({}, CASE {}{cases} END)", raw(), compact()) }
+        // 0, the code of a text without one, is in no dictionary.
+        if cases.is_empty() { raw() } else { format!("CASE {}{cases} ELSE {} END", compact(), raw()) }
     };
     match column.name.as_str() {
-        schema::USER_ID => format!("coalesce({}, {})", raw(), dialect.uuid_pair(&compact())),
+        schema::USER_ID => dialect.raw_or(&format!("{path}_raw"), &dialect.uuid_pair(&compact())),
         schema::URL => codes(&table.url),
         schema::METHOD => codes(&table.method),
-        schema::IN_DATE => format!("coalesce({}, {})", raw(), from_digits(&compact())),
+        schema::IN_DATE => dialect.raw_or(&format!("{path}_raw"), &from_digits(&compact())),
         _ => typed(table, dialect, &path, &column.ty),
     }
 }

@@ -29,6 +29,11 @@ impl Dialect for Trino {
         format!("coalesce({}, nullif({}, 'null'))", self.scalar(path), json(path))
     }
 
+    /// One look at the row where nothing is stored, which is nearly always.
+    fn raw_or(&self, raw: &str, inverse: &str) -> String {
+        format!("CASE WHEN json_extract(line, '{raw}') IS NULL THEN {inverse} ELSE {} END", self.text(raw))
+    }
+
     /// A number's JSON is its digits, a text's has quotes, so a cast of it takes no text for a number.
     fn value(&self, path: &str, ty: &Type) -> String {
         let json = json(path);
