@@ -305,7 +305,7 @@ fn create_only(place: &Place, read_only: bool) -> Checked {
             "remove that object, and check again",
         ),
         Err(error) if error.kind() == ErrorKind::Credentials => {
-            let hint = "allow s3:PutObject and s3:GetObject, below data/ and dict/ for runs and check/ for this probe (or --read-only)";
+            let hint = "allow s3:PutObject and s3:GetObject, below data/, dict/, manifest/ and digest/ for runs and check/ for this probe (or --read-only)";
             Checked::failed(name, &Error::new(error.kind(), error.chain()).hint(hint))
         }
         Err(error) => Checked::failed(name, &error),
