@@ -1,5 +1,7 @@
 //! `etl verify`.
 
+use std::path::Path;
+
 use clap::Args;
 use jiff::civil::Date;
 
@@ -13,9 +15,12 @@ use crate::audit::restore::{Known, Range, Restorer};
 use crate::audit::verify::Verifier;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hour::{Clock, SystemClock};
+use crate::state::status::verified::{self, LastVerify};
 use crate::state::{Ledger, newest_digest};
 use crate::store::dictionaries::DictionaryStore;
 use crate::store::minisign::Signer;
+use crate::view::table::plural;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -77,15 +82,34 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     if args.digests {
         found.digests = Some(by_digests(config, args, parts)?);
     }
+    let unseen = if ledger.is_some() { remember(dir, args, &found) } else { 0 };
     if args.json {
         print_json(&found)?
     } else {
         let digests = found.digests.as_ref().map(Walked::text).unwrap_or_default();
         let archive = found.archive.as_ref().map(Comparison::text).unwrap_or_default();
         let ledger = if ledger.is_some() { found.text() } else { String::new() };
-        print(&(ledger + &archive + &digests))?
+        print(&(ledger + &archive + &digests + &earlier(unseen)))?
     }
     Ok(if found.is_well() { 0 } else { ErrorKind::Mismatch.exit_code() })
+}
+
+/// Remembers the result for `etl status`, and returns how many findings of an earlier `--deep` this look could not see. The user who
+/// verifies may not be the one who may write there: that costs nothing else.
+fn remember(state: &Path, args: &VerifyArgs, found: &Verification) -> u64 {
+    let before = verified::read(state).unwrap_or_default();
+    let last = LastVerify::new(SystemClock.now(), args.deep, found.objects, found.all_findings(), before);
+    if let Err(error) = verified::remember(state, &last) {
+        tracing::warn!("the result is not remembered for `etl status`: {}", error.chain());
+    }
+    last.unseen
+}
+
+fn earlier(unseen: u64) -> String {
+    match unseen {
+        0 => String::new(),
+        n => format!("{} of an earlier `etl verify --deep` stay until another one\n", plural(n, "finding", "findings")),
+    }
 }
 
 fn by_digests(config: &Config, args: &VerifyArgs, parts: StoredParts<'_>) -> Result<Walked> {
