@@ -19,7 +19,7 @@ use crate::process::parallel::parallel_map;
 use crate::state::Head;
 use crate::store::digests::{Digest, Link, Listed, Name, Named};
 use crate::store::minisign::{PublicKey, Unsigned};
-use crate::view::table::plural;
+use crate::view::table::{count, plural};
 
 /// Manifests that are looked at together, and on how many threads.
 const AT_ONCE: usize = 256;
@@ -332,7 +332,7 @@ impl Walked {
         let range = self.oldest.zip(self.newest).map_or_else(String::new, |(from, to)| format!(" from {from} to {to}"));
         let signed = match self.keys.as_slice() {
             [] => "signatures not checked: no public key".to_owned(),
-            keys => format!("{} signed by {}", self.signed, keys.join(", ")),
+            keys => format!("{} signed by {}", count(self.signed), keys.join(", ")),
         };
         let verdict = verdict(&self.findings, "all as they were made");
         text += &format!(

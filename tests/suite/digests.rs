@@ -388,6 +388,30 @@ fn digest_that_is_not_signed_by_the_key_is_not_taken_over() {
     assert!(names(&place).contains(&"2023-03-16.json".to_owned()));
 }
 
+#[cfg(feature = "failpoints")]
+#[test]
+fn crash_between_a_digest_and_its_signature_is_finished_with_the_same_bytes() {
+    let signing = format!("{LAKE}sign_key = \"file:sign.key\"\n");
+    let (mut counted, mut crashed) = (place(&signing), place(&signing));
+    let steps = counted.path("steps");
+    counted.set("ETL_STEPS", steps.to_str().unwrap());
+    [&counted, &crashed].into_iter().for_each(|place| drop(key(place, "sign.key")));
+    run(&counted, 1, &["10T01"]).exits(0);
+    let put = fs::read_to_string(steps).unwrap().lines().position(|line| line.ends_with("DigestPut")).unwrap() + 1;
+    crashed.set("ETL_CRASH", &format!("after:{put}"));
+    run(&crashed, 1, &["10T01"]).exits(-1);
+    assert_eq!(names(&crashed), ["2023-03-10.json"]);
+    let before = digest(&crashed, "2023-03-10.json");
+    crashed.env.retain(|(name, _)| name != "ETL_CRASH");
+    // What came meanwhile is not in it.
+    let ran = run(&crashed, 2, &["10T02"]).exits(0);
+    assert!(!ran.err.contains("another machine"), "{ran:?}");
+    assert_eq!(digest(&crashed, "2023-03-10.json"), before);
+    assert_eq!(manifests(&digest(&crashed, "2023-03-10.1.json")), ["10_d/02_h/part-00000"]);
+    assert_eq!(walked(&crashed, &[]), (0, vec![]));
+    assert_eq!(names(&crashed).iter().filter(|name| name.ends_with("minisig")).count(), 2);
+}
+
 /// Another machine that writes to the same lake.
 fn another(place: &Place) -> Place {
     let mut other = Place::new(&config(&format!("to = \"file:{}\"\n", place.path("lake").display())));
