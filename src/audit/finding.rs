@@ -25,6 +25,11 @@ pub(crate) fn hint(fault: Fault, hour: Hour) -> String {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verification {
@@ -34,6 +39,9 @@ pub struct Verification {
     pub hours: u64,
     /// Parts that were looked at.
     pub parts: u64,
+    /// Parts that were given up, or deleted by the lifecycle rule that is configured, and are not looked at.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub expired: u64,
     /// Records in them.
     pub rows: u64,
     /// Bytes of them.
@@ -52,7 +60,18 @@ pub struct Verification {
 impl Verification {
     /// A verification that has not looked at anything yet.
     pub(crate) const fn new(deep: bool) -> Self {
-        Self { schema: 1, hours: 0, parts: 0, rows: 0, bytes: 0, objects: 0, deep, findings: Vec::new(), archive: None }
+        Self {
+            schema: 1,
+            hours: 0,
+            parts: 0,
+            expired: 0,
+            rows: 0,
+            bytes: 0,
+            objects: 0,
+            deep,
+            findings: Vec::new(),
+            archive: None,
+        }
     }
 
     pub(crate) fn is_well(&self) -> bool {
@@ -72,6 +91,10 @@ impl Verification {
             let hour = hour.map_or_else(String::new, |hour| format!("hour {hour}: "));
             format!("{}  {}  {hour}{}", fault.word(), clean(key), clean(detail))
         });
+        if self.expired > 0 {
+            let _ =
+                writeln!(text, "{} gone for good, and not looked for", plural(self.expired, "part is", "parts are"));
+        }
         let looked = if self.deep { "downloaded and decoded" } else { "looked at" };
         let _ = writeln!(
             text,

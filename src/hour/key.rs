@@ -133,7 +133,24 @@ impl Layout {
     /// The key of that part's manifest: outside `data/`, which holds only parts.
     #[must_use]
     pub(crate) fn manifest_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
-        format!("{prefix}manifest/{}/{PART}{}.json", self.folders(hour), part_number(part))
+        self.beside(prefix, "manifest", hour, part)
+    }
+
+    /// The key of what says that the part is gone for good: outside `data/` too.
+    #[must_use]
+    pub(crate) fn expired_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
+        self.beside(prefix, "expired", hour, part)
+    }
+
+    fn beside(&self, prefix: &str, folder: &str, hour: Hour, part: u32) -> String {
+        format!("{prefix}{folder}/{}/{PART}{}.json", self.folders(hour), part_number(part))
+    }
+
+    /// The inverse of [`Layout::expired_key`]. `None` for a string that it never makes.
+    #[must_use]
+    pub(crate) fn parse_expired_key(&self, prefix: &str, key: &str) -> Option<(Hour, u32)> {
+        let name = key.strip_prefix(prefix)?.strip_prefix("expired/")?.strip_suffix(".json")?;
+        self.parse_key("", &format!("data/{name}{SUFFIX}"))
     }
 
     /// The beginning of the keys of all parts of `hour`, with the last `/`.
@@ -195,6 +212,12 @@ impl fmt::Display for Layout {
 #[must_use]
 pub(crate) fn data_prefix(prefix: &str) -> String {
     format!("{prefix}data/")
+}
+
+/// The beginning of the key of everything that says that a part is gone for good.
+#[must_use]
+pub(crate) fn expired_prefix(prefix: &str) -> String {
+    format!("{prefix}expired/")
 }
 
 /// The beginning of the key of every object with dictionaries.
@@ -360,6 +383,7 @@ mod tests {
         ) {
             let layout = Layout::parse(template).unwrap();
             prop_assert_eq!(layout.parse_key(prefix, &layout.key(prefix, at, part)), Some((at, part)));
+            prop_assert_eq!(layout.parse_expired_key(prefix, &layout.expired_key(prefix, at, part)), Some((at, part)));
         }
 
         #[test]

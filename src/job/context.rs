@@ -10,6 +10,7 @@ use super::{RunRequest, Setup, Summary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::{Reserve, State, status};
 use crate::store::dictionaries::DictionaryStore;
+use crate::store::expired::ExpiredParts;
 use crate::store::once::CreateOnly;
 
 /// A run at work.
@@ -21,6 +22,8 @@ pub(crate) struct Run<'a> {
     pub(crate) buckets: Buckets,
     /// The dictionaries that parts are read with.
     pub(crate) dictionaries: DictionaryStore<'a>,
+    /// Parts that are gone for good, as far as the store was asked.
+    pub(crate) expired: ExpiredParts,
     pub(crate) summary: &'a mut Summary,
     pub(crate) problems: Vec<Error>,
     /// The store did not answer: it is not asked again in this run.
@@ -40,6 +43,7 @@ impl<'a> Run<'a> {
             state,
             buckets: Buckets::default(),
             dictionaries,
+            expired: ExpiredParts::default(),
             summary,
             problems: Vec::new(),
             store_is_down: false,

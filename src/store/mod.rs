@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::hour::part::PartIdentity;
 
 pub mod dictionaries;
+pub(crate) mod expired;
 pub mod lake;
 pub mod once;
 pub(crate) mod probe;
