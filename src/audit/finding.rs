@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::digests::Walked;
 use crate::hour::Hour;
 use crate::output::plain_text::clean;
 pub use crate::state::status::verified::{Fault, Finding};
@@ -55,6 +56,9 @@ pub struct Verification {
     /// What a comparison with the archive found, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<Comparison>,
+    /// What a walk along the digests found, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digests: Option<Walked>,
 }
 
 impl Verification {
@@ -71,11 +75,14 @@ impl Verification {
             deep,
             findings: Vec::new(),
             archive: None,
+            digests: None,
         }
     }
 
     pub(crate) fn is_well(&self) -> bool {
-        self.findings.is_empty() && self.archive.as_ref().is_none_or(|archive| archive.findings.is_empty())
+        let is_archive_well = self.archive.as_ref().is_none_or(|archive| archive.findings.is_empty());
+        let are_digests_well = self.digests.as_ref().is_none_or(|walked| walked.findings.is_empty());
+        self.findings.is_empty() && is_archive_well && are_digests_well
     }
 
     /// All that was found: by the ledger, and by the archive.

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::print::print;
-use crate::config::{Starter, template};
+use super::setup;
+use crate::config::{Config, Destination, Starter, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{self, Form};
 use crate::secret::SourceUrl;
+use crate::store::s3::bucket_policy;
 
 /// The examples of the help.
 pub(super) const EXAMPLES: &str = "\
@@ -19,6 +21,7 @@ Examples:
   etl init --url https://api.example.com/api/data/log --to s3://my-logs/prefix/
   etl init --to s3://logs/ --endpoint http://127.0.0.1:8333 --region us-east-1
   etl init /etc/etl/etl.toml --to file:/srv/lake
+  etl init --bucket-policy > policy.json     the policy with which the bucket itself refuses to replace and delete
 
 It asks no questions and overwrites nothing.";
 
@@ -40,10 +43,16 @@ pub(super) struct InitArgs {
     /// Region of the bucket [default: ap-northeast-2]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
+    /// Only print the policy with which the S3 bucket itself refuses to replace and to delete objects, for --to or the configured place
+    #[arg(long, conflicts_with_all = ["url", "endpoint"])]
+    bucket_policy: bool,
 }
 
-/// Writes the configuration, and prints what comes next.
-pub(super) fn init(args: &InitArgs) -> Result<u8> {
+/// Writes the configuration, and prints what comes next. `config` is what there is already.
+pub(super) fn init(args: &InitArgs, config: impl FnOnce() -> Result<Config>) -> Result<u8> {
+    if args.bucket_policy {
+        return policy(args, &config()?);
+    }
     let (folder, file) = place(&args.file)?;
     for (flag, url) in [("--url", &args.url), ("--endpoint", &args.endpoint)] {
         refuse_secrets(flag, url.as_deref())?;
@@ -61,6 +70,17 @@ pub(super) fn init(args: &InitArgs) -> Result<u8> {
     }
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("etl"));
     print(&next_steps(&folder, &file, &binary, args.to.as_deref().is_some_and(|to| to.starts_with("s3:"))))?;
+    Ok(0)
+}
+
+/// Prints the bucket's policy.
+fn policy(args: &InitArgs, config: &Config) -> Result<u8> {
+    let Destination::S3 { bucket, prefix } = setup::place_named(config, args.to.as_deref())? else {
+        return Err(Error::new(ErrorKind::Usage, "a folder has no bucket policy")
+            .hint("name the bucket: --to s3://bucket/prefix/"));
+    };
+    let region = args.region.clone().map_or_else(|| config.load.s3_region(), Ok)?;
+    print(&bucket_policy(&bucket, &prefix, &region))?;
     Ok(0)
 }
 
@@ -154,7 +174,7 @@ fn shell_word(text: &str) -> String {
 /// A word of a systemd unit's command line.
 fn unit_word(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
-    if escaped.contains(char::is_whitespace) { format!("\"{escaped}\"") } else { escaped }
+    if escaped.contains(|c: char| c.is_whitespace() || c == '\'') { format!("\"{escaped}\"") } else { escaped }
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl Cli {
             Command::Check(args) => check::check(config(), args),
             Command::Quarantine(args) => quarantine::quarantine(&config()?, args),
             Command::Simulate(args) => simulate::simulate(args),
-            Command::Init(args) => init::init(args),
+            Command::Init(args) => init::init(args, config),
             Command::Completions(args) => manual::completions(args),
             Command::Man(args) => manual::man(args),
             Command::Help(args) => help::help(args),

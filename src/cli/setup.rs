@@ -65,6 +65,8 @@ pub(super) fn place_until(config: &Config, destination: &Destination, stop: &Sto
                 endpoint: access.endpoint,
                 region: access.region,
                 credentials: access.credentials,
+                variables: access.variables,
+                options: access.options,
             };
             let store = Box::new(S3Store::new(settings)?.until(stop));
             Place { store, prefix: prefix.clone(), layout, uploads: S3_UPLOADS }
@@ -115,6 +117,7 @@ pub(super) fn setup<'a>(
         archive: archive(config),
         expire_after: config.load.expire_after.map(signed),
         manifest: config.load.manifest,
+        signing: config.load.signing.clone(),
         uploads: place.uploads,
         clock,
         stop,

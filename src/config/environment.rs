@@ -1,15 +1,15 @@
 //! The environment, with `.env` of the current directory below it.
 //!
 //! Invariant: nothing is ever set; `.env` is read into a map and fills what the environment does not have. A variable
-//! that is set but empty is set: it keeps `.env` out, and counts as "not given".
+//! that is set but empty is not set, in either of them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::fernet_key::fernet_key_bytes;
+use super::private;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
@@ -94,23 +94,18 @@ impl<'a> Environment<'a> {
         Self { ask: &|_| None, dotenv: BTreeMap::new() }
     }
 
-    /// The variable `name`; `None` where it is not set, or empty.
+    /// The variable `name`; `None` where it is not set, or empty. One that is empty lets `.env` through.
     pub fn get(&self, name: &str) -> Result<Option<Variable>> {
-        let (value, origin) = match (self.ask)(name) {
-            Some(value) => {
-                let text = value.into_string().map_err(|_| {
-                    Error::new(ErrorKind::Config, format!("the environment variable {name} is not UTF-8 text"))
-                })?;
-                (text, Origin::Environment(name.to_owned()))
-            }
-            None => match self.dotenv.get(name) {
-                Some(value) => (value.clone(), Origin::DotEnv(name.to_owned())),
-                None => return Ok(None),
-            },
-        };
-        // A file that a service manager reads may begin with a byte-order mark, or have the line ends of DOS.
-        let value = value.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        Ok((!value.is_empty()).then(|| Variable { value: Secret::new(value), origin }))
+        let not_text = |_| Error::new(ErrorKind::Config, format!("the environment variable {name} is not UTF-8 text"));
+        let given = (self.ask)(name).map(OsString::into_string).transpose().map_err(not_text)?;
+        let given = given.map(|value| (value, Origin::Environment(name.to_owned())));
+        let filled = self.dotenv.get(name).map(|value| (value.clone(), Origin::DotEnv(name.to_owned())));
+        let found = [given, filled].into_iter().flatten().map(|(value, origin)| {
+            // A file that a service manager reads may begin with a byte-order mark, or have the line ends of DOS.
+            let value = value.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+            Variable { value: Secret::new(value), origin }
+        });
+        Ok(found.into_iter().find(|found| !found.value.expose().is_empty()))
     }
 
     /// Those of `names` that are set.
@@ -161,10 +156,8 @@ fn read_dotenv(path: &Path) -> Result<BTreeMap<String, String>> {
 fn warn_where_others_read(path: &Path, variables: &BTreeMap<String, String>) {
     let secret = |name: &&String| ["KEY", "SECRET", "TOKEN", "PASSWORD"].iter().any(|word| name.contains(word));
     let Some(name) = variables.keys().find(secret) else { return };
-    let mode = std::fs::metadata(path).map_or(0, |meta| meta.permissions().mode());
-    if mode & 0o044 != 0 {
-        let path = path.display();
-        tracing::warn!("others can read {name} in {path} (mode {:04o}): chmod 600 {path}", mode & 0o7777);
+    if let Ok(Some(open)) = std::fs::metadata(path).map(|meta| private::is_open(path, &meta)) {
+        tracing::warn!("others can read {name} in {} (mode {:04o}): {}", path.display(), open.mode, open.way_out);
     }
 }
 
@@ -206,7 +199,7 @@ mod tests {
         let get = |name| shown(environment.get(name).unwrap());
         assert_eq!(get("A"), Some(("real".into(), "A in the environment".into())));
         assert_eq!(get("B"), Some(("later".into(), "B in .env".into())));
-        assert_eq!(get("C"), None, "set but empty keeps .env out");
+        assert_eq!(get("C"), Some(("file".into(), "C in .env".into())), "set but empty is not set");
         assert_eq!(get("D"), None);
         assert!(std::env::var_os("B").is_none(), "nothing is set");
     }

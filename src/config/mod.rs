@@ -11,13 +11,17 @@
 //! with nothing set. Relative paths are relative to the folder of the file that they or their default belong to; those
 //! of flags and variables, to the current directory.
 
+mod aws;
+pub(crate) mod bucket;
 mod environment;
 pub(crate) mod fernet_key;
 mod keys;
 mod layers;
 mod load;
 mod locale;
+mod object;
 mod paths;
+mod private;
 mod source;
 mod template;
 mod units;
@@ -31,8 +35,11 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 pub use self::locale::locale_is_utf8;
+pub use aws::AwsVariables;
+pub(crate) use aws::{Profile, Profiles};
 pub use environment::Ask;
-pub use load::{Destination, LoadConfig, S3Access, S3Credentials};
+pub use load::{Destination, LoadConfig, S3Access, S3Credentials, SigningKey};
+pub use object::{Encryption, ObjectOptions};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
 pub use units::{UnitError, parse_duration, parse_positive_duration, parse_size};

@@ -26,6 +26,8 @@ pub(crate) struct Run<'a> {
     pub(crate) expired: ExpiredParts,
     pub(crate) summary: &'a mut Summary,
     pub(crate) problems: Vec<Error>,
+    /// Whether the manifests in the store are to be compared with the digests there: after a rebuild.
+    pub(crate) survey_manifests: bool,
     /// The store did not answer: it is not asked again in this run.
     pub(crate) store_is_down: bool,
     status: status::Writer,
@@ -46,6 +48,7 @@ impl<'a> Run<'a> {
             expired: ExpiredParts::default(),
             summary,
             problems: Vec::new(),
+            survey_manifests: request.from_store,
             store_is_down: false,
             status,
         }

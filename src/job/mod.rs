@@ -326,6 +326,7 @@ impl<'a> Job<'a> {
             run.note_status(true)?;
             run.archive_rows()?;
         }
+        self.output.publish_digests(run)?;
         run.state.fill_reserve(run.setup.min_free)?;
         self.sum_up();
         Ok(())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 
 use super::output::archive::Archive;
+use crate::config::SigningKey;
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
 use crate::hour::key::Layout;
@@ -43,8 +44,10 @@ pub struct Setup<'a> {
     pub archive: Option<Archive>,
     /// After how long a lifecycle rule of the store deletes parts. `None`: there is none.
     pub expire_after: Option<SignedDuration>,
-    /// Whether each part's certificate is published beside it.
+    /// Whether each part's certificate is published beside it, and a digest of them each day.
     pub manifest: bool,
+    /// What the digests are signed with. `None`: they are not.
+    pub signing: Option<SigningKey>,
     /// How many parts are uploaded at once.
     pub uploads: usize,
     /// The time.

@@ -11,7 +11,7 @@
 //! quarantine/ tokens that are not records          hashes/      content hashes of the parts' records
 //! waiting     watch list: uncommitted pages        spool/       bytes of parts without a receipt
 //! quarantined watch list: the quarantine's files   parked/      records of hours that cannot be read back
-//! held        pages whose odd tokens have no room
+//! held        pages whose odd tokens have no room  digests/     manifests that no digest names yet
 //! tried       pages at which runs died             refused.json  hours with a part that the store refuses
 //! trail.json, validator.json                       parked-records  watch list: parked records
 //! verified.json  what the last verification found  recut.json  hours that are to be cut again
@@ -40,6 +40,7 @@ pub(crate) use files::reserve::Reserve;
 pub(crate) use files::watch_list::WatchList;
 pub(crate) use front::{Front, Inbox, refuse_newer};
 pub use hours::Hours;
+pub(crate) use hours::digests::{Chain, Fixed, Head, Undigested, newest_digest};
 pub use hours::hash_dir::HashDir;
 pub use hours::ledger::{Ledger, SHOWN, Settings};
 pub use hours::log::sled::{Entry, LineAt, Meta};

@@ -12,8 +12,10 @@ use crate::error::{Error, Result};
 use crate::hour::part::PartIdentity;
 
 pub mod dictionaries;
+pub(crate) mod digests;
 pub(crate) mod expired;
 pub mod lake;
+pub(crate) mod minisign;
 pub mod once;
 pub(crate) mod probe;
 pub mod s3;

@@ -53,3 +53,23 @@ fn secrets_and_nonsense_do_not_get_into_the_file() {
         assert!(!place.path("etl.toml").exists());
     }
 }
+
+#[test]
+fn bucket_policy_is_for_the_configured_place_or_the_named_one_and_nothing_is_written() {
+    let place = Place::new("[load]\nto = \"s3://my-logs/prefix\"\nregion = \"eu-west-1\"\n");
+    for (args, resource) in [
+        (&["init", "--bucket-policy"][..], "arn:aws:s3:::my-logs/prefix/*"),
+        (&["init", "--bucket-policy", "--to", "s3://others/"], "arn:aws:s3:::others/*"),
+        (&["init", "--bucket-policy", "--region", "cn-north-1"], "arn:aws-cn:s3:::my-logs/prefix/*"),
+    ] {
+        let printed = place.etl(args).exits(0);
+        let policy = printed.json();
+        for statement in policy["Statement"].as_array().unwrap() {
+            assert_eq!((&statement["Effect"], &statement["Resource"]), (&"Deny".into(), &resource.into()), "{args:?}");
+        }
+    }
+    let refused = place.etl(&["init", "--bucket-policy", "--to", "file:lake"]).exits(2);
+    assert!(refused.err.contains("--to s3://bucket/prefix/"), "{}", refused.err);
+    let left: Vec<_> = std::fs::read_dir(place.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["etl.toml"]);
+}

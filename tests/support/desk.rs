@@ -64,6 +64,8 @@ pub struct Desk {
     zone: &'static str,
     key: String,
     origin: Origin,
+    /// Whether manifests are published, and digests.
+    publishes: bool,
 }
 
 impl Desk {
@@ -74,7 +76,21 @@ impl Desk {
             zone,
             key: fernet::Fernet::generate_key(),
             origin: Origin::start(vec![Answer::Page("[]".into())]),
+            publishes: false,
         }
+    }
+
+    /// The same, with manifests and digests.
+    pub fn publishing(zone: &'static str) -> Self {
+        Self { publishes: true, ..Self::new(zone) }
+    }
+
+    /// The names in a folder, sorted.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path().join(folder)).into_iter().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// A run at this time; the source hands out these plaintexts.
@@ -112,6 +128,7 @@ impl Desk {
             settings: settings(self.zone),
             decoder: Decoder { zone, ..usual.decoder },
             closing: self.closing(),
+            manifest: self.publishes,
             ..usual
         }
     }

@@ -43,6 +43,7 @@ pub fn setup<'a>(
         archive: None,
         expire_after: None,
         manifest: false,
+        signing: None,
         state_dir,
         settings: settings("UTC"),
         min_free: 0,

@@ -23,10 +23,10 @@ impl Verifier<'_> {
     pub(super) fn hour(&self, row: &HourRow) -> Result<Vec<Finding>> {
         // Opened before the parts are looked at: an open array can be read even after a run has replaced it.
         let named = row.hashes.filter(|_| self.deep || !self.parts.store.keeps_metadata());
-        let hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
+        let mut hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
         let mut findings = Vec::new();
         for part in row.uploaded() {
-            if let Some(Wrong { fault, detail, only_deep }) = self.part(row, part, hashes.as_ref())? {
+            if let Some(Wrong { fault, detail, only_deep }) = self.part(row, part, hashes.as_mut())? {
                 let (hint, key) = (hint(fault, row.hour), part.key.clone());
                 findings.push(Finding { fault, hour: Some(row.hour), key, detail, hint, only_deep });
             }
@@ -34,7 +34,7 @@ impl Verifier<'_> {
         Ok(findings)
     }
 
-    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&HashArray>) -> Result<Option<Wrong>> {
+    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&mut HashArray>) -> Result<Option<Wrong>> {
         let wrong = |fault, detail, only_deep| Ok(Some(Wrong { fault, detail, only_deep }));
         let Some(object) = self.parts.store.head(&part.key)? else {
             if self.expire_after.is_some_and(|(rule, now)| has_expired(Some(rule), part, now)) {
@@ -64,7 +64,7 @@ impl Verifier<'_> {
         row: &HourRow,
         part: &PartRow,
         object: &ObjectInfo,
-        hashes: Option<&HashArray>,
+        hashes: Option<&mut HashArray>,
     ) -> Result<Option<String>> {
         let compactor = match self.parts.dictionaries.for_part(object.meta.as_ref()) {
             Ok(compactor) => compactor,
@@ -76,18 +76,19 @@ impl Verifier<'_> {
             Err(reason) => return Ok(Some(reason.to_string())),
         };
         match records_difference(part, &read.identity) {
-            None => unknown_records(&read, hashes),
+            None => unknown_records(read, hashes),
             difference => Ok(difference),
         }
     }
 }
 
-fn unknown_records(read: &ReadPart, hashes: Option<&HashArray>) -> Result<Option<String>> {
+fn unknown_records(read: ReadPart, hashes: Option<&mut HashArray>) -> Result<Option<String>> {
     let Some(array) = hashes else { return Ok(None) };
-    let mut unknown = 0;
-    for hash in &read.hashes {
-        unknown += u64::from(!array.contains(*hash)?);
-    }
+    let mut hashes = read.hashes;
+    hashes.sort_unstable();
+    let mut unknown = hashes.len();
+    // Each block of the array is read once a part.
+    array.find(&hashes, &mut |_| unknown = unknown.saturating_sub(1))?;
     Ok((unknown > 0).then(|| format!("{unknown} records are not among the hour's hashes")))
 }
 

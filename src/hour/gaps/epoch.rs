@@ -1,6 +1,11 @@
 //! The ids between two restarts of the counter, as ranges. Pure.
+//!
+//! The ranges are a tree, not a list: ids in no order make thousands of ranges in one segment, and in a list each of them would move
+//! half of the others. They are written as a list of pairs.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Gap, MAX_STRAYS, RESTART_DISTANCE};
 
@@ -11,19 +16,28 @@ pub(super) struct Epoch {
     pub(super) since: i64,
     /// The newest time in it.
     pub(super) newest: i64,
-    /// Sorted, and no two of them touch.
-    pub(super) ranges: Vec<(i64, i64)>,
+    /// The last id of each range under its first; no two of them touch.
+    #[serde(serialize_with = "as_pairs", deserialize_with = "from_pairs")]
+    pub(super) ranges: BTreeMap<i64, i64>,
+}
+
+fn as_pairs<S: Serializer>(ranges: &BTreeMap<i64, i64>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(ranges)
+}
+
+fn from_pairs<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<i64, i64>, D::Error> {
+    Vec::<(i64, i64)>::deserialize(from).map(BTreeMap::from_iter)
 }
 
 impl Epoch {
     /// One that begins at `at`.
     pub(super) const fn starting(at: i64) -> Self {
-        Self { since: at, newest: at, ranges: Vec::new() }
+        Self { since: at, newest: at, ranges: BTreeMap::new() }
     }
 
     /// The set of strays. It is recognised by its times, which no epoch has.
     pub(super) const fn aside() -> Self {
-        Self { since: i64::MAX, newest: i64::MIN, ranges: Vec::new() }
+        Self { since: i64::MAX, newest: i64::MIN, ranges: BTreeMap::new() }
     }
 
     pub(super) const fn is_aside(&self) -> bool {
@@ -31,11 +45,11 @@ impl Epoch {
     }
 
     pub(super) fn lowest(&self) -> i64 {
-        self.ranges.first().map_or(i64::MAX, |(from, _)| *from)
+        self.ranges.first_key_value().map_or(i64::MAX, |(from, _)| *from)
     }
 
     pub(super) fn highest(&self) -> i64 {
-        self.ranges.last().map_or(i64::MIN, |(_, to)| *to)
+        self.ranges.last_key_value().map_or(i64::MIN, |(_, to)| *to)
     }
 
     /// Whether `id` is near the highest.
@@ -55,7 +69,7 @@ impl Epoch {
     }
 
     pub(super) fn has(&self, id: i64) -> bool {
-        self.find(id).1
+        self.ranges.range(..=id).next_back().is_some_and(|(_, to)| *to >= id)
     }
 
     /// How many ids it has.
@@ -64,55 +78,130 @@ impl Epoch {
     }
 
     /// Takes away the top ids after a jump, at most `few`, if `id` continues below the jump: the counter was never up there.
-    pub(super) fn without_strays(&mut self, id: i64, few: u64) -> Vec<(i64, i64)> {
-        let (at, is_there) = self.find(id);
-        let Some((below, above)) = self.ranges.split_at_checked(at) else { return Vec::new() };
-        let (Some((_, end)), Some((start, _))) = (below.last(), above.first()) else { return Vec::new() };
-        let far = RESTART_DISTANCE.unsigned_abs();
-        let continues = !is_there && id.abs_diff(*end) <= far && start.abs_diff(*end) > far;
-        if continues && count(above) <= few { self.ranges.split_off(at) } else { Vec::new() }
-    }
-
-    /// The first range that ends at or after `id`, and whether it contains it.
-    fn find(&self, id: i64) -> (usize, bool) {
-        let at = self.ranges.partition_point(|(_, to)| *to < id);
-        (at, self.ranges.get(at).is_some_and(|(from, _)| *from <= id))
-    }
-
-    pub(super) fn insert(&mut self, id: i64) {
-        let (at, is_there) = self.find(id);
-        if is_there {
-            return;
+    pub(super) fn without_strays(&mut self, id: i64, few: u64) -> BTreeMap<i64, i64> {
+        let (below, above) = (self.ranges.range(..=id).next_back(), self.ranges.range(id..).next());
+        let (Some((_, end)), Some((start, _))) = (below, above) else { return BTreeMap::new() };
+        let (end, start, far) = (*end, *start, RESTART_DISTANCE.unsigned_abs());
+        let continues = end < id && id.abs_diff(end) <= far && start.abs_diff(end) > far;
+        if continues && count(self.ranges.range(start..)) <= few {
+            self.ranges.split_off(&start)
+        } else {
+            BTreeMap::new()
         }
-        let before =
-            at.checked_sub(1).filter(|n| self.ranges.get(*n).is_some_and(|(_, to)| to.checked_add(1) == Some(id)));
-        let touches_next = self.ranges.get(at).is_some_and(|(from, _)| id.checked_add(1) == Some(*from));
-        match before {
-            Some(before) if touches_next => {
-                let (_, to) = self.ranges.remove(at);
-                self.ranges.get_mut(before).into_iter().for_each(|range| range.1 = to);
+    }
+
+    /// Adds `id`. Says whether it was missing.
+    pub(super) fn insert(&mut self, id: i64) -> bool {
+        let mut from = id;
+        if let Some((start, to)) = self.ranges.range_mut(..=id).next_back() {
+            if *to >= id {
+                return false;
             }
-            Some(before) => self.ranges.get_mut(before).into_iter().for_each(|range| range.1 = id),
-            None if touches_next => self.ranges.get_mut(at).into_iter().for_each(|range| range.0 = id),
-            None => self.ranges.insert(at, (id, id)),
+            if to.checked_add(1) == Some(id) {
+                (from, *to) = (*start, id);
+            }
         }
+        // The range that begins right after it, if there is one, becomes one with it.
+        let to = id.checked_add(1).and_then(|next| self.ranges.remove(&next));
+        if from == id || to.is_some() {
+            self.ranges.insert(from, to.unwrap_or(id));
+        }
+        true
     }
 
     pub(super) fn gaps(&self) -> impl Iterator<Item = Gap> {
-        let shown = if self.is_aside() { &[] } else { self.ranges.as_slice() };
-        shown.iter().zip(shown.iter().skip(1)).map(|((_, end), (start, _))| Gap { from: end + 1, to: start - 1 })
+        let shown = Some(&self.ranges).filter(|_| !self.is_aside()).into_iter().flatten();
+        let next = shown.clone().skip(1);
+        shown.zip(next).map(|((_, end), (start, _))| Gap { from: end + 1, to: start - 1 })
     }
 
     /// Gives the lowest `holes` up: their ids count as seen. Returns how many ids that are.
     pub(super) fn give_up(&mut self, holes: usize) -> u64 {
         let given_up = self.gaps().take(holes).fold(0, |sum: u64, gap| sum.saturating_add(gap.ids()));
         let lowest = self.lowest();
-        self.ranges.drain(..holes.min(self.ranges.len().saturating_sub(1)));
-        self.ranges.first_mut().into_iter().for_each(|range| range.0 = lowest);
+        let mut merged = None;
+        for _ in 0..=holes.min(self.ranges.len().saturating_sub(1)) {
+            merged = self.ranges.pop_first();
+        }
+        if let Some((_, to)) = merged {
+            self.ranges.insert(lowest, to);
+        }
         given_up
     }
 }
 
-fn count(ranges: &[(i64, i64)]) -> u64 {
-    ranges.iter().fold(0, |sum, (from, to)| sum.saturating_add(to.abs_diff(*from).saturating_add(1)))
+fn count<'a>(ranges: impl IntoIterator<Item = (&'a i64, &'a i64)>) -> u64 {
+    ranges.into_iter().fold(0, |sum, (from, to)| sum.saturating_add(to.abs_diff(*from).saturating_add(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same set as a sorted list of ids.
+    #[derive(Debug, Default)]
+    struct Plain(Vec<i64>);
+
+    impl Plain {
+        fn insert(&mut self, id: i64) -> bool {
+            let at = self.0.binary_search(&id);
+            at.map_err(|at| self.0.insert(at, id)).is_err()
+        }
+
+        fn ranges(&self) -> Vec<(i64, i64)> {
+            let mut ranges: Vec<(i64, i64)> = Vec::new();
+            for id in &self.0 {
+                match ranges.last_mut() {
+                    Some((_, to)) if *to + 1 == *id => *to = *id,
+                    _ => ranges.push((*id, *id)),
+                }
+            }
+            ranges
+        }
+
+        fn give_up(&mut self, holes: usize) -> u64 {
+            let ranges = self.ranges();
+            let Some(((from, _), (_, to))) = ranges.first().zip(ranges.get(holes.min(ranges.len().saturating_sub(1))))
+            else {
+                return 0;
+            };
+            let before = self.0.len();
+            for id in *from..=*to {
+                self.insert(id);
+            }
+            (self.0.len() - before) as u64
+        }
+
+        fn without_strays(&mut self, id: i64, few: u64) -> Vec<(i64, i64)> {
+            let at = self.0.partition_point(|each| *each < id);
+            let (below, above) = self.0.split_at(at);
+            let (Some(end), Some(start)) = (below.last(), above.first()) else { return Vec::new() };
+            let continues = *start != id && id - end <= RESTART_DISTANCE && start - end > RESTART_DISTANCE;
+            if continues && above.len() as u64 <= few { Self(self.0.split_off(at)).ranges() } else { Vec::new() }
+        }
+    }
+
+    fn pairs(ranges: &BTreeMap<i64, i64>) -> Vec<(i64, i64)> {
+        ranges.iter().map(|(from, to)| (*from, *to)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_those_of_a_plain_list(steps in prop::collection::vec((0..40u8, 0..60i64, 0..3i64), 1..300)) {
+            let (mut epoch, mut plain) = (Epoch::starting(0), Plain::default());
+            for (step, low, high) in steps {
+                let id = high * 1_500 + low;
+                match step {
+                    0 => prop_assert_eq!(epoch.give_up(usize::try_from(high).unwrap()), plain.give_up(usize::try_from(high).unwrap())),
+                    1..4 => prop_assert_eq!(pairs(&epoch.without_strays(id, MAX_STRAYS)), plain.without_strays(id, MAX_STRAYS)),
+                    _ => prop_assert_eq!(epoch.insert(id), plain.insert(id)),
+                }
+                prop_assert_eq!(pairs(&epoch.ranges), plain.ranges());
+                prop_assert_eq!(epoch.has(id), plain.0.contains(&id));
+                prop_assert_eq!(epoch.count(), plain.0.len() as u64);
+            }
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod epoch;
 mod tests;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -151,9 +152,9 @@ impl Seen {
             self.epochs.push(Epoch::starting(at));
         }
         let Some(its) = self.by_time(id, at) else { return };
-        if let Some(epoch) = self.epochs.get_mut(its).filter(|epoch| !epoch.has(id)) {
+        let Some(epoch) = self.epochs.get_mut(its) else { return };
+        if epoch.insert(id) {
             epoch.newest = epoch.newest.max(at);
-            epoch.insert(id);
         } else if let Some(other) = self.that_lacks(id, its) {
             other.insert(id);
         }
@@ -178,7 +179,7 @@ impl Seen {
         if !goes_on || last.count() > MAX_STRAYS {
             return self.put_top_aside(id, at);
         }
-        let strays = self.epochs.pop().map_or_else(Vec::new, |epoch| epoch.ranges);
+        let strays = self.epochs.pop().map_or_else(BTreeMap::new, |epoch| epoch.ranges);
         self.aside(&strays);
     }
 
@@ -187,19 +188,23 @@ impl Seen {
             .epochs
             .last_mut()
             .filter(|epoch| at > epoch.newest && id < epoch.highest().saturating_sub(RESTART_DISTANCE));
-        let strays = last.map_or_else(Vec::new, |epoch| epoch.without_strays(id, MAX_STRAYS));
+        let strays = last.map_or_else(BTreeMap::new, |epoch| epoch.without_strays(id, MAX_STRAYS));
         if !strays.is_empty() {
             self.aside(&strays);
         }
     }
 
-    fn aside(&mut self, strays: &[(i64, i64)]) {
+    fn aside(&mut self, strays: &BTreeMap<i64, i64>) {
         if !self.epochs.first().is_some_and(Epoch::is_aside) {
             self.epochs.insert(0, Epoch::aside());
         }
         let Some(aside) = self.epochs.first_mut() else { return };
-        strays.iter().flat_map(|(from, to)| *from..=*to).for_each(|id| aside.insert(id));
-        aside.ranges.drain(..aside.ranges.len().saturating_sub(MAX_STRAY_RANGES));
+        strays.iter().flat_map(|(from, to)| *from..=*to).for_each(|id| {
+            aside.insert(id);
+        });
+        while aside.ranges.len() > MAX_STRAY_RANGES {
+            aside.ranges.pop_first();
+        }
     }
 
     /// The epoch of a record with this id and time.

@@ -159,7 +159,7 @@ impl Intake {
             seen,
             tallies,
         })?;
-        run.buckets.shrink();
+        run.buckets.shrink(&run.state.hours)?;
         if new.records.len() > MANY_HOURS {
             give_back_idle_memory();
         }

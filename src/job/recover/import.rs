@@ -14,9 +14,13 @@ use crate::hour::part::{PartRow, PartStage};
 use crate::job::Run;
 use crate::part::read::{ReadPart, read_part};
 use crate::record::ContentHash;
+use crate::state::files::sorted_runs::Sorted;
 use crate::state::files::step::Step;
 use crate::state::status::verified;
 use crate::store::expired::Marker;
+
+/// Hashes of an hour that are put in order in memory.
+const HASHES: usize = 1 << 20;
 
 /// Imports the hour of `row`: its parts with receipts and the objects at the numbers `foreign`.
 /// `false`: a foreign object is not a part of ours.
@@ -33,8 +37,8 @@ fn read_back(
     row: &HourRow,
     foreign: &[u32],
     now: Timestamp,
-) -> Result<Option<(Vec<PartRow>, Vec<ContentHash>)>> {
-    let (mut parts, mut hashes) = (Vec::new(), Vec::new());
+) -> Result<Option<(Vec<PartRow>, Sorted<ContentHash>)>> {
+    let (mut parts, mut hashes) = (Vec::new(), run.state.hours.sorter(HASHES));
     for part in row.receipts() {
         check_stop(run, row.hour)?;
         if part.stage == PartStage::Expired {
@@ -43,7 +47,7 @@ fn read_back(
         }
         match read_from_store(run, &part.key, row.hour)? {
             Found::Part(read, _) if read.identity.has_records_of(&part.identity) => {
-                hashes.extend(read.hashes);
+                read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
                 parts.push(part.clone());
             }
             Found::Part(..) | Found::Other => return Err(changed(&part.key, row.hour)),
@@ -60,7 +64,7 @@ fn read_back(
         match read_from_store(run, &key, row.hour)? {
             Found::Part(read, dict) => {
                 parts.push(imported(*number, key, dict, &read, now));
-                hashes.extend(read.hashes);
+                read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
             }
             Found::Other => return Ok(None),
             Found::Nothing => {
@@ -69,7 +73,7 @@ fn read_back(
             }
         }
     }
-    Ok(Some((parts, hashes)))
+    Ok(Some((parts, hashes.finish(|_| Ok(()))?)))
 }
 
 /// What says that a part that the ledger does not know was there, and is gone for good.
@@ -92,11 +96,9 @@ fn take_over(
     run: &mut Run<'_>,
     row: &HourRow,
     parts: Vec<PartRow>,
-    mut hashes: Vec<ContentHash>,
+    hashes: Sorted<ContentHash>,
     at: Timestamp,
 ) -> Result<()> {
-    hashes.sort_unstable();
-    hashes.dedup();
     let hashes = run.state.hours.write_array(row, &hashes)?;
     let sound: Vec<String> = parts.iter().map(|part| part.key.clone()).collect();
     let imported = Event::Imported { parts, hashes, at };

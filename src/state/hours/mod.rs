@@ -5,6 +5,7 @@
 //! array, and its parts in the spool, before the ledger names them; and a record is in the log until the ledger has its receipt. A
 //! crash leaves arrays and spooled files that nothing names, which go later.
 
+pub(crate) mod digests;
 pub(crate) mod hash_dir;
 pub(crate) mod ledger;
 pub(crate) mod log;
@@ -15,6 +16,7 @@ pub(crate) mod spool;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use self::digests::Digests;
 use self::hash_dir::HashDir;
 use self::ledger::Ledger;
 use self::log::{EachEntry, LineReader, NewCommit, Pending, Wal};
@@ -40,14 +42,23 @@ pub struct Hours {
     spool: Spool,
     /// Records of hours that cannot be read back.
     pub parked: Parked,
+    /// Manifests that no digest names yet.
+    pub(crate) digests: Digests,
     /// Hours with parts in the making of which the log no longer holds all records: the pages that bring them back wait
     /// until their parts have receipts.
     missing_records: BTreeSet<Hour>,
 }
 
 impl Hours {
-    pub(super) fn new(ledger: Ledger, hashes: HashDir, log: Wal, spool: Spool, parked: Parked) -> Self {
-        let mut hours = Self { ledger, hashes, log, spool, parked, missing_records: BTreeSet::new() };
+    pub(super) fn new(
+        ledger: Ledger,
+        hashes: HashDir,
+        log: Wal,
+        spool: Spool,
+        parked: Parked,
+        digests: Digests,
+    ) -> Self {
+        let mut hours = Self { ledger, hashes, log, spool, parked, digests, missing_records: BTreeSet::new() };
         let missing = |row: &&HourRow| row.is_sealing() && hours.gone_from_log(row) > 0;
         hours.missing_records = hours.ledger.recent().filter(missing).map(|row| row.hour).collect();
         hours

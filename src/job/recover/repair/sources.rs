@@ -125,7 +125,12 @@ fn from_file(path: &Path, from: &str, part: &PartRow) -> Result<Option<Content>>
 }
 
 fn from_object(object: &[u8], from: String, part: &PartRow) -> Option<Content> {
-    let lines = ndjson::decode(object).ok()?.into_bytes();
+    let mut lines = Vec::new();
+    ndjson::for_each_line(object, &mut |line| {
+        lines.extend_from_slice(line.as_bytes());
+        lines.push(b'\n');
+    })
+    .ok()?;
     is_content_of(&lines, part).then_some(Content { lines, from })
 }
 
