@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::print::print_bytes;
 use super::setup::{self, place_named};
-use super::values::hour;
+use super::values::{check_range, hour};
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::data_prefix;
@@ -98,6 +98,7 @@ fn name(text: &str) -> Result<String, String> {
 
 /// Prints what an engine needs to read the parts.
 pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
+    check_range(args.since, args.until)?;
     let table = table(config, args)?;
     if args.glue {
         let text = serde_json::to_string_pretty(&table.glue(&hours(config, args, &table.place)?)?)

@@ -183,6 +183,9 @@ fn unsealed(hour: Hour, pending: u64) -> String {
 
 fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
     let mut status = status::read(&config.state.dir, now)?;
+    if args.all {
+        status::all_hours::add(&config.state.dir, &mut status)?;
+    }
     if let Some(hour) = args.hour {
         status.hours.retain(|h| h.hour == hour);
         if status.hours.is_empty() {

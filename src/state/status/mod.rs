@@ -6,6 +6,7 @@
 //! `shape` is what it holds, `writer` makes it from an open state; here it is read, and the end of a run is noted. What the last
 //! verification found is in a file of its own (`verified`), and part of what is read.
 
+pub(crate) mod all_hours;
 pub(crate) mod certificate;
 pub(crate) mod days;
 pub(crate) mod outage;
