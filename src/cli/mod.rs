@@ -7,10 +7,12 @@
 mod check;
 mod config;
 mod ddl;
+mod failed;
 mod help;
 mod init;
 mod log;
 mod manual;
+mod monitoring;
 mod print;
 mod progress;
 mod quarantine;
@@ -168,7 +170,7 @@ impl Cli {
         match &self.command {
             Command::Run(args) => run::run(&self.overrides(), args, say),
             Command::Replay(args) => run::replay(&self.overrides(), args, say),
-            Command::Status(args) => status::status(&config()?, args),
+            Command::Status(args) => status::status(&self.overrides(), args),
             Command::Verify(args) => verify::verify(&config()?, args),
             Command::Restore(args) => restore::restore(&config()?, args, say),
             Command::Ddl(args) => ddl::ddl(&config()?, args),
@@ -288,7 +290,7 @@ mod tests {
             "etl status --json --check",
             "etl status --days 0",
             "etl status --days 32",
-            "etl status --warn-age 2h",
+            "etl status --crit-age 2h",
             "etl status --check --hour 2023-03-10T01",
             "etl status --watch 0s",
             "etl restore --hour 2023-03-10T01 --since 2023-03-10T00",

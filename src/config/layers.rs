@@ -283,7 +283,9 @@ impl<'a> Layers<'a> {
 fn unknown_key(wrong: &str, table: &str, known: &str) -> String {
     let key = wrong.trim_start_matches("unknown field ").trim_matches('`');
     let known = known.split('`').skip(1).step_by(2);
-    let nearest = known.min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or_default();
+    // "ping" for "ping_env" is a key cut short, however many letters it lacks.
+    let is_cut = |name: &str| name.starts_with(key) && !key.is_empty();
+    let nearest = known.min_by_key(|name| (!is_cut(name), strsim::damerau_levenshtein(name, key))).unwrap_or_default();
     let nearest = match table_with(key).filter(|_| !table.contains('.')) {
         Some(table) => format!("{key:?} in [{table}]"),
         None if table.is_empty() => format!("[{nearest}]"),

@@ -31,6 +31,7 @@ mod source;
 mod template;
 mod units;
 mod value;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub use show::{Setting, Shown, settings};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
 pub use units::{UnitError, parse_duration, parse_positive_duration, parse_size};
+pub use watched::Watched;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
@@ -136,8 +138,16 @@ pub struct ArchiveConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
+    /// What the pipeline is called; empty: after its configuration.
+    #[serde(deserialize_with = "value::text")]
+    name: String,
     /// The metrics file, absolute; `None` where none is written.
     pub metrics_file: Option<PathBuf>,
+    /// The copy of the status for others, absolute; `None` where there is none.
+    pub status_file: Option<PathBuf>,
+    /// Its permissions.
+    #[serde(deserialize_with = "value::mode")]
+    pub status_mode: u32,
     #[serde(deserialize_with = "value::text")]
     ping_env: String,
     /// The monitor's address, which is a secret; `None` where none is pinged.
@@ -196,8 +206,25 @@ impl Config {
         Ok(config)
     }
 
+    /// What the pipeline is called: `run.name`, else the name of its configuration file, or of the folder of an `etl.toml`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        if !self.run.name.is_empty() {
+            return self.run.name.clone();
+        }
+        let file = self.file.as_deref();
+        let stem = file.and_then(Path::file_stem).filter(|stem| *stem != "etl");
+        let folder = file.map_or(self.state.dir.parent(), Path::parent).and_then(Path::file_name);
+        stem.or(folder).map_or_else(|| "etl".to_owned(), |name| name.to_string_lossy().into_owned())
+    }
+
     /// Nothing else may be in the state directory, which etl prunes.
     fn check_folders(&self) -> Result<()> {
+        if let Some(path) = self.run.status_file.as_ref().filter(|path| path.starts_with(&self.state.dir)) {
+            let text = format!("run.status_file is within the state directory: {}", path.display());
+            return Err(Error::new(ErrorKind::Config, text)
+                .hint("it is a copy for those who may not read there: choose a file elsewhere"));
+        }
         let lake = match self.load.destination() {
             Ok(Destination::Files(path)) => Some(("load.to", path)),
             _ => None,
@@ -231,7 +258,7 @@ fn with_layers<T>(
 fn locate(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Option<PathBuf>> {
     let (path, origin) = match &flags.config {
         Some(path) => (cwd.join(path), Origin::Flag("--config")),
-        None => match Environment::load(ask, None, cwd)?.get("ETL_CONFIG")? {
+        None => match before_the_file(ask, cwd).get("ETL_CONFIG")? {
             Some(variable) => (cwd.join(variable.value.expose()), variable.origin),
             None => (cwd.join("etl.toml"), Origin::Default),
         },
@@ -244,6 +271,11 @@ fn locate(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Option<PathBuf>
     }
     Err(Error::new(ErrorKind::Config, format!("no configuration file {} (named by {origin})", path.display()))
         .hint("correct the name, or leave it out to use ./etl.toml"))
+}
+
+/// What is known before the file is. A broken `.env` is told when it is read again, for its variables.
+fn before_the_file<'a>(ask: Ask<'a>, cwd: &Path) -> Environment<'a> {
+    Environment::load(ask, None, cwd).unwrap_or_else(|_| Environment::without_dotenv(ask))
 }
 
 fn unreadable(path: &Path, cause: std::io::Error) -> Error {
@@ -309,6 +341,8 @@ impl RunConfig {
     fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         let file = self.metrics_file.take().unwrap_or_default();
         self.metrics_file = layers.absolute(&["run", "metrics_file"], &file)?;
+        let file = self.status_file.take().unwrap_or_default();
+        self.status_file = layers.absolute(&["run", "status_file"], &file)?;
         if !self.ping_env.is_empty() {
             check_name(&self.ping_env, |what| layers.error(&["run", "ping_env"], what))?;
             let variable = layers.environment.get(&self.ping_env)?;

@@ -11,6 +11,7 @@ use crate::output::numbers::{bytes, plural};
 use crate::page::decode::FUTURE;
 use crate::state::pages::quarantine::Added;
 use crate::state::status::RunSoFar;
+use crate::state::status::history::Counts;
 
 /// A part that got its receipt in this run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,6 +84,9 @@ pub struct Summary {
     /// Whether the run got as far as to work.
     #[serde(skip)]
     pub(super) began: bool,
+    /// Whether it asked its source, and got an answer.
+    #[serde(skip)]
+    pub(super) asked: bool,
 }
 
 /// More parts than these are counted and not listed.
@@ -115,6 +119,7 @@ impl Default for Summary {
             parts: Vec::new(),
             uploaded_bytes: 0,
             began: false,
+            asked: false,
         }
     }
 }
@@ -140,6 +145,12 @@ impl Summary {
     pub(super) const fn so_far(&self) -> RunSoFar {
         let Self { fetched, new, duplicates, quarantined, .. } = *self;
         RunSoFar { fetched, new, duplicates, quarantined }
+    }
+
+    /// What the run history says of it.
+    pub(super) const fn counts(&self) -> Counts {
+        let Self { pages, sealed_parts, uploaded_parts, uploaded_records, .. } = *self;
+        Counts { pages, brought: self.so_far(), sealed_parts, uploaded_parts, uploaded_records }
     }
 
     /// Reports the tokens that were quarantined, if any were.

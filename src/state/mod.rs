@@ -4,6 +4,7 @@
 //! lock        one run at a time                    format       the form of all this, and the settings
 //! reserve     room for a full disk                 status.json  what `etl status` shows
 //! inbox/      pages received beside a run, until the journal takes them
+//! runs/       the history of runs: nothing depends on it
 //!
 //! pages                                            hours
 //! journal/    pages as received                    wal/         records without a receipt (sled)

@@ -174,6 +174,7 @@ impl PageTrail {
                 }
                 Ok(Fetched::NotModified) => {
                     tracing::info!("{url} has nothing new (304), in {}", took(asked.elapsed()));
+                    summary.asked = true;
                     break;
                 }
                 Ok(Fetched::Stopped) => break,
@@ -211,6 +212,7 @@ impl PageTrail {
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
         summary.pages += 1;
+        summary.asked = true;
         (setup.progress)(Progress::Fetched(summary.pages));
         if !self.follow_links {
             self.next = None;
