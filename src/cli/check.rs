@@ -203,7 +203,7 @@ fn clock(name: &'static str, url: &SourceUrl, refused_from: SignedDuration) -> C
     match ping::clock_of(url) {
         Ok(Some(theirs)) => step(name, judge_clock(name, SystemClock.now(), theirs, refused_from)),
         Ok(None) => Checked::skipped(name, "its answers have no Date"),
-        Err(error) => Checked::skipped(name, error.chain()),
+        Err(error) => Checked::skipped(name, format!("{url}: {}", error.chain())),
     }
 }
 

@@ -27,7 +27,7 @@ Examples:
   etl verify                                 every part exists with its size, identity and rows
   etl verify --deep                          also download, decode and count
   etl verify --archive                       also compare the store with the originals kept here
-  etl verify --digests --public-key etl.pub  also walk along the signed digests
+  etl verify --digests --public-key etl.pub   also walk along the signed digests
   etl verify --json                          the findings as one JSON object";
 
 /// `etl verify`.

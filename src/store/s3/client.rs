@@ -78,7 +78,7 @@ impl Client {
     pub(super) fn fail(&self, failure: Failure, verb: Verb, key: &str) -> Error {
         let address = self.address(key);
         match failure {
-            Failure::Refused(refusal) => refusal.into_error(verb, &address),
+            Failure::Refused(refusal) => self.or_owner(refusal.into_error(verb, &address)),
             Failure::NoAnswer(why, hint) => {
                 let what =
                     format!("cannot {} {address}: no answer from {}: {why}", verb.phrase(), self.settings.host());
@@ -86,6 +86,17 @@ impl Client {
                 Error::new(ErrorKind::Unavailable, what).hint(hint.unwrap_or_else(|| again.to_owned()))
             }
             Failure::Local(error) => error,
+        }
+    }
+
+    /// A store does not say that a bucket belongs to another account than the one that was named.
+    fn or_owner(&self, error: Error) -> Error {
+        match error.next_step() {
+            Some(hint) if error.kind() == ErrorKind::Credentials && self.options().expected_owner.is_some() => {
+                let hint = format!("{hint}; or another account than load.expected_owner owns the S3 bucket");
+                error.hint(hint)
+            }
+            _ => error,
         }
     }
 

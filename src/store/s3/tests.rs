@@ -371,6 +371,26 @@ fn list_follows_the_pages_and_refuses_half_an_answer() {
 }
 
 #[test]
+fn errors_name_the_host_that_gave_no_answer_and_the_owner_that_was_expected() {
+    let nobody = S3Store::new(settings(Some("http://127.0.0.1:1"))).unwrap();
+    let error = put(&nobody).unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("cannot put s3://bbb/p/k: no answer from 127.0.0.1:1: "), "{said}");
+    assert!(said.contains("refused") && error.next_step().unwrap().contains("load.endpoint"), "{error:?}");
+    let unknown = S3Store::new(settings(Some("http://nobody.invalid"))).unwrap();
+    let said = put(&unknown).unwrap_err().to_string();
+    assert!(
+        said.contains("from nobody.invalid: ") && said.contains("the name nobody.invalid cannot be resolved"),
+        "{said}"
+    );
+
+    let (endpoint, _requests) = serve(vec![refused("403 Forbidden", "AccessDenied")]);
+    let options = ObjectOptions { expected_owner: Some("111122223333".to_owned()), ..ObjectOptions::default() };
+    let store = S3Store::new(S3Settings { options, ..settings(Some(&endpoint)) }).unwrap();
+    assert!(put(&store).unwrap_err().next_step().unwrap().contains("load.expected_owner"));
+}
+
+#[test]
 fn secrets_are_in_no_text() {
     let (store, _requests) = store(vec![refused("403 X", "InvalidAccessKeyId")]);
     let error = put(&store).unwrap_err();

@@ -9,8 +9,8 @@ use crate::error::{Error, ErrorKind};
 #[cfg(test)]
 mod tests;
 
-/// How many characters of a store's message are shown.
-const LONGEST_MESSAGE: usize = 200;
+/// How many characters of a store's message are shown. AWS says last, behind two long names, what denies.
+const LONGEST_MESSAGE: usize = 500;
 
 /// The hint where only waiting helps.
 const LATER: &str = "run again later: nothing is lost";

@@ -39,6 +39,41 @@ fn each_refusal_says_who_can_mend_it() {
 }
 
 #[test]
+fn what_a_policy_or_a_key_asks_for_is_told_from_the_message() {
+    let arn = "User: arn:aws:sts::111122223333:assumed-role/a-role-with-a-long-name/i-0123456789abcdef0";
+    let key = "arn:aws:s3:::a-bucket-with-a-long-name/prefix/data/2023_y/03_m/21_d/10_h/part-00000.ndjson.gz";
+    let denied = |what: &str, why: &str| format!("{arn} is not authorized to perform: {what} on resource: {key} {why}");
+    for (message, verb, word) in [
+        (denied("s3:PutObject", "with an explicit deny in a resource-based policy"), Verb::Put, "load.sse"),
+        (
+            denied("s3:ListBucket", "with an explicit deny in a resource-based policy"),
+            Verb::List,
+            "statements that deny",
+        ),
+        (denied("kms:GenerateDataKey", "because no identity-based policy allows it"), Verb::Put, "kms:GenerateDataKey"),
+        (denied("s3:PutObjectTagging", "because no identity-based policy allows it"), Verb::Put, "load.tags"),
+        (
+            denied("s3:PutObject", "because no identity-based policy allows it"),
+            Verb::Put,
+            "allow these credentials s3:PutObject there",
+        ),
+        ("Access Denied".to_owned(), Verb::Put, "what it demands"),
+    ] {
+        let body = format!("<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>");
+        let error = error(403, &body, verb);
+        assert!(error.next_step().unwrap().contains(word), "{word}: {error:?}");
+        assert!(error.to_string().ends_with(&message), "all of it is shown: {error}");
+    }
+    for (code, word) in [
+        ("KMS.NotFoundException", "load.kms_key"),
+        ("AccessControlListNotSupported", "load.acl"),
+        ("InvalidStorageClass", "load.storage_class"),
+    ] {
+        assert!(error(400, &xml(code, ""), Verb::Put).next_step().unwrap().contains(word), "{code}");
+    }
+}
+
+#[test]
 fn refusal_is_about_one_object_unless_the_sender_or_the_place_is_refused() {
     for (status, code, one) in [
         (403, "AccessDenied", true),
@@ -126,7 +161,7 @@ fn message_of_the_store_is_shown_clean_short_and_without_credentials() {
     };
     assert_eq!(said("with an explicit deny\n\tin a &quot;policy&quot;"), ": with an explicit deny in a \"policy\"");
     assert_eq!(said("red \u{1b}[31m \u{202e}turned"), ": red [31m turned");
-    assert_eq!(said(&"y".repeat(500)), format!(": {}…", "y".repeat(200)));
+    assert_eq!(said(&"y".repeat(900)), format!(": {}…", "y".repeat(500)));
     assert_eq!(said("an exit"), ": an exit", "of a secret that is an x");
     for quoted in ["it is x!", "AKIASECRET is unknown", "you said very/secret+key", "very/secret&#43;key", ""] {
         assert_eq!(said(quoted), "", "{quoted}");
