@@ -81,7 +81,8 @@ pub(super) fn place_named(config: &Config, named: Option<&str>) -> Result<Destin
         return config.load.destination().cloned();
     };
     let cwd = std::env::current_dir()
-        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))?;
+        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))
+        .map_err(|e| e.hint("start etl in a folder that is there"))?;
     Destination::from_argument(text, &cwd)
 }
 

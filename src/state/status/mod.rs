@@ -15,6 +15,7 @@ mod disk;
 mod ends;
 pub mod history;
 mod merge;
+pub(crate) mod outage;
 mod run;
 mod shape;
 pub mod verified;
