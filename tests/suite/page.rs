@@ -171,8 +171,8 @@ fn page_that_nothing_writes_any_more_says_so_by_itself() {
     let page = std::fs::read_to_string(place.path("status.html")).unwrap();
     assert!(page.contains("<title>shop &amp; logs: etl status</title>"), "{page}");
     assert!(page.contains("http-equiv=\"refresh\" content=\"60\""), "{page}");
-    let tell = "<script>document.write('<pre>' + document.body.className + '|' + \
-                document.getElementById('stale').textContent + '</pre>')</script></body>";
+    let tell = "<script>document.write('<' + 'pre>' + document.body.className + '|' + \
+                document.getElementById('stale').textContent + '</' + 'pre>')</script></body>";
     let (before, rest) = page.split_once("data-made=\"").unwrap();
     let (made, after) = rest.split_once('"').unwrap();
     let made: jiff::Timestamp = made.parse().unwrap();
