@@ -7,10 +7,8 @@ use clap::Args;
 
 use super::print::{print, print_json};
 use super::progress::RunDisplay;
-use super::setup;
-use super::tell;
-use super::unbegun;
 use super::watchers::{self, Watchers};
+use super::{failed, setup, tell};
 use crate::config::{self, Config, Overrides, Shown, SourceLocation, parse_positive_duration};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
@@ -88,7 +86,7 @@ pub(super) struct ReplayArgs {
 pub(super) fn run(flags: &Overrides, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let started = Instant::now();
     let stop = Stop::with_deadline(args.max_runtime.and_then(|limit| started.checked_add(limit)));
-    crate::stop::install(&stop).map_err(|error| unbegun::note(flags, Command::Run, error))?;
+    crate::stop::install(&stop).map_err(|error| failed::unread(flags, Command::Run, error))?;
     let Some(every) = args.every else { return run_once(flags, args, &stop, say) };
     let mut before = None;
     loop {
@@ -122,24 +120,24 @@ fn say_changes(flags: &Overrides, before: &mut Option<Shown>) {
 fn run_once(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error)) -> Result<u8> {
     let config = match Config::from_process(flags) {
         Ok(config) => config,
-        Err(error) if args.dry_run => return failed(error, args.json),
+        Err(error) if args.dry_run => return ended_early(error, args.json),
         Err(error) => {
-            let error = unbegun::note(flags, Command::Run, error);
+            let error = failed::unread(flags, Command::Run, error);
             watchers::end_without_config(args.ping.as_deref(), &error);
-            return failed(error, args.json);
+            return ended_early(error, args.json);
         }
     };
     if args.dry_run {
-        return dry_run(&config, args, stop).or_else(|error| failed(error, args.json));
+        return dry_run(&config, args, stop).or_else(|error| ended_early(error, args.json));
     }
     let watchers = Watchers::start(&config, args.ping.as_deref(), args.metrics_file.as_ref());
     let request = RunRequest { drain: args.drain, ..RunRequest::default() };
     let outcome = match tick(&config, request, stop) {
         Ok(outcome) => outcome,
         Err(error) => {
-            let error = unbegun::note(flags, Command::Run, error);
+            let error = failed::unused(&config, Command::Run, error);
             watchers.end(error.kind().exit_code(), Err(&error));
-            return failed(error, args.json);
+            return ended_early(error, args.json);
         }
     };
     watchers.end(code(&outcome, stop), Ok(&outcome));
@@ -150,7 +148,7 @@ fn run_once(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error)
 }
 
 /// A run that did not get as far as to have an outcome. The error is told by whoever gets it.
-fn failed(error: Error, json: bool) -> Result<u8> {
+fn ended_early(error: Error, json: bool) -> Result<u8> {
     if json {
         let (nothing, exit) = (Summary::default(), error.kind().exit_code());
         print_json(&Report::new(&nothing, std::slice::from_ref(&error), exit, SystemClock.now()))?;
@@ -187,11 +185,15 @@ fn dry_run(config: &Config, args: &RunArgs, stop: &Stop) -> Result<u8> {
 /// Finishes what was interrupted.
 pub(super) fn replay(flags: &Overrides, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let stop = Stop::new();
-    crate::stop::install(&stop).map_err(|error| unbegun::note(flags, Command::Replay, error))?;
-    let finished = Config::from_process(flags).and_then(|config| Ok((finish(&config, args, &stop)?, config)));
+    crate::stop::install(&stop)?;
+    let read = Config::from_process(flags).map_err(|error| failed::unread(flags, Command::Replay, error));
+    let finished = read.and_then(|config| match finish(&config, args, &stop) {
+        Ok(outcome) => Ok((outcome, config)),
+        Err(error) => Err(failed::unused(&config, Command::Replay, error)),
+    });
     let (outcome, config) = match finished {
         Ok(finished) => finished,
-        Err(error) => return failed(unbegun::note(flags, Command::Replay, error), args.json),
+        Err(error) => return ended_early(error, args.json),
     };
     tell::problems(&config, &outcome, false, say);
     show(&outcome, code(&outcome, &stop), args.json)?;

@@ -258,7 +258,7 @@ fn with_layers<T>(
 fn locate(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Option<PathBuf>> {
     let (path, origin) = match &flags.config {
         Some(path) => (cwd.join(path), Origin::Flag("--config")),
-        None => match Environment::load(ask, None, cwd)?.get("ETL_CONFIG")? {
+        None => match before_the_file(ask, cwd).get("ETL_CONFIG")? {
             Some(variable) => (cwd.join(variable.value.expose()), variable.origin),
             None => (cwd.join("etl.toml"), Origin::Default),
         },
@@ -271,6 +271,11 @@ fn locate(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Option<PathBuf>
     }
     Err(Error::new(ErrorKind::Config, format!("no configuration file {} (named by {origin})", path.display()))
         .hint("correct the name, or leave it out to use ./etl.toml"))
+}
+
+/// What is known before the file is. A broken `.env` is told when it is read again, for its variables.
+fn before_the_file<'a>(ask: Ask<'a>, cwd: &Path) -> Environment<'a> {
+    Environment::load(ask, None, cwd).unwrap_or_else(|_| Environment::without_dotenv(ask))
 }
 
 fn unreadable(path: &Path, cause: std::io::Error) -> Error {

@@ -173,8 +173,8 @@ impl PageTrail {
                     self.receive(sink, head, setup, journal, summary)?;
                 }
                 Ok(Fetched::NotModified) => {
-                    summary.asked = true;
                     tracing::info!("{url} has nothing new (304), in {}", took(asked.elapsed()));
+                    summary.asked = true;
                     break;
                 }
                 Ok(Fetched::Stopped) => break,
