@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::hour::gaps::Gap;
+use crate::hour::verdict::Witness;
 
 /// Holes that a certificate lists at most. The ids of all are counted.
 const LISTED: usize = 64;
@@ -19,7 +20,7 @@ pub struct Tally {
     pub(crate) duplicates: u64,
     /// Tokens that were quarantined from pages with records of the hour: each may be one of them.
     pub(crate) quarantined: u64,
-    /// The lowest and the highest of the source's numbers in its records.
+    /// The lowest and the highest of the source's numbers in its records, without strays.
     pub(crate) ids: Option<(i64, i64)>,
 }
 
@@ -52,24 +53,20 @@ pub struct Certified {
     /// The first of the ranges that they are in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) holes: Vec<Gap>,
+    /// What showed that all of it had come. `None`: nothing did, or something was known to be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) witness: Option<Witness>,
 }
 
 impl Certified {
-    /// The certificate of an hour that closed at `closed_at`, with the gaps as of now.
+    /// The certificate of an hour that closed at `closed_at`, and of whose ids these are missing.
     #[must_use]
     pub fn new(closed_at: Timestamp, tally: Tally, gaps: &[Gap]) -> Self {
-        let mut holes = tally.ids.map_or_else(Vec::new, |ids| within(ids, gaps));
+        let mut holes = gaps.to_vec();
         let missing = holes.iter().map(Gap::ids).fold(0, u64::saturating_add);
         holes.truncate(LISTED);
-        Self { closed_at, tally, missing, holes }
+        Self { closed_at, tally, missing, holes, witness: None }
     }
-}
-
-/// The gaps between two ids that came, and those right before and after them, which may belong to any hour.
-#[must_use]
-pub(crate) fn within((low, high): (i64, i64), gaps: &[Gap]) -> Vec<Gap> {
-    let touches = |gap: &&Gap| gap.to.saturating_add(1) >= low && gap.from.saturating_sub(1) <= high;
-    gaps.iter().filter(touches).copied().collect()
 }
 
 #[cfg(test)]
@@ -86,12 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn holes_are_those_between_the_hour_s_ids_and_at_its_edges() {
-        let gap = |from, to| Gap { from, to };
-        let gaps = [gap(1, 2), gap(7, 8), gap(10, 20), gap(31, 40), gap(50, 60)];
-        let tally = Tally { ids: Some((9, 30)), ..Tally::default() };
-        let certified = Certified::new(Timestamp::UNIX_EPOCH, tally, &gaps);
-        assert_eq!((certified.holes, certified.missing), (vec![gap(7, 8), gap(10, 20), gap(31, 40)], 23));
-        assert_eq!(Certified::new(Timestamp::UNIX_EPOCH, Tally::default(), &gaps).missing, 0);
+    fn ids_of_all_holes_are_counted_and_the_first_holes_listed() {
+        let gaps: Vec<Gap> = (0..100).map(|n| Gap { from: 10 * n, to: 10 * n + 1 }).collect();
+        let certified = Certified::new(Timestamp::UNIX_EPOCH, Tally::default(), &gaps);
+        assert_eq!((certified.holes.len(), certified.missing), (LISTED, 200));
     }
 }

@@ -11,6 +11,7 @@ use crate::hour::lifecycle::ClosingRules;
 use crate::page::decode::Decoder;
 use crate::part::cut::CutRules;
 use crate::state::Settings;
+use crate::state::status::evidence::Rules;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
 
@@ -50,6 +51,17 @@ pub struct Setup<'a> {
     pub stop: &'a Stop,
     /// Told how far the work is, for a progress display.
     pub progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl Setup<'_> {
+    /// How hours are judged.
+    pub(crate) fn judging(&self) -> Rules {
+        Rules {
+            closing: self.closing.clone(),
+            zone: self.settings.timezone.clone(),
+            sequence: self.decoder.sequence.clone(),
+        }
+    }
 }
 
 /// How far the work is.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -57,6 +58,12 @@ struct Known {
     last_used: u64,
 }
 
+/// Notes a time of an hour.
+fn note(spans: &mut BTreeMap<Hour, (Timestamp, Timestamp)>, hour: Hour, at: Timestamp) {
+    let span = spans.entry(hour).or_insert((at, at));
+    *span = (span.0.min(at), span.1.max(at));
+}
+
 fn not_open(hour: Hour) -> Error {
     Error::new(ErrorKind::Bug, format!("hour {hour} was not opened before its records were compared"))
 }
@@ -72,6 +79,8 @@ pub struct NewRecords<'p> {
     pub ids: Vec<ArrivedId>,
     /// What is counted of each hour.
     pub tallies: BTreeMap<Hour, Tally>,
+    /// The first and the last time of the new records of an hour that have no id.
+    pub(crate) unnumbered: BTreeMap<Hour, (Timestamp, Timestamp)>,
 }
 
 impl NewRecords<'_> {
@@ -81,6 +90,18 @@ impl NewRecords<'_> {
             if new.entries.len() > before.get(hour).copied().unwrap_or(0) {
                 self.tallies.entry(*hour).or_default().quarantined += tokens;
             }
+        }
+    }
+
+    /// Takes ids that are not part of the source's count out of what was counted of hours.
+    pub(crate) fn leave_strays_out(&mut self, zone: &TimeZone, is_stray: impl Fn(i64) -> bool) {
+        if !self.ids.iter().any(|arrived| arrived.is_new && is_stray(arrived.id)) {
+            return;
+        }
+        self.tallies.values_mut().for_each(|tally| tally.ids = None);
+        for arrived in self.ids.iter().filter(|arrived| arrived.is_new && !is_stray(arrived.id)) {
+            let tally = Hour::of(arrived.at, zone).and_then(|hour| self.tallies.get_mut(&hour));
+            tally.into_iter().for_each(|tally| tally.saw(arrived.id));
         }
     }
 
@@ -241,7 +262,10 @@ impl Buckets {
                 if is_new {
                     known.unsealed += 1;
                     known.first_received.get_or_insert(received);
-                    record.id.into_iter().for_each(|id| tally.saw(id));
+                    match record.id {
+                        Some(id) => tally.saw(id),
+                        None => note(&mut new.unnumbered, hour, record.entry.at()),
+                    }
                     of_hour.entries.push(record.entry);
                     lines.end = at;
                 } else {

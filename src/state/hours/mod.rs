@@ -6,6 +6,7 @@
 //! crash leaves arrays and spooled files that nothing names, which go later.
 
 pub(crate) mod hash_dir;
+pub(crate) mod heard;
 pub(crate) mod ledger;
 pub(crate) mod log;
 pub mod parked;

@@ -7,6 +7,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod days;
+pub(crate) mod evidence;
 mod shape;
 mod writer;
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+pub use self::evidence::verdicts;
 use self::shape::SCHEMA;
 pub use self::shape::*;
 pub(crate) use self::writer::{Writer, note_start, sealed_hour};
