@@ -411,3 +411,56 @@ fn token_that_is_no_record_keeps_an_hour_without_ids_from_being_complete() {
     let (verdict, reason) = desk.verdict(HOUR);
     assert!(verdict == Verdict::Incomplete && reason.contains("quarantine"), "{verdict}: {reason}");
 }
+
+/// The most memory that the process had, in bytes, while it printed so much.
+fn printed(place: &Place, args: &[&str]) -> (String, u64) {
+    use std::io::Read;
+    let mut child = place.command(args).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let (mut text, mut peak) = (Vec::new(), 0);
+    let mut chunk = [0; 4096];
+    let mut out = child.stdout.take().unwrap();
+    while let Ok(length @ 1..) = out.read(&mut chunk) {
+        text.extend_from_slice(&chunk[..length]);
+        let found = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = found.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        peak = peak.max(kilobytes.unwrap_or(0) * 1024);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(66));
+    (String::from_utf8(text).unwrap(), peak)
+}
+
+#[test]
+fn hours_of_many_years_take_the_memory_of_a_few_days() {
+    let origin = Origin::start(vec![]);
+    let place = place(&origin, "");
+    run(&place, &origin, &(9..=101).collect::<Vec<u64>>(), "", &["run", "--drain"], 0);
+    let head = std::fs::read_to_string(place.path("etl-state/ledger/head")).unwrap();
+    let head: Value = serde_json::from_str(head.split_once('\n').unwrap().1).unwrap();
+    let mut row = head["hours"][HOUR].clone();
+    row["certified"].as_object_mut().unwrap().remove("witness").unwrap();
+    let days = crate::support::tally::scale(200, 4200);
+    let mut day: jiff::civil::Date = "2011-01-01".parse().unwrap();
+    for _ in 0..days {
+        let of = |hour: i64| {
+            let mut row = row.clone();
+            row["hour"] = json!(format!("{day}T{hour:02}"));
+            row
+        };
+        let json = serde_json::to_vec(&(0..24).map(of).collect::<Vec<Value>>()).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, &json).unwrap();
+        let text = etl::state::files::checked::with_checksum(&gzip.finish().unwrap());
+        std::fs::write(place.path(format!("etl-state/ledger/{day}")), text).unwrap();
+        day = day.tomorrow().unwrap();
+    }
+    for form in [&["--json"][..], &[]] {
+        let last = format!("{}T23", day.yesterday().unwrap());
+        let args = [&["hours", "--since", "2011-01-01T00", "--until", &last], form].concat();
+        let (text, peak) = printed(&place, &args);
+        let hours = text.matches("unproven").count() as u64;
+        assert!((days * 24..=days * 24 + 1).contains(&hours), "{hours} hours");
+        assert!((1..32 << 20).contains(&peak), "{peak} bytes");
+    }
+}

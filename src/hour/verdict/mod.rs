@@ -5,6 +5,9 @@
 //! unbroken run of ids from before its start to after its end, or, where records have no ids, a source that was heard without a
 //! break from its start to its end and grace. In doubt less is claimed, never more.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 
