@@ -155,7 +155,7 @@ fn on_disk(c: &mut Criterion) {
             let ordered = order(&desk.state.hours, std::slice::from_ref(&row), &stop).expect("the log");
             let ordered = ordered.expect("no stop").pop().expect("an hour");
             let encoded = Encoder::new(&desk.state.hours, rules, &stop).encode(&row, &ordered, None).expect("a part");
-            encoded.expect("no stop").hashes.len()
+            encoded.expect("no stop").parts.len()
         });
     });
     group.finish();

@@ -16,6 +16,19 @@ impl Sha256 {
     pub fn of(bytes: impl AsRef<[u8]>) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
+
+    /// The digest that `text` spells. `None` for what no digest is displayed as.
+    #[must_use]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (mut bytes, mut digits) = ([0; 32], text.as_bytes().chunks_exact(2));
+        if text.len() != 64 || text.bytes().any(|byte| !byte.is_ascii_digit() && !(b'a'..=b'f').contains(&byte)) {
+            return None;
+        }
+        for byte in &mut bytes {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits.next()?).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
 }
 
 impl fmt::Display for Sha256 {
@@ -68,5 +81,9 @@ mod tests {
         assert_eq!(digest, Sha256::of("abc"));
         assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(hex(&[0, 0xab, 7]), "00ab07");
+        assert_eq!(Sha256::parse(&digest.to_string()), Some(digest));
+        for wrong in ["", "ab", &"AB".repeat(32), &"+1".repeat(32), &"0".repeat(65)] {
+            assert_eq!(Sha256::parse(wrong), None, "{wrong}");
+        }
     }
 }

@@ -3,16 +3,15 @@
 //! Reads only. Every archived part must be in the store, sound, and give the same logs line by line. What is in the store and
 //! not in the archive is not a finding: it is older than the archive, or another machine's.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
 
-use super::finding::{Comparison, Fault, Finding};
-use super::restore::Restorer;
-use crate::error::{Error, ErrorKind, Result};
+use super::finding::{Comparison, Fault, Finding, hint};
+use super::restore::{Restorer, Seen};
+use crate::error::{Error, Result};
 use crate::hour::Hour;
 use crate::job::output::archive::Archive;
 use crate::view::table::{count, plural};
@@ -26,7 +25,8 @@ pub(crate) fn compare(archive: &Archive, restorer: &Restorer<'_>, each: &mut dyn
             Ok(rows) => found.rows += rows,
             Err((fault, detail)) => {
                 let key = restorer.parts.key(hour, part);
-                found.findings.push(Finding { fault, hour: Some(hour), key, detail });
+                let (hint, only_deep) = (hint(fault, hour), fault == Fault::Changed);
+                found.findings.push(Finding { fault, hour: Some(hour), key, detail, hint, only_deep });
             }
         }
         each(found.files);
@@ -40,13 +40,16 @@ fn one(path: &Path, restorer: &Restorer<'_>, hour: Hour, part: u32) -> Result<Re
     if restorer.parts.store.head(&key)?.is_none() {
         return Ok(Err((Fault::Missing, format!("it is not there; the archive has it as {}", path.display()))));
     }
-    let restored = match restorer.part(hour, part, &mut HashSet::new()) {
-        Ok(restored) => restored,
-        Err(error) if error.kind() == ErrorKind::Mismatch => {
+    let mut restored = Vec::new();
+    match restorer.part(hour, part, &mut Seen::new())? {
+        Ok(sound) => sound.originals(&mut |originals| {
+            restored.extend_from_slice(originals);
+            Ok(())
+        })?,
+        Err(error) => {
             return Ok(Err((Fault::Changed, format!("{}; the archive has it as {}", error.chain(), path.display()))));
         }
-        Err(error) => return Err(error),
-    };
+    }
     let file = match File::open(path) {
         // It was listed, and has become too old meanwhile.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Ok(0)),

@@ -4,44 +4,26 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::digests::Walked;
 use crate::hour::Hour;
 use crate::output::plain_text::clean;
+pub use crate::state::status::verified::{Fault, Finding};
 use crate::view::table::plural;
 
-/// What is wrong with an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fault {
-    /// The ledger has a receipt for it, and it is not there.
-    Missing,
-    /// It differs from what the ledger says.
-    Changed,
-    /// The ledger does not know it.
-    Foreign,
-}
-
-impl Fault {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Changed => "changed",
-            Self::Foreign => "foreign",
+/// What to do about a part with a fault: the commands.
+pub(crate) fn hint(fault: Fault, hour: Hour) -> String {
+    match fault {
+        Fault::Missing => {
+            format!("`etl repair` puts it back; where it is gone for good, `etl repair --accept-loss {hour}` says so")
+        }
+        Fault::Changed => {
+            "look at it, move it away or bring its earlier version back, then `etl repair` puts back what is missing"
+                .to_owned()
+        }
+        Fault::Foreign => {
+            "if another etl put it there, `etl replay --from-s3` takes it over; else move it out of data/".to_owned()
         }
     }
-}
-
-/// An object with a fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What is wrong with it.
-    pub fault: Fault,
-    /// Its hour, where it has one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hour: Option<Hour>,
-    /// Its key.
-    pub key: String,
-    /// How it differs.
-    pub detail: String,
 }
 
 /// What a verification found.
@@ -57,6 +39,8 @@ pub struct Verification {
     pub rows: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Objects that were looked at: parts, dictionaries and what the ledger does not know.
+    pub objects: u64,
     /// Whether they were downloaded and decoded.
     pub deep: bool,
     /// Empty: the store has all parts as the ledger says.
@@ -64,25 +48,47 @@ pub struct Verification {
     /// What a comparison with the archive found, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<Comparison>,
+    /// What a walk along the digests found, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) digests: Option<Walked>,
 }
 
 impl Verification {
     /// A verification that has not looked at anything yet.
     pub(crate) const fn new(deep: bool) -> Self {
-        Self { schema: 1, hours: 0, parts: 0, rows: 0, bytes: 0, deep, findings: Vec::new(), archive: None }
+        Self {
+            schema: 1,
+            hours: 0,
+            parts: 0,
+            rows: 0,
+            bytes: 0,
+            objects: 0,
+            deep,
+            findings: Vec::new(),
+            archive: None,
+            digests: None,
+        }
     }
 
     pub(crate) fn is_well(&self) -> bool {
-        self.findings.is_empty() && self.archive.as_ref().is_none_or(|archive| archive.findings.is_empty())
+        let is_archive_well = self.archive.as_ref().is_none_or(|archive| archive.findings.is_empty());
+        let are_digests_well = self.digests.as_ref().is_none_or(|walked| walked.findings.is_empty());
+        self.findings.is_empty() && is_archive_well && are_digests_well
+    }
+
+    /// All that was found: by the ledger, and by the archive.
+    pub(crate) fn all_findings(&self) -> Vec<Finding> {
+        let by_archive = self.archive.iter().flat_map(|archive| &archive.findings);
+        self.findings.iter().chain(by_archive).cloned().collect()
     }
 
     /// The comparison with the ledger, for people.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        for Finding { fault, hour, key, detail } in &self.findings {
+        listed(&self.findings, &mut text, |Finding { fault, hour, key, detail, .. }| {
             let hour = hour.map_or_else(String::new, |hour| format!("hour {hour}: "));
-            let _ = writeln!(text, "{}  {}  {hour}{}", fault.word(), clean(key), clean(detail));
-        }
+            format!("{}  {}  {hour}{}", fault.word(), clean(key), clean(detail))
+        });
         let looked = if self.deep { "downloaded and decoded" } else { "looked at" };
         let _ = writeln!(
             text,
@@ -111,13 +117,23 @@ impl Comparison {
     /// The same for people.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        for Finding { key, detail, .. } in &self.findings {
-            let _ = writeln!(text, "archive  {}  {}", clean(key), clean(detail));
-        }
+        listed(&self.findings, &mut text, |Finding { key, detail, .. }| {
+            format!("archive  {}  {}", clean(key), clean(detail))
+        });
         let (files, rows) = (plural(self.files, "archived part", "archived parts"), plural(self.rows, "log", "logs"));
         let verdict = verdict(&self.findings, "all as the archive has them");
         let _ = writeln!(text, "{files} compared, {rows} equal in the store: {verdict}");
         text
+    }
+}
+
+/// Adds each finding on a line, and what to do below the last of those that have the same hint.
+fn listed(findings: &[Finding], text: &mut String, line: impl Fn(&Finding) -> String) {
+    for (n, finding) in findings.iter().enumerate() {
+        let _ = writeln!(text, "{}", line(finding));
+        if findings.get(n + 1).is_none_or(|next| next.hint != finding.hint) {
+            let _ = writeln!(text, "  hint: {}", clean(&finding.hint));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A failed look ends the work: it says nothing about a part.
 
 pub(crate) mod compare;
+pub(crate) mod digests;
 pub mod finding;
 pub(crate) mod restore;
 pub mod verify;

@@ -7,19 +7,30 @@
 //! another sound one in its place.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::StoredParts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::data_prefix;
 use crate::hour::part::PartIdentity;
-use crate::part::read::{ReadPart, read_part_and_fields};
-use crate::record::{ContentHash, json};
+use crate::part::read::{ReadPart, fields_of, read_part_and_fields};
+use crate::record::row::Compactor;
+use crate::record::{ContentHash, Fields, json};
 use crate::state::Ledger;
+use crate::state::files::hash_array::spilled::Spilled;
 use crate::store::PartMeta;
 
 /// Missing parts of an hour that are named: a key may have any number.
 const MISSING_NAMED: usize = 100;
+/// Original logs of a part, in bytes, that are kept while it is checked. Of more, they are made again when it has proved sound.
+const KEPT: usize = 16 << 20;
+/// Bytes of original logs that are handed over at once.
+const AT_ONCE: usize = 1 << 20;
+/// Hashes of an hour's parts in memory before they go to the disk.
+const HASHES: usize = 440_000;
 
 /// Which hours are meant; both ends are included.
 #[derive(Debug, Clone, Copy, Default)]
@@ -88,40 +99,43 @@ impl Restorer<'_> {
         Ok(hours)
     }
 
-    /// Gives the original logs of an hour's parts to `each`, a sound part at a time. Returns why others were refused.
+    /// Gives the original logs of an hour's parts to `each`, one sound part after the other, in pieces. Returns why others were refused.
     pub(crate) fn hour(
         &self,
         hour: Hour,
         parts: &BTreeSet<u32>,
         each: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<Vec<Error>> {
-        let (mut seen, mut refused) = (HashSet::new(), Vec::new());
+        let (mut seen, mut refused) = (Seen::new(), Vec::new());
         for part in parts {
-            match self.part(hour, *part, &mut seen) {
-                Ok(originals) => each(&originals)?,
-                Err(error) if error.kind() == ErrorKind::Mismatch => refused.push(error),
-                Err(error) => return Err(error),
+            match self.part(hour, *part, &mut seen)? {
+                Ok(sound) => sound.originals(each)?,
+                Err(error) => refused.push(error),
             }
         }
         Ok(refused)
     }
 
-    /// The original logs of one part. `seen`: the records of the hour's other parts; those of this one are added.
+    /// A part that proves sound, or why it is refused: that names the part. `seen`: the records of the hour's other parts; those of
+    /// this one are added.
     ///
     /// # Errors
-    /// `Mismatch`, naming the part: it does not verify. Others: the store could not be read.
-    pub(crate) fn part(&self, hour: Hour, part: u32, seen: &mut HashSet<ContentHash>) -> Result<Vec<u8>> {
+    /// The store could not be read.
+    pub(crate) fn part(&self, hour: Hour, part: u32, seen: &mut Seen) -> Result<Result<SoundPart>> {
         let key = self.parts.key(hour, part);
-        let (meta, read, originals) = self.read(hour, &key)?;
-        if let Some(why) = self.doubt(hour, part, &meta, &read, seen)? {
-            return Err(refused(hour, &key, why));
+        let checked =
+            self.read(hour, &key).and_then(|(meta, read, sound)| match self.doubt(hour, part, &meta, &read, seen)? {
+                Some(why) => Err(refused(hour, &key, why)),
+                None => seen.add(read).map(|()| sound),
+            });
+        match checked {
+            Err(error) if error.kind() != ErrorKind::Mismatch => Err(error),
+            checked => Ok(checked),
         }
-        seen.extend(read.hashes);
-        Ok(originals)
     }
 
-    /// What the store says of a part, what it holds, and its original logs.
-    fn read(&self, hour: Hour, key: &str) -> Result<(PartMeta, ReadPart, Vec<u8>)> {
+    /// What the store says of a part, what it holds, and the part itself.
+    fn read(&self, hour: Hour, key: &str) -> Result<(PartMeta, ReadPart, SoundPart)> {
         let refuse = |why: &str| refused(hour, key, why);
         let StoredParts { store, dictionaries, zone, .. } = self.parts;
         let found = store.head(key)?.ok_or_else(|| refuse("it is not there"))?;
@@ -133,12 +147,16 @@ impl Restorer<'_> {
             ErrorKind::Mismatch => refuse(&error.to_string()).hint(error.next_step().unwrap_or_default()),
             _ => error,
         })?;
-        let mut originals = Vec::new();
-        let read = read_part_and_fields(&store.get(key)?, &compactor, zone, hour, &mut |fields| {
-            json::write_fields(fields, &mut originals);
-            originals.push(b'\n');
+        let object = store.get(key)?;
+        let mut kept = Some(Vec::new());
+        let read = read_part_and_fields(&object, &compactor, zone, hour, &mut |fields| {
+            if let Some(originals) = &mut kept {
+                write_original(fields, originals);
+            }
+            kept.take_if(|originals| originals.len() > KEPT);
         });
-        Ok((meta, read.map_err(|why| refuse(&why.to_string()))?, originals))
+        let read = read.map_err(|why| refuse(&why.to_string()))?;
+        Ok((meta, read, SoundPart { object, compactor, kept }))
     }
 
     /// Why a part that can be read is not believed.
@@ -148,7 +166,7 @@ impl Restorer<'_> {
         part: u32,
         meta: &PartMeta,
         read: &ReadPart,
-        seen: &HashSet<ContentHash>,
+        seen: &mut Seen,
     ) -> Result<Option<&'static str>> {
         let differs = |known: &PartIdentity| !read.identity.has_records_of(known);
         Ok(if read.identity.sha256 != meta.identity.sha256 {
@@ -161,7 +179,7 @@ impl Restorer<'_> {
             Some("its manifest says that its content is another")
         } else if !read.is_in_order {
             Some("its records are not in the order of a part")
-        } else if read.hashes.iter().any(|hash| seen.contains(hash)) {
+        } else if seen.has_any(read)? {
             Some("it has records of an earlier part of the hour")
         } else {
             None
@@ -176,6 +194,82 @@ impl Restorer<'_> {
             return Ok(None);
         }
         Ok(serde_json::from_slice(&store.get(&key)?).ok())
+    }
+}
+
+/// A part that may be believed.
+pub(crate) struct SoundPart {
+    object: Vec<u8>,
+    compactor: Arc<Compactor>,
+    /// Its original logs, where they are few.
+    kept: Option<Vec<u8>>,
+}
+
+impl SoundPart {
+    /// Gives its original logs to `each`, in pieces.
+    pub(crate) fn originals(&self, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        if let Some(originals) = &self.kept {
+            return each(originals);
+        }
+        let (mut piece, mut given) = (Vec::new(), Ok(()));
+        let again = fields_of(&self.object, &self.compactor, &mut |fields| {
+            if given.is_ok() {
+                write_original(fields, &mut piece);
+            }
+            if piece.len() >= AT_ONCE {
+                given = each(&piece);
+                piece.clear();
+            }
+        });
+        given?;
+        again.map_err(|why| Error::new(ErrorKind::Bug, "a part that was read cannot be read again").caused_by(why))?;
+        each(&piece)
+    }
+}
+
+fn write_original(fields: &Fields<'_>, to: &mut Vec<u8>) {
+    json::write_fields(fields, to);
+    to.push(b'\n');
+}
+
+/// The records of an hour's parts so far.
+pub(crate) struct Seen {
+    held: HashSet<ContentHash>,
+    /// More of them, in a file without a name.
+    spilled: Spilled,
+    /// The first and the last time in each part.
+    spans: Vec<(Timestamp, Timestamp)>,
+}
+
+impl Seen {
+    pub(crate) fn new() -> Self {
+        Self { held: HashSet::new(), spilled: Spilled::new(&std::env::temp_dir()), spans: Vec::new() }
+    }
+
+    /// Whether any record of a part is in one of those before. An hour is mostly sealed at once, into parts of which one ends where the
+    /// next begins: these cost no look.
+    fn has_any(&mut self, read: &ReadPart) -> Result<bool> {
+        if self.spans.iter().all(|(first, last)| *last < read.first || *first > read.last) {
+            return Ok(false);
+        }
+        if read.hashes.iter().any(|hash| self.held.contains(hash)) {
+            return Ok(true);
+        }
+        let mut perhaps: Vec<ContentHash> =
+            read.hashes.iter().copied().filter(|hash| self.spilled.may_have(*hash)).collect();
+        perhaps.sort_unstable();
+        let mut is_there = false;
+        self.spilled.find(&perhaps, &mut |_| is_there = true)?;
+        Ok(is_there)
+    }
+
+    fn add(&mut self, read: ReadPart) -> Result<()> {
+        self.spans.push((read.first, read.last));
+        self.held.extend(read.hashes);
+        if self.held.len() > HASHES {
+            self.spilled.add(std::mem::take(&mut self.held).into_iter().collect())?;
+        }
+        Ok(())
     }
 }
 

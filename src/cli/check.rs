@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::print::{print, print_json};
 use super::setup::{self, Place};
-use crate::config::{Config, Destination, SourceLocation};
+use crate::config::{Config, Destination, SigningKey, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::data_prefix;
 use crate::hour::{Clock, SystemClock};
@@ -14,11 +14,12 @@ use crate::net::ping;
 use crate::page::decode::Decoded;
 use crate::page::decrypt::KeyRing;
 use crate::secret::SourceUrl;
-use crate::source::{self, Fetched};
+use crate::source::{self, Fetched, shape};
 use crate::state::files::access;
 use crate::state::files::free_space::Disk;
 use crate::state::{Ledger, Lock};
 use crate::stop::Stop;
+use crate::store::minisign::Signer;
 use crate::store::once::CreateOnly;
 use crate::store::probe;
 use crate::store::s3::aws_endpoint;
@@ -33,7 +34,8 @@ Examples:
   etl check --read-only                      do not put a probe object into the store
 
 It fetches one page and keeps nothing of it. It puts one small object into S3, <prefix>check/…, the same every time, to test
-that the store refuses to replace it. It writes nothing below data/.";
+that the store refuses to replace it, with If-None-Match and, by the policy of `etl init --bucket-policy`, without. That object
+stays. It writes nothing below data/, and deletes nothing.";
 
 /// `etl check`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -77,7 +79,19 @@ fn steps(config: &Config, args: &CheckArgs) -> Vec<Checked> {
     steps.extend(clocks(config));
     steps.push(state(config));
     steps.extend(store(config, args.read_only));
+    steps.extend(config.load.signing.as_ref().map(|key| step("signing", signing(key))));
     steps
+}
+
+/// Whether digests can be signed.
+fn signing(key: &SigningKey) -> Result<Checked> {
+    let signer = Signer::read(key)?;
+    signer.sign(b"check", "check")?;
+    let public = signer.public();
+    Ok(Checked::ok(
+        "signing",
+        format!("digests are signed with the key {}: minisign -P {}", public.id(), public.text()),
+    ))
 }
 
 /// A step from what it found, or from its failure.
@@ -97,8 +111,9 @@ fn source_and_key(config: &Config) -> Vec<Checked> {
     let elements = match crate::page::parse::parse(&body) {
         Ok(elements) => elements.len() as u64,
         Err(reason) => {
-            let error = Error::new(ErrorKind::Unavailable, format!("the response is not a page: {reason}"))
-                .hint("look at what source.url answers: it must be an array of objects with \"data\"");
+            let error =
+                Error::new(ErrorKind::Unavailable, format!("the response is not a page: {reason}{}", shape::of(&body)))
+                    .hint("look at what source.url answers: it must be an array of objects with \"data\"");
             return vec![Checked::failed("source", &error), key_alone(ring, "no page to try them on")];
         }
     };
@@ -255,7 +270,7 @@ fn store(config: &Config, read_only: bool) -> Vec<Checked> {
     match reach(&place) {
         Ok(()) => {
             let found = Checked::ok("store", format!("{}: credentials and region are accepted", place.store.place()));
-            vec![found, create_only(&place, read_only)]
+            [vec![found], create_only(&place, read_only)].concat()
         }
         Err(error) => {
             vec![Checked::failed("store", &error), Checked::skipped("create-only", "the store cannot be reached")]
@@ -273,29 +288,58 @@ fn reach(place: &Place) -> Result<()> {
     if reached { Ok(()) } else { listed }
 }
 
-fn create_only(place: &Place, read_only: bool) -> Checked {
+fn create_only(place: &Place, read_only: bool) -> Vec<Checked> {
     let name = "create-only";
     if read_only {
-        return Checked::skipped(name, "not tested: that would put an object into the store");
+        return vec![Checked::skipped(name, "not tested: that would put an object into the store")];
     }
     let key = probe::key(&place.prefix);
-    match probe::ask(&*place.store, &place.prefix) {
-        Ok(CreateOnly::Proven) => Checked::ok(name, "If-None-Match is honoured: an existing object is never replaced"),
-        Ok(CreateOnly::NotHonoured) => Checked::warning(
+    let found = match probe::ask(&*place.store, &place.prefix) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::Credentials => {
+            let hint = error.next_step().unwrap_or_default();
+            let hint = format!(
+                "{hint} (etl puts below data/ and dict/; check/ is for this probe, which --read-only leaves out)"
+            );
+            return vec![Checked::failed(name, &Error::new(error.kind(), error.chain()).hint(hint))];
+        }
+        Err(error) => return vec![Checked::failed(name, &error)],
+    };
+    let honoured = match found.create_only {
+        CreateOnly::Proven => Checked::ok(name, "If-None-Match is honoured: an existing object is never replaced"),
+        CreateOnly::NotHonoured => Checked::warning(
             name,
             "If-None-Match is ignored or refused here: before each PUT the store is asked whether the object exists",
             "let only one machine write to this prefix: two that write the same part in the same second could replace it",
         ),
-        Ok(CreateOnly::Unknown) => Checked::warning(
+        CreateOnly::Unknown => Checked::warning(
             name,
             format!("cannot tell: {key} is not the probe object"),
             "remove that object, and check again",
         ),
-        Err(error) if error.kind() == ErrorKind::Credentials => {
-            let hint = "allow s3:PutObject and s3:GetObject, below data/ and dict/ for runs and check/ for this probe (or --read-only)";
-            Checked::failed(name, &Error::new(error.kind(), error.chain()).hint(hint))
+    };
+    let policy = (found.create_only == CreateOnly::Proven).then(|| policy(found.refuses_to_replace, &key));
+    [honoured].into_iter().chain(policy).collect()
+}
+
+/// Whether the bucket itself refuses what etl never does. Nobody needs that: without it, it is up to those who may write there.
+fn policy(refuses_to_replace: Option<bool>, probe: &str) -> Checked {
+    let name = "bucket policy";
+    match refuses_to_replace {
+        Some(true) => Checked::ok(
+            name,
+            format!("in force: replacing {probe} was refused, for lack of If-None-Match (deleting is not tried)"),
+        ),
+        Some(false) => Checked::skipped(
+            name,
+            format!(
+                "not in force: whoever may write here could replace objects ({probe}, the probe, was put again with the same \
+                 bytes); `etl init --bucket-policy` prints one"
+            ),
+        ),
+        None => {
+            Checked::skipped(name, format!("cannot tell: a PUT of {probe} without If-None-Match had no clear answer"))
         }
-        Err(error) => Checked::failed(name, &error),
     }
 }
 

@@ -66,6 +66,8 @@ pub(super) fn place_until(config: &Config, destination: &Destination, stop: &Sto
                 endpoint: access.endpoint,
                 region: access.region,
                 credentials: access.credentials,
+                variables: access.variables,
+                options: access.options,
             };
             let store = Box::new(S3Store::new(settings)?.until(stop));
             Place { store, prefix: prefix.clone(), layout, uploads: S3_UPLOADS }
@@ -79,7 +81,8 @@ pub(super) fn place_named(config: &Config, named: Option<&str>) -> Result<Destin
         return config.load.destination().cloned();
     };
     let cwd = std::env::current_dir()
-        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))?;
+        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))
+        .map_err(|e| e.hint("start etl in a folder that is there"))?;
     Destination::from_argument(text, &cwd)
 }
 
@@ -115,6 +118,7 @@ pub(super) fn setup<'a>(
         store: place.store,
         archive: archive(config),
         manifest: config.load.manifest,
+        signing: config.load.signing.clone(),
         uploads: place.uploads,
         clock,
         stop,

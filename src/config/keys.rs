@@ -2,11 +2,11 @@
 //!
 //! Invariant: an error names the place and the position of a bad key, never the key.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::environment::Variable;
 use super::fernet_key::{bare, fernet_key_bytes};
+use super::private;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
@@ -50,13 +50,13 @@ fn check(place: &str, to_correct: &str, keys: Vec<(usize, Secret)>) -> Result<Ve
 }
 
 /// The text of a file that only its owner may read.
-fn read_private(path: &Path) -> Result<String> {
+pub(super) fn read_private(path: &Path) -> Result<String> {
     let unreadable =
         |cause| Error::new(ErrorKind::Config, format!("cannot read the key file {}", path.display())).caused_by(cause);
-    let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
-    if mode & 0o044 != 0 {
-        let text = format!("the key file {} can be read by others (mode {:04o})", path.display(), mode & 0o7777);
-        return Err(Error::new(ErrorKind::Config, text).hint(format!("chmod 600 {}", path.display())));
+    let meta = std::fs::metadata(path).map_err(unreadable)?;
+    if let Some(open) = private::is_open(path, &meta) {
+        let text = format!("the key file {} can be read by others (mode {:04o})", path.display(), open.mode);
+        return Err(Error::new(ErrorKind::Config, text).hint(open.way_out));
     }
     std::fs::read_to_string(path).map_err(|cause| {
         let other_text = cause.kind() == std::io::ErrorKind::InvalidData;
@@ -67,6 +67,7 @@ fn read_private(path: &Path) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;

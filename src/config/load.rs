@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
-use super::environment::Variable;
+use super::aws::{AwsVariables, wrong_region};
+use super::environment::{Variable, check_name};
 use super::layers::Layers;
+use super::object::{self, Encryption, ObjectOptions};
 use super::paths::wrong;
-use super::{paths, value};
+use super::{bucket, keys, paths, value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::Layout;
 use crate::secret::{Secret, SourceUrl};
@@ -39,13 +41,16 @@ impl Destination {
         } else {
             paths::optional(text, cwd).and_then(|path| path.map(Self::Files).ok_or_else(|| wrong(UNKNOWN_PLACE)))
         };
-        parsed.map_err(|what| Error::new(ErrorKind::Usage, format!("cannot read from this place: {what}")))
+        parsed.map_err(|what| {
+            Error::new(ErrorKind::Usage, format!("cannot read from this place: {what}"))
+                .hint("name a bucket as in s3://bucket/prefix/, or a folder")
+        })
     }
 
     fn parse(text: &str, base: &Path) -> Result<Self> {
         if let Some(rest) = text.strip_prefix("s3://") {
-            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            return Ok(Self::S3 { bucket: check_bucket(bucket)?, prefix: check_prefix(prefix)? });
+            let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+            return Ok(Self::S3 { bucket: bucket::check(name)?, prefix: bucket::check_prefix(prefix)? });
         }
         let path = text.strip_prefix("file:").ok_or_else(|| wrong(UNKNOWN_PLACE))?;
         Ok(Self::Files(paths::absolute(paths::after_file(path)?, base)?))
@@ -79,9 +84,9 @@ pub enum S3Credentials {
         /// `AWS_SESSION_TOKEN`.
         token: Option<Secret>,
     },
-    /// With those of a profile of the shared credentials file (`AWS_PROFILE`).
+    /// With those of a profile (`AWS_PROFILE`).
     Profile(String),
-    /// With what the machine offers: default profile, web identity, container, instance.
+    /// With what the machine offers: web identity, default profile, container, instance.
     Default,
 }
 
@@ -94,6 +99,29 @@ pub struct S3Access {
     pub region: String,
     /// How to sign them.
     pub credentials: S3Credentials,
+    /// What AWS's tools read to find credentials.
+    pub variables: AwsVariables,
+    /// What is asked for each object.
+    pub options: ObjectOptions,
+}
+
+/// What digests are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningKey {
+    /// The file with the secret key.
+    pub file: PathBuf,
+    /// What opens it. `None`: it has no password.
+    pub password: Option<Secret>,
+}
+
+impl SigningKey {
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// `Config`: it cannot be read, or others can read it too.
+    pub(crate) fn text(&self) -> Result<String> {
+        keys::read_private(&self.file)
+    }
 }
 
 /// `[load]`. What a command may do without is behind a method and fails only when asked for.
@@ -114,46 +142,131 @@ pub struct LoadConfig {
     pub layout: Layout,
     /// Whether each part's certificate is published beside it.
     pub manifest: bool,
+    #[serde(deserialize_with = "object::sse")]
+    sse: Option<Encryption>,
+    #[serde(deserialize_with = "object::kms_key")]
+    kms_key: Option<String>,
+    #[serde(deserialize_with = "object::storage_class")]
+    storage_class: Option<String>,
+    #[serde(deserialize_with = "object::acl")]
+    acl: Option<String>,
+    #[serde(deserialize_with = "object::expected_owner")]
+    expected_owner: Option<String>,
+    #[serde(deserialize_with = "object::tags")]
+    tags: BTreeMap<String, String>,
+    #[serde(deserialize_with = "value::text")]
+    sign_key: String,
+    #[serde(deserialize_with = "value::text")]
+    sign_password: String,
     // What the keys above and the environment lead to, filled in by `resolve`:
     /// What `to` or the bucket's variable says.
     #[serde(skip)]
     destination: Option<Destination>,
     #[serde(skip)]
-    variables: BTreeMap<&'static str, Variable>,
+    variables: AwsVariables,
+    /// Whether the file gives the region itself.
+    #[serde(skip)]
+    names_region: bool,
+    /// What `sign_key` and `sign_password` say.
+    #[serde(skip)]
+    pub signing: Option<SigningKey>,
 }
 
-/// The variables about S3. Other programs use these names too, so they are looked at only where S3 is used.
-const S3_VARIABLES: [&str; 6] = [
-    "AWS_ENDPOINT_URL",
-    "AWS_REGION",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-];
+/// The variables with the bucket's name; the first that is set counts.
+const BUCKET_VARIABLES: [&str; 2] = ["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"];
+
+/// The variables with the endpoint; the first that is set counts.
+const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
 
 impl LoadConfig {
     /// Completes what was read by folders and variables.
     pub(super) fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         self.destination = layers.parse(&["load", "to"], &self.to, Destination::optional)?;
-        self.variables = layers.environment.all(&S3_VARIABLES)?;
+        self.variables = AwsVariables::of(&layers.environment)?;
+        self.names_region = layers.in_file(&["load", "region"]);
+        self.options().check(layers)?;
+        self.signing = self.signing_key(layers)?;
+        if let Some(place @ Destination::Files(_)) = &self.destination {
+            layers.note("load.to", place, layers.origin(&["load", "to"]));
+        }
         // A `file:` destination in the file stays what it is: a demo or test must not write to S3, nor fail, because a
         // variable happens to be set.
         if matches!(self.destination, Some(Destination::Files(_))) {
             return Ok(());
         }
-        if let Some(variable) = layers.environment.first_of(&["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"])? {
-            let bucket = variable.parse("load.to", check_bucket)?;
+        if let Some(variable) = layers.environment.first_of(&BUCKET_VARIABLES)? {
+            let bucket = variable.parse("load.to", bucket::check)?;
             let prefix = match self.destination.take() {
                 Some(Destination::S3 { prefix, .. }) => prefix,
                 _ => String::new(),
             };
             self.destination = Some(Destination::S3 { bucket, prefix });
         }
-        if self.destination.is_some() {
-            self.address()?;
+        let Some(Destination::S3 { bucket, .. }) = &self.destination else { return Ok(()) };
+        let endpoint = self.address()?.0;
+        self.note_variables(layers);
+        bucket::check_address(bucket, endpoint.as_deref()).map_err(|why| {
+            let key = if endpoint.is_some() { "load.endpoint" } else { "load.to" };
+            let error = wrong(format!("{key}: {why}"));
+            why.next_step().map_or_else(|| wrong(format!("{key}: {why}")), |hint| error.hint(hint))
+        })
+    }
+
+    /// What signs. The file is read when there is something to sign.
+    fn signing_key(&self, layers: &Layers<'_>) -> Result<Option<SigningKey>> {
+        let [key, password] = [["load", "sign_key"], ["load", "sign_password"]];
+        if self.sign_key.trim().is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        if !self.manifest {
+            return Err(layers
+                .error(&key, "digests, which it signs, are made only with load.manifest = true")
+                .hint("set load.manifest = true, or leave load.sign_key out"));
+        }
+        let file = layers.parse(&key, &self.sign_key, |text, base| {
+            let path = text.trim().strip_prefix("file:").ok_or_else(|| {
+                wrong("not the name of a file: the key is never in the configuration")
+                    .hint("write it as in \"file:sign.key\"")
+            })?;
+            paths::absolute(paths::after_file(path)?, base)
+        })?;
+        let password = match self.sign_password.trim() {
+            "" => None,
+            text => {
+                let name = text.strip_prefix("env:").map(str::trim).ok_or_else(|| {
+                    layers
+                        .error(&password, "a secret does not belong in the file")
+                        .hint("put it into a variable: sign_password = \"env:ETL_SIGN_PASSWORD\"")
+                })?;
+                check_name(name, |what| layers.error(&password, what))?;
+                // Without it the key stays shut, which costs the digests and nothing else.
+                Some(layers.environment.get(name)?.map_or_else(|| Secret::new(""), |variable| variable.value))
+            }
+        };
+        Ok(Some(SigningKey { file, password }))
+    }
+
+    /// Notes what variables decide, for `etl config show`.
+    fn note_variables(&self, layers: &Layers<'_>) {
+        if let Some(place) = &self.destination {
+            let bucket = layers.environment.first_of(&BUCKET_VARIABLES).ok().flatten();
+            layers.note("load.to", place, bucket.map_or_else(|| layers.origin(&["load", "to"]), |found| found.origin));
+        }
+        let noted = [
+            ("load.endpoint", self.variables.first(&ENDPOINTS)),
+            ("load.region", self.variables.first(self.regions())),
+        ];
+        for (key, found) in noted.into_iter().chain(["AWS_PROFILE"].map(|name| (name, self.variables.variable(name)))) {
+            found.iter().for_each(|found| layers.note(key, found.value.expose(), found.origin.clone()));
+        }
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+            layers.note_secret(name, self.variables.variable(name));
+        }
+    }
+
+    /// The variables that can name the region.
+    const fn regions(&self) -> &'static [&'static str] {
+        if self.names_region { &["AWS_REGION"] } else { &["AWS_REGION", "AWS_DEFAULT_REGION"] }
     }
 
     /// Where parts go.
@@ -172,17 +285,46 @@ impl LoadConfig {
     pub fn s3(&self) -> Result<S3Access> {
         let credentials = self.credentials()?;
         let (endpoint, region) = self.address()?;
-        Ok(S3Access { endpoint, region, credentials })
+        Ok(S3Access { endpoint, region, credentials, variables: self.variables.clone(), options: self.options() })
     }
 
+    fn options(&self) -> ObjectOptions {
+        ObjectOptions {
+            sse: self.sse,
+            kms_key: self.kms_key.clone(),
+            storage_class: self.storage_class.clone(),
+            acl: self.acl.clone(),
+            expected_owner: self.expected_owner.clone(),
+            tags: self.tags.clone(),
+        }
+    }
+
+    /// The endpoint and the region. What a variable is named for goes before the file; what is only somebody's default (`AWS_DEFAULT_REGION`,
+    /// a profile's region) goes behind it.
     fn address(&self) -> Result<(Option<String>, String)> {
-        let endpoint = self.variables.get("AWS_ENDPOINT_URL").map(|found| found.parse("load.endpoint", parse_endpoint));
-        let region = self.variables.get("AWS_REGION").map(|found| found.parse("load.region", parse_region));
-        Ok((endpoint.unwrap_or_else(|| Ok(self.endpoint.clone()))?, region.unwrap_or_else(|| Ok(self.region.clone()))?))
+        let endpoint = match self.variables.first(&ENDPOINTS) {
+            Some(found) => found.parse("load.endpoint", parse_endpoint)?,
+            None => self.endpoint.clone(),
+        };
+        Ok((endpoint, self.s3_region()?))
+    }
+
+    /// The region of S3.
+    ///
+    /// # Errors
+    /// `Config` where a variable or a profile names one that cannot be.
+    pub fn s3_region(&self) -> Result<String> {
+        if let Some(found) = self.variables.first(self.regions()) {
+            return found.parse("load.region", parse_region);
+        }
+        match self.variables.profile_region().filter(|_| !self.names_region) {
+            Some((region, file)) => parse_region(&region).map_err(|why| wrong_region(&file, &why)),
+            None => Ok(self.region.clone()),
+        }
     }
 
     fn credentials(&self) -> Result<S3Credentials> {
-        let get = |name| self.variables.get(name);
+        let get = |name| self.variables.variable(name);
         let value = |variable: &Variable| variable.value.clone();
         let (there, missing) = match (get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY")) {
             (Some(id), Some(secret)) => {
@@ -193,7 +335,7 @@ impl LoadConfig {
             (Some(id), None) => (&id.origin, "AWS_SECRET_ACCESS_KEY"),
             (None, Some(secret)) => (&secret.origin, "AWS_ACCESS_KEY_ID"),
             (None, None) => {
-                let profile = get("AWS_PROFILE").map(|variable| variable.value.expose().to_owned());
+                let profile = self.variables.profile().map(str::to_owned);
                 return Ok(profile.map_or(S3Credentials::Default, S3Credentials::Profile));
             }
         };
@@ -233,33 +375,4 @@ fn parse_region(text: &str) -> Result<String> {
 
 fn layout<'de, D: Deserializer<'de>>(from: D) -> Result<Layout, D::Error> {
     value::parsed_by(from, Layout::parse)
-}
-
-/// A bucket's name: looser than AWS, for the sake of other stores, but nothing that could change the URL.
-fn check_bucket(name: &str) -> Result<String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    let is_name = (1..=255).contains(&name.len()) && name.bytes().all(fits) && !name.starts_with('.');
-    if is_name { Ok(name.to_owned()) } else { Err(wrong(format!("{name:?} is not the name of an S3 bucket"))) }
-}
-
-/// A prefix with one `/` at its end, or none at all.
-fn check_prefix(prefix: &str) -> Result<String> {
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    if prefix.is_empty() {
-        return Ok(String::new());
-    }
-    check_segments(prefix).map_err(|what| wrong(format!("the prefix {what}")))?;
-    Ok(format!("{prefix}/"))
-}
-
-/// What is spelled the same in an object key, a URL and a path: plain segments between single slashes.
-fn check_segments(text: &str) -> std::result::Result<(), String> {
-    if text.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
-        return Err("has an empty segment, \".\" or \"..\"".to_owned());
-    }
-    let fits = |c: char| c.is_ascii_alphanumeric() || "/-._=!'()".contains(c);
-    match text.chars().find(|c| !fits(*c)) {
-        Some(odd) => Err(format!("has a {odd:?}, which is not safe in an object key")),
-        None => Ok(()),
-    }
 }

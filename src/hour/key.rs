@@ -133,7 +133,14 @@ impl Layout {
     /// The key of that part's manifest: outside `data/`, which holds only parts.
     #[must_use]
     pub(crate) fn manifest_key(&self, prefix: &str, hour: Hour, part: u32) -> String {
-        format!("{prefix}manifest/{}/{PART}{}.json", self.folders(hour), part_number(part))
+        format!("{}{}/{PART}{}.json", manifest_prefix(prefix), self.folders(hour), part_number(part))
+    }
+
+    /// The inverse of [`Layout::manifest_key`]. `None` for a string that it never makes.
+    #[must_use]
+    pub(crate) fn parse_manifest_key(&self, prefix: &str, key: &str) -> Option<(Hour, u32)> {
+        let rest = key.strip_prefix(&manifest_prefix(prefix))?.strip_suffix(".json")?;
+        self.parse_key(prefix, &format!("{}{rest}{SUFFIX}", data_prefix(prefix)))
     }
 
     /// The beginning of the keys of all parts of `hour`, with the last `/`.
@@ -195,6 +202,18 @@ impl fmt::Display for Layout {
 #[must_use]
 pub(crate) fn data_prefix(prefix: &str) -> String {
     format!("{prefix}data/")
+}
+
+/// The beginning of every manifest's key.
+#[must_use]
+pub(crate) fn manifest_prefix(prefix: &str) -> String {
+    format!("{prefix}manifest/")
+}
+
+/// The beginning of the key of every digest, and of its signature.
+#[must_use]
+pub(crate) fn digest_prefix(prefix: &str) -> String {
+    format!("{prefix}digest/")
 }
 
 /// The beginning of the key of every object with dictionaries.

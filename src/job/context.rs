@@ -23,6 +23,8 @@ pub(crate) struct Run<'a> {
     pub(crate) dictionaries: DictionaryStore<'a>,
     pub(crate) summary: &'a mut Summary,
     pub(crate) problems: Vec<Error>,
+    /// Whether the manifests in the store are to be compared with the digests there: after a rebuild.
+    pub(crate) survey_manifests: bool,
     /// The store did not answer: it is not asked again in this run.
     pub(crate) store_is_down: bool,
     status: status::Writer,
@@ -42,6 +44,7 @@ impl<'a> Run<'a> {
             dictionaries,
             summary,
             problems: Vec::new(),
+            survey_manifests: request.from_store,
             store_is_down: false,
             status,
         }

@@ -14,6 +14,7 @@ mod context;
 mod dry_run;
 pub mod intake;
 pub mod output;
+mod progress_log;
 mod recover;
 mod setup;
 mod summary;
@@ -23,12 +24,14 @@ use std::time::{Instant, SystemTime};
 pub use dry_run::{DryRun, dry_run};
 pub use intake::fetch::Source;
 pub use setup::{Progress, RunRequest, Setup};
+pub(crate) use summary::Report;
 pub use summary::{Outcome, Summary, UploadedPart};
 
 use self::context::Run;
 use self::intake::Intake;
 use self::intake::fetch::{self, Halt, PageTrail};
 use self::output::Output;
+use self::progress_log::StepLog;
 use self::recover::Recover;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::HttpSource;
@@ -202,7 +205,7 @@ impl<'a> Job<'a> {
         }
         // Their pages cannot be told from known ones until their parts are in the store.
         if self.run.state.hours.any_misses_records() {
-            self.output.upload_left(&mut self.run, &mut self.recover)?;
+            self.upload_left()?;
         }
         self.intake.watch_ids(&self.run, trail.as_ref().map(|trail| trail.source()))?;
         if self.run.request.rejected {
@@ -224,7 +227,7 @@ impl<'a> Job<'a> {
         self.intake.hear(&self.run, trail);
         self.recover.retry_quarantine(&mut self.run, &mut self.intake)?;
         self.recover.retry_parked(&mut self.run, &mut self.intake)?;
-        self.output.upload_left(&mut self.run, &mut self.recover)?;
+        self.upload_left()?;
         if self.recover.expects_records() {
             // Hours were thawed: their pages, which waited, bring their records back.
             self.commit_journal()?;
@@ -299,17 +302,33 @@ impl<'a> Job<'a> {
     }
 
     fn commit_journal(&mut self) -> Result<()> {
-        self.intake.commit_journal(&mut self.run, &mut self.output, &mut self.recover)
+        let step = StepLog::begin(self.run.summary);
+        self.intake.commit_journal(&mut self.run, &mut self.output, &mut self.recover)?;
+        step.committed(self.run.summary);
+        Ok(())
     }
 
     fn seal_and_upload(&mut self) -> Result<()> {
-        self.output.seal_and_upload(&mut self.run, &mut self.recover)
+        let step = StepLog::begin(self.run.summary);
+        self.output.seal_and_upload(&mut self.run, &mut self.recover)?;
+        step.sent(self.run.summary);
+        Ok(())
+    }
+
+    /// Uploads what an earlier run sealed.
+    fn upload_left(&mut self) -> Result<()> {
+        let step = StepLog::begin(self.run.summary);
+        self.output.upload_left(&mut self.run, &mut self.recover)?;
+        step.sent(self.run.summary);
+        Ok(())
     }
 
     /// Deletes what is no longer needed, and sums up.
     fn finish(&mut self) -> Result<()> {
         let run = &mut self.run;
+        let step = StepLog::begin(run.summary);
         run.state.prune()?;
+        step.pruned(run.state.pages_removed_and_left()?);
         if !run.is_stopped() {
             run.state.hours.tidy_log()?;
         }
@@ -324,6 +343,7 @@ impl<'a> Job<'a> {
             run.note_status(true)?;
             run.archive_rows()?;
         }
+        self.output.publish_digests(run)?;
         run.state.fill_reserve(run.setup.min_free)?;
         self.sum_up();
         Ok(())

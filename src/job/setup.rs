@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::SignedDuration;
 
 use super::output::archive::Archive;
+use crate::config::SigningKey;
 use crate::hour::Clock;
 use crate::hour::key::Layout;
 use crate::hour::lifecycle::ClosingRules;
@@ -41,8 +42,10 @@ pub struct Setup<'a> {
     pub store: Box<dyn ObjectStore>,
     /// Where originals are kept on this machine. `None`: they are not kept.
     pub archive: Option<Archive>,
-    /// Whether each part's certificate is published beside it.
+    /// Whether each part's certificate is published beside it, and a digest of them each day.
     pub manifest: bool,
+    /// What the digests are signed with. `None`: they are not.
+    pub signing: Option<SigningKey>,
     /// How many parts are uploaded at once.
     pub uploads: usize,
     /// The time.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
 use crate::hour::gaps::{Gap, PolledTooRarely};
+use crate::output::numbers::{bytes, plural};
+use crate::page::decode::FUTURE;
 use crate::state::pages::quarantine::Added;
 use crate::state::status::RunSoFar;
 
@@ -119,6 +122,12 @@ impl Default for Summary {
 impl Summary {
     /// Counts a receipt.
     pub fn uploaded(&mut self, part: UploadedPart) {
+        tracing::info!(
+            "{} is in the store: {}, {}",
+            part.key,
+            plural(part.rows, "record", "records"),
+            bytes(part.bytes)
+        );
         self.uploaded_parts += 1;
         self.uploaded_records += part.rows;
         self.uploaded_bytes += part.bytes;
@@ -140,7 +149,13 @@ impl Summary {
         let reasons: Vec<String> =
             self.quarantined_reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let what = format!("{count} {noun} {verb} quarantined: {}", reasons.join(", "));
-        let hint = "the others were kept as usual; `etl replay --quarantine` tries the quarantined ones again";
+        let is_all_future = self.quarantined_reasons.keys().all(|reason| reason == FUTURE);
+        let hint = match is_all_future {
+            true => {
+                "they are tried again when their time has come; if they are of the present, set this machine's clock"
+            }
+            false => "the others were kept as usual; `etl replay --quarantine` tries the quarantined ones again",
+        };
         (count > 0).then(|| Error::new(ErrorKind::Quarantined, what).hint(hint))
     }
 
@@ -167,6 +182,42 @@ pub struct Outcome {
     pub began: bool,
     /// What went wrong. Empty: nothing.
     pub problems: Vec<Error>,
+}
+
+/// The result of a run for programs: its numbers, how it ended, and what went wrong.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    /// When it ended.
+    ended: Timestamp,
+    /// The exit code.
+    exit: u8,
+    /// What went wrong, most pressing first.
+    problems: Vec<Problem<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    kind: String,
+    exit: u8,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
+
+impl<'a> Report<'a> {
+    /// The report of a run that ended with this exit code.
+    pub(crate) fn new(summary: &'a Summary, problems: &'a [Error], exit: u8, ended: Timestamp) -> Self {
+        Self { summary, ended, exit, problems: problems.iter().map(Problem::of).collect() }
+    }
+}
+
+impl<'a> Problem<'a> {
+    fn of(error: &'a Error) -> Self {
+        let kind = error.kind();
+        Self { kind: kind.to_string(), exit: kind.exit_code(), message: error.chain(), hint: error.next_step() }
+    }
 }
 
 impl Outcome {

@@ -16,24 +16,42 @@ pub struct CutRules {
     pub part_bytes: u64,
 }
 
-/// How many of `records` go into the next part: at least one.
-pub(crate) fn cut(records: &[LoggedRecord], rules: CutRules) -> usize {
-    let most = match rules.part_max_records {
-        0 => usize::MAX,
-        n => usize::try_from(n).unwrap_or(usize::MAX),
-    };
-    let mut bytes = 0;
-    let fits = records.iter().take(most).take_while(|record| {
-        bytes += u64::from(record.length) + 1;
-        bytes <= rules.part_bytes
-    });
-    fits.count().max(1)
+/// What still fits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    records: u64,
+    bytes: u64,
+    is_empty: bool,
+}
+
+impl Room {
+    /// That of a part that is begun.
+    pub(super) const fn of_a_part(rules: CutRules) -> Self {
+        let records = if rules.part_max_records == 0 { u64::MAX } else { rules.part_max_records };
+        Self { records, bytes: rules.part_bytes, is_empty: true }
+    }
+
+    /// Whether the next record fits: the first always does.
+    pub(super) fn takes(&mut self, record: &LoggedRecord) -> bool {
+        let bytes = u64::from(record.length) + 1;
+        if !self.is_empty && (self.records == 0 || bytes > self.bytes) {
+            return false;
+        }
+        *self =
+            Self { records: self.records.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes), is_empty: false };
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::state::{Entry, LineAt};
+
+    fn cut(records: &[LoggedRecord], rules: CutRules) -> usize {
+        let mut room = Room::of_a_part(rules);
+        records.iter().take_while(|record| room.takes(record)).count()
+    }
 
     fn record(length: u32) -> LoggedRecord {
         let entry = Entry { hash: [0; 16], seconds: 0, nanos: 0, length };

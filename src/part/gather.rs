@@ -5,24 +5,24 @@
 //! nothing.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::part::cut::{CutRules, cut};
 use crate::part::order::{LoggedRecord, Ordered};
 use crate::state::{Hours, LineReader};
 use crate::stop::Stop;
 
-/// Bytes of lines that are gathered at once. Each time nearly all of a large, unordered hour is read.
-const TOGETHER: u64 = 4 << 20;
 /// Lines that are read between two checks for a stop.
 const AT_ONCE: usize = 1_024;
 
-/// The lines of several hours, in the order of their records, each with its newline. Reads the log once.
+/// The lines of several small hours, in the order of their records, each with its newline. Reads the log once.
 ///
 /// `None`: the run is to stop.
 pub(crate) fn gather(state: &Hours, hours: &[Ordered], stop: &Stop) -> Result<Option<Vec<Vec<u8>>>> {
-    let mut texts: Vec<Vec<u8>> = hours.iter().map(|hour| room_for(&hour.records)).collect();
-    let mut lines = Vec::with_capacity(hours.iter().map(|hour| hour.records.len()).sum());
-    for (hour, text) in hours.iter().zip(&mut texts) {
-        place(&hour.records, text, &mut lines)?;
+    let too_large = || Error::new(ErrorKind::Bug, "the records of a small hour are not in memory");
+    let held: Option<Vec<&[LoggedRecord]>> = hours.iter().map(|hour| hour.records.held()).collect();
+    let held = held.ok_or_else(too_large)?;
+    let mut texts: Vec<Vec<u8>> = held.iter().map(|records| room_for(records)).collect();
+    let mut lines = Vec::with_capacity(held.iter().map(|records| records.len()).sum());
+    for (records, text) in held.into_iter().zip(&mut texts) {
+        place(records, text, &mut lines)?;
     }
     let is_whole = fill(&mut state.lines(), lines, stop)?;
     Ok(is_whole.then_some(texts))
@@ -74,34 +74,18 @@ impl<'s> Lines<'s> {
         Self { state, gathered, reader: state.lines(), stop, text: Vec::new() }
     }
 
-    /// Hands the lines of `records` to `each` in their order, each with its newline, some at a time. Gathered lines must be read in the
-    /// order of gathering. `false`: the run is to stop, and not all were handed over.
-    pub(super) fn read(
-        &mut self,
-        records: &[LoggedRecord],
-        mut each: impl FnMut(&[u8]) -> Result<bool>,
-    ) -> Result<bool> {
+    /// Hands the lines of `records` to `each`, each with its newline. Gathered lines must be read in the order of gathering. `false`: the
+    /// run is to stop, and not all were handed over.
+    pub(super) fn read(&mut self, records: &[LoggedRecord], each: impl FnOnce(&[u8]) -> Result<bool>) -> Result<bool> {
         if let Some(gathered) = &mut self.gathered {
             let length = records.iter().map(|record| record.length() + 1).sum();
             let text = gathered.split_off(..length);
-            let text = text.ok_or_else(|| Error::new(ErrorKind::Bug, "fewer lines were gathered than are wanted"))?;
-            return each(text);
+            return each(text.ok_or_else(|| Error::new(ErrorKind::Bug, "fewer lines were gathered than are wanted"))?);
         }
-        let mut rest = records;
-        while !rest.is_empty() {
-            let (some, after) = rest.split_at(cut(rest, CutRules { part_max_records: 0, part_bytes: TOGETHER }));
-            self.text.clear();
-            self.text.resize(some.iter().map(|record| record.length() + 1).sum(), b'\n');
-            let mut lines = Vec::with_capacity(some.len());
-            place(some, &mut self.text, &mut lines)?;
-            if !fill(&mut self.reader, lines, self.stop)? {
-                return Ok(false);
-            }
-            if !each(&self.text)? {
-                return Ok(false);
-            }
-            rest = after;
-        }
-        Ok(true)
+        self.text.clear();
+        self.text.resize(records.iter().map(|record| record.length() + 1).sum(), b'\n');
+        let mut lines = Vec::with_capacity(records.len());
+        place(records, &mut self.text, &mut lines)?;
+        Ok(fill(&mut self.reader, lines, self.stop)? && each(&self.text)?)
     }
 }

@@ -8,3 +8,5 @@ pub mod ndjson;
 pub mod order;
 pub mod read;
 pub mod seal;
+#[cfg(test)]
+mod tests;

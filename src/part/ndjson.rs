@@ -5,7 +5,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-use flate2::read::{GzDecoder, MultiGzDecoder};
+use flate2::bufread;
+use flate2::read::MultiGzDecoder;
 
 use super::gzip::Gzip;
 use crate::digest::{Hasher, Sha256};
@@ -65,18 +66,36 @@ impl<W: Write> Digesting<W> {
     }
 }
 
-/// The lines of an object in memory. An error says why it is not a part.
-pub(crate) fn decode(object: &[u8]) -> io::Result<String> {
-    let mut text = String::new();
-    let mut gzip = GzDecoder::new(object).take(LONGEST + 1);
-    gzip.read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST {
+/// Hands the lines of an object to `each`, one at a time, whether or not all of it turns out to be sound. Gives the digest of all. An error
+/// says why it is not a part.
+pub(crate) fn for_each_line(object: &[u8], each: &mut dyn FnMut(&str)) -> io::Result<Sha256> {
+    let mut text = BufReader::with_capacity(1 << 16, bufread::GzDecoder::new(object).take(LONGEST + 1));
+    let (mut sha256, mut line, mut is_text, mut length) = (Hasher::default(), Vec::new(), true, 0);
+    while text.read_until(b'\n', &mut line)? > 0 {
+        sha256.update(&line);
+        length += line.len() as u64;
+        match std::str::from_utf8(&line) {
+            Ok(line) if is_text => each(without_its_end(line)),
+            Ok(_) => {}
+            Err(_) => is_text = false,
+        }
+        line.clear();
+    }
+    if !is_text {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8"));
+    }
+    if length > LONGEST {
         return Err(io::Error::other("it unpacks to more than any part holds"));
     }
-    if !gzip.into_inner().into_inner().is_empty() {
+    if !text.into_inner().into_inner().into_inner().is_empty() {
         return Err(io::Error::other("there are bytes after the gzip member"));
     }
-    Ok(text)
+    Ok(sha256.finish())
+}
+
+fn without_its_end(line: &str) -> &str {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 /// The digest and the number of an object's lines, in little memory. `None`: it does not decode.
@@ -98,8 +117,22 @@ pub(crate) fn content_of(object: impl Read) -> Option<(Sha256, u64)> {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
+    use flate2::read::GzDecoder;
+
+    /// The same at once, in memory.
+    fn decode(object: &[u8]) -> io::Result<String> {
+        let mut text = String::new();
+        let mut gzip = GzDecoder::new(object).take(LONGEST + 1);
+        gzip.read_to_string(&mut text)?;
+        if text.len() as u64 > LONGEST {
+            return Err(io::Error::other("it unpacks to more than any part holds"));
+        }
+        if !gzip.into_inner().into_inner().is_empty() {
+            return Err(io::Error::other("there are bytes after the gzip member"));
+        }
+        Ok(text)
+    }
 
     #[test]
     fn decoded_is_what_was_encoded_and_both_sides_are_digested() {
@@ -115,6 +148,9 @@ mod tests {
         assert_eq!(identity.sha256, Sha256::of(&object).to_string());
         assert_eq!(identity.content_sha256, Sha256::of(&text).to_string());
         assert_eq!(content_of(&*object), Some((Sha256::of(&text), 2)));
+        let mut lines = Vec::new();
+        assert_eq!(for_each_line(&object, &mut |line| lines.push(line.to_owned())).unwrap(), Sha256::of(&text));
+        assert_eq!(lines, ["{\"a\":1}", "{\"a\":2}"]);
     }
 
     #[test]
@@ -128,5 +164,22 @@ mod tests {
         let bomb = gzip.finish().unwrap();
         assert!(largest < 4 << 20, "{largest}");
         assert!(decode(&bomb).unwrap_err().to_string().contains("more than any part holds"));
+        let mut ignored = |_: &str| ();
+        let why = |object: &[u8], each: &mut dyn FnMut(&str)| for_each_line(object, each).unwrap_err().to_string();
+        assert!(why(&bomb, &mut ignored).contains("more than any part holds"));
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"a\n\xff\nb\n").unwrap();
+        let packed = packed.finish().unwrap();
+        assert!(why(&packed, &mut ignored).contains("UTF-8") && decode(&packed).is_err());
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(b"a\nb").unwrap();
+        let mut packed = packed.finish().unwrap();
+        let mut lines = Vec::new();
+        for_each_line(&packed, &mut |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(lines, ["a", "b"]);
+        packed.push(0);
+        assert!(why(&packed, &mut ignored).contains("bytes after"));
+        packed.truncate(packed.len() - 4);
+        assert!(for_each_line(&packed, &mut ignored).is_err());
     }
 }

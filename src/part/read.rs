@@ -1,6 +1,7 @@
 //! A part read back: object bytes → restored records → their hashes. The inverse of sealing.
 //!
-//! Pure. A part is believed only as a whole: an object with one line that is not a compact record of the hour is not a part of ours.
+//! Pure. A part is believed only as a whole: an object with one line that is not a compact record of the hour is not a part of ours. It is
+//! unpacked line by line: beside the object, memory is 16 bytes a record.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -70,34 +71,87 @@ pub(crate) fn read_part_and_fields(
     hour: Hour,
     each: &mut dyn FnMut(&Fields<'_>),
 ) -> Result<ReadPart, NotAPart> {
-    let text = ndjson::decode(object)?;
-    let (mut hashes, mut scratch) = (Vec::new(), Scratch::default());
-    let (mut first, mut last) = (Timestamp::MAX, Timestamp::MIN);
-    let (mut before, mut is_in_order) = (None, true);
-    for (index, row) in text.lines().enumerate() {
-        let line = index + 1;
-        let not_a_row = |reason: record::Reason| NotAPart::NotARow { line, reason: reason.to_string() };
-        let fields = compactor.restore(row).map_err(not_a_row)?;
-        let record = Record::dated(fields, zone).map_err(not_a_row)?;
-        if record.hour != hour {
+    let mut reader =
+        Reader { compactor, zone, hour, read: ReadPart::empty(object), scratch: Scratch::default(), before: None };
+    let (mut line, mut refused) = (0, None);
+    // What is no gzip is told apart from what holds no rows.
+    let content = ndjson::for_each_line(object, &mut |row| {
+        line += 1;
+        if refused.is_none() {
+            refused = reader.row(line, row, each).err();
+        }
+    })?;
+    let mut read = reader.read;
+    match refused {
+        Some(refused) => return Err(refused),
+        None if read.hashes.is_empty() => return Err(NotAPart::Empty),
+        None => {}
+    }
+    read.identity.rows = read.hashes.len() as u64;
+    read.identity.content_sha256 = content.to_string();
+    Ok(read)
+}
+
+/// Hands the fields of each record of a part that was read before to `each`.
+pub(crate) fn fields_of(
+    object: &[u8],
+    compactor: &Compactor,
+    each: &mut dyn FnMut(&Fields<'_>),
+) -> Result<(), NotAPart> {
+    let (mut line, mut refused) = (0, None);
+    ndjson::for_each_line(object, &mut |row| {
+        line += 1;
+        match compactor.restore(row) {
+            Ok(fields) if refused.is_none() => each(&fields),
+            Ok(_) => {}
+            Err(reason) => refused = Some(not_a_row(line, &reason)),
+        }
+    })?;
+    refused.map_or(Ok(()), Err)
+}
+
+fn not_a_row(line: usize, reason: &record::Reason) -> NotAPart {
+    NotAPart::NotARow { line, reason: reason.to_string() }
+}
+
+impl ReadPart {
+    fn empty(object: &[u8]) -> Self {
+        let (bytes, sha256) = (object.len() as u64, Sha256::of(object).to_string());
+        Self {
+            hashes: Vec::new(),
+            identity: PartIdentity { rows: 0, bytes, sha256, content_sha256: String::new() },
+            first: Timestamp::MAX,
+            last: Timestamp::MIN,
+            is_in_order: true,
+        }
+    }
+}
+
+/// Reads row after row.
+struct Reader<'a> {
+    compactor: &'a Compactor,
+    zone: &'a TimeZone,
+    hour: Hour,
+    read: ReadPart,
+    scratch: Scratch,
+    before: Option<(Timestamp, ContentHash)>,
+}
+
+impl Reader<'_> {
+    fn row(&mut self, line: usize, row: &str, each: &mut dyn FnMut(&Fields<'_>)) -> Result<(), NotAPart> {
+        let fields = self.compactor.restore(row).map_err(|reason| not_a_row(line, &reason))?;
+        let record = Record::dated(fields, self.zone).map_err(|reason| not_a_row(line, &reason))?;
+        if record.hour != self.hour {
             return Err(NotAPart::OtherHour { line, found: record.hour });
         }
-        (first, last) = (first.min(record.at), last.max(record.at));
-        let hash = record::content_hash(&record.fields, &mut scratch);
+        let read = &mut self.read;
+        (read.first, read.last) = (read.first.min(record.at), read.last.max(record.at));
+        let hash = record::content_hash(&record.fields, &mut self.scratch);
         let at = Some((record.at, hash));
-        is_in_order &= before < at;
-        before = at;
-        hashes.push(hash);
+        read.is_in_order &= self.before < at;
+        self.before = at;
+        read.hashes.push(hash);
         each(&record.fields);
+        Ok(())
     }
-    if hashes.is_empty() {
-        return Err(NotAPart::Empty);
-    }
-    let identity = PartIdentity {
-        rows: hashes.len() as u64,
-        bytes: object.len() as u64,
-        sha256: Sha256::of(object).to_string(),
-        content_sha256: Sha256::of(&text).to_string(),
-    };
-    Ok(ReadPart { hashes, identity, first, last, is_in_order })
 }

@@ -13,6 +13,7 @@ use super::{Front, HashDir, Hours, Pages, SegmentId, State, WatchList};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::files::durable;
 use crate::state::files::reserve::Reserve;
+use crate::state::hours::digests::Digests;
 use crate::state::hours::ledger::{Ledger, Settings};
 use crate::state::hours::log::Wal;
 use crate::state::hours::parked::Parked;
@@ -87,11 +88,12 @@ impl State {
         let mut state = Self {
             dir: dir.to_owned(),
             pages: Pages::new(front.journal.clone(), quarantine, tries, waiting, held),
-            hours: Hours::new(ledger, hashes, wal, spool, parked),
+            hours: Hours::new(ledger, hashes, wal, spool, parked, Digests::at(dir)),
             reserve: Reserve::new(dir),
             repairs,
             losses,
             pending_deletes: Vec::new(),
+            pages_removed: 0,
             front,
         };
         state.settle_settings(settings)?;

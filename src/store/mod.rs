@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 use crate::hour::part::PartIdentity;
 
 pub mod dictionaries;
+pub(crate) mod digests;
 pub mod lake;
+pub(crate) mod minisign;
 pub mod once;
 pub(crate) mod probe;
 pub mod s3;

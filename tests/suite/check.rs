@@ -172,6 +172,31 @@ fn store_that_refuses_the_condition_is_found_out_each_time_by_one_probe() {
 }
 
 #[test]
+fn policy_of_the_bucket_is_found_by_a_put_that_it_refuses() {
+    let Some(at) = s3() else { return };
+    let service = Service::start(2, |_| {});
+    for (fault, result, says) in [
+        (Some(Fault::NeedsCondition("403 Forbidden", "AccessDenied")), "ok", "in force"),
+        (Some(Fault::NeedsCondition("500 Oh", "InternalError")), "skipped", "cannot tell"),
+        (None, "skipped", "etl init --bucket-policy"),
+    ] {
+        let (proxy, prefix) = (Proxy::start(&at.endpoint), unique_prefix("policy"));
+        if let Some(fault) = fault {
+            proxy.always("PUT ", fault);
+        }
+        let place = remote(&service, &at.behind(&proxy.endpoint), &prefix);
+        let found = place.etl(&["check", "--json"]).exits(0);
+        assert_eq!(step(&found, "create-only").0, "ok", "{found:?}");
+        let (policy, text) = step(&found, "bucket policy");
+        assert!(policy == result && text.contains(says), "{text}");
+        let keys = at.keys(&prefix);
+        assert!(keys.len() == 1 && text.contains(&keys[0]), "the probe that stays is named: {text}");
+        // Under the policy all else goes on as before.
+        place.etl(&["run", "--drain"]).exits(0);
+    }
+}
+
+#[test]
 fn wrong_secret_and_absent_bucket_are_told_apart() {
     let Some(at) = s3() else { return };
     let service = Service::start(2, |_| {});

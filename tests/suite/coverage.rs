@@ -100,7 +100,11 @@ fn power(step: Step) -> Cell {
         | Step::QuarantineMerged
         | Step::CreateOnlyProbed
         | Step::DayArchived
-        | Step::LedgerArchived => Cell::By("power", "power_cut_at_any_moment_loses_nothing_that_was_acknowledged"),
+        | Step::LedgerArchived
+        | Step::ManifestsNoted
+        | Step::DigestFixed
+        | Step::DigestPut
+        | Step::DigestReceipted => Cell::By("power", "power_cut_at_any_moment_loses_nothing_that_was_acknowledged"),
     }
 }
 
@@ -109,6 +113,7 @@ fn answer(step: Step, fault: Fault) -> Cell {
         (Step::PartPut, Fault::LateAnswer) => {
             Cell::By("chain", "two_machines_put_each_record_into_one_part_whatever_fails")
         }
+        (Step::DigestPut, _) => Cell::By("digests", "lost_answer_to_the_put_of_a_digest_costs_a_run_and_nothing_else"),
         (Step::PartPut, _) => Cell::By("wire_store", "each_fault_once_at_a_put_costs_a_try_and_nothing_else"),
         (Step::CreateOnlyProbed, _) => Cell::By("wire_store", "each_fault_once_at_a_look_is_no_absence"),
         (Step::HourImported, _) => {
@@ -123,6 +128,10 @@ fn deleted(step: Step) -> Cell {
     match step {
         Step::PartPut | Step::PartsReceipted | Step::CreateOnlyProbed | Step::HourImported => {
             Cell::By("parked", "late_record_of_an_hour_that_is_gone_waits_alone_and_all_others_go_out")
+        }
+        Step::DigestPut => Cell::By("digests", "whatever_is_changed_or_removed_is_named"),
+        Step::ManifestsNoted | Step::DigestFixed | Step::DigestReceipted => {
+            Cell::By("digests", "lost_state_goes_on_from_the_newest_digest_and_names_what_none_names")
         }
         Step::RecordsParked => Cell::By("parked", "parked_file_that_vanishes_is_missed"),
         Step::GenerationSetAside | Step::FileSetAside => Cell::Never("what was set aside is for a look only"),

@@ -32,7 +32,7 @@ const GROUND: [&str; 8] = ["process/limits", "digest", "error", "secret", "proce
 const STATE: [&[&str]; 4] = [&["files"], &["pages", "hours"], &["front", "open", "mod"], &["status"]];
 
 /// Foreign crates that one room knows, and where that is.
-const FOREIGN: [(&str, &[&str]); 7] = [
+const FOREIGN: [(&str, &[&str]); 8] = [
     ("sled", &["state/hours/log/sled"]),
     ("s3", &["store/s3"]),
     ("fernet", &["page/decrypt"]),
@@ -40,6 +40,7 @@ const FOREIGN: [(&str, &[&str]); 7] = [
     ("flate2", &["part", "page", "source", "state", "store", "job/output", "audit", "simulate"]),
     ("clap", &["cli", "main", "simulate/options"]),
     ("askama", &["view/html"]),
+    ("minisign", &["store/minisign"]),
 ];
 
 /// Lines that a file may have; one that holds tests only may have more.

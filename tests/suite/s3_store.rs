@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use etl::config::S3Credentials;
+use etl::config::{AwsVariables, ObjectOptions, S3Credentials};
 use etl::error::ErrorKind;
 use etl::hour::part::PartIdentity;
 use etl::stop::Stop;
@@ -173,7 +173,7 @@ fn refused_connection_is_unavailable_soon() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = Some(format!("http://127.0.0.1:{port}"));
     let credentials = S3Credentials::Keys { id: "i".into(), secret: "s".into(), token: None };
-    let nowhere = S3Settings { bucket: "b".into(), prefix: String::new(), endpoint, region: "r".into(), credentials };
+    let nowhere = nowhere(endpoint, credentials);
     let (store, began) = (S3Store::new(nowhere).unwrap(), Instant::now());
     let (body, meta) = (body(b"x"), meta("5a", "c5"));
     let error = upload(&store, &Sealed { key: "k", body: &body, meta: &meta }, CreateOnly::Proven, &Stop::new());
@@ -186,13 +186,13 @@ fn refused_connection_is_unavailable_soon() {
 #[test]
 fn missing_body_is_a_local_error() {
     let credentials = S3Credentials::Keys { id: "i".into(), secret: "s".into(), token: None };
-    let settings = S3Settings {
-        bucket: "b".into(),
-        prefix: String::new(),
-        endpoint: Some("http://127.0.0.1:1".into()),
-        region: "r".into(),
-        credentials,
-    };
+    let settings = nowhere(Some("http://127.0.0.1:1".into()), credentials);
     let error = S3Store::new(settings).unwrap().put_new("k", Path::new("/nowhere/at/all"), &meta("5a", "c5"));
     assert_eq!(error.unwrap_err().kind(), ErrorKind::State);
+}
+
+fn nowhere(endpoint: Option<String>, credentials: S3Credentials) -> S3Settings {
+    let (variables, options) = (AwsVariables::default(), ObjectOptions::default());
+    let (bucket, prefix, region) = ("b".to_owned(), String::new(), "r".to_owned());
+    S3Settings { bucket, prefix, endpoint, region, credentials, variables, options }
 }

@@ -70,6 +70,16 @@ fn monitor_is_told_of_start_and_exit_code() {
     place.set("FERNET_KEY", "nonsense");
     place.etl(&["run"]).exits(78);
     assert_eq!(monitor.paths()[2..], ["/s3cret-uuid/start", "/s3cret-uuid/78"]);
+    let body = monitor.asked.lock().unwrap()[3].1.clone();
+    assert!(body.contains("error: FERNET_KEY in the environment: entry 1 is not a Fernet key"), "{body}");
+    assert!(body.contains("hint: ") && !body.contains("nonsense"), "{body}");
+    // So is one that cannot be read at all.
+    let config = std::fs::read_to_string(place.path("etl.toml")).unwrap();
+    place.configure("[sorce]\n");
+    place.etl(&["run"]).exits(78);
+    let (path, body) = monitor.asked.lock().unwrap().pop().unwrap();
+    assert!(path.ends_with("/78") && body.contains("unknown key"), "{path}: {body}");
+    place.configure(&config);
     place.set("FERNET_KEY", &place.key.clone());
     let _lock = etl::state::Lock::take(&place.path("etl-state")).unwrap();
     place.etl(&["run"]).exits(11);

@@ -66,6 +66,8 @@ pub struct Desk {
     key: String,
     origin: Origin,
     sequence: &'static str,
+    /// Whether manifests are published, and digests.
+    publishes: bool,
 }
 
 impl Desk {
@@ -82,7 +84,21 @@ impl Desk {
             zone,
             key: fernet::Fernet::generate_key(),
             origin: Origin::start(vec![Answer::Page("[]".into())]),
+            publishes: false,
         }
+    }
+
+    /// The same, with manifests and digests.
+    pub fn publishing(zone: &'static str) -> Self {
+        Self { publishes: true, ..Self::new(zone) }
+    }
+
+    /// The names in a folder, sorted.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path().join(folder)).into_iter().flatten();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// A run at this time; the source hands out these plaintexts.
@@ -125,6 +141,7 @@ impl Desk {
             settings: settings(self.zone),
             decoder: Decoder { zone, sequence: self.sequence.to_owned(), ..usual.decoder },
             closing: self.closing(),
+            manifest: self.publishes,
             ..usual
         }
     }

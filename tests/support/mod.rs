@@ -5,6 +5,7 @@ pub mod cli;
 pub mod desk;
 pub mod documents;
 pub mod intruder;
+pub mod minisign;
 pub mod origin;
 #[cfg(target_os = "linux")]
 pub mod power;

@@ -103,6 +103,8 @@ pub enum Fault {
     Endless(&'static str),
     /// The store never hears of it where the request has a condition; the answer has this status and code.
     NoCondition(&'static str, &'static str),
+    /// The same where the request has none, as a bucket policy that demands it does.
+    NeedsCondition(&'static str, &'static str),
 }
 
 /// A faulty and counting proxy on loopback.
@@ -263,10 +265,12 @@ fn forward(client: &TcpStream, address: &str, shared: &Shared) -> std::io::Resul
             }
             Some(Fault::NoCondition(status, code)) if has_condition(&request) => {
                 skip(length(&request), &mut requests)?;
-                let body =
-                    format!("<Error><Code>{code}</Code><Message>A header you provided is not known.</Message></Error>");
-                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-                (&mut &*client).write_all(head.as_bytes())?;
+                refuse(client, status, code)?;
+                continue;
+            }
+            Some(Fault::NeedsCondition(status, code)) if !has_condition(&request) => {
+                skip(length(&request), &mut requests)?;
+                refuse(client, status, code)?;
                 continue;
             }
             Some(Fault::BodyCut) => {
@@ -355,6 +359,11 @@ fn reset_soon(stream: &TcpStream) -> std::io::Result<()> {
 
 fn has_condition(head: &str) -> bool {
     head.to_ascii_lowercase().contains("\r\nif-none-match: *\r\n")
+}
+
+fn refuse(mut client: &TcpStream, status: &str, code: &str) -> std::io::Result<()> {
+    let body = format!("<Error><Code>{code}</Code><Message>A header is missing or not known.</Message></Error>");
+    write!(client, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 fn say_without_end(status: &str, mut client: &TcpStream, sent: &AtomicU64) -> std::io::Result<()> {

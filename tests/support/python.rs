@@ -25,6 +25,14 @@ pub fn venv(name: &str, packages: &[&str]) -> Option<PathBuf> {
     }
 }
 
+/// The folder of a command: where it works already, else of a virtual environment with the package that brings it. As [`venv`].
+pub fn command(command: &str, name: &str, package: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let works = |folder: &PathBuf| run(Command::new(folder.join(command)).arg("--version")).is_ok();
+    let there = std::env::split_paths(&path).find(|folder| folder.join(command).is_file() && works(folder));
+    there.or_else(|| venv(name, &[package]).map(|dir| dir.join("bin")))
+}
+
 /// Says that a test is skipped, or fails where the variable `required` is `1`.
 #[track_caller]
 pub(super) fn skip(required: &str, how: &str) {

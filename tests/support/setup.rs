@@ -42,6 +42,7 @@ pub fn setup<'a>(
     Setup {
         archive: None,
         manifest: false,
+        signing: None,
         state_dir,
         settings: settings("UTC"),
         min_free: 0,

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use etl::config::S3Credentials;
+use etl::config::{AwsVariables, ObjectOptions, S3Credentials};
 use etl::store::ObjectStore;
 use etl::store::s3::{S3Settings, S3Store};
 
@@ -58,6 +58,8 @@ impl TestS3 {
                 secret: self.secret.as_str().into(),
                 token: None,
             },
+            variables: AwsVariables::default(),
+            options: ObjectOptions::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::StoredParts;
-use super::finding::{Fault, Finding, Verification};
+use super::finding::{Fault, Finding, Verification, hint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::{data_prefix, dictionaries_key};
@@ -69,6 +69,7 @@ impl Verifier<'_> {
         self.judge_again(doubts, &mut found)?;
         found.findings.sort_by_key(|finding| finding.hour);
         self.foreign(objects, &mut found)?;
+        found.objects += found.parts + dictionaries.len() as u64;
         for (id, parts) in dictionaries {
             found.findings.extend(self.dictionaries(&ledger, &id, parts)?);
         }
@@ -117,6 +118,7 @@ impl Verifier<'_> {
         if objects.is_empty() {
             return Ok(());
         }
+        found.objects += objects.len() as u64;
         let mut ledger = self.ledger()?;
         let mut doubts = BTreeMap::new();
         for (key, size) in objects {
@@ -143,20 +145,23 @@ impl Verifier<'_> {
     fn dictionaries(&self, ledger: &Ledger, id: &str, parts: u64) -> Result<Option<Finding>> {
         let was_stored = ledger.has_stored_dictionaries(id);
         let parts = plural(parts, "part", "parts");
-        let (fault, what) = match self.parts.dictionaries.stored(id)? {
+        let (fault, detail, before) = match self.parts.dictionaries.stored(id)? {
             Stored::Sound(_) => return Ok(None),
             Stored::Missing if !was_stored && self.parts.dictionaries.known_without_the_store(id).is_some() => {
                 return Ok(None);
             }
             Stored::Missing => {
-                (Fault::Missing, format!("there is nothing where the dictionaries of {parts} should be:"))
+                (Fault::Missing, format!("there is nothing where the dictionaries of {parts} should be"), "")
             }
-            Stored::Damaged => {
-                (Fault::Changed, format!("it is not the dictionaries of {parts}, as its name says: move it away, then"))
-            }
+            Stored::Damaged => (
+                Fault::Changed,
+                format!("it is not the dictionaries of {parts}, as its name says"),
+                "move it away, then ",
+            ),
         };
-        let detail = format!("{what} `etl replay --from-s3` stores them again if [compact] still has them");
-        Ok(Some(Finding { fault, hour: None, key: dictionaries_key(self.parts.prefix, id), detail }))
+        let hint = format!("{before}`etl replay --from-s3` stores them again if [compact] still has them");
+        let key = dictionaries_key(self.parts.prefix, id);
+        Ok(Some(Finding { fault, hour: None, key, detail, hint, only_deep: false }))
     }
 }
 
@@ -174,10 +179,12 @@ impl Verification {
 /// An object that the ledger does not know. One with a part's name may be another machine's: a run takes it over when its hour
 /// has it in the way, or on demand.
 fn foreign(part: Option<(Hour, u32)>, key: String, size: u64) -> Finding {
-    let whose = match part {
-        Some(_) => ", with a part's name: if another machine put it there, `etl replay --from-s3` takes it over",
-        None => "",
+    let (what, hint) = match part {
+        Some((hour, _)) => (", with a part's name", hint(Fault::Foreign, hour)),
+        None => {
+            ("", "move it away: tables read everything below data/, and nothing but parts belongs there".to_owned())
+        }
     };
-    let detail = format!("{size} bytes that the ledger does not know{whose}");
-    Finding { fault: Fault::Foreign, hour: part.map(|(hour, _)| hour), key, detail }
+    let detail = format!("{size} bytes that the ledger does not know{what}");
+    Finding { fault: Fault::Foreign, hour: part.map(|(hour, _)| hour), key, detail, hint, only_deep: false }
 }

@@ -1,7 +1,7 @@
 //! One hour's parts against the store: first what a HEAD says, then their content where that is asked for or needed.
 
 use super::Verifier;
-use crate::audit::finding::{Fault, Finding};
+use crate::audit::finding::{Fault, Finding, hint};
 use crate::error::{ErrorKind, Result};
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartIdentity, PartRow};
@@ -9,36 +9,49 @@ use crate::part::read::{ReadPart, read_part};
 use crate::state::{HashArray, HashDir};
 use crate::store::ObjectInfo;
 
+/// What is wrong with a part's object.
+struct Wrong {
+    fault: Fault,
+    detail: String,
+    /// Whether only its content shows it.
+    only_deep: bool,
+}
+
 impl Verifier<'_> {
     /// What is wrong with the parts of an hour.
     pub(super) fn hour(&self, row: &HourRow) -> Result<Vec<Finding>> {
         // Opened before the parts are looked at: an open array can be read even after a run has replaced it.
         let named = row.hashes.filter(|_| self.deep || !self.parts.store.keeps_metadata());
-        let hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
+        let mut hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
         let mut findings = Vec::new();
         for part in row.uploaded() {
-            if let Some((fault, detail)) = self.part(row, part, hashes.as_ref())? {
-                findings.push(Finding { fault, hour: Some(row.hour), key: part.key.clone(), detail });
+            if let Some(Wrong { fault, detail, only_deep }) = self.part(row, part, hashes.as_mut())? {
+                let (hint, key) = (hint(fault, row.hour), part.key.clone());
+                findings.push(Finding { fault, hour: Some(row.hour), key, detail, hint, only_deep });
             }
         }
         Ok(findings)
     }
 
-    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&HashArray>) -> Result<Option<(Fault, String)>> {
+    fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&mut HashArray>) -> Result<Option<Wrong>> {
+        let wrong = |fault, detail, only_deep| Ok(Some(Wrong { fault, detail, only_deep }));
         let Some(object) = self.parts.store.head(&part.key)? else {
-            return Ok(Some((Fault::Missing, format!("there is nothing where part {} should be", part.part))));
+            return wrong(Fault::Missing, format!("there is nothing where part {} should be", part.part), false);
         };
         if let Some(difference) = difference(part, &object) {
-            return Ok(Some((Fault::Changed, difference)));
+            return wrong(Fault::Changed, difference, false);
         }
         // An equal tag proves nothing, but one that differs from the receipt's says that the object was written again.
         let is_as_written = part.etag.is_none() || object.etag == part.etag;
-        if object.meta.is_some() && is_as_written && !self.deep {
+        let is_believed = object.meta.is_some() && is_as_written;
+        if is_believed && !self.deep {
             return Ok(None);
         }
         // Without metadata only its content identifies an object.
-        let detail = self.content(row, part, &object, hashes)?;
-        Ok(detail.map(|detail| (Fault::Changed, detail)))
+        match self.content(row, part, &object, hashes)? {
+            Some(detail) => wrong(Fault::Changed, detail, is_believed),
+            None => Ok(None),
+        }
     }
 
     /// How the content of a part differs from what is known of it.
@@ -47,7 +60,7 @@ impl Verifier<'_> {
         row: &HourRow,
         part: &PartRow,
         object: &ObjectInfo,
-        hashes: Option<&HashArray>,
+        hashes: Option<&mut HashArray>,
     ) -> Result<Option<String>> {
         let compactor = match self.parts.dictionaries.for_part(object.meta.as_ref()) {
             Ok(compactor) => compactor,
@@ -59,18 +72,19 @@ impl Verifier<'_> {
             Err(reason) => return Ok(Some(reason.to_string())),
         };
         match records_difference(part, &read.identity) {
-            None => unknown_records(&read, hashes),
+            None => unknown_records(read, hashes),
             difference => Ok(difference),
         }
     }
 }
 
-fn unknown_records(read: &ReadPart, hashes: Option<&HashArray>) -> Result<Option<String>> {
+fn unknown_records(read: ReadPart, hashes: Option<&mut HashArray>) -> Result<Option<String>> {
     let Some(array) = hashes else { return Ok(None) };
-    let mut unknown = 0;
-    for hash in &read.hashes {
-        unknown += u64::from(!array.contains(*hash)?);
-    }
+    let mut hashes = read.hashes;
+    hashes.sort_unstable();
+    let mut unknown = hashes.len();
+    // Each block of the array is read once a part.
+    array.find(&hashes, &mut |_| unknown = unknown.saturating_sub(1))?;
     Ok((unknown > 0).then(|| format!("{unknown} records are not among the hour's hashes")))
 }
 

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::hearing::Poll;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::context::has_room;
+use crate::job::progress_log::took;
 use crate::job::{Progress, Setup, Summary};
+use crate::output::numbers::bytes;
 use crate::source::paging::{Trail, Visit};
 use crate::source::{Fetched, HttpSource, PageHead, PageUrl};
 use crate::state::files::durable;
@@ -193,11 +195,16 @@ impl PageTrail {
             }
             let known = self.validator.take();
             let etag = known.as_ref().map(|known| known.etag.as_str());
+            let asked = Instant::now();
             let fetched = client.fetch(&url, etag, || Ok(journal.begin(Vec::new())));
             self.clock_is_off |= client.clock_is_off();
             match fetched {
-                Ok(Fetched::Page { sink, head }) => self.receive(sink, head, setup, journal, summary)?,
+                Ok(Fetched::Page { sink, head }) => {
+                    tracing::info!("fetched {url}: {}, in {}", bytes(head.bytes), took(asked.elapsed()));
+                    self.receive(sink, head, setup, journal, summary)?;
+                }
                 Ok(Fetched::NotModified) => {
+                    tracing::info!("{url} has nothing new (304), in {}", took(asked.elapsed()));
                     self.ended = known.map(|known| Some(known.segment));
                     break;
                 }
@@ -312,7 +319,8 @@ pub(crate) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_li
 /// The error that says why nothing is fetched.
 pub(crate) fn no_space(setup: &Setup<'_>) -> Result<Error> {
     let (free, dir) = (Reserve::new(&setup.state_dir).free_bytes()?, setup.state_dir.display());
-    let what = format!("only {free} bytes are free at {dir}: less than state.min_free, so nothing is fetched");
+    let (free, least) = (bytes(free), bytes(setup.min_free));
+    let what = format!("only {free} are free at {dir}: less than state.min_free ({least}), so nothing is fetched");
     Ok(Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile"))
 }
 

@@ -18,7 +18,7 @@ use flate2::{Compression, GzBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::output::{self, Form};
-use crate::part::ndjson;
+use crate::part::read::fields_of;
 use crate::record::json;
 use crate::record::row::Compactor;
 use crate::state::files::durable;
@@ -82,15 +82,18 @@ fn parse_name(name: &str) -> Option<(Hour, u32)> {
 }
 
 fn gzipped_originals(object: &[u8], compactor: &Compactor) -> std::result::Result<Vec<u8>, String> {
-    let text = ndjson::decode(object).map_err(|e| e.to_string())?;
     let mut gzip: GzEncoder<Vec<u8>> = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
-    let mut line = Vec::new();
-    for row in text.lines() {
+    let (mut line, mut written) = (Vec::new(), Ok(()));
+    let read = fields_of(object, compactor, &mut |fields| {
         line.clear();
-        json::write_fields(&compactor.restore(row).map_err(|e| e.to_string())?, &mut line);
+        json::write_fields(fields, &mut line);
         line.push(b'\n');
-        gzip.write_all(&line).map_err(|e| e.to_string())?;
-    }
+        if written.is_ok() {
+            written = gzip.write_all(&line);
+        }
+    });
+    read.map_err(|e| e.to_string())?;
+    written.map_err(|e| e.to_string())?;
     gzip.finish().map_err(|e| e.to_string())
 }
 

@@ -14,6 +14,7 @@ use crate::hour::key::dictionaries_key;
 use crate::job::Run;
 use crate::record::row::Dictionaries;
 use crate::state::files::durable;
+use crate::state::status::verified;
 use crate::store::PartMeta;
 use crate::store::dictionaries::Stored;
 use crate::store::once::{self, Outcome, Sealed};
@@ -69,6 +70,8 @@ fn ensure_dictionaries(run: &mut Run<'_>, id: &str) -> Result<bool> {
     };
     match stored {
         Ok(()) => {
+            let key = dictionaries_key(&run.setup.prefix, id);
+            verified::note_mended(run.state.dir(), &|finding| finding.key == key);
             run.state.hours.note_stored_dictionaries(id);
             Ok(true)
         }

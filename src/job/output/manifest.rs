@@ -2,14 +2,17 @@
 //!
 //! It is created, and only created, after its part and before the receipt: a receipt says that the manifest is there too. A
 //! crash in between repeats both, with the same bytes, which a look finds to be there. A manifest that somebody else wrote is
-//! left alone, with a warning.
+//! left alone, with a warning. Before the receipt it is also listed for the digest of its day.
 
 use std::path::PathBuf;
 
 use super::spooled_part::Upload;
+use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
 use crate::job::Run;
 use crate::process::parallel::parallel_map;
+use crate::state::Undigested;
 use crate::state::files::durable;
 use crate::state::status::certificate::Manifest;
 use crate::stop::Stop;
@@ -18,6 +21,8 @@ use crate::store::{ObjectStore, PartMeta};
 
 /// A manifest in the spool.
 struct Spooled {
+    hour: Hour,
+    part: u32,
     key: String,
     body: PathBuf,
     bytes: Vec<u8>,
@@ -44,12 +49,14 @@ pub(super) fn publish_manifests(
     }
     let (store, stop) = (&*run.setup.store, run.setup.stop);
     let published = parallel_map(&spooled, run.setup.uploads, |one| match one {
-        Some(manifest) => manifest.publish(store, create_only, stop),
-        None => Ok(()),
+        Some(manifest) => manifest.publish(store, create_only, stop).map(Some),
+        None => Ok(None),
     });
     for manifest in spooled.iter().flatten() {
         durable::remove(&manifest.body)?;
     }
+    let undigested: Vec<Undigested> = published.iter().flatten().copied().flatten().collect();
+    run.state.hours.digests.note(&undigested)?;
     Ok(answers.into_iter().zip(published).map(|(answer, published)| published.and(answer)).collect())
 }
 
@@ -64,18 +71,22 @@ fn spool_manifest(run: &mut Run<'_>, upload: &Upload, sha256: &str, size: u64) -
     let body = upload.body.with_added_extension("manifest");
     durable::replace_unsynced(&body, &bytes)?;
     let meta = PartMeta::of_document(&bytes, &upload.hour.to_string(), &upload.row.dict);
-    Ok(Some(Spooled { key, body, bytes, meta }))
+    Ok(Some(Spooled { hour: upload.hour, part: upload.row.part, key, body, bytes, meta }))
 }
 
 impl Spooled {
-    fn publish(&self, store: &dyn ObjectStore, create_only: CreateOnly, stop: &Stop) -> Result<()> {
+    /// Publishes it. Gives what a digest says of the manifest that is there now.
+    fn publish(&self, store: &dyn ObjectStore, create_only: CreateOnly, stop: &Stop) -> Result<Undigested> {
         let sealed = Sealed { key: &self.key, body: &self.body, meta: &self.meta };
+        let mut sha256 = Sha256::of(&self.bytes);
         // A lake keeps no metadata: there the bytes say whether it is ours.
-        if let Outcome::Foreign { .. } = once::upload(store, &sealed, create_only, stop)?
-            && store.get(&self.key)? != self.bytes
-        {
-            tracing::warn!("{}: another manifest is there already: left alone", self.key);
+        if let Outcome::Foreign { .. } = once::upload(store, &sealed, create_only, stop)? {
+            let there = store.get(&self.key)?;
+            if there != self.bytes {
+                tracing::warn!("{}: another manifest is there already: left alone", self.key);
+            }
+            sha256 = Sha256::of(there);
         }
-        Ok(())
+        Ok(Undigested { hour: self.hour, part: self.part, sha256 })
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub(super) mod dictionaries;
+mod digest;
 mod manifest;
 mod refused;
 mod seal;

@@ -13,7 +13,12 @@ use crate::hour::part::{PartRow, PartStage};
 use crate::job::Run;
 use crate::part::read::{ReadPart, read_part};
 use crate::record::ContentHash;
+use crate::state::files::sorted_runs::Sorted;
 use crate::state::files::step::Step;
+use crate::state::status::verified;
+
+/// Hashes of an hour that are put in order in memory.
+const HASHES: usize = 1 << 20;
 
 /// Imports the hour of `row`: its parts with receipts and the objects at the numbers `foreign`.
 /// `false`: a foreign object is not a part of ours.
@@ -30,14 +35,14 @@ fn read_back(
     row: &HourRow,
     foreign: &[u32],
     now: Timestamp,
-) -> Result<Option<(Vec<PartRow>, Vec<ContentHash>)>> {
-    let (mut parts, mut hashes) = (Vec::new(), Vec::new());
+) -> Result<Option<(Vec<PartRow>, Sorted<ContentHash>)>> {
+    let (mut parts, mut hashes) = (Vec::new(), run.state.hours.sorter(HASHES));
     for part in row.uploaded() {
         check_stop(run, row.hour)?;
         let read = read_from_store(run, &part.key, row.hour)?.map(|(read, _)| read);
         let read = read.filter(|read| read.identity.has_records_of(&part.identity));
         let read = read.ok_or_else(|| changed(&part.key, row.hour))?;
-        hashes.extend(read.hashes);
+        read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
         parts.push(part.clone());
     }
     for number in foreign {
@@ -47,9 +52,9 @@ fn read_back(
             return Ok(None);
         };
         parts.push(imported(*number, key, dict, &read, now));
-        hashes.extend(read.hashes);
+        read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
     }
-    Ok(Some((parts, hashes)))
+    Ok(Some((parts, hashes.finish(|_| Ok(()))?)))
 }
 
 fn check_stop(run: &Run<'_>, hour: Hour) -> Result<()> {
@@ -63,15 +68,15 @@ fn take_over(
     run: &mut Run<'_>,
     row: &HourRow,
     parts: Vec<PartRow>,
-    mut hashes: Vec<ContentHash>,
+    hashes: Sorted<ContentHash>,
     at: Timestamp,
 ) -> Result<()> {
-    hashes.sort_unstable();
-    hashes.dedup();
     let hashes = run.state.hours.write_array(row, &hashes)?;
+    let sound: Vec<String> = parts.iter().map(|part| part.key.clone()).collect();
     let imported = Event::Imported { parts, hashes, at };
     run.state.hours.apply(Step::HourImported, vec![(row.hour, imported)])?;
     run.buckets.forget(row.hour);
+    verified::note_mended(run.state.dir(), &|finding| sound.contains(&finding.key));
     Ok(())
 }
 

@@ -35,11 +35,14 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
         return Ok(());
     }
     let meta = fs::metadata(dir).map_err(|e| Error::disk("look at", dir, e))?;
-    if mode(&meta) & WRITABLE != 0 {
-        return Err(refused(format!("the state directory {} can be written by others", dir.display()))
-            .hint(format!("chmod 700 {}", dir.display())));
-    }
     let me = Uid::effective();
+    if mode(&meta) & WRITABLE != 0 {
+        return Err(refused(format!("the state directory {} can be written by others", dir.display())).hint(way_out(
+            dir,
+            me,
+            meta.uid(),
+        )));
+    }
     if !is_ours(me, meta.uid()) {
         return Err(refused(format!("the state directory {} belongs to another user", dir.display()))
             .hint(format!("run as that user, or choose another folder with {KEY}")));
@@ -52,6 +55,16 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What this user can do about a directory that others can write. Its mode is its owner's to change: of a volume (Kubernetes' `emptyDir`, or
+/// one with an `fsGroup`) that is root, but a folder in it can be this user's own.
+fn way_out(dir: &Path, me: Uid, owner: u32) -> String {
+    let shown = dir.display();
+    if me.is_root() || owner == me.as_raw() {
+        return format!("chmod 700 {shown}");
+    }
+    format!("name a folder in it, which is made and is then this user's own: {KEY} = \"{}\"", dir.join("etl").display())
 }
 
 /// Whether an entry of the state directory is one that grows, and that nobody but its owner gets into.
@@ -225,6 +238,13 @@ mod tests {
             assert!(error.to_string().contains("is not a directory"), "{name}: {error}");
             assert_eq!(make(&dir.path().join(name)).unwrap_err().to_string(), error.to_string());
         }
+    }
+
+    #[test]
+    fn way_out_of_a_volume_is_one_that_its_user_can_take() {
+        let hint = |me, owner| way_out(Path::new("/state"), Uid::from_raw(me), owner);
+        assert_eq!((hint(7, 7), hint(0, 7)), ("chmod 700 /state".to_owned(), "chmod 700 /state".to_owned()));
+        assert!(hint(7, 0).ends_with("state.dir = \"/state/etl\""), "{}", hint(7, 0));
     }
 
     #[test]

@@ -10,5 +10,6 @@ pub(crate) mod free_space;
 pub(crate) mod hash_array;
 pub(crate) mod lock;
 pub(crate) mod reserve;
+pub(crate) mod sorted_runs;
 pub mod step;
 pub(crate) mod watch_list;

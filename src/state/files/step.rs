@@ -9,11 +9,12 @@ use crate::state::files::crash_point;
 /// Every step after which something is durable, or done outside, that was not before; in the order of a record's life.
 ///
 /// Not steps, because a crash around them leaves nothing that the next run has to understand:
-/// - `status.json` (a view), `validator.json` and `trail.json` (notes that save a download), `parked/tried` and `refused.json` (when
+/// - `status.json` (a view), `verified.json` (what `etl verify` found, which finds it again), `validator.json` and `trail.json` (notes that save a download), `parked/tried` and `refused.json` (when
 ///   something was tried last): all are made again
 /// - the reserve and empty directories, which mean nothing
 /// - the archive's copies; a part's manifest, and the object with its dictionaries, which are created again with their part until
 ///   there is a receipt
+/// - the list of manifests written anew without those that the chain's newest digest covers, which are left out in any case
 /// - the mark on a corrupt generation, which only repeats what the next open finds
 /// - deleting what nothing names any more (`*.tmp`, `*.new`, replaced hash arrays): what comes back is deleted again
 ///
@@ -58,6 +59,8 @@ pub enum Step {
     HoursFrozen,
     /// The store answered a PUT.
     PartPut,
+    /// The state knows which manifests no digest names yet.
+    ManifestsNoted,
     /// The ledger holds the receipts.
     PartsReceipted,
     /// The ledger knows whether the store honours a create-only PUT.
@@ -78,6 +81,12 @@ pub enum Step {
     HashesForgotten,
     /// A generation without pending records is gone.
     GenerationRemoved,
+    /// The content of the next digest is fixed.
+    DigestFixed,
+    /// The store answered the PUT of a digest.
+    DigestPut,
+    /// The state knows that the digest is in the store: the next one follows it.
+    DigestReceipted,
 }
 
 /// What a crash right after a step leaves: one row of the crash table.
@@ -93,7 +102,7 @@ pub struct AfterACrash {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 33] = [
         Self::SettingsRecorded,
         Self::GenerationStarted,
         Self::GenerationSetAside,
@@ -113,6 +122,7 @@ impl Step {
         Self::HashesWritten,
         Self::HoursFrozen,
         Self::PartPut,
+        Self::ManifestsNoted,
         Self::PartsReceipted,
         Self::CreateOnlyProbed,
         Self::HourImported,
@@ -123,6 +133,9 @@ impl Step {
         Self::LedgerArchived,
         Self::HashesForgotten,
         Self::GenerationRemoved,
+        Self::DigestFixed,
+        Self::DigestPut,
+        Self::DigestReceipted,
     ];
 
     /// The crash table: what a crash right after this step leaves, and what the next run does about it.
@@ -175,6 +188,11 @@ impl Step {
             Self::PartPut => {
                 ("intents, and the parts' bytes", "the part", "PUTs again; 412, HEAD, same content: it was us")
             }
+            Self::ManifestsNoted => (
+                "intents, and the manifests' digests",
+                "the part, its manifest",
+                "as after the PUT; names each manifest once",
+            ),
             Self::PartsReceipted => ("receipts; records and pages still there", "the part", "prunes"),
             Self::CreateOnlyProbed => ("receipts, and the store's answer", "the part", "prunes"),
             Self::HourImported => (
@@ -193,6 +211,15 @@ impl Step {
             Self::LedgerArchived => ("rows in their days' files only", "the part", "nothing to do"),
             Self::HashesForgotten => ("the ledger row; the array's file perhaps", "the part", "deletes the stray file"),
             Self::GenerationRemoved => ("a directory *.dead perhaps", "the part", "deletes it"),
+            Self::DigestFixed => ("the next digest's bytes", "–", "PUTs the same bytes"),
+            Self::DigestPut => {
+                ("the next digest's bytes", "the digest", "PUTs again; 412, same bytes: it was us; signs it")
+            }
+            Self::DigestReceipted => (
+                "the digest as the chain's newest; its manifests still listed",
+                "the digest, its signature",
+                "takes them off the list",
+            ),
         };
         AfterACrash { on_disk, in_store, next_run }
     }

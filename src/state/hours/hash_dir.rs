@@ -60,22 +60,21 @@ impl HashDir {
     /// Writes the array of `hour` with version `version`: the hashes of `old` and the `new` ones, which are ascending and
     /// not in `old`. Its bytes are durable on return; its name after `HashDir::make_names_durable`.
     pub fn write(&self, hour: Hour, version: u64, old: Option<&HashArray>, new: &[ContentHash]) -> Result<HashesRef> {
-        let written = self.write_until(hour, version, old, new, &Stop::new())?;
+        let named = HashesRef { version, count: old.map_or(0, HashArray::len) + new.len() as u64 };
+        let written = self.write_until(hour, named, old, &mut new.iter().map(|hash| Ok(*hash)), &Stop::new())?;
         written.ok_or_else(|| Error::new(ErrorKind::Bug, "nothing stops this, and it was stopped"))
     }
 
-    /// Like [`HashDir::write`]. `None`: the run is to stop, and nothing was written.
+    /// Like [`HashDir::write`]; `named` has the count of old and new ones. `None`: the run is to stop, and nothing was written.
     pub(crate) fn write_until(
         &self,
         hour: Hour,
-        version: u64,
+        named: HashesRef,
         old: Option<&HashArray>,
-        new: &[ContentHash],
+        new: NewHashes<'_>,
         stop: &Stop,
     ) -> Result<Option<HashesRef>> {
-        let count = old.map_or(0, HashArray::len) + new.len() as u64;
-        let named = HashesRef { version, count };
-        let path = self.path(hour, version);
+        let path = self.path(hour, named.version);
         let mut is_whole = true;
         let draft = HashArray::write(&path, block_seal(hour, named), |push| {
             is_whole = merge(old, new, stop, push)?;
@@ -118,14 +117,17 @@ fn block_seal(hour: Hour, named: HashesRef) -> [u8; 32] {
     blake3::derive_key("etl 2023 hash array block", identity.as_bytes())
 }
 
+/// New hashes, ascending.
+pub(crate) type NewHashes<'a> = &'a mut dyn Iterator<Item = Result<ContentHash>>;
+
 /// The ascending union of two ascending sets. `false`: the run is to stop, and this is not all of it.
 fn merge(
     old: Option<&HashArray>,
-    new: &[ContentHash],
+    new: NewHashes<'_>,
     stop: &Stop,
     push: &mut dyn FnMut(ContentHash) -> Result<()>,
 ) -> Result<bool> {
-    let mut new = new.iter().copied().peekable();
+    let mut new = new.peekable();
     let mut pushed: usize = 0;
     let mut push = |hash| {
         push(hash)?;
@@ -133,8 +135,8 @@ fn merge(
         Ok(!pushed.is_multiple_of(STOP_HEARD_EVERY) || !stop.is_requested())
     };
     let mut push_up_to = |hash: ContentHash| {
-        while let Some(smaller) = new.next_if(|n| *n < hash) {
-            if !push(smaller)? {
+        while let Some(smaller) = new.next_if(|n| n.as_ref().map_or(true, |n| *n < hash)) {
+            if !push(smaller?)? {
                 return Ok(false);
             }
         }
@@ -146,7 +148,7 @@ fn merge(
         return Ok(false);
     }
     for hash in new {
-        if !push(hash)? {
+        if !push(hash?)? {
             return Ok(false);
         }
     }

@@ -5,6 +5,7 @@
 //! array, and its parts in the spool, before the ledger names them; and a record is in the log until the ledger has its receipt. A
 //! crash leaves arrays and spooled files that nothing names, which go later.
 
+pub(crate) mod digests;
 pub(crate) mod hash_dir;
 pub(crate) mod heard;
 pub(crate) mod ledger;
@@ -16,6 +17,7 @@ pub(crate) mod spool;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use self::digests::Digests;
 use self::hash_dir::HashDir;
 use self::ledger::Ledger;
 use self::log::{EachEntry, LineReader, NewCommit, Pending, Wal};
@@ -41,14 +43,23 @@ pub struct Hours {
     spool: Spool,
     /// Records of hours that cannot be read back.
     pub parked: Parked,
+    /// Manifests that no digest names yet.
+    pub(crate) digests: Digests,
     /// Hours with parts in the making of which the log no longer holds all records: the pages that bring them back wait
     /// until their parts have receipts.
     missing_records: BTreeSet<Hour>,
 }
 
 impl Hours {
-    pub(super) fn new(ledger: Ledger, hashes: HashDir, log: Wal, spool: Spool, parked: Parked) -> Self {
-        let mut hours = Self { ledger, hashes, log, spool, parked, missing_records: BTreeSet::new() };
+    pub(super) fn new(
+        ledger: Ledger,
+        hashes: HashDir,
+        log: Wal,
+        spool: Spool,
+        parked: Parked,
+        digests: Digests,
+    ) -> Self {
+        let mut hours = Self { ledger, hashes, log, spool, parked, digests, missing_records: BTreeSet::new() };
         let missing = |row: &&HourRow| row.is_sealing() && hours.gone_from_log(row) > 0;
         hours.missing_records = hours.ledger.recent().filter(missing).map(|row| row.hour).collect();
         hours
@@ -137,12 +148,15 @@ impl Hours {
         frozen.saturating_sub(self.log.count_between(row.hour, row.receipted, row.frozen))
     }
 
-    /// What was counted of an hour so far: what the log knows, else the ledger.
+    /// What was counted of an hour so far: what the log knows, or the ledger.
     pub(crate) fn tally(&mut self, hour: Hour) -> Result<Tally> {
-        if let Some(tally) = self.log.tally(hour) {
+        let logged = self.log.tally(hour);
+        if let Some(tally) = logged.filter(|_| self.log.has_pending(hour)) {
             return Ok(tally);
         }
-        Ok(self.ledger.row(hour)?.certified.map(|certified| certified.tally).unwrap_or_default())
+        // What the log forgets of an hour at rest may come back as an older generation has it.
+        let certified = self.ledger.row(hour)?.certified.map(|certified| certified.tally).unwrap_or_default();
+        Ok(logged.unwrap_or_default().or_later(&certified))
     }
 
     /// Which ids came.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Hours;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HashesRef, HourRow};
 use crate::hour::part::PartStage;
@@ -16,6 +16,8 @@ use crate::output::draft::Draft;
 use crate::record::ContentHash;
 use crate::record::row::Dictionaries;
 use crate::state::files::hash_array::HashArray;
+use crate::state::files::hash_array::spilled::Spilled;
+use crate::state::files::sorted_runs::{Fixed, Sorted, Sorter};
 use crate::state::files::step::Step;
 use crate::state::hours::ledger::Settings;
 use crate::stop::Stop;
@@ -71,20 +73,34 @@ impl Hours {
         row.hashes.map(|named| self.hashes.array(row.hour, named)).transpose()
     }
 
-    /// Writes the next hash array of the hour of `row`. The ledger names it with the next event.
-    pub(crate) fn write_array(&self, row: &HourRow, hashes: &[ContentHash]) -> Result<HashesRef> {
-        self.hashes.write(row.hour, row.next_hashes, None, hashes)
+    /// Takes what is to be put in order, `most` items in memory: beyond that it is on the disk, where no crash leaves it.
+    pub(crate) fn sorter<T: Fixed>(&self, most: usize) -> Sorter<T> {
+        Sorter::new(self.spool.dir().to_owned(), most)
     }
 
-    /// The same of the hashes of `old` and the `new` ones. `None`: the run is to stop, and there is no next array.
+    /// Hashes that are too many for memory.
+    pub(crate) fn spilled_hashes(&self) -> Spilled {
+        Spilled::new(self.spool.dir())
+    }
+
+    /// Writes the next hash array of the hour of `row`. The ledger names it with the next event.
+    pub(crate) fn write_array(&self, row: &HourRow, hashes: &Sorted<ContentHash>) -> Result<HashesRef> {
+        let count = distinct(hashes).try_fold(0, |count, hash| hash.map(|_| count + 1))?;
+        let named = HashesRef { version: row.next_hashes, count };
+        let written = self.hashes.write_until(row.hour, named, None, &mut distinct(hashes), &Stop::new())?;
+        written.ok_or_else(|| Error::new(ErrorKind::Bug, "nothing stops this, and it was stopped"))
+    }
+
+    /// The same of the hashes of `old` and the `new` ones, which differ. `None`: the run is to stop, and there is no next array.
     pub(crate) fn extend_array(
         &self,
         row: &HourRow,
         old: Option<&HashArray>,
-        new: &[ContentHash],
+        new: &Sorted<ContentHash>,
         stop: &Stop,
     ) -> Result<Option<HashesRef>> {
-        self.hashes.write_until(row.hour, row.next_hashes, old, new, stop)
+        let named = HashesRef { version: row.next_hashes, count: old.map_or(0, HashArray::len) + new.len() };
+        self.hashes.write_until(row.hour, named, old, &mut new.iter(), stop)
     }
 
     /// Whether hash arrays were forgotten so short a time before `before` that it is not worth going through them again.
@@ -170,6 +186,15 @@ impl Hours {
     pub(crate) fn recount(&mut self) -> Result<()> {
         self.ledger.recount()
     }
+}
+
+/// Hashes in order, each once.
+fn distinct(hashes: &Sorted<ContentHash>) -> impl Iterator<Item = Result<ContentHash>> {
+    let mut before = None;
+    hashes.iter().filter(move |hash| match hash {
+        Ok(hash) => before.replace(*hash) != Some(*hash),
+        Err(_) => true,
+    })
 }
 
 /// What the ledger notes of the settings and the store.

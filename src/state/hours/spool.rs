@@ -43,6 +43,11 @@ impl Spool {
         Ok(Self { dir, filling: BTreeSet::new(), spare: Mutex::default(), spared: 0 })
     }
 
+    /// The directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where the bytes of a part are until its receipt.
     #[must_use]
     pub fn path(&self, hour: Hour, part: u32) -> PathBuf {

@@ -3,12 +3,15 @@
 //! A run replaces the file by rename after its durable steps, so a reader sees a whole one, takes no lock, and opens nothing
 //! else. A crash leaves the file of the last step before it. The next run writes it again, whatever became of it.
 //!
-//! `shape` is what it holds, `writer` makes it from an open state; here it is read, and the end of a run is noted.
+//! `shape` is what it holds, `writer` makes it from an open state; here it is read, and the end of a run is noted. What the last
+//! verification found is in a file of its own (`verified`), and part of what is read.
 
 pub(crate) mod certificate;
 pub(crate) mod days;
 pub(crate) mod evidence;
+pub(crate) mod outage;
 mod shape;
+pub mod verified;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +39,7 @@ pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
         return Ok(Status::empty(now));
     };
     let mut status = parse(&text).map_err(|why| unreadable(&path, &why))?;
+    status.last_verify = verified::read(dir)?;
     status.running = status.running && Lock::is_held(dir);
     status.close_hours(now);
     Ok(status)

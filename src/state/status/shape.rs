@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::days::Day;
+use super::verified::LastVerify;
 use crate::hour::Hour;
 use crate::hour::gaps::{Gap, Seen};
 use crate::hour::part::PartStage;
@@ -63,10 +64,13 @@ pub struct Status {
     /// Records of hours that cannot be read back.
     #[serde(default)]
     pub parked: ParkedStatus,
+    /// What the last verification found; `null` where there was none.
+    #[serde(default)]
+    pub last_verify: Option<LastVerify>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
-const fn is_zero(n: &u64) -> bool {
+pub(super) const fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
@@ -251,6 +255,7 @@ impl Status {
             quarantine: QuarantineStatus::default(),
             rejected: Rejected::default(),
             parked: ParkedStatus::default(),
+            last_verify: None,
         }
     }
 

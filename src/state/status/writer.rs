@@ -30,6 +30,7 @@ const FRESH: Duration = Duration::from_millis(50);
 /// Writes `status.json` as a run goes on.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    dir: PathBuf,
     path: PathBuf,
     started: Timestamp,
     step: u64,
@@ -47,7 +48,16 @@ impl Writer {
         let path = super::path(dir);
         let text = durable::read(&path).ok().flatten();
         let before = text.and_then(|text| super::parse(&text).ok());
-        Self { path, started: now, step: 0, written: None, took: Duration::ZERO, before, days: None }
+        Self {
+            dir: dir.to_owned(),
+            path,
+            started: now,
+            step: 0,
+            written: None,
+            took: Duration::ZERO,
+            before,
+            days: None,
+        }
     }
 
     /// Whether it is time for another: the last is older than 50 ms, and writing takes no more than a hundredth of the run.
@@ -68,6 +78,7 @@ impl Writer {
         let days = self.days.get_or_insert_with(|| days_before(self.before.as_mut(), state));
         let mut status = of(state, rules, days, now)?;
         status.last_success = self.before.as_ref().and_then(|before| before.last_success);
+        status.last_verify = super::verified::read(&self.dir)?;
         status.step = self.step;
         status.running = true;
         status.last_run = Some(LastRun::at_work(self.started, *so_far));

@@ -13,7 +13,7 @@ use super::refusal::{self, Refusal, Verb};
 use super::settings::S3Settings;
 use super::signing::Identity;
 use super::wire::{Answer, Engine, NoAnswer, S3Request};
-use crate::config::S3Credentials;
+use crate::config::{ObjectOptions, S3Credentials};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::backoff::Backoff;
 use crate::stop::{Grace, Stop};
@@ -22,8 +22,11 @@ use crate::store::TRIES;
 /// How long to wait for an answer after a stop: a PUT that is nearly done should get done.
 const LAST_WORD: Grace = Grace { after_a_signal: Duration::from_secs(1), after_the_deadline: Duration::from_secs(1) };
 
+/// Credentials whose end is near are not looked up again within this time.
+const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+
 /// Looks credentials up; tests have their own.
-pub(super) type Lookup = fn(&S3Credentials) -> Result<Identity>;
+pub(super) type Lookup = fn(&S3Settings, &Stop) -> Result<Identity>;
 
 /// Sends requests to one S3 bucket.
 pub(super) struct Client {
@@ -37,9 +40,13 @@ pub(super) struct Client {
 struct Session {
     stop: Stop,
     engine: Arc<Engine>,
-    identity: Identity,
+    identity: Arc<Identity>,
+    /// When they were looked up.
+    since: Instant,
     base: Url,
     region: String,
+    /// The account that every request names as the bucket's owner.
+    owner: Option<String>,
 }
 
 /// Why there is no answer to use.
@@ -57,9 +64,29 @@ impl Client {
         Self { settings, lookup, session: Mutex::new(None), stop: Stop::new() }
     }
 
+    /// What is asked for each object.
+    pub(super) fn options(&self) -> &ObjectOptions {
+        &self.settings.options
+    }
+
     /// The address of an object, for people.
     pub(super) fn address(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.settings.bucket)
+    }
+
+    /// What the operator does about a failure of the request for `key`.
+    pub(super) fn fail(&self, failure: Failure, verb: Verb, key: &str) -> Error {
+        let address = self.address(key);
+        match failure {
+            Failure::Refused(refusal) => refusal.into_error(verb, &address),
+            Failure::NoAnswer(why, hint) => {
+                let what =
+                    format!("cannot {} {address}: no answer from {}: {why}", verb.phrase(), self.settings.host());
+                let again = "run again later: nothing is lost; if it stays so, check load.endpoint and load.region";
+                Error::new(ErrorKind::Unavailable, what).hint(hint.unwrap_or_else(|| again.to_owned()))
+            }
+            Failure::Local(error) => error,
+        }
     }
 
     /// Sends one request and returns a good answer. Sends it again with fresh credentials where the store says that these have
@@ -90,6 +117,15 @@ impl Client {
         }
     }
 
+    /// Lets a look-up be due, as if the last one were long ago.
+    #[cfg(test)]
+    pub(super) fn look_up_now(&self) {
+        let mut slot = self.slot();
+        let old = slot.take().unwrap();
+        let since = old.since.checked_sub(NOT_AGAIN_WITHIN).unwrap();
+        *slot = Some(Arc::new(Session { since, ..self.copy(&old) }));
+    }
+
     fn slot(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,14 +135,29 @@ impl Client {
         let mut slot = self.slot();
         if let Some(session) = slot.as_ref() {
             let session = Arc::clone(session);
-            let is_over = session.identity.has_expired() && can_be_renewed(&self.settings.credentials);
             drop(slot);
-            return if is_over { self.renewed(&session) } else { Ok(session) };
+            return if can_be_renewed(&self.settings.credentials) { self.fresh(session) } else { Ok(session) };
         }
         let base = self.settings.base().map_err(Failure::Local)?;
-        let identity = (self.lookup)(&self.settings.credentials).map_err(Failure::Local)?;
+        let identity = (self.lookup)(&self.settings, &self.stop).map_err(Failure::Local)?;
         let engine = Arc::new(Engine::new(&base).map_err(Failure::Local)?);
-        Ok(Arc::clone(slot.insert(self.open(engine, base, identity))))
+        Ok(Arc::clone(slot.insert(Arc::new(self.open(engine, base, Arc::new(identity))))))
+    }
+
+    /// The session, with other credentials where the end of these is near. Until that end a failure to find some does not matter.
+    fn fresh(&self, session: Arc<Session>) -> Result<Arc<Session>, Failure> {
+        if session.identity.has_expired() {
+            return self.renewed(&session);
+        }
+        if !session.identity.expires_soon() || session.since.elapsed() < NOT_AGAIN_WITHIN {
+            return Ok(session);
+        }
+        self.renewed(&session).or_else(|failure| {
+            if let Failure::Local(error) = &failure {
+                tracing::debug!("these credentials are used on: {}", error.chain());
+            }
+            Ok(Arc::clone(self.slot().insert(Arc::new(self.copy(&session)))))
+        })
     }
 
     /// A session with credentials looked up again, unless another thread just did that.
@@ -115,16 +166,23 @@ impl Client {
         match slot.as_ref() {
             Some(session) if !Arc::ptr_eq(session, stale) => Ok(Arc::clone(session)),
             _ => {
-                let identity = (self.lookup)(&self.settings.credentials).map_err(Failure::Local)?;
+                let identity = (self.lookup)(&self.settings, &self.stop).map_err(Failure::Local)?;
                 let (engine, base) = (Arc::clone(&stale.engine), stale.base.clone());
-                Ok(Arc::clone(slot.insert(self.open(engine, base, identity))))
+                Ok(Arc::clone(slot.insert(Arc::new(self.open(engine, base, Arc::new(identity))))))
             }
         }
     }
 
-    fn open(&self, engine: Arc<Engine>, base: Url, identity: Identity) -> Arc<Session> {
+    /// The same session, begun now.
+    fn copy(&self, session: &Session) -> Session {
+        let (engine, identity) = (Arc::clone(&session.engine), Arc::clone(&session.identity));
+        self.open(engine, session.base.clone(), identity)
+    }
+
+    fn open(&self, engine: Arc<Engine>, base: Url, identity: Arc<Identity>) -> Session {
         let (stop, region) = (self.stop.clone(), self.settings.region.clone());
-        Arc::new(Session { stop, engine, identity, base, region })
+        let owner = self.settings.options.expected_owner.clone();
+        Session { stop, engine, identity, since: Instant::now(), base, region, owner }
     }
 }
 
@@ -134,6 +192,7 @@ impl Session {
         let url = ask.url(&self.base).map_err(Failure::Local)?;
         let request = || {
             let (mut headers, method) = (ask.headers.clone(), ask.verb.method());
+            super::headers::name_owner(&mut headers, self.owner.as_deref());
             self.identity.sign((&method, &url), &mut headers, ask.sha256, &self.region)?;
             Ok(ask.request(url.clone(), headers))
         };
@@ -142,7 +201,7 @@ impl Session {
             Some(answered) => answered.map_err(Failure::Local)?,
             None => return Err(Failure::NoAnswer("the run was to stop before one came".to_owned(), None)),
         };
-        self.log(ask, began, &answered);
+        self.log(ask, &url, began, &answered);
         match answered {
             Ok(answer) if answer.is_good() => Ok(answer),
             Ok(answer) => Err(Failure::Refused(Refusal::read(&answer, &self.identity.secrets()))),
@@ -150,14 +209,18 @@ impl Session {
         }
     }
 
-    fn log(&self, ask: &S3Request<'_>, began: Instant, answered: &Result<Answer, NoAnswer>) {
+    fn log(&self, ask: &S3Request<'_>, url: &Url, began: Instant, answered: &Result<Answer, NoAnswer>) {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
         let (method, millis) = (ask.verb.method(), began.elapsed().as_millis());
-        let what = if ask.verb == Verb::List { "a listing" } else { ask.key };
+        let what = format!("{}{}", url.origin().ascii_serialization(), url.path());
+        let (sent, got) = (ask.body.len(), answered.as_ref().map_or(0, |answer| answer.body.len()));
         match answered {
-            Ok(answer) if answer.is_good() => tracing::debug!("{method} {what}: HTTP {} in {millis} ms", answer.status),
+            Ok(answer) if answer.is_good() => {
+                let status = answer.status;
+                tracing::debug!("{method} {what}: HTTP {status} in {millis} ms, {sent} bytes sent, {got} received");
+            }
             Ok(answer) => {
                 let said = refusal::excerpt(&answer.body, &self.identity.secrets());
                 let colon = if said.is_empty() { "" } else { ": " };
@@ -189,20 +252,8 @@ impl Failure {
     pub(super) fn not_s3(what: &str) -> Self {
         Self::NoAnswer(format!("{what}: what answers there does not speak S3"), None)
     }
-
-    /// What the operator does about it. `address` is what was asked for.
-    pub(super) fn into_error(self, verb: Verb, address: &str) -> Error {
-        match self {
-            Self::Refused(refusal) => refusal.into_error(verb, address),
-            Self::NoAnswer(why, hint) => {
-                let what = format!("cannot {} {address}: no answer: {why}", verb.phrase());
-                let hint = hint.unwrap_or_else(|| "run again later: nothing is lost".to_owned());
-                Error::new(ErrorKind::Unavailable, what).hint(hint)
-            }
-            Self::Local(error) => error,
-        }
-    }
 }
+
 /// Whether another look-up can find other credentials.
 const fn can_be_renewed(credentials: &S3Credentials) -> bool {
     !matches!(credentials, S3Credentials::Keys { .. })

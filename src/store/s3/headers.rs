@@ -5,7 +5,9 @@
 use base64::Engine as _;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, InvalidHeaderValue};
 
+use super::signing::escaped;
 use super::wire::Answer;
+use crate::config::ObjectOptions;
 use crate::hour::part::PartIdentity;
 use crate::part::ndjson;
 use crate::store::PartMeta;
@@ -17,7 +19,12 @@ const HOUR: &str = "x-amz-meta-etl-hour";
 const DICT: &str = "x-amz-meta-etl-dict";
 
 /// The headers of a PUT: with `condition` it is refused where the key is taken.
-pub(super) fn put_headers(meta: &PartMeta, md5: &[u8], condition: bool) -> Result<HeaderMap, InvalidHeaderValue> {
+pub(super) fn put_headers(
+    meta: &PartMeta,
+    options: &ObjectOptions,
+    md5: &[u8],
+    condition: bool,
+) -> Result<HeaderMap, InvalidHeaderValue> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(ndjson::CONTENT_TYPE));
     let md5 = base64::engine::general_purpose::STANDARD.encode(md5);
@@ -35,7 +42,31 @@ pub(super) fn put_headers(meta: &PartMeta, md5: &[u8], condition: bool) -> Resul
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
     }
+    for (name, value) in asked_for(options) {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value)?);
+    }
     Ok(headers)
+}
+
+/// The headers of what the configuration asks for each object.
+fn asked_for(options: &ObjectOptions) -> impl Iterator<Item = (&'static str, String)> {
+    let tag = |(name, text): (&String, &String)| format!("{}={}", escaped(name, true), escaped(text, true));
+    let tags = options.tags.iter().map(tag).collect::<Vec<_>>().join("&");
+    let all = [
+        ("x-amz-server-side-encryption", options.sse.map(|sse| sse.header().to_owned())),
+        ("x-amz-server-side-encryption-aws-kms-key-id", options.kms_key.clone()),
+        ("x-amz-storage-class", options.storage_class.clone()),
+        ("x-amz-acl", options.acl.clone()),
+        ("x-amz-tagging", Some(tags).filter(|tags| !tags.is_empty())),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?)))
+}
+
+/// Names the account that has to own the bucket: S3 refuses the request where another one does.
+pub(super) fn name_owner(headers: &mut HeaderMap, owner: Option<&str>) {
+    if let Some(owner) = owner.and_then(|owner| HeaderValue::from_str(owner).ok()) {
+        headers.insert(HeaderName::from_static("x-amz-expected-bucket-owner"), owner);
+    }
 }
 
 /// The entity tag of an answer, without quotes.

@@ -18,6 +18,7 @@ use reqwest::header::HeaderMap;
 
 use self::client::{Client, Failure};
 use self::listing::{Page, Progress};
+pub use self::policy::bucket_policy;
 use self::refusal::{Refusal, Verb};
 pub use self::settings::{S3Settings, aws_endpoint};
 use self::wire::{Answer, S3Request};
@@ -28,6 +29,8 @@ use crate::stop::Stop;
 mod client;
 mod headers;
 mod listing;
+mod policy;
+mod providers;
 mod refusal;
 mod settings;
 mod signing;
@@ -62,7 +65,7 @@ impl S3Store {
     /// # Errors
     /// `Config` where the endpoint is no plain `http://` or `https://` address.
     pub fn new(settings: S3Settings) -> Result<Self> {
-        Self::with_lookup(settings, signing::find)
+        Self::with_lookup(settings, providers::find)
     }
 
     /// Stops waiting at a stop: at once between two tries, soon after it for an answer.
@@ -135,7 +138,7 @@ impl S3Store {
         let bytes = Bytes::from(std::fs::read(body).map_err(|error| Error::disk("read", body, error))?);
         let patience = PATIENCE + Duration::from_secs(u64::try_from(bytes.len()).unwrap_or(u64::MAX) / SLOWEST);
         let md5 = md5::compute(&bytes);
-        let headers = headers::put_headers(meta, &md5.0, condition).map_err(|cause| {
+        let headers = headers::put_headers(meta, self.client.options(), &md5.0, condition).map_err(|cause| {
             Error::new(ErrorKind::Bug, format!("cannot describe {key} in a header")).caused_by(cause)
         })?;
         let sending = S3Request {
@@ -158,7 +161,7 @@ impl S3Store {
             Err(Failure::Refused(refusal)) if condition && refusal.may_be_the_condition() => {
                 Ok(PutAnswer::Refused(refusal.into_error(Verb::Put, &self.client.address(key))))
             }
-            Err(failure) => Err(failure.into_error(Verb::Put, &self.client.address(key))),
+            Err(failure) => Err(self.client.fail(failure, Verb::Put, key)),
         }
     }
 
@@ -192,8 +195,7 @@ impl ObjectStore for S3Store {
     }
 
     fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
-        let found =
-            self.look_and_say_why(key).map_err(|failure| failure.into_error(Verb::Head, &self.client.address(key)))?;
+        let found = self.look_and_say_why(key).map_err(|failure| self.client.fail(failure, Verb::Head, key))?;
         let Some(found) = found else { return Ok(None) };
         let Some(size) = found.header("content-length").and_then(|size| size.parse().ok()) else {
             let what = format!("cannot look at {}: the answer names no size", self.client.address(key));
@@ -208,7 +210,7 @@ impl ObjectStore for S3Store {
         match self.download(key) {
             Ok(bytes) => bytes.ok_or_else(|| mismatch("is larger than any part")),
             Err(Failure::Refused(refusal)) if refusal.is_absence() => Err(mismatch("is not there")),
-            Err(failure) => Err(failure.into_error(Verb::Get, &address)),
+            Err(failure) => Err(self.client.fail(failure, Verb::Get, key)),
         }
     }
 
@@ -220,7 +222,7 @@ impl ObjectStore for S3Store {
         let (mut progress, mut from) = (Progress::new(), None);
         loop {
             let page = self.list_page(prefix, None, from.as_deref());
-            let page = page.map_err(|failure| failure.into_error(Verb::List, &self.client.address(prefix)))?;
+            let page = page.map_err(|failure| self.client.fail(failure, Verb::List, prefix))?;
             for object in &page.contents {
                 progress.saw(&object.key).map_err(cannot)?;
                 each(&object.key, object.size)?;

@@ -4,7 +4,7 @@
 
 use reqwest::Url;
 
-use crate::config::S3Credentials;
+use crate::config::{AwsVariables, ObjectOptions, S3Credentials, bucket};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where the objects go.
@@ -20,10 +20,15 @@ pub struct S3Settings {
     pub region: String,
     /// Who asks.
     pub credentials: S3Credentials,
+    /// What AWS's tools read to find credentials.
+    pub variables: AwsVariables,
+    /// What is asked for each object.
+    pub options: ObjectOptions,
 }
 
 impl S3Settings {
     pub(super) fn check(&self) -> Result<()> {
+        bucket::check_address(&self.bucket, self.endpoint())?;
         let Some(endpoint) = self.endpoint() else { return Ok(()) };
         let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
         if host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '?', '#', ' '])) {
@@ -40,6 +45,11 @@ impl S3Settings {
 
     pub(super) fn endpoint_or_aws(&self) -> String {
         self.endpoint().map_or_else(|| aws_endpoint(&self.region), str::to_owned)
+    }
+
+    /// The host that requests go to, and its port where the address names one: for people.
+    pub(super) fn host(&self) -> String {
+        self.base().map_or_else(|_| "the store".to_owned(), |base| super::signing::authority(&base))
     }
 
     /// Whether the S3 bucket is named in the path instead of the host. A dot in its name would not match AWS's

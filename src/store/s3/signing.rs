@@ -1,71 +1,72 @@
-//! Who asks, and the proof of it: credentials looked up, and requests signed (AWS Signature Version 4).
+//! Who asks, and the proof of it: requests signed (AWS Signature Version 4).
 //!
-//! The only file that uses rust-s3; of its requests only those of the credential providers are sent. Keeps nothing on disk. No message
-//! contains a credential or what a provider answered.
+//! The only file that uses rust-s3, which sends nothing. Keeps nothing on disk. No message contains a credential.
 
 use ::s3::Region;
-use ::s3::creds::Credentials;
 use ::s3::error::S3Error;
 use ::s3::signing;
 use hmac::{Hmac, Mac};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use sha2::Sha256;
 
-use crate::config::S3Credentials;
 use crate::digest::hex;
 use crate::error::{Error, ErrorKind, Result};
-use crate::secret::Secret;
 
 /// The credentials in use.
 pub(super) struct Identity {
     id: String,
     secret: String,
     token: Option<String>,
-    /// Seconds since 1970.
-    expires: Option<i64>,
+    /// Until when they count.
+    expires: Option<Timestamp>,
 }
 
-/// Looks the credentials up: in the settings, the profile file, or wherever AWS's tools would.
-pub(super) fn find(from: &S3Credentials) -> Result<Identity> {
-    // Credential providers that need HTTPS panic without one; a second call changes nothing.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let (found, place, hint) = match from {
-        S3Credentials::Keys { id, secret, token } => {
-            let token = token.as_ref().map(Secret::expose);
-            let keys = Credentials::new(Some(id.expose()), Some(secret.expose()), None, token, None);
-            (keys, "the configured keys".to_owned(), "check the configured keys")
-        }
-        S3Credentials::Profile(name) => (
-            Credentials::from_profile(Some(name)),
-            format!("the profile {name:?}"),
-            "check the profile's name and the shared credentials file",
-        ),
-        S3Credentials::Default => (
-            Credentials::default(),
-            "the environment".to_owned(),
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role",
-        ),
-    };
-    // The cause stays out: it could quote what a provider answered.
-    let identity = found.ok().and_then(Identity::of);
-    identity.ok_or_else(|| Error::new(ErrorKind::Credentials, format!("no S3 credentials in {place}")).hint(hint))
-}
+/// So long before their end credentials are looked up again: a request, and a clock that is off, take their time.
+const EARLY: SignedDuration = SignedDuration::from_mins(5);
 
 impl Identity {
-    fn of(found: Credentials) -> Option<Self> {
-        Some(Self {
-            id: found.access_key?,
-            secret: found.secret_key?,
-            token: found.session_token.or(found.security_token),
-            expires: found.expiration.map(|at| at.unix_timestamp()),
-        })
+    pub(super) fn of(id: &str, secret: &str) -> Self {
+        Self { id: id.to_owned(), secret: secret.to_owned(), token: None, expires: None }
+    }
+
+    pub(super) fn with_token(self, token: Option<&str>) -> Self {
+        Self { token: token.map(str::to_owned), ..self }
+    }
+
+    pub(super) fn until(self, expires: Option<Timestamp>) -> Self {
+        Self { expires, ..self }
+    }
+
+    /// What agents and programs answer; AWS's spellings of the token's name differ.
+    pub(super) fn of_json(text: &str, token: &str) -> Option<Self> {
+        let answer: serde_json::Value = serde_json::from_str(text).ok()?;
+        let get = |name: &str| answer.get(name).and_then(serde_json::Value::as_str).filter(|text| !text.is_empty());
+        let expires = get("Expiration").and_then(|at| at.parse().ok());
+        Some(Self::of(get("AccessKeyId")?, get("SecretAccessKey")?).with_token(get(token)).until(expires))
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub(super) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Whether they were given an end that has passed.
     pub(super) fn has_expired(&self) -> bool {
-        self.expires.is_some_and(|at| at <= ::s3::utils::now_utc().unix_timestamp())
+        self.expires.is_some_and(|at| at <= Timestamp::now())
+    }
+
+    /// Whether their end is near.
+    pub(super) fn expires_soon(&self) -> bool {
+        self.expires.is_some_and(|at| at <= Timestamp::now().saturating_add(EARLY).unwrap_or(Timestamp::MAX))
     }
 
     /// What no message may contain.
@@ -119,12 +120,6 @@ impl Identity {
         headers.insert(AUTHORIZATION, secret(&authorization)?);
         Ok(())
     }
-
-    /// One for tests.
-    #[cfg(test)]
-    pub(super) fn new(id: &str, secret: &str, expires: Option<i64>) -> Self {
-        Self { id: id.to_owned(), secret: secret.to_owned(), token: None, expires }
-    }
 }
 
 /// A path or query with what must be escaped, as AWS escapes it.
@@ -133,7 +128,7 @@ pub(super) fn escaped(text: &str, slashes_too: bool) -> String {
 }
 
 /// The host, and the port where it is not the scheme's own: as HTTP sends it.
-fn authority(url: &Url) -> String {
+pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -4,10 +4,12 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::sync::atomic::AtomicU32;
 
+use jiff::Timestamp;
+
 use super::signing::Identity;
 use super::test_server::{answer, listed, read_head, refused, serve, serve_all, serve_without_end};
 use super::*;
-use crate::config::S3Credentials;
+use crate::config::{AwsVariables, Encryption, ObjectOptions, S3Credentials};
 use crate::hour::part::PartIdentity;
 
 /// Of the bytes that [`put`] sends.
@@ -20,7 +22,9 @@ fn stored() -> String {
 fn settings(endpoint: Option<&str>) -> S3Settings {
     let keys = S3Credentials::Keys { id: "ID".into(), secret: "SECRET".into(), token: Some("TOKEN".into()) };
     let endpoint = endpoint.map(str::to_owned);
-    S3Settings { bucket: "b".into(), prefix: "p/".into(), endpoint, region: "r-1".into(), credentials: keys }
+    let (variables, options) = (AwsVariables::default(), ObjectOptions::default());
+    let (bucket, prefix, region) = ("bbb".to_owned(), "p/".to_owned(), "r-1".to_owned());
+    S3Settings { bucket, prefix, endpoint, region, credentials: keys, variables, options }
 }
 
 fn store(script: Vec<String>) -> (S3Store, std::thread::JoinHandle<Vec<String>>) {
@@ -45,7 +49,7 @@ fn put_is_conditional_and_carries_the_identity() {
     assert!(matches!(put(&store).unwrap(), PutAnswer::Created { etag: Some(etag) } if etag == MD5));
     let head = requests.join().unwrap().remove(0).to_lowercase();
     for line in [
-        "put /b/p/k http/1.1",
+        "put /bbb/p/k http/1.1",
         "if-none-match: *",
         "content-type: application/x-ndjson",
         "content-length: 5",
@@ -61,6 +65,62 @@ fn put_is_conditional_and_carries_the_identity() {
     }
     assert!(!head.contains("content-encoding"), "{head}");
     assert!(head.contains("signedheaders=") && head.contains("/r-1/s3/"), "{head}");
+}
+
+#[test]
+fn what_is_asked_for_each_object_goes_with_each_put_and_the_owner_with_every_request() {
+    let tags = [("team", "logs & co"), ("cost center", "a+b")].map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let options = ObjectOptions {
+        sse: Some(Encryption::Kms),
+        kms_key: Some("arn:aws:kms:r-1:111122223333:key/k".to_owned()),
+        storage_class: Some("STANDARD_IA".to_owned()),
+        acl: Some("bucket-owner-full-control".to_owned()),
+        expected_owner: Some("111122223333".to_owned()),
+        tags: tags.into(),
+    };
+    let found = "etag: \"of-kms\"\r\ncontent-length: 5\r\nx-amz-meta-etl-sha256: 5a\r\nx-amz-meta-etl-content-sha256: c5\r\n\
+                 x-amz-meta-etl-rows: 3\r\nx-amz-meta-etl-hour: 2023-03-10T01\r\nx-amz-meta-etl-dict: d1\r\n";
+    let script = vec![answer("200 OK", "etag: \"of-kms\"\r\n", ""), answer("200 OK", found, "")];
+    let (endpoint, requests) = serve(script);
+    let store = S3Store::new(S3Settings { options, ..settings(Some(&endpoint)) }).unwrap();
+    assert!(matches!(put(&store).unwrap(), PutAnswer::Unproven { .. }), "a tag of KMS proves nothing");
+    assert_eq!(store.head("p/k").unwrap().unwrap().meta.unwrap().identity.sha256, "5a", "and a look does");
+    let heads: Vec<_> = requests.join().unwrap().into_iter().map(|head| head.to_lowercase()).collect();
+    let owner = "x-amz-expected-bucket-owner: 111122223333";
+    for line in [
+        "x-amz-server-side-encryption: aws:kms",
+        "x-amz-server-side-encryption-aws-kms-key-id: arn:aws:kms:r-1:111122223333:key/k",
+        "x-amz-storage-class: standard_ia",
+        "x-amz-acl: bucket-owner-full-control",
+        "x-amz-tagging: cost%20center=a%2bb&team=logs%20%26%20co",
+        owner,
+    ] {
+        assert!(heads[0].lines().any(|there| there == line), "{line} is not in\n{}", heads[0]);
+        let name = line.split(':').next().unwrap();
+        assert!(heads[0].contains(&format!(";{name}")), "{name} is not signed: {}", heads[0]);
+    }
+    assert!(heads[1].lines().any(|there| there == owner) && !heads[1].contains("x-amz-tagging"), "{}", heads[1]);
+}
+
+#[test]
+fn credentials_near_their_end_are_used_on_where_no_others_are_found() {
+    static LOOKUPS: AtomicU32 = AtomicU32::new(0);
+    fn lookup(_: &S3Settings, _: &Stop) -> Result<Identity> {
+        let soon = Timestamp::now() + jiff::SignedDuration::from_secs(60);
+        match LOOKUPS.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(Identity::of("KEY0", "s").until(Some(soon))),
+            _ => Err(Error::new(ErrorKind::Credentials, "no answer")),
+        }
+    }
+    let (endpoint, requests) = serve(vec![stored(), stored(), stored()]);
+    let settings = S3Settings { credentials: S3Credentials::Default, ..settings(Some(&endpoint)) };
+    let store = S3Store::with_lookup(settings, lookup).unwrap();
+    put(&store).unwrap();
+    store.client.look_up_now();
+    put(&store).unwrap();
+    put(&store).unwrap();
+    assert_eq!(LOOKUPS.load(Ordering::Relaxed), 2, "a failed one is not repeated for each request");
+    assert!(requests.join().unwrap().iter().all(|head| head.contains("KEY0")));
 }
 
 #[test]
@@ -108,7 +168,7 @@ fn look_that_is_forbidden_is_unknown_and_names_the_permission() {
     let (store, _requests) = store(vec![forbidden(), refused("403 Forbidden", "AccessDenied")]);
     let error = store.head("p/k").unwrap_err();
     assert!(!error.concerns_one_object());
-    assert_eq!(error.to_string(), "cannot look at s3://b/p/k: HTTP 403 AccessDenied");
+    assert_eq!(error.to_string(), "cannot look at s3://bbb/p/k: HTTP 403 AccessDenied");
     assert!(error.next_step().unwrap().contains("s3:ListBucket"), "{error:?}");
 
     let (store, _requests) = self::store(vec![forbidden(), listed(&[], None), forbidden()]);
@@ -127,8 +187,8 @@ fn skewed_clock_shows_through_a_look() {
 #[test]
 fn expired_credentials_are_looked_up_again_once() {
     static LOOKUPS: AtomicU32 = AtomicU32::new(0);
-    fn lookup(_: &S3Credentials) -> Result<Identity> {
-        Ok(Identity::new(&format!("KEY{}", LOOKUPS.fetch_add(1, Ordering::Relaxed)), "s", None))
+    fn lookup(_: &S3Settings, _: &Stop) -> Result<Identity> {
+        Ok(Identity::of(&format!("KEY{}", LOOKUPS.fetch_add(1, Ordering::Relaxed)), "s"))
     }
     let expired = || refused("400 Bad Request", "ExpiredToken");
     let (endpoint, requests) = serve(vec![expired(), stored(), expired(), expired()]);
@@ -147,9 +207,10 @@ fn expired_credentials_are_looked_up_again_once() {
 #[test]
 fn credentials_whose_end_has_passed_are_looked_up_before_a_request() {
     static LOOKUPS: AtomicU32 = AtomicU32::new(0);
-    fn lookup(_: &S3Credentials) -> Result<Identity> {
+    fn lookup(_: &S3Settings, _: &Stop) -> Result<Identity> {
         let n = LOOKUPS.fetch_add(1, Ordering::Relaxed);
-        Ok(Identity::new(&format!("KEY{n}"), "s", Some([0, i64::MAX][n as usize])))
+        let end = [Timestamp::UNIX_EPOCH, Timestamp::MAX][n as usize];
+        Ok(Identity::of(&format!("KEY{n}"), "s").until(Some(end)))
     }
     let (endpoint, requests) = serve(vec![stored(), stored(), stored()]);
     let settings = S3Settings { credentials: S3Credentials::Default, ..settings(Some(&endpoint)) };
@@ -172,7 +233,7 @@ fn configured_keys_that_expired_are_refused_at_once() {
 fn no_request_follows_a_redirect() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();
-    let moved = format!("location: http://localhost:{}/b/p/k\r\n", elsewhere.local_addr().unwrap().port());
+    let moved = format!("location: http://localhost:{}/bbb/p/k\r\n", elsewhere.local_addr().unwrap().port());
     for status in ["301 X", "302 X", "303 X", "307 X", "308 X"] {
         let here = || answer(status, &moved, "");
         let (store, _requests) = store(vec![here(), here(), here(), here(), here()]);

@@ -260,10 +260,12 @@ impl NoAnswer {
     }
 }
 
-/// The texts of an error and its causes, joined.
-fn chain(error: &dyn std::error::Error) -> String {
+/// The texts of an error and its causes, joined, without those that say only that there is a cause.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let says_something = |text: &String| text != "error sending request" && !text.starts_with("client error (");
+    let texts: Vec<_> = causes.map(ToString::to_string).filter(says_something).collect();
+    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
 }
 
 impl Verb {

@@ -36,6 +36,8 @@ pub struct Outcome {
     pub lake: BTreeMap<String, Vec<u8>>,
     /// The keys of the manifests.
     pub manifests: BTreeSet<String>,
+    /// The manifests that digests name, each once.
+    pub digested: Vec<String>,
     /// What the ledger certifies of each hour, without times, and without the gaps that were open when it was sealed: after a crash
     /// it may be sealed before the next page comes.
     pub certified: BTreeMap<String, Tally>,
@@ -138,6 +140,13 @@ impl Bench {
         files(&self.place.path("lake/manifest"), &mut |path| {
             manifests.insert(path.strip_prefix(self.place.path("lake")).unwrap().to_str().unwrap().to_owned());
         });
+        let mut digested = Vec::new();
+        files(&self.place.path("lake/digest"), &mut |path| {
+            let digest: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+            let named = digest["manifests"].as_array().unwrap().iter();
+            digested.extend(named.map(|link| link["key"].as_str().unwrap().to_owned()));
+        });
+        digested.sort_unstable();
         let mut litter = BTreeSet::new();
         names(&state, &mut |path| {
             let name = path.strip_prefix(&state).unwrap().to_str().unwrap();
@@ -149,7 +158,7 @@ impl Bench {
         let rejected = std::fs::read_dir(state.join("rejected")).map_or(0, Iterator::count);
         let mut status = self.status();
         let duplicates = status["totals"].as_object_mut().unwrap().remove("duplicates").unwrap();
-        Outcome { lake, manifests, certified: self.certified(), status, duplicates, litter, rejected }
+        Outcome { lake, manifests, digested, certified: self.certified(), status, duplicates, litter, rejected }
     }
 
     fn certified(&self) -> BTreeMap<String, Tally> {
@@ -186,6 +195,7 @@ impl Bench {
         assert_eq!(names, wanted, "{case}: objects");
         assert_eq!((&found.litter, found.rejected), (&expected.litter, expected.rejected), "{case}: litter, rejected");
         assert_eq!(found.manifests, expected.manifests, "{case}: manifests");
+        assert_eq!(found.digested, expected.digested, "{case}: what digests name");
         assert_eq!(found.certified, expected.certified, "{case}: what is certified");
         assert!(found.lake == expected.lake, "{case}: an object's bytes differ");
     }

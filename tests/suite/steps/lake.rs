@@ -41,7 +41,7 @@ impl Uncrashed {
             steps.push(taken);
             outcomes.push(bench.outcome());
         }
-        bench.place.etl(&["verify", "--deep"]).exits(0);
+        bench.place.etl(&["verify", "--deep", "--digests"]).exits(0);
         Self { scenario, kept, steps, outcomes }
     }
 
@@ -97,7 +97,7 @@ impl Uncrashed {
             // A run that came to its end leaves strays to the daily sweep.
             Befalls::Failure => bench.came_out_but_for_duplicates(expected, &case),
         }
-        let verified = bench.place.etl(&["verify", "--deep"]);
+        let verified = bench.place.etl(&["verify", "--deep", "--digests"]);
         assert_eq!(verified.code, 0, "{case}: {verified:?}");
     }
 

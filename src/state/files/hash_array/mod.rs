@@ -7,6 +7,8 @@
 //! Written once, never changed. Invariant: each block proves that it belongs to this array before it is believed, so damage, an older copy
 //! and another array are errors, never "not there".
 
+pub(crate) mod spilled;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -14,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::damage::Damage;
 use super::durable;
+use super::sorted_runs::nameless;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::lifecycle::HashesRef;
 use crate::output::draft::Draft;
@@ -128,6 +131,22 @@ impl HashArray {
         fill(&mut |hash| out.push(hash))?;
         out.finish()?;
         Ok(draft)
+    }
+
+    /// Writes an array of `count` hashes, ascending as `fill` pushes them, that has no name: it goes with the process.
+    fn nameless(
+        dir: &Path,
+        count: u64,
+        fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>,
+    ) -> Result<Self> {
+        let (mut file, seal) =
+            (nameless(dir)?, blake3::derive_key("etl 2023 nameless hash array", &count.to_le_bytes()));
+        let mut out = BlockWriter::new(&mut file, dir, seal);
+        fill(&mut |hash| out.push(hash))?;
+        out.finish()?;
+        let blocks = count.div_ceil(PER_BLOCK as u64);
+        let named = HashesRef { version: 0, count };
+        Ok(Self { file, path: dir.to_owned(), seal, named, blocks, whole: Vec::new(), checked: Vec::new() })
     }
 
     /// Whether `hash` is in the array.

@@ -19,6 +19,9 @@ const LATER: &str = "run again later: nothing is lost";
 const TOO_LARGE: &str = "waiting does not help: raise the limit of what is in between (nginx: client_max_body_size) or, for \
                          parts to come, set load.part_max_records";
 
+/// The hint where a key of KMS cannot be used.
+const KMS: &str = "allow these credentials kms:GenerateDataKey and kms:Decrypt with that key, and check load.kms_key";
+
 /// The hint where what answers behaves unlike any store.
 const NO_STORE: &str = "a store does not redirect like that: if something in between wants a login, run again when it is gone; else \
                         check load.endpoint";
@@ -191,13 +194,40 @@ impl Refusal {
         let hint = match (self.code.as_str(), self.status) {
             ("InvalidObjectState", _) => "the object is archived: restore it in S3 (Glacier), then run again",
             ("EntityTooLarge", _) | (_, 413) => TOO_LARGE,
-            (_, 401 | 403) => {
-                return (ErrorKind::Credentials, format!("allow these credentials {} there", verb.permission()));
+            ("AccessControlListNotSupported", _) => {
+                "leave load.acl out: the S3 bucket has no ACLs, its owner owns all objects"
             }
+            ("InvalidStorageClass", _) => "correct load.storage_class: the store does not have it",
+            (code, 400) if code.starts_with("KMS.") => KMS,
+            (_, 401 | 403) => return (ErrorKind::Credentials, self.right(verb)),
             (_, 400..=499) => "look at what the store says: waiting alone may not help",
             _ => LATER,
         };
         (ErrorKind::Unavailable, hint.to_owned())
+    }
+
+    /// Which right is missing, or what a policy demands.
+    fn right(&self, verb: Verb) -> String {
+        let says = |words: &str| self.message.as_deref().is_some_and(|said| said.to_ascii_lowercase().contains(words));
+        if says("kms:") {
+            return KMS.to_owned();
+        }
+        let (named, right) = (says(&verb.permission().to_ascii_lowercase()), verb.permission());
+        match verb {
+            Verb::Put if says("explicit deny") => {
+                "a policy forbids it as it is sent: look at what the policy demands, and set load.sse, \
+                                                   load.kms_key, load.storage_class, load.acl or load.tags accordingly"
+                    .to_owned()
+            }
+            _ if says("explicit deny") => "a policy forbids it: look at its statements that deny".to_owned(),
+            Verb::Put if says("putobjecttagging") => {
+                "allow these credentials s3:PutObjectTagging there, or leave load.tags out".to_owned()
+            }
+            Verb::Put if !named => format!(
+                "allow these credentials {right} there, or give the bucket's policy what it demands (load.sse, load.acl, …)"
+            ),
+            _ => format!("allow these credentials {right} there"),
+        }
     }
 
     fn is_redirect(&self) -> bool {
@@ -230,7 +260,7 @@ pub(super) fn excerpt(body: &[u8], secrets: &[&str]) -> String {
 }
 
 /// The text of the first element `name` in an S3 error body, its entities resolved.
-fn element(body: &str, name: &str) -> Option<String> {
+pub(super) fn element(body: &str, name: &str) -> Option<String> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
     let text = quick_xml::escape::unescape(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned);

@@ -1,9 +1,9 @@
 //! Buckets: which records of an hour are known, so that each is committed once.
 //!
-//! Exact, and O(1) a record. The hashes of the unsealed records of open hours are held in memory; those of their parts are looked up
-//! in the hours' arrays, for all records of a segment together and in the order of the arrays. Beside its hashes an hour costs
-//! little, so it does not matter of how many hours the records are. Nothing here is durable: an hour is read from the state when it is
-//! opened, and dropped when too much is held.
+//! Exact, and O(1) a record. The hashes of the unsealed records of open hours are held in memory; where that is too much, they are on the
+//! disk, and those of parts always are: they are looked up for all records of a segment together, in the order of the arrays. Beside its
+//! hashes an hour costs little, so it does not matter of how many hours the records are, nor how many an hour has. Nothing here is
+//! durable: an hour is read from the state when it is opened, and dropped when too much is held.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -17,11 +17,12 @@ use crate::hour::gaps::ArrivedId;
 use crate::hour::tally::Tally;
 use crate::page::decode::Decoded;
 use crate::record::ContentHash;
+use crate::state::files::hash_array::spilled::Spilled;
 use crate::state::{HashArray, HourRecords, Hours};
 use crate::stop::Stop;
 
-/// Hashes held in memory before hours are dropped: 12 MB, or twice that where a segment brings more.
-const HELD: usize = 440_000;
+/// Hashes held in memory before hours are dropped, or else go to the disk: 6 MB, or twice that where a segment brings more.
+const HELD: usize = 220_000;
 /// Open hours before some are dropped.
 const HOURS: usize = 1 << 17;
 /// Arrays that stay open, and their hashes in memory.
@@ -47,6 +48,22 @@ impl Hasher for FirstBytes {
 
 type Build = BuildHasherDefault<FirstBytes>;
 
+/// For hours, which nobody chooses so that they collide: there are too few of them.
+#[derive(Debug, Default)]
+struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+}
+
 /// What is known of an open hour.
 #[derive(Debug)]
 struct Known {
@@ -56,6 +73,18 @@ struct Known {
     first_received: Option<Timestamp>,
     /// By [`Buckets::clock`].
     last_used: u64,
+    /// The newest commit with a record of it in a part.
+    frozen: u64,
+    /// Whether others of its hashes are among [`Buckets::spilled`].
+    is_spilled: bool,
+}
+
+/// Unsealed hashes that are on the disk.
+#[derive(Debug)]
+struct OnDisk {
+    hashes: Spilled,
+    /// The hours of which there are some: also of those that are no longer open.
+    hours: BTreeSet<Hour>,
 }
 
 /// Notes a time of an hour.
@@ -117,22 +146,49 @@ impl NewRecords<'_> {
 }
 
 /// The open hours.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Buckets {
-    hours: HashMap<Hour, Known>,
+    /// See [`HELD`].
+    most: usize,
+    hours: HashMap<Hour, Known, BuildHasherDefault<Mixed>>,
     /// The unsealed records of these hours.
     unsealed: HashMap<[u8; 16], Hour, Build>,
-    /// Of the records at hand, those that are in parts.
-    sealed: HashSet<[u8; 16], Build>,
+    /// More of them.
+    spilled: Option<OnDisk>,
+    /// Of the records at hand, those that the disk has: in parts, or unsealed.
+    on_disk: HashSet<[u8; 16], Build>,
     arrays: BTreeMap<Hour, (u64, HashArray)>,
     /// Hours whose unsealed records are yet to be read, and after which commit.
     unread: BTreeMap<Hour, u64>,
+    /// Hashes that were read from the log since hours were dropped.
+    read: usize,
     clock: u64,
     /// The clock when it was last asked whether too much is held.
     looked: u64,
 }
 
+impl Default for Buckets {
+    fn default() -> Self {
+        Self::holding(HELD)
+    }
+}
+
 impl Buckets {
+    fn holding(most: usize) -> Self {
+        Self {
+            most,
+            hours: HashMap::default(),
+            unsealed: HashMap::default(),
+            spilled: None,
+            on_disk: HashSet::default(),
+            arrays: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            read: 0,
+            clock: 0,
+            looked: 0,
+        }
+    }
+
     /// Forgets an hour: its parts have changed.
     pub(crate) fn forget(&mut self, hour: Hour) {
         self.arrays.remove(&hour);
@@ -141,11 +197,19 @@ impl Buckets {
         if held > 0 {
             self.unsealed.retain(|_, of| *of != hour);
         }
+        if self.spilled.as_ref().is_some_and(|spilled| spilled.hours.contains(&hour)) {
+            // Nothing is taken out of what is there: the other hours are read again.
+            self.spilled = None;
+            for (hour, known) in self.hours.iter_mut().filter(|(_, known)| known.is_spilled) {
+                known.is_spilled = false;
+                self.unread.insert(*hour, known.frozen);
+            }
+        }
     }
 
     /// Forgets all hours.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::holding(self.most);
     }
 
     /// Whether the hash array of an hour is open.
@@ -181,6 +245,8 @@ impl Buckets {
             has_parts: !row.parts.is_empty(),
             first_received: state.pending(hour).map(|p| p.first_received),
             last_used: self.clock,
+            frozen: row.frozen,
+            is_spilled: false,
         };
         self.hours.insert(hour, known);
         Ok(())
@@ -195,14 +261,26 @@ impl Buckets {
             self.clear();
             return Ok(false);
         }
-        self.sealed.clear();
+        self.on_disk.clear();
         let mut wanted: BTreeMap<Hour, Vec<ContentHash>> = BTreeMap::new();
+        let mut perhaps_spilled = Vec::new();
         for run in pages.iter().flat_map(|page| page.records.chunk_by(|a, b| a.hour == b.hour)) {
-            let hour = run.first().map(|record| record.hour);
-            let hour = hour.filter(|hour| self.hours.get(hour).is_some_and(|known| known.has_parts));
-            if let Some(hour) = hour {
-                wanted.entry(hour).or_default().extend(run.iter().map(|record| ContentHash(record.entry.hash)));
+            let Some((hour, known)) = run.first().and_then(|record| self.hours.get_key_value(&record.hour)) else {
+                continue;
+            };
+            let hashes = || run.iter().map(|record| ContentHash(record.entry.hash));
+            if let Some(spilled) = self.spilled.as_ref().filter(|_| known.is_spilled) {
+                perhaps_spilled.extend(hashes().filter(|hash| spilled.hashes.may_have(*hash)));
             }
+            if known.has_parts {
+                wanted.entry(*hour).or_default().extend(hashes());
+            }
+        }
+        perhaps_spilled.sort_unstable();
+        if let Some(spilled) = &mut self.spilled {
+            spilled.hashes.find(&perhaps_spilled, &mut |hash| {
+                self.on_disk.insert(hash.0);
+            })?;
         }
         for (hour, mut hashes) in wanted {
             if stop.is_requested() {
@@ -216,7 +294,7 @@ impl Buckets {
             }
             if let Some((_, array)) = self.arrays.get_mut(&hour) {
                 array.find(&hashes, &mut |hash| {
-                    self.sealed.insert(hash.0);
+                    self.on_disk.insert(hash.0);
                 })?;
             }
         }
@@ -226,16 +304,33 @@ impl Buckets {
     /// Reads the unsealed hashes of the hours that were opened since the last time, all in one go. `false`: the run is to stop.
     fn read_unsealed(&mut self, state: &Hours, stop: &Stop) -> Result<bool> {
         let wanted: Vec<(Hour, u64)> = std::mem::take(&mut self.unread).into_iter().collect();
-        let (unsealed, hours) = (&mut self.unsealed, &mut self.hours);
         state.entries(&wanted, stop, &mut |hour, _, entry| {
-            unsealed.insert(entry.hash, hour);
-            hours.get_mut(&hour).into_iter().for_each(|known| known.unsealed += 1);
+            if self.unsealed.len() >= 2 * self.most {
+                self.spill(state)?;
+            }
+            self.read += 1;
+            if self.unsealed.insert(entry.hash, hour).is_none() {
+                self.hours.get_mut(&hour).into_iter().for_each(|known| known.unsealed += 1);
+            }
             Ok(())
         })
     }
 
+    /// Moves the unsealed hashes to the disk.
+    fn spill(&mut self, state: &Hours) -> Result<()> {
+        let spilled =
+            self.spilled.get_or_insert_with(|| OnDisk { hashes: state.spilled_hashes(), hours: BTreeSet::new() });
+        let unsealed = std::mem::take(&mut self.unsealed);
+        spilled.hashes.add(unsealed.into_keys().map(ContentHash).collect())?;
+        for (hour, known) in self.hours.iter_mut().filter(|(_, known)| known.unsealed > 0) {
+            (known.unsealed, known.is_spilled) = (0, true);
+            spilled.hours.insert(*hour);
+        }
+        Ok(())
+    }
+
     fn contains(&self, hash: [u8; 16]) -> bool {
-        self.unsealed.contains_key(&hash) || self.sealed.contains(&hash)
+        self.unsealed.contains_key(&hash) || self.on_disk.contains(&hash)
     }
 
     /// Whether an open hour has a part, and when the first of its pending records was received.
@@ -257,7 +352,7 @@ impl Buckets {
             for record in run {
                 at = at.saturating_add(usize::try_from(record.entry.length).unwrap_or(usize::MAX));
                 let hash = record.entry.hash;
-                let is_new = !self.sealed.contains(&hash) && self.unsealed.insert(hash, hour).is_none();
+                let is_new = !self.on_disk.contains(&hash) && self.unsealed.insert(hash, hour).is_none();
                 new.ids.extend(record.id.map(|id| ArrivedId { id, at: record.entry.at(), is_new }));
                 if is_new {
                     known.unsealed += 1;
@@ -288,12 +383,16 @@ impl Buckets {
     }
 
     /// Drops the hours that were not opened for longest, where too much is held; none that was opened since the last time: it would
-    /// be read again at once, and each time it would be more.
-    pub(crate) fn shrink(&mut self) {
-        self.sealed.clear();
+    /// be read again at once, and each time it would be more. What is too much then goes to the disk, and so does all where dropped hours
+    /// come again and again.
+    pub(crate) fn shrink(&mut self, state: &Hours) -> Result<()> {
+        self.on_disk.clear();
         let idle_until = std::mem::replace(&mut self.looked, self.clock);
-        if self.unsealed.len() <= HELD && self.hours.len() <= HOURS {
-            return;
+        if self.unsealed.len() <= self.most && self.hours.len() <= HOURS {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.read) > self.most / 4 && self.hours.len() <= HOURS {
+            return self.spill(state);
         }
         let idle = self.hours.iter().filter(|(_, known)| known.last_used <= idle_until);
         let mut ages: Vec<(u64, Hour, usize)> =
@@ -301,7 +400,7 @@ impl Buckets {
         ages.sort_unstable();
         let (mut held, mut hours, mut dropped) = (self.unsealed.len(), self.hours.len(), BTreeSet::new());
         for (_, hour, unsealed) in ages {
-            if held <= HELD / 2 && hours <= HOURS / 2 {
+            if held <= self.most / 2 && hours <= HOURS / 2 {
                 break;
             }
             (held, hours) = (held.saturating_sub(unsealed), hours.saturating_sub(1));
@@ -309,5 +408,9 @@ impl Buckets {
             dropped.insert(hour);
         }
         self.unsealed.retain(|_, hour| !dropped.contains(hour));
+        if self.unsealed.len() > self.most { self.spill(state) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests;
