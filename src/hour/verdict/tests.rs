@@ -16,6 +16,8 @@ use crate::hour::tally::{Certified, Tally};
 
 const START: i64 = 1_678_417_200;
 const WINDOW: usize = 5;
+/// Ids that are not part of the count.
+const ODD: [i64; 4] = [i64::MAX, -5, 700_000, 4];
 
 #[derive(Debug, Clone)]
 enum Happening {
@@ -138,7 +140,8 @@ impl World {
 
     fn poll(&mut self) {
         // A counter that went back, and was not seen before it had come to where it was: nobody can tell.
-        let lowest = self.window.iter().map(|made| self.made[*made].id).min();
+        let ids = self.window.iter().map(|made| self.made[*made].id);
+        let lowest = ids.filter(|id| !ODD.contains(id)).min();
         if self.went_back && lowest == Some(self.highest + 1) {
             let made = self.make_next(self.now);
             self.hand_out(made);
