@@ -64,7 +64,7 @@ pub struct Certified {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) holes: Vec<Gap>,
     /// What showed that all of it had come. `None`: nothing did, or something was known to be missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "in_short")]
     pub(crate) witness: Option<Witness>,
 }
 
@@ -79,6 +79,35 @@ impl Certified {
     }
 }
 
+/// A witness in few bytes: a ledger has one for each hour. Times are milliseconds since 1970, first the two times, then the ids.
+mod in_short {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::hour::verdict::Witness;
+
+    pub(super) fn serialize<S: Serializer>(witness: &Option<Witness>, to: S) -> Result<S::Ok, S::Error> {
+        let short = witness.map(|witness| match witness {
+            Witness::Ids { from, since, to, until } => vec![since.as_millisecond(), until.as_millisecond(), from, to],
+            Witness::Heard { since, until } => vec![since.as_millisecond(), until.as_millisecond()],
+        });
+        short.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Witness>, D::Error> {
+        let short = Option::<Vec<i64>>::deserialize(from)?.unwrap_or_default();
+        let at = |ms: &i64| Timestamp::from_millisecond(*ms).ok();
+        Ok(match short.as_slice() {
+            [since, until, from, to] => at(since).zip(at(until)).map(|(since, until)| {
+                let (from, to) = (*from, *to);
+                Witness::Ids { from, since, to, until }
+            }),
+            [since, until] => at(since).zip(at(until)).map(|(since, until)| Witness::Heard { since, until }),
+            _ => None,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +119,18 @@ mod tests {
         sum.add(&Tally { duplicates: 1, quarantined: 0, ids: None });
         sum.add(&Tally { duplicates: 0, quarantined: 0, ids: Some((3, 4)) });
         assert_eq!(sum, Tally { duplicates: 3, quarantined: 1, ids: Some((3, 9)) });
+    }
+
+    #[test]
+    fn witness_is_short_in_the_ledger_and_comes_back() {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        let ids = Witness::Ids { from: 1, since: at(5), to: 9, until: at(7) };
+        for (witness, short) in [(ids, "[5,7,1,9]"), (Witness::Heard { since: at(5), until: at(7) }, "[5,7]")] {
+            let certified = Certified { witness: Some(witness), ..Certified::new(at(0), Tally::default(), &[]) };
+            let text = serde_json::to_string(&certified).unwrap();
+            assert!(text.ends_with(&format!(r#""witness":{short}}}"#)), "{text}");
+            assert_eq!(serde_json::from_str::<Certified>(&text).unwrap(), certified);
+        }
     }
 
     #[test]
