@@ -227,14 +227,14 @@ impl<'a> Job<'a> {
         if self.run.state.hours.any_misses_records() {
             self.upload_left()?;
         }
-        self.intake.watch_ids(&self.run);
+        self.intake.watch_ids(&self.run, trail.as_ref().map(|trail| trail.source()))?;
         if self.run.request.rejected {
             self.recover.retry_rejected(&mut self.run, &mut self.intake)?;
         }
         match (source, trail) {
             (Some(Source::Http { client, .. }), Some(trail)) => self.settle_trail(client, trail)?,
             (Some(Source::Files { pattern, max_page_bytes }), _) => self.backfill(pattern, *max_page_bytes)?,
-            _ => self.settle(true)?,
+            _ => self.settle(true, None)?,
         }
         self.output.upload_refused(&mut self.run, &mut self.recover)?;
         self.finish()?;
@@ -242,8 +242,9 @@ impl<'a> Job<'a> {
     }
 
     /// Commits what the journal holds, tries again what was put off, uploads what is left; seals and uploads what is due.
-    fn settle(&mut self, seal: bool) -> Result<()> {
+    fn settle(&mut self, seal: bool, trail: Option<&PageTrail>) -> Result<()> {
         self.commit_journal()?;
+        self.intake.hear(&self.run, trail);
         self.run.note_step("commit");
         self.recover.retry_quarantine(&mut self.run, &mut self.intake)?;
         self.recover.retry_parked(&mut self.run, &mut self.intake)?;
@@ -262,7 +263,7 @@ impl<'a> Job<'a> {
         let drain = self.run.request.drain;
         loop {
             self.output.drain = drain && trail.is_over();
-            self.settle(!drain || trail.is_over())?;
+            self.settle(!drain || trail.is_over(), Some(trail))?;
             if trail.is_over() || self.run.is_stopped() {
                 return Ok(());
             }
@@ -284,7 +285,7 @@ impl<'a> Job<'a> {
 
     /// Files: what an interrupted run left waits for the rest, so that an hour is one part and not two.
     fn backfill(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
-        self.settle(false)?;
+        self.settle(false, None)?;
         if self.may_fetch_files()? {
             let Self { run, intake, output, recover } = self;
             intake.fetch_files(run, output, recover, pattern, max_page_bytes)?;

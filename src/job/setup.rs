@@ -14,6 +14,7 @@ use crate::page::decode::Decoder;
 use crate::part::cut::CutRules;
 use crate::state::Settings;
 use crate::state::status::StatusFile;
+use crate::state::status::evidence::Rules;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
 
@@ -65,6 +66,15 @@ impl Setup<'_> {
     /// Whether the lifecycle rule may have deleted the part.
     pub(crate) fn has_expired(&self, part: &PartRow, now: Timestamp) -> bool {
         has_expired(self.expire_after, part, now)
+    }
+
+    /// How hours are judged.
+    pub(crate) fn judging(&self) -> Rules {
+        Rules {
+            closing: self.closing.clone(),
+            zone: self.settings.timezone.clone(),
+            sequence: self.decoder.sequence.clone(),
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! next run goes on. Planted bugs that turn this red: prune before receipt; 412 taken for success without comparing;
 //! dedup that forgets sealed hours.
 
+mod claims;
 mod seams;
 
 use std::collections::{BTreeMap, BTreeSet};
