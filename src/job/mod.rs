@@ -29,6 +29,7 @@ pub use summary::{Outcome, Summary, UploadedPart};
 
 use self::context::Run;
 use self::intake::Intake;
+use self::intake::address;
 use self::intake::fetch::{self, Halt, PageTrail};
 use self::output::Output;
 use self::recover::Recover;
@@ -112,6 +113,10 @@ fn attempt(
 ) -> Result<Vec<Error>> {
     status::prepare(&setup.state_dir, setup.clock.now())?;
     let front = open_front(setup, source.as_deref_mut())?;
+    let was_live = address::is_live(&setup.state_dir)?;
+    if let Some(source) = &source {
+        address::note(&setup.state_dir, source)?;
+    }
     fetch_first(setup, source.as_deref_mut(), trail, &front, summary)?;
     let state = match request.from_store {
         true => State::open_without_ledger(front, &setup.settings)?,
@@ -119,6 +124,7 @@ fn attempt(
     };
     summary.began = true;
     let mut job = Job::new(setup, state, request, source.as_deref(), summary);
+    job.is_live = was_live.unwrap_or_else(|| job.has_open_hours());
     let worked = job.report_repairs().and_then(|()| job.work(source, trail.as_mut()));
     // The last word of status.json is true whatever happened.
     let noted = job.run.note_status(true).and_then(|()| job.run.state.watch_uncommitted());
@@ -167,6 +173,8 @@ struct Job<'a> {
     intake: Intake,
     output: Output,
     recover: Recover,
+    /// Whether a live source fills the state: a backfill leaves its open hours open.
+    is_live: bool,
 }
 
 impl<'a> Job<'a> {
@@ -182,6 +190,21 @@ impl<'a> Job<'a> {
             intake: Intake::new(matches!(source, Some(Source::Files { .. }))),
             output: Output::new(request.drain, &setup.state_dir),
             recover: Recover::new(source.is_none()),
+            is_live: false,
+        }
+    }
+
+    fn has_open_hours(&self) -> bool {
+        let (closing, now) = (&self.run.setup.closing, self.run.now());
+        self.run.state.hours.pending_hours().any(|hour| closing.closes_at(hour) > now)
+    }
+
+    /// A backfill does not wait for hours to close; where they are those of a live source, only not for what is late.
+    fn do_not_wait(&mut self) {
+        if self.is_live {
+            self.output.drain_closed = true;
+        } else {
+            self.output.drain = true;
         }
     }
 
@@ -201,6 +224,9 @@ impl<'a> Job<'a> {
         self.run.note_status(true)?;
         if self.run.request.from_store {
             recover::rebuild_from_store(&mut self.run, &mut self.output)?;
+        }
+        if self.run.request.backfill && source.is_none() {
+            self.do_not_wait();
         }
         self.recover.recut_noted(&mut self.run, &mut self.output)?;
         // Their pages cannot be told from known ones until their parts are in the store.
@@ -263,11 +289,11 @@ impl<'a> Job<'a> {
     fn backfill(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
         self.settle(false)?;
         if self.may_fetch_files()? {
-            let Self { run, intake, output, recover } = self;
+            let Self { run, intake, output, recover, .. } = self;
             intake.fetch_files(run, output, recover, pattern, max_page_bytes)?;
             self.commit_journal()?;
         }
-        self.output.drain = true;
+        self.do_not_wait();
         if self.run.is_stopped() { Ok(()) } else { self.seal_and_upload() }
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
 use crate::hour::gaps::{Gap, PolledTooRarely};
+use crate::record::advice;
 use crate::state::pages::quarantine::Added;
 use crate::state::status::RunSoFar;
 
@@ -140,7 +141,11 @@ impl Summary {
         let reasons: Vec<String> =
             self.quarantined_reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let what = format!("{count} {noun} {verb} quarantined: {}", reasons.join(", "));
-        let hint = "the others were kept as usual; `etl replay --quarantine` tries the quarantined ones again";
+        let most = self.quarantined_reasons.iter().max_by_key(|(_, count)| **count);
+        let (reason, advice) = most.map_or(("", ""), |(reason, _)| (reason.as_str(), advice(reason)));
+        let hint = format!(
+            "{reason}: {advice}; the others were kept as usual, and `etl replay --quarantine` tries the quarantined ones again"
+        );
         (count > 0).then(|| Error::new(ErrorKind::Quarantined, what).hint(hint))
     }
 

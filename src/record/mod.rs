@@ -23,7 +23,7 @@ use jiff::tz::TimeZone;
 pub use canonical::{ContentHash, Scratch, content_hash};
 pub(crate) use explain::explain;
 pub use reason::Reason;
-pub(crate) use reason::ReasonKind;
+pub(crate) use reason::{ReasonKind, advice};
 pub(crate) use schema::IN_DATE;
 pub use value::{Fields, MAX_DEPTH, MAX_VALUES, Value, count_values};
 

@@ -31,6 +31,7 @@ mod fixtures;
 mod full_disk;
 mod fuzz;
 mod gaps;
+mod guard;
 mod house;
 mod init;
 mod lenient;
