@@ -17,6 +17,7 @@ use crate::part::ndjson;
 use crate::process::parallel::parallel_map;
 use crate::state::Head;
 use crate::store::digests::{Digest, Link, Listed, Name, Named};
+use crate::store::expired::Marker;
 use crate::store::minisign::{PublicKey, Unsigned};
 use crate::view::table::plural;
 
@@ -39,6 +40,8 @@ pub(crate) enum Wrong {
     Forked,
     /// It is no digest, and lies where only digests should.
     Foreign,
+    /// A part that was given up, as an object says. Not a finding.
+    Expired,
 }
 
 impl Wrong {
@@ -49,6 +52,7 @@ impl Wrong {
             Self::Unsigned => "unsigned",
             Self::Forked => "forked",
             Self::Foreign => "foreign",
+            Self::Expired => "expired",
         }
     }
 }
@@ -75,6 +79,8 @@ pub(crate) struct Walked {
     pub(crate) keys: Vec<String>,
     /// Manifests that they name.
     pub(crate) manifests: u64,
+    /// Parts of theirs that are gone for good, as the store says.
+    pub(crate) expired: u64,
     /// Manifests that no digest names yet, where the whole chain was walked.
     pub(crate) undigested: Option<u64>,
     /// Empty: all as it was.
@@ -258,7 +264,10 @@ impl Walker<'_> {
         for links in digest.manifests.chunks(AT_ONCE) {
             let checked = parallel_map(links, THREADS, |link| self.manifest(link));
             for fault in checked {
-                walk.found.findings.extend(fault?);
+                match fault? {
+                    Some(Fault { fault: Wrong::Expired, .. }) => walk.found.expired += 1,
+                    fault => walk.found.findings.extend(fault),
+                }
             }
             walk.found.manifests += links.len() as u64;
             if self.since.is_none() {
@@ -289,7 +298,14 @@ impl Walker<'_> {
 
     fn part(&self, manifest: &Manifested) -> Result<Option<(Wrong, &'static str)>> {
         let Some(object) = self.parts.store.head(&manifest.key)? else {
-            return Ok(Some((Wrong::Missing, "its manifest names it")));
+            let StoredParts { store, prefix, layout, .. } = self.parts;
+            let Some((hour, part)) = layout.parse_key(prefix, &manifest.key) else {
+                return Ok(Some((Wrong::Missing, "its manifest names it")));
+            };
+            let marker = Marker::read(store, &layout.expired_key(prefix, hour, part), hour, part)?;
+            let is_given_up = marker.is_some_and(|marker| marker.is_of(&manifest.identity));
+            let wrong = if is_given_up { Wrong::Expired } else { Wrong::Missing };
+            return Ok(Some((wrong, "its manifest names it")));
         };
         let meta = object.meta.filter(|_| !self.deep);
         let is_same = match meta {
@@ -354,6 +370,9 @@ impl Walked {
             plural(self.digests, "digest", "digests"),
             plural(self.manifests, "manifest", "manifests"),
         );
+        if self.expired > 0 {
+            text += &format!("{} gone for good, as the store says\n", plural(self.expired, "part is", "parts are"));
+        }
         if let Some(undigested) = self.undigested.filter(|undigested| *undigested > 0) {
             let (are, yet) = (
                 if undigested == 1 { "is" } else { "are" },

@@ -4,6 +4,7 @@
 //! time. Anything else has a [`Reason`] and goes to quarantine. Python comes first because the origin reads Python: in a text that is
 //! both, `\/` keeps its backslash. Pure: nothing is evaluated, nothing panics, and time is linear in the text.
 
+mod advice;
 mod canonical;
 mod explain;
 #[cfg(test)]
@@ -20,10 +21,11 @@ mod value;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+pub(crate) use advice::advice;
 pub use canonical::{ContentHash, Scratch, content_hash};
 pub(crate) use explain::explain;
 pub use reason::Reason;
-pub(crate) use reason::{ReasonKind, advice};
+pub(crate) use reason::ReasonKind;
 pub(crate) use schema::IN_DATE;
 pub use value::{Fields, MAX_DEPTH, MAX_VALUES, Value, count_values};
 

@@ -18,26 +18,6 @@ pub(crate) enum ReasonKind {
     BadRow,
 }
 
-/// What to do about quarantined tokens with this reason, be it one of this module or of what comes before a record.
-pub(crate) fn advice(reason: &str) -> &'static str {
-    match reason {
-        "wrong-key" => "add the older or newer key to the ring: the next run reads them",
-        "malformed-token" => "ask the source's owner: what it sends as data is not a Fernet token",
-        "no-token" => "ask the source's owner: an element has no text \"data\", or is not JSON",
-        "not-utf8" | "not-a-record" | "unrepresentable" | "too-deep" | "too-large" => {
-            "`etl quarantine show` prints what is inside: ask the source's owner, or drop them"
-        }
-        "no-indate" => {
-            "`etl quarantine show` prints them: they have no time, so they are of no hour; drop them, or ask the source's owner"
-        }
-        "bad-indate" => {
-            "`etl quarantine show` prints them: their inDate is not a time; ask the source's owner, or drop them"
-        }
-        "future" => "look at the clocks of this machine and of the source; each is taken when its time comes",
-        _ => "`etl quarantine show` prints what is inside; `etl replay --quarantine` tries them again",
-    }
-}
-
 /// Why a text was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reason {
