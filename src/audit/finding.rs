@@ -20,7 +20,7 @@ pub(crate) fn hint(fault: Fault, hour: Hour) -> String {
             "look at it, move it away or bring its earlier version back, then `etl repair` puts back what is missing"
                 .to_owned()
         }
-        Fault::Foreign => {
+        Fault::Foreign | Fault::Unsigned | Fault::Forked => {
             "if another etl put it there, `etl replay --from-s3` takes it over; else move it out of data/".to_owned()
         }
     }
@@ -85,10 +85,11 @@ impl Verification {
         self.findings.is_empty() && is_archive_well && are_digests_well
     }
 
-    /// All that was found: by the ledger, and by the archive.
+    /// All that was found: by the ledger, by the archive, and along the digests.
     pub(crate) fn all_findings(&self) -> Vec<Finding> {
         let by_archive = self.archive.iter().flat_map(|archive| &archive.findings);
-        self.findings.iter().chain(by_archive).cloned().collect()
+        let by_digests = self.digests.iter().flat_map(|walked| &walked.findings);
+        self.findings.iter().chain(by_archive).chain(by_digests).cloned().collect()
     }
 
     /// The comparison with the ledger, for people.
@@ -141,7 +142,7 @@ impl Comparison {
 }
 
 /// Adds each finding on a line, and what to do below the last of those that have the same hint.
-fn listed(findings: &[Finding], text: &mut String, line: impl Fn(&Finding) -> String) {
+pub(super) fn listed(findings: &[Finding], text: &mut String, line: impl Fn(&Finding) -> String) {
     for (n, finding) in findings.iter().enumerate() {
         let _ = writeln!(text, "{}", line(finding));
         if findings.get(n + 1).is_none_or(|next| next.hint != finding.hint) {
@@ -150,7 +151,7 @@ fn listed(findings: &[Finding], text: &mut String, line: impl Fn(&Finding) -> St
     }
 }
 
-fn verdict(findings: &[Finding], well: &str) -> String {
+pub(super) fn verdict(findings: &[Finding], well: &str) -> String {
     match findings.len() as u64 {
         0 => well.to_owned(),
         n => plural(n, "difference", "differences"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
 
+use super::paths::wrong;
 use super::units::{UnitError, parse_duration, parse_positive_duration, parse_size};
 use crate::error::Result;
 use crate::secret::Secret;
@@ -98,4 +99,14 @@ where
         other => return Err(D::Error::invalid_type(Unexpected::Other(other.type_str()), &expected)),
     };
     parse(&text).map_err(D::Error::custom)
+}
+
+/// The permissions of a file that its owner can write, as `chmod` takes them.
+pub(super) fn mode<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    parsed_by(from, parse_mode)
+}
+
+pub(super) fn parse_mode(text: &str) -> Result<u32> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o644 == 0 && mode & 0o600 == 0o600);
+    mode.ok_or_else(|| wrong("not the permissions of a file to be read").hint("write \"0644\", \"0640\" or \"0600\""))
 }

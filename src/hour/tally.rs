@@ -29,6 +29,16 @@ impl Tally {
         self.ids = Some(self.ids.map_or((id, id), |(low, high)| (low.min(id), high.max(id))));
     }
 
+    /// Of two counts of the same hour, one of which may be of an earlier time: what both know.
+    pub(crate) fn or_later(mut self, other: &Self) -> Self {
+        self.duplicates = self.duplicates.max(other.duplicates);
+        self.quarantined = self.quarantined.max(other.quarantined);
+        for id in other.ids.into_iter().flat_map(|(low, high)| [low, high]) {
+            self.saw(id);
+        }
+        self
+    }
+
     /// Adds a later count.
     pub(crate) fn add(&mut self, since: &Self) {
         self.duplicates += since.duplicates;

@@ -13,6 +13,7 @@ use crate::hour::part::PartRow;
 use crate::page::decode::Decoder;
 use crate::part::cut::CutRules;
 use crate::state::Settings;
+use crate::state::status::StatusFile;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
 
@@ -20,6 +21,8 @@ use crate::store::ObjectStore;
 pub struct Setup<'a> {
     /// The state directory.
     pub state_dir: PathBuf,
+    /// A copy of the status for others. `None`: there is none.
+    pub status_file: Option<StatusFile>,
     /// What is recorded in it.
     pub settings: Settings,
     /// Bytes that must stay free for a run to fetch.

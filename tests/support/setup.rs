@@ -45,6 +45,7 @@ pub fn setup<'a>(
         manifest: false,
         signing: None,
         state_dir,
+        status_file: None,
         settings: settings("UTC"),
         min_free: 0,
         quarantine_max_bytes: 0,

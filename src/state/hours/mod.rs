@@ -147,12 +147,15 @@ impl Hours {
         frozen.saturating_sub(self.log.count_between(row.hour, row.receipted, row.frozen))
     }
 
-    /// What was counted of an hour so far: what the log knows, else the ledger.
+    /// What was counted of an hour so far: what the log knows, or the ledger.
     pub(crate) fn tally(&mut self, hour: Hour) -> Result<Tally> {
-        if let Some(tally) = self.log.tally(hour) {
+        let logged = self.log.tally(hour);
+        if let Some(tally) = logged.filter(|_| self.log.has_pending(hour)) {
             return Ok(tally);
         }
-        Ok(self.ledger.row(hour)?.certified.map(|certified| certified.tally).unwrap_or_default())
+        // What the log forgets of an hour at rest may come back as an older generation has it.
+        let certified = self.ledger.row(hour)?.certified.map(|certified| certified.tally).unwrap_or_default();
+        Ok(logged.unwrap_or_default().or_later(&certified))
     }
 
     /// Which ids came.

@@ -58,7 +58,7 @@ enum Happening {
 struct Run {
     /// On the first machine or the second.
     machine: usize,
-    /// The numbers of what is in the source's page; from [`ODD`] on they are not records. `None`: a replay.
+    /// The numbers of what is in the source's page; from [`Size::odd`] on they are not records. `None`: a replay.
     page: Option<Vec<u64>>,
     request: RunRequest,
     /// The hashes of all hours with receipts are forgotten.
@@ -77,18 +77,35 @@ impl Run {
     }
 }
 
-/// The first number that is not a record.
-const ODD: u64 = 48;
+/// How much there is of everything in a story.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    /// The first number that is not a record.
+    odd: u64,
+    /// Of how many hours the records are.
+    hours: u64,
+    /// Records in a page are fewer.
+    page: usize,
+    /// The store fails at a call before this one.
+    calls: usize,
+    /// A run is killed at a moment before this one.
+    moments: usize,
+    /// Happenings are fewer.
+    story: usize,
+}
 
-fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+const FEW_HOURS: Size = Size { odd: 48, hours: 8, page: 8, calls: 8, moments: 60, story: 24 };
+const HUNDREDS_OF_HOURS: Size = Size { odd: 1_000, hours: 400, page: 300, calls: 400, moments: 900, story: 10 };
+
+fn happenings(size: Size) -> impl Strategy<Value = Vec<Happening>> {
     let mood = prop_oneof![
         3 => Just(Mood::Well),
-        1 => (0..8_usize, any::<bool>()).prop_map(|(call, stored)| Mood::FailsFrom(call, stored)),
-        1 => (0..8_usize, any::<bool>()).prop_map(|(call, stored)| Mood::FailsAt(call, stored)),
+        1 => (0..size.calls, any::<bool>()).prop_map(|(call, stored)| Mood::FailsFrom(call, stored)),
+        1 => (0..size.calls, any::<bool>()).prop_map(|(call, stored)| Mood::FailsAt(call, stored)),
     ];
-    let ids = prop::collection::vec(0..ODD + 4, 0..8);
+    let ids = prop::collection::vec(0..size.odd + 4, 0..size.page);
     let page = prop_oneof![4 => ids.prop_map(Some), 1 => Just(None)];
-    let crash = prop_oneof![2 => Just(None), 1 => (0..60_usize).prop_map(Some)];
+    let crash = prop_oneof![2 => Just(None), 1 => (0..size.moments).prop_map(Some)];
     let machine = || prop_oneof![4 => Just(0_usize), 1 => Just(1)];
     let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.3), prop::bool::weighted(0.1));
     let run = (machine(), page, flags, mood, crash).prop_map(
@@ -103,20 +120,22 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => (-600..0_i64).prop_map(Happening::Time),
         1 => (machine(), any::<bool>()).prop_map(|(machine, rebuilt)| Happening::Loss { machine, rebuilt }),
     ];
-    prop::collection::vec(happening, 4..24)
+    prop::collection::vec(happening, 4..size.story)
 }
 
-/// The text of a number: always the same, and a record in one of eight hours around the first runs.
-fn log(id: u64) -> String {
-    if id >= ODD {
+/// The text of a number: always the same, and a record in one of some hours, of which four are not over at the first runs.
+fn log(id: u64, size: Size) -> String {
+    if id >= size.odd {
         return format!("no record, number {id}");
     }
-    let at = START - 4 * 3600 + i64::try_from(id % 8).unwrap() * 3600 + i64::try_from(id * 61 % 3600).unwrap();
-    record(id, &format!("{}.{:03}Z", &Timestamp::from_second(at).unwrap().to_string()[..19], id))
+    let hour = i64::try_from(id % size.hours).unwrap() + 4 - i64::try_from(size.hours).unwrap();
+    let at = START + hour * 3600 + i64::try_from(id * 61 % 3600).unwrap();
+    record(id, &format!("{}.{:03}Z", &Timestamp::from_second(at).unwrap().to_string()[..19], id % 1000))
 }
 
 /// Two machines with one store, and what the model knows of them.
 struct World {
+    size: Size,
     dir: tempfile::TempDir,
     key: String,
     origin: Origin,
@@ -131,8 +150,9 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(size: Size) -> Self {
         Self {
+            size,
             dir: in_memory(),
             key: fernet::Fernet::generate_key(),
             origin: Origin::start(vec![Answer::Page("[]".into())]),
@@ -169,7 +189,7 @@ impl World {
     fn run(&mut self, run: &Run) -> Result<Outcome, TestCaseError> {
         self.apart |= run.machine > 0;
         let sent = run.page.clone().unwrap_or_default();
-        let logs: Vec<String> = sent.iter().map(|id| log(*id)).collect();
+        let logs: Vec<String> = sent.iter().map(|id| log(*id, self.size)).collect();
         self.origin.script(vec![Answer::Page(page(&self.key, &logs))]);
         let (state, objects) = (self.state(run.machine), Arc::clone(&self.objects));
         let (left, received, image) = (Mutex::new(run.crash), Mutex::default(), Mutex::default());
@@ -287,7 +307,7 @@ impl World {
             self.check_end(machine)?;
         }
         let (stored, received) = (self.stored()?, self.received());
-        let lost: Vec<_> = received.iter().filter(|id| **id < ODD && !stored.contains_key(id)).collect();
+        let lost: Vec<_> = received.iter().filter(|id| **id < self.size.odd && !stored.contains_key(id)).collect();
         prop_assert!(lost.is_empty(), "lost: {lost:?}");
         // Once more, all of it: nothing is new, but to a machine that had no part in it.
         let outcome = self.run_if_used(0, received.into_iter().collect(), true)?;
@@ -304,7 +324,7 @@ impl World {
     fn check_end(&self, machine: usize) -> Result<(), TestCaseError> {
         let Some(status) = self.status(machine).filter(|_| self.state(machine).exists()) else { return Ok(()) };
         prop_assert_eq!((status.totals.pending, status.journal.pages), (0, 0));
-        let odd = |ids: &BTreeSet<u64>| ids.iter().filter(|id| **id >= ODD).count() as u64;
+        let odd = |ids: &BTreeSet<u64>| ids.iter().filter(|id| **id >= self.size.odd).count() as u64;
         let both = self.must[machine].union(&self.may).copied().collect();
         let (least, count) = (odd(&self.must[machine]), status.quarantine.count);
         prop_assert!((least..=odd(&both)).contains(&count), "{count} quarantined, not {least} to {}", odd(&both));
@@ -325,13 +345,21 @@ fn http() -> HttpSettings {
 
 #[test]
 fn whatever_happens_each_record_is_kept_once() {
-    let seed = tally::seed("the model of the whole", 1);
-    let cases = tally::scale(100, 6000);
+    check("the model of the whole", FEW_HOURS, tally::scale(100, 6000));
+}
+
+#[test]
+fn whatever_happens_to_hundreds_of_hours_each_record_is_kept_once() {
+    check("the model of many hours", HUNDREDS_OF_HOURS, tally::scale(4, 100));
+}
+
+fn check(name: &str, size: Size, cases: u32) {
+    let seed = tally::seed(name, 1);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let bytes = *blake3::hash(&seed.to_le_bytes()).as_bytes();
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let tried = runner.run(&happenings(), |story| {
-        let mut world = World::new();
+    let tried = runner.run(&happenings(size), |story| {
+        let mut world = World::new(size);
         story.iter().try_for_each(|what| world.happens(what))?;
         world.ends()?;
         tally::add("model", "stories", 1);

@@ -26,7 +26,8 @@ use crate::job::{RunRequest, Setup, Summary};
 use crate::part::ndjson;
 use crate::state::files::durable;
 use crate::state::files::step::{Step, durable_step};
-use crate::state::status::verified;
+use crate::state::status::history::{Counts, Recorder};
+use crate::state::status::{self, Command, verified};
 use crate::state::{Front, Ledger, State};
 use crate::store::PartMeta;
 use crate::store::once::{self, Outcome, Sealed};
@@ -94,7 +95,8 @@ pub fn repair(setup: &Setup<'_>, request: &RepairRequest) -> Result<Repaired> {
     }
     let state = State::open_behind(Front::open(&setup.state_dir)?, &setup.settings)?;
     let mut summary = Summary::default();
-    let mut run = Run::new(setup, state, RunRequest::default(), &mut summary);
+    let history = Recorder::new(&setup.state_dir, Command::Repair, setup.clock.now());
+    let mut run = Run::new(setup, state, RunRequest::default(), &mut summary, &history);
     let mut done = Repaired { schema: 1, ..Repaired::default() };
     match request {
         RepairRequest::PutBack { from, dry_run } => {
@@ -107,6 +109,12 @@ pub fn repair(setup: &Setup<'_>, request: &RepairRequest) -> Result<Repaired> {
     run.state.prune()?;
     done.problems.append(&mut run.problems);
     done.problems.sort_by_key(Error::kind);
+    if !done.dry_run {
+        run.note_status(true)?;
+        let exit = done.problems.first().map_or(0, |worst| worst.kind().exit_code());
+        let end = status::End { exit, asked: false, counts: Counts::default(), problems: &done.problems };
+        status::note_end(&setup.state_dir, setup.clock.now(), &history, end, setup.status_file.as_ref())?;
+    }
     Ok(done)
 }
 

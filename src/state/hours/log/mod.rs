@@ -8,6 +8,7 @@
 //! aside (removed then), or a row of a segment that is gone (removed with the next batch).
 
 mod book;
+mod opening;
 mod reading;
 mod shares;
 pub(crate) mod sled;
@@ -23,9 +24,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::tally::Tally;
+use crate::state::files::durable;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
-use crate::state::files::{damage, durable};
 use book::Book;
 pub use book::Pending;
 pub use reading::{EachEntry, LineReader};
@@ -103,79 +104,20 @@ impl Wal {
             tallies_at_most: 0,
             gone: BTreeSet::new(),
         };
+        let mut older = Vec::new();
         for name in durable::names(&wal.dir)? {
-            wal.open_generation(&name, repairs)?;
+            wal.open_generation(&name, &mut older, repairs)?;
         }
         wal.remove_replaced()?;
         wal.load_commits()?;
+        if !older.is_empty() {
+            // What was taken over from them is nowhere else.
+            wal.start_above(&older)?;
+        }
+        for (_, path) in &older {
+            opening::set_aside(path, "is of an older form", repairs)?;
+        }
         Ok(wal)
-    }
-
-    fn open_generation(&mut self, name: &str, repairs: &mut Vec<String>) -> Result<()> {
-        let path = self.dir.join(name);
-        if name.ends_with(".dead") || name.ends_with(".new") {
-            return durable::remove_all(&path);
-        }
-        if name.ends_with(".condemned") && !path.with_extension("").exists() {
-            // A crash after the setting aside: the mark must not hit the next generation of that number.
-            return durable::remove(&path);
-        }
-        let Ok(id) = name.parse::<u32>() else { return Ok(()) };
-        let marked_corrupt = path.with_added_extension("condemned");
-        let opened = if marked_corrupt.exists() { Err(None) } else { open_and_read(&path, id).map_err(Some) };
-        let what = match opened {
-            Ok(generation) if generation.is_of_this_form()? => {
-                self.generations.push(generation);
-                return Ok(());
-            }
-            Ok(generation) => {
-                // What the journal cannot bring back is in it; its records come again.
-                self.take_over(&generation)?;
-                generation.close();
-                "is of an older form"
-            }
-            Err(Some(e)) if !damage::is_damage(&e) => return Err(e),
-            Err(_) => "is damaged",
-        };
-        let aside = damage::set_aside(Step::GenerationSetAside, &path, "corrupt")?;
-        durable::remove(&marked_corrupt)?;
-        repairs.push(format!(
-            "the write-ahead log {} {what}: set aside as {}, filled again from the journal",
-            path.display(),
-            aside.display()
-        ));
-        Ok(())
-    }
-
-    /// Takes over what a generation knows besides its commits.
-    fn take_over(&mut self, generation: &Generation) -> Result<()> {
-        let meta = generation.meta()?.unwrap_or_default();
-        self.meta.duplicates = self.meta.duplicates.max(meta.duplicates);
-        self.meta.newest_commit = self.meta.newest_commit.max(meta.newest_commit);
-        self.meta.newest_segment = self.meta.newest_segment.max(meta.newest_segment);
-        let later = generation.seen()?.filter(|seen| seen.version() > self.seen.version());
-        later.into_iter().for_each(|seen| self.seen = seen);
-        let (tallies, sets) = generation.tallies()?;
-        self.sets = self.sets.max(sets);
-        self.tallies.extend(tallies.into_iter().map(|(hour, tally)| (hour, (tally, generation.id))));
-        Ok(())
-    }
-
-    fn load_commits(&mut self) -> Result<()> {
-        let mut rows = BTreeMap::new();
-        for generation in std::mem::take(&mut self.generations) {
-            self.take_over(&generation)?;
-            let commits = generation.commits()?.into_iter();
-            rows.extend(commits.map(|(commit, row, pieces)| (commit, (generation.id, row, pieces))));
-            self.generations.push(generation);
-        }
-        for (commit, (generation, row, pieces)) in rows {
-            self.meta.newest_commit = self.meta.newest_commit.max(commit);
-            self.meta.newest_segment = self.meta.newest_segment.max(row.segment);
-            self.book.enter(commit, generation, pieces, row);
-        }
-        self.rest();
-        Ok(())
     }
 
     /// Whether the segment with this number was committed.
@@ -372,18 +314,6 @@ impl Wal {
             .find(|g| g.id == id)
             .ok_or_else(|| Error::new(ErrorKind::Bug, format!("the write-ahead log has no generation {id}")))
     }
-}
-
-/// Opens a generation and reads what a start needs of it, so that damage shows now.
-fn open_and_read(path: &Path, id: u32) -> Result<Generation> {
-    let generation = Generation::open(path, id)?;
-    generation.meta()?;
-    generation.seen()?;
-    generation.tallies()?;
-    if generation.is_of_this_form()? {
-        generation.commits()?;
-    }
-    Ok(generation)
 }
 
 #[cfg(test)]

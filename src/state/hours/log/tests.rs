@@ -97,4 +97,12 @@ fn generation_of_the_form_before_is_set_aside_and_what_it_knows_is_kept() {
     assert!(repairs.len() == 1 && repairs[0].contains("older form"), "{repairs:?}");
     assert_eq!((wal.duplicates(), wal.newest_segment(), wal.pending_records()), (7, 9, 0));
     assert!(dir.path().join("wal/000001.corrupt").is_dir());
+    drop(wal);
+    // A crash here, or before it was set aside: what it knew is in the next.
+    for _ in 0..2 {
+        let (wal, _) = open(dir.path());
+        assert_eq!((wal.duplicates(), wal.newest_segment()), (7, 9));
+        drop(wal);
+        let _ = std::fs::rename(dir.path().join("wal/000001.corrupt"), dir.path().join("wal/000001"));
+    }
 }

@@ -56,10 +56,20 @@ impl Wal {
         self.start(&all)
     }
 
+    /// Starts a generation with a number that none of `older` has, which are not among ours.
+    pub(super) fn start_above(&mut self, older: &[(u32, PathBuf)]) -> Result<()> {
+        let next = older.iter().map(|(id, _)| id + 1).max().unwrap_or(1);
+        self.start_numbered(next, &[])
+    }
+
     /// Starts a generation that takes over the pending records of those that it replaces.
     fn start(&mut self, replaces: &[u32]) -> Result<()> {
+        self.start_numbered(1, replaces)
+    }
+
+    fn start_numbered(&mut self, least: u32, replaces: &[u32]) -> Result<()> {
         self.trim_tallies();
-        let id = self.generations.last().map_or(1, |g| g.id + 1);
+        let id = self.generations.last().map_or(1, |g| g.id + 1).max(least);
         let (path, new) = (self.dir.join(format!("{id:06}")), self.dir.join(format!("{id:06}.new")));
         let replaced: BTreeSet<u32> = replaces.iter().copied().collect();
         let (moved, tallies, set) = (self.needed_of(&replaced), self.tallies_in(&replaced), self.new_set());

@@ -20,8 +20,8 @@ use crate::state::files::hash_array::spilled::Spilled;
 use crate::state::{HashArray, HourRecords, Hours};
 use crate::stop::Stop;
 
-/// Hashes held in memory before hours are dropped, or else go to the disk: 12 MB, or twice that where a segment brings more.
-const HELD: usize = 440_000;
+/// Hashes held in memory before hours are dropped, or else go to the disk: 6 MB, or twice that where a segment brings more.
+const HELD: usize = 220_000;
 /// Open hours before some are dropped.
 const HOURS: usize = 1 << 17;
 /// Arrays that stay open, and their hashes in memory.
@@ -46,6 +46,22 @@ impl Hasher for FirstBytes {
 }
 
 type Build = BuildHasherDefault<FirstBytes>;
+
+/// For hours, which nobody chooses so that they collide: there are too few of them.
+#[derive(Debug, Default)]
+struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+}
 
 /// What is known of an open hour.
 #[derive(Debug)]
@@ -109,9 +125,11 @@ impl NewRecords<'_> {
 }
 
 /// The open hours.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Buckets {
-    hours: HashMap<Hour, Known>,
+    /// See [`HELD`].
+    most: usize,
+    hours: HashMap<Hour, Known, BuildHasherDefault<Mixed>>,
     /// The unsealed records of these hours.
     unsealed: HashMap<[u8; 16], Hour, Build>,
     /// More of them.
@@ -128,7 +146,28 @@ pub struct Buckets {
     looked: u64,
 }
 
+impl Default for Buckets {
+    fn default() -> Self {
+        Self::holding(HELD)
+    }
+}
+
 impl Buckets {
+    fn holding(most: usize) -> Self {
+        Self {
+            most,
+            hours: HashMap::default(),
+            unsealed: HashMap::default(),
+            spilled: None,
+            on_disk: HashSet::default(),
+            arrays: BTreeMap::new(),
+            unread: BTreeMap::new(),
+            read: 0,
+            clock: 0,
+            looked: 0,
+        }
+    }
+
     /// Forgets an hour: its parts have changed.
     pub(crate) fn forget(&mut self, hour: Hour) {
         self.arrays.remove(&hour);
@@ -149,7 +188,7 @@ impl Buckets {
 
     /// Forgets all hours.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::holding(self.most);
     }
 
     /// Whether the hash array of an hour is open.
@@ -245,7 +284,7 @@ impl Buckets {
     fn read_unsealed(&mut self, state: &Hours, stop: &Stop) -> Result<bool> {
         let wanted: Vec<(Hour, u64)> = std::mem::take(&mut self.unread).into_iter().collect();
         state.entries(&wanted, stop, &mut |hour, _, entry| {
-            if self.unsealed.len() >= 2 * HELD {
+            if self.unsealed.len() >= 2 * self.most {
                 self.spill(state)?;
             }
             self.read += 1;
@@ -325,10 +364,10 @@ impl Buckets {
     pub(crate) fn shrink(&mut self, state: &Hours) -> Result<()> {
         self.on_disk.clear();
         let idle_until = std::mem::replace(&mut self.looked, self.clock);
-        if self.unsealed.len() <= HELD && self.hours.len() <= HOURS {
+        if self.unsealed.len() <= self.most && self.hours.len() <= HOURS {
             return Ok(());
         }
-        if std::mem::take(&mut self.read) > HELD / 8 && self.hours.len() <= HOURS {
+        if std::mem::take(&mut self.read) > self.most / 4 && self.hours.len() <= HOURS {
             return self.spill(state);
         }
         let idle = self.hours.iter().filter(|(_, known)| known.last_used <= idle_until);
@@ -337,7 +376,7 @@ impl Buckets {
         ages.sort_unstable();
         let (mut held, mut hours, mut dropped) = (self.unsealed.len(), self.hours.len(), BTreeSet::new());
         for (_, hour, unsealed) in ages {
-            if held <= HELD / 2 && hours <= HOURS / 2 {
+            if held <= self.most / 2 && hours <= HOURS / 2 {
                 break;
             }
             (held, hours) = (held.saturating_sub(unsealed), hours.saturating_sub(1));
@@ -345,6 +384,9 @@ impl Buckets {
             dropped.insert(hour);
         }
         self.unsealed.retain(|_, hour| !dropped.contains(hour));
-        if self.unsealed.len() > HELD { self.spill(state) } else { Ok(()) }
+        if self.unsealed.len() > self.most { self.spill(state) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests;
