@@ -102,6 +102,8 @@ pub enum Progress {
 pub struct RunRequest {
     /// Seal everything now, closed or not.
     pub drain: bool,
+    /// The source is files: a replay does not wait for hours to close either.
+    pub backfill: bool,
     /// Try all quarantined tokens again.
     pub quarantine: bool,
     /// Read the bodies again that were not pages.

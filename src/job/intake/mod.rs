@@ -1,5 +1,6 @@
 //! From the source into the log: fetched, made durable, decoded, and each distinct record committed once.
 
+pub(crate) mod address;
 mod backfill;
 pub(super) mod commit;
 pub(super) mod decoding;

@@ -113,7 +113,7 @@ impl Output {
             if row.is_sealing() || self.blocked.contains(&hour) {
                 continue;
             }
-            let at_once = self.drain || thawed.contains(&hour);
+            let at_once = self.drain || self.drain_closed || thawed.contains(&hour);
             if at_once || run.setup.closing.due_as_of(now, hour, !row.parts.is_empty(), unsealed.first_received) <= now
             {
                 due.push(hour);

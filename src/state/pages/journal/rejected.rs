@@ -108,7 +108,7 @@ impl RejectedPages {
         change(&mut self.sum.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn path(&self, id: SegmentId) -> PathBuf {
+    pub(crate) fn path(&self, id: SegmentId) -> PathBuf {
         self.dir.join(id.file_name())
     }
 }
