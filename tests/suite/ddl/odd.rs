@@ -320,6 +320,7 @@ fn no_record_breaks_the_view_in_spark() {
     let mut child = Command::new(home.0.join("bin/python"))
         .args(["-c", include_str!("spark_rows.py")])
         .env("JAVA_HOME", home.1)
+        .current_dir(lake.place.path(""))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
