@@ -29,6 +29,8 @@ const HASH: usize = 16;
 const PER_BLOCK: usize = BLOCK / HASH - 1;
 /// Up to this many blocks an array is read whole at once: cheaper than two looks a record.
 const WHOLE: u64 = 64;
+/// Where so many hashes for each block are looked up together, whole blocks are read.
+const SEVERAL: u64 = 4;
 /// Blocks that are written at once: few, as many hours are small.
 const AT_ONCE: usize = 4;
 
@@ -135,16 +137,17 @@ impl HashArray {
         Ok(draft)
     }
 
-    /// Writes an array of `count` hashes, ascending as `fill` pushes them, that has no name: it goes with the process.
+    /// Writes an array, ascending as `fill` pushes its hashes, that has no name: it goes with the process.
     fn nameless(
         dir: &Path,
-        count: u64,
         fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>,
     ) -> Result<Self> {
-        let (mut file, seal) =
-            (nameless(dir)?, blake3::derive_key("etl 2023 nameless hash array", &count.to_le_bytes()));
-        let mut out = BlockWriter::new(&mut file, dir, seal);
-        fill(&mut |hash| out.push(hash))?;
+        let (mut file, seal) = (nameless(dir)?, blake3::derive_key("etl 2023 nameless hash array", &[]));
+        let (mut out, mut count) = (BlockWriter::new(&mut file, dir, seal), 0_u64);
+        fill(&mut |hash| {
+            count += 1;
+            out.push(hash)
+        })?;
         out.finish()?;
         let blocks = count.div_ceil(PER_BLOCK as u64);
         let named = HashesRef { version: 0, count };
@@ -186,8 +189,10 @@ impl HashArray {
         self.checked.resize(usize::try_from(self.blocks).unwrap_or(0), None);
         let mut at_hand: Option<(u64, Block)> = None;
         let (mut first, mut low) = (0, 0);
+        // Of many hashes, several are in each block.
+        let are_few = (hashes.len() as u64) < SEVERAL * self.blocks;
         for hash in hashes {
-            if let Some(is_there) = self.find_in_a_piece(*hash)? {
+            if are_few && let Some(is_there) = self.find_in_a_piece(*hash)? {
                 if is_there {
                     found(*hash);
                 }
