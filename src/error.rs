@@ -83,6 +83,18 @@ pub struct Error {
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// What to do about a failure of the disk, where its kind tells.
+const fn on_disk(kind: std::io::ErrorKind) -> Option<&'static str> {
+    use std::io::ErrorKind as Io;
+    match kind {
+        Io::PermissionDenied => Some("give the user that runs etl the right to, or run etl as that path's owner"),
+        Io::ReadOnlyFilesystem => Some("mount it for writing, or name another folder"),
+        Io::StorageFull | Io::QuotaExceeded => Some("free some space on its disk, and run again"),
+        Io::NotFound => Some("look whether its folder is still there, and the disk is mounted"),
+        _ => None,
+    }
+}
+
 impl Error {
     /// A failure of `kind` about what `message` names.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -92,6 +104,7 @@ impl Error {
     /// A failure of the local disk at `path`, while doing `what` ("write", "rename", …).
     pub fn disk(what: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
         let mut error = Self::new(ErrorKind::State, format!("cannot {what} {}", path.display()));
+        error.hint = on_disk(cause.kind()).map(str::to_owned);
         if cause.kind() == std::io::ErrorKind::StorageFull && limits::is_without_inodes(path) {
             error.message.push_str(": no inodes are left on its disk");
             error.remedy = Some("remove files there, or give it more inodes: it has room for no new file".to_owned());

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::StoredParts;
+use super::finding::{Fault, Finding, listed, verdict};
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::{digest_prefix, manifest_prefix};
@@ -18,47 +19,25 @@ use crate::process::parallel::parallel_map;
 use crate::state::Head;
 use crate::store::digests::{Digest, Link, Listed, Name, Named};
 use crate::store::minisign::{PublicKey, Unsigned};
-use crate::view::table::plural;
+use crate::view::table::{count, plural};
 
 /// Manifests that are looked at together, and on how many threads.
 const AT_ONCE: usize = 256;
 /// See [`AT_ONCE`].
 const THREADS: usize = 8;
 
-/// What is wrong with an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Wrong {
-    /// It is named, and not there.
-    Missing,
-    /// It is not what was named.
-    Changed,
-    /// A digest without the signature that it should have.
-    Unsigned,
-    /// A digest that no later one names.
-    Forked,
-    /// It is no digest, and lies where only digests should.
-    Foreign,
-}
-
-impl Wrong {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Changed => "changed",
-            Self::Unsigned => "unsigned",
-            Self::Forked => "forked",
-            Self::Foreign => "foreign",
+/// What to do about an object with a fault.
+const fn hint(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Missing => {
+            "find out who removed it, and bring it back from a copy or an earlier version: nothing makes it again"
+        }
+        Fault::Changed => "find out who changed it, and bring its earlier version back: nothing makes it again",
+        Fault::Foreign | Fault::Forked => "find out who put it there; what is not part of the chain can be moved away",
+        Fault::Unsigned => {
+            "find out who removed or changed it; a digest that you know to be yours can be signed again with `minisign -S`"
         }
     }
-}
-
-/// An object with a fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Fault {
-    pub(crate) fault: Wrong,
-    pub(crate) key: String,
-    pub(crate) detail: String,
 }
 
 /// What a walk along the chain found.
@@ -78,7 +57,7 @@ pub(crate) struct Walked {
     /// Manifests that no digest names yet, where the whole chain was walked.
     pub(crate) undigested: Option<u64>,
     /// Empty: all as it was.
-    pub(crate) findings: Vec<Fault>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 /// Walks along the chain.
@@ -125,7 +104,7 @@ impl Walker<'_> {
         let (is_at_first, is_vouched) = (false, false);
         let mut walk = Walk { found, expected: None, is_at_first, is_vouched, named: Named::default() };
         for key in &listed.strangers {
-            walk.find(Wrong::Foreign, key, "it is neither a digest nor a signature of one");
+            walk.find(Fault::Foreign, key, "it is neither a digest nor a signature of one");
         }
         self.check_end(&listed, &mut walk);
         let in_range = |name: &&Name| self.since.is_none_or(|since| name.day >= since);
@@ -137,7 +116,7 @@ impl Walker<'_> {
             Some((link, _))
                 if self.since.is_none_or(|since| self.name_of(&link).is_some_and(|name| name.day >= since)) =>
             {
-                walk.find(Wrong::Missing, &link.key, "the digest after it names it");
+                walk.find(Fault::Missing, &link.key, "the digest after it names it");
             }
             _ => {}
         }
@@ -156,14 +135,14 @@ impl Walker<'_> {
         if let Some(made) = &self.made {
             let name = Name { day: made.day, number: made.number };
             if listed.digests.binary_search(&name).is_err() {
-                walk.find(Wrong::Missing, &name.key(self.parts.prefix), "this state made it, as the newest");
+                walk.find(Fault::Missing, &name.key(self.parts.prefix), "this state made it, as the newest");
             }
         }
         let in_range = |name: &Name| self.since.is_none_or(|since| name.day >= since);
         if !listed.digests.iter().any(in_range) && walk.found.findings.is_empty() {
             let since = self.since.map_or_else(String::new, |since| format!(" of {since} or later"));
             let what = format!("there is no digest{since}: runs with load.manifest = true make one a day");
-            walk.find(Wrong::Missing, &digest_prefix(self.parts.prefix), &what);
+            walk.find(Fault::Missing, &digest_prefix(self.parts.prefix), &what);
         }
     }
 
@@ -172,41 +151,41 @@ impl Walker<'_> {
         let expected = walk.expected.as_ref().map(|(link, _)| (self.name_of(link), link.clone()));
         match expected {
             _ if walk.is_at_first => {
-                walk.find(Wrong::Forked, &key, "the chain begins after it");
+                walk.find(Fault::Forked, &key, "the chain begins after it");
                 return Ok(());
             }
             Some((Some(before), _)) if name > before => {
                 walk.find(
-                    Wrong::Forked,
+                    Fault::Forked,
                     &key,
                     "no later digest names it: another machine, or somebody else, put it there",
                 );
                 return Ok(());
             }
             Some((before, link)) if before != Some(name) => {
-                walk.find(Wrong::Missing, &link.key, "the digest after it names it");
+                walk.find(Fault::Missing, &link.key, "the digest after it names it");
                 walk.expected = None;
             }
             _ => {}
         }
         let Some(bytes) = self.get(&key)? else {
-            walk.find(Wrong::Missing, &key, "it was listed, and cannot be read whole");
+            walk.find(Fault::Missing, &key, "it was listed, and cannot be read whole");
             return Ok(());
         };
         let sha256 = Sha256::of(&bytes).to_string();
         let is_made = |made: &&Head| (made.day, made.number) == (name.day, name.number) && made.sha256 != sha256;
         if walk.expected.as_ref().is_some_and(|(link, _)| link.sha256 != sha256) {
-            walk.find(Wrong::Changed, &key, "its SHA-256 is not the one that the digest after it names");
+            walk.find(Fault::Changed, &key, "its SHA-256 is not the one that the digest after it names");
         } else if self.made.as_ref().filter(is_made).is_some() {
-            walk.find(Wrong::Changed, &key, "its SHA-256 is not that of the digest that this state made");
+            walk.find(Fault::Changed, &key, "its SHA-256 is not that of the digest that this state made");
         }
         let Some(digest) = Digest::parse(&bytes, name) else {
-            walk.find(Wrong::Changed, &key, "it is not the digest that its name says");
+            walk.find(Fault::Changed, &key, "it is not the digest that its name says");
             walk.expected = None;
             return Ok(());
         };
         if walk.expected.as_ref().is_some_and(|(_, serial)| *serial != digest.serial) {
-            walk.find(Wrong::Changed, &key, "its place in the chain is not the one before the digest after it");
+            walk.find(Fault::Changed, &key, "its place in the chain is not the one before the digest after it");
         }
         self.check_signature(&digest, &bytes, listed, walk)?;
         self.check_manifests(&digest, walk)?;
@@ -222,9 +201,9 @@ impl Walker<'_> {
         let key = digest.name().signature_key(self.parts.prefix);
         if !listed.is_signed(digest.name()) {
             if digest.signed {
-                walk.find(Wrong::Unsigned, &key, "the digest says that it is signed, and its signature is not there");
+                walk.find(Fault::Unsigned, &key, "the digest says that it is signed, and its signature is not there");
             } else if !self.keys.is_empty() && !walk.is_vouched {
-                walk.find(Wrong::Unsigned, &key, "neither it nor a later digest is signed");
+                walk.find(Fault::Unsigned, &key, "neither it nor a later digest is signed");
             }
             return Ok(());
         }
@@ -232,7 +211,7 @@ impl Walker<'_> {
             return Ok(());
         }
         let Some(signature) = self.get(&key)? else {
-            walk.find(Wrong::Unsigned, &key, "it was listed, and cannot be read");
+            walk.find(Fault::Unsigned, &key, "it was listed, and cannot be read");
             return Ok(());
         };
         let checks: Vec<_> = self.keys.iter().map(|public| public.check(bytes, &signature)).collect();
@@ -247,9 +226,9 @@ impl Walker<'_> {
         });
         match other.filter(|_| !checks.contains(&Err(Unsigned::Wrong))) {
             Some(id) => {
-                walk.find(Wrong::Unsigned, &key, &format!("it is by another key, {id}: give its --public-key too"))
+                walk.find(Fault::Unsigned, &key, &format!("it is by another key, {id}: give its --public-key too"))
             }
-            None => walk.find(Wrong::Unsigned, &key, "it is no valid signature of its digest"),
+            None => walk.find(Fault::Unsigned, &key, "it is no valid signature of its digest"),
         }
         Ok(())
     }
@@ -257,8 +236,8 @@ impl Walker<'_> {
     fn check_manifests(&self, digest: &Digest, walk: &mut Walk) -> Result<()> {
         for links in digest.manifests.chunks(AT_ONCE) {
             let checked = parallel_map(links, THREADS, |link| self.manifest(link));
-            for fault in checked {
-                walk.found.findings.extend(fault?);
+            for found in checked {
+                walk.found.findings.extend(found?);
             }
             walk.found.manifests += links.len() as u64;
             if self.since.is_none() {
@@ -269,27 +248,32 @@ impl Walker<'_> {
     }
 
     /// What is wrong with a manifest, or with its part.
-    fn manifest(&self, link: &Link) -> Result<Option<Fault>> {
-        let fault =
-            |fault, key: &str, detail: &str| Ok(Some(Fault { fault, key: key.to_owned(), detail: detail.to_owned() }));
+    fn manifest(&self, link: &Link) -> Result<Option<Finding>> {
+        let fault = |fault, key: &str, detail: &str| Ok(Some(finding(fault, key, detail)));
         let Some(bytes) = self.get(&link.key)? else {
-            return fault(Wrong::Missing, &link.key, "its digest names it");
+            return fault(Fault::Missing, &link.key, "its digest names it");
         };
         if Sha256::of(&bytes).to_string() != link.sha256 {
-            return fault(Wrong::Changed, &link.key, "its SHA-256 is not the one that its digest names");
+            return fault(Fault::Changed, &link.key, "its SHA-256 is not the one that its digest names");
         }
         let Ok(manifest) = serde_json::from_slice::<Manifested>(&bytes) else {
-            return fault(Wrong::Foreign, &link.key, "it is no manifest, and was none when its digest was made");
+            return fault(Fault::Foreign, &link.key, "it is no manifest, and was none when its digest was made");
         };
         match self.part(&manifest)? {
             None => Ok(None),
-            Some((wrong, detail)) => fault(wrong, &manifest.key, detail),
+            Some((wrong, detail)) => Ok(Some(self.of_part(finding(wrong, &manifest.key, detail)))),
         }
     }
 
-    fn part(&self, manifest: &Manifested) -> Result<Option<(Wrong, &'static str)>> {
+    /// A finding about a part: the commands for those help.
+    fn of_part(&self, found: Finding) -> Finding {
+        let Some((hour, _)) = self.parts.layout.parse_key(self.parts.prefix, &found.key) else { return found };
+        Finding { hour: Some(hour), hint: super::finding::hint(found.fault, hour), ..found }
+    }
+
+    fn part(&self, manifest: &Manifested) -> Result<Option<(Fault, &'static str)>> {
         let Some(object) = self.parts.store.head(&manifest.key)? else {
-            return Ok(Some((Wrong::Missing, "its manifest names it")));
+            return Ok(Some((Fault::Missing, "its manifest names it")));
         };
         let meta = object.meta.filter(|_| !self.deep);
         let is_same = match meta {
@@ -305,7 +289,7 @@ impl Walker<'_> {
                 })
             }
         };
-        Ok((!is_same).then_some((Wrong::Changed, "its content is not the one that its manifest names")))
+        Ok((!is_same).then_some((Fault::Changed, "its content is not the one that its manifest names")))
     }
 
     /// The bytes of an object. `None`: it is not there.
@@ -327,9 +311,14 @@ impl Walker<'_> {
     }
 }
 
+fn finding(fault: Fault, key: &str, detail: &str) -> Finding {
+    let (key, detail, hint) = (key.to_owned(), detail.to_owned(), hint(fault).to_owned());
+    Finding { fault, hour: None, key, detail, hint, only_deep: false }
+}
+
 impl Walk {
-    fn find(&mut self, fault: Wrong, key: &str, detail: &str) {
-        self.found.findings.push(Fault { fault, key: key.to_owned(), detail: detail.to_owned() });
+    fn find(&mut self, fault: Fault, key: &str, detail: &str) {
+        self.found.findings.push(finding(fault, key, detail));
     }
 }
 
@@ -337,18 +326,15 @@ impl Walked {
     /// The same for people.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        for Fault { fault, key, detail } in &self.findings {
-            text += &format!("digests  {}  {}  {}\n", fault.word(), clean(key), clean(detail));
-        }
+        listed(&self.findings, &mut text, |Finding { fault, key, detail, .. }| {
+            format!("digests  {}  {}  {}", fault.word(), clean(key), clean(detail))
+        });
         let range = self.oldest.zip(self.newest).map_or_else(String::new, |(from, to)| format!(" from {from} to {to}"));
         let signed = match self.keys.as_slice() {
             [] => "signatures not checked: no public key".to_owned(),
-            keys => format!("{} signed by {}", self.signed, keys.join(", ")),
+            keys => format!("{} signed by {}", count(self.signed), keys.join(", ")),
         };
-        let verdict = match self.findings.len() as u64 {
-            0 => "all as they were made".to_owned(),
-            n => plural(n, "difference", "differences"),
-        };
+        let verdict = verdict(&self.findings, "all as they were made");
         text += &format!(
             "{}{range} with {} walked, {signed}: {verdict}\n",
             plural(self.digests, "digest", "digests"),

@@ -20,10 +20,15 @@ pub(crate) fn hint(fault: Fault, hour: Hour) -> String {
             "look at it, move it away or bring its earlier version back, then `etl repair` puts back what is missing"
                 .to_owned()
         }
-        Fault::Foreign => {
+        Fault::Foreign | Fault::Unsigned | Fault::Forked => {
             "if another etl put it there, `etl replay --from-s3` takes it over; else move it out of data/".to_owned()
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// What a verification found.
@@ -35,6 +40,9 @@ pub struct Verification {
     pub hours: u64,
     /// Parts that were looked at.
     pub parts: u64,
+    /// Parts that were given up, or deleted by the lifecycle rule that is configured, and are not looked at.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub expired: u64,
     /// Records in them.
     pub rows: u64,
     /// Bytes of them.
@@ -60,6 +68,7 @@ impl Verification {
             schema: 1,
             hours: 0,
             parts: 0,
+            expired: 0,
             rows: 0,
             bytes: 0,
             objects: 0,
@@ -76,10 +85,11 @@ impl Verification {
         self.findings.is_empty() && is_archive_well && are_digests_well
     }
 
-    /// All that was found: by the ledger, and by the archive.
+    /// All that was found: by the ledger, by the archive, and along the digests.
     pub(crate) fn all_findings(&self) -> Vec<Finding> {
         let by_archive = self.archive.iter().flat_map(|archive| &archive.findings);
-        self.findings.iter().chain(by_archive).cloned().collect()
+        let by_digests = self.digests.iter().flat_map(|walked| &walked.findings);
+        self.findings.iter().chain(by_archive).chain(by_digests).cloned().collect()
     }
 
     /// The comparison with the ledger, for people.
@@ -89,6 +99,10 @@ impl Verification {
             let hour = hour.map_or_else(String::new, |hour| format!("hour {hour}: "));
             format!("{}  {}  {hour}{}", fault.word(), clean(key), clean(detail))
         });
+        if self.expired > 0 {
+            let _ =
+                writeln!(text, "{} gone for good, and not looked for", plural(self.expired, "part is", "parts are"));
+        }
         let looked = if self.deep { "downloaded and decoded" } else { "looked at" };
         let _ = writeln!(
             text,
@@ -128,7 +142,7 @@ impl Comparison {
 }
 
 /// Adds each finding on a line, and what to do below the last of those that have the same hint.
-fn listed(findings: &[Finding], text: &mut String, line: impl Fn(&Finding) -> String) {
+pub(super) fn listed(findings: &[Finding], text: &mut String, line: impl Fn(&Finding) -> String) {
     for (n, finding) in findings.iter().enumerate() {
         let _ = writeln!(text, "{}", line(finding));
         if findings.get(n + 1).is_none_or(|next| next.hint != finding.hint) {
@@ -137,7 +151,7 @@ fn listed(findings: &[Finding], text: &mut String, line: impl Fn(&Finding) -> St
     }
 }
 
-fn verdict(findings: &[Finding], well: &str) -> String {
+pub(super) fn verdict(findings: &[Finding], well: &str) -> String {
     match findings.len() as u64 {
         0 => well.to_owned(),
         n => plural(n, "difference", "differences"),

@@ -14,7 +14,7 @@ use crate::net::ping;
 use crate::page::decode::Decoded;
 use crate::page::decrypt::KeyRing;
 use crate::secret::SourceUrl;
-use crate::source::{self, Fetched};
+use crate::source::{self, Fetched, shape};
 use crate::state::files::access;
 use crate::state::files::free_space::Disk;
 use crate::state::{Ledger, Lock};
@@ -111,8 +111,9 @@ fn source_and_key(config: &Config) -> Vec<Checked> {
     let elements = match crate::page::parse::parse(&body) {
         Ok(elements) => elements.len() as u64,
         Err(reason) => {
-            let error = Error::new(ErrorKind::Unavailable, format!("the response is not a page: {reason}"))
-                .hint("look at what source.url answers: it must be an array of objects with \"data\"");
+            let error =
+                Error::new(ErrorKind::Unavailable, format!("the response is not a page: {reason}{}", shape::of(&body)))
+                    .hint("look at what source.url answers: it must be an array of objects with \"data\"");
             return vec![Checked::failed("source", &error), key_alone(ring, "no page to try them on")];
         }
     };
@@ -298,7 +299,7 @@ fn create_only(place: &Place, read_only: bool) -> Vec<Checked> {
         Err(error) if error.kind() == ErrorKind::Credentials => {
             let hint = error.next_step().unwrap_or_default();
             let hint = format!(
-                "{hint} (etl puts below data/ and dict/; check/ is for this probe, which --read-only leaves out)"
+                "{hint} (etl puts below data/, dict/, manifest/ and digest/; check/ is for this probe, which --read-only leaves out)"
             );
             return vec![Checked::failed(name, &Error::new(error.kind(), error.chain()).hint(hint))];
         }
@@ -332,8 +333,8 @@ fn policy(refuses_to_replace: Option<bool>, probe: &str) -> Checked {
         Some(false) => Checked::skipped(
             name,
             format!(
-                "none: others who may write here could replace objects ({probe}, the probe, took its own bytes again); \
-                 `etl init --bucket-policy` prints one"
+                "not in force: whoever may write here could replace objects ({probe}, the probe, was put again with the same \
+                 bytes); `etl init --bucket-policy` prints one"
             ),
         ),
         None => {

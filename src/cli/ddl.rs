@@ -1,6 +1,7 @@
 //! `etl ddl`: configuration and flags → table and view as text.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
@@ -13,18 +14,24 @@ use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::data_prefix;
 use crate::hour::{Clock, Hour, SystemClock};
-use crate::query::{Column, Endpoint, Keys, Serde, Table, Years};
+use crate::query::{Column, Endpoint, Keys, Serde, Span, Table, Years};
+use crate::stop::Stop;
+
+/// How long a listing for the years may take: the statements can be printed without it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   etl ddl                                    table and view for Athena; never needs a refresh
-  etl ddl --keys dt                          one partition key instead of four: simple ranges
-  etl ddl --for duckdb                       the same for DuckDB, over S3 or a folder
+  etl ddl --for trino --database web         the same for Trino's Hive connector
+  etl ddl --for duckdb                       the same for DuckDB, over S3 or a folder; for Spark: --for spark
+  etl ddl --keys hour                        year, month, day and hour as partition keys instead of one text
   etl ddl --for duckdb --location lake       for another place than the configured one
-  etl ddl --column session:string --column items:array<bigint>
+  etl ddl --column session:string --column 'items:array<bigint>'
   etl ddl --glue --since 2023-03-10T00       table and partitions for Glue's API, for Spark or Redshift Spectrum
 
-It needs no state: it reads the configuration, and with --glue it lists the store.";
+It needs no state: it reads the configuration, and it lists the store for the years (Athena, Trino) or hours (--glue) that
+there are. Where the store does not answer, it says so and takes 2020 for the first year.";
 
 /// `etl ddl`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -32,13 +39,13 @@ pub(super) struct DdlArgs {
     /// Query engine [default: athena]
     #[arg(long = "for", value_name = "ENGINE", conflicts_with = "glue")]
     engine: Option<Engine>,
-    /// Partition keys: hour = year, month, day and hour as numbers; dt = one text
-    #[arg(long, value_name = "KEYS", default_value = "hour")]
+    /// Partition keys: dt = one text; hour = year, month, day and hour as numbers
+    #[arg(long, value_name = "KEYS", default_value = "dt")]
     keys: KeysArg,
-    /// JSON SerDe in Athena and Glue
-    #[arg(long, value_name = "SERDE", default_value = "hive")]
-    serde: SerdeArg,
-    /// Name of the view of the original logs; its table is NAME_compact
+    /// Athena and Glue: typed columns with this JSON SerDe, in NAME_compact: faster, and one odd record makes its hour unreadable
+    #[arg(long, value_name = "SERDE")]
+    serde: Option<SerdeArg>,
+    /// Name of the view of the original logs; its table is NAME_line
     #[arg(long, value_name = "NAME", default_value = "logs", value_parser = name)]
     table: String,
     /// Database of table and view [default: the session's; with --glue "default"]
@@ -50,9 +57,9 @@ pub(super) struct DdlArgs {
     /// Add a field of the logs, or change the type of a known one, as in session:string; repeatable
     #[arg(long = "column", value_name = "NAME:TYPE")]
     columns: Vec<Column>,
-    /// Years that partition projection covers
-    #[arg(long, value_name = "FROM-TO", default_value = "2020-2039")]
-    years: Years,
+    /// Years that partition projection covers [default: those of the store]
+    #[arg(long, value_name = "FROM-TO")]
+    years: Option<Years>,
     /// Print the table and its existing partitions as JSON input for Glue's API
     #[arg(long)]
     glue: bool,
@@ -69,17 +76,21 @@ pub(super) struct DdlArgs {
 pub(super) enum Engine {
     /// AWS Athena.
     Athena,
+    /// Trino, with its Hive connector.
+    Trino,
     /// DuckDB.
     Duckdb,
+    /// Spark.
+    Spark,
 }
 
 /// `--keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum KeysArg {
-    /// Four integers.
-    Hour,
     /// One text.
     Dt,
+    /// Four integers.
+    Hour,
 }
 
 /// `--serde`.
@@ -98,42 +109,88 @@ fn name(text: &str) -> Result<String, String> {
 
 /// Prints what an engine needs to read the parts.
 pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
-    let table = table(config, args)?;
+    let engine = args.engine.unwrap_or(Engine::Athena);
+    if args.serde.is_some() && engine != Engine::Athena {
+        let what = "--serde is for Athena and Glue; the other engines read lines";
+        return Err(Error::new(ErrorKind::Usage, what).hint("leave --serde or --for out"));
+    }
+    let place = place_named(config, args.location.as_deref())?;
     if args.glue {
-        let text = serde_json::to_string_pretty(&table.glue(&hours(config, args, &table.place)?)?)
+        let hours = hours(config, &place, &Stop::new())?;
+        let table = table(config, args, place, Some(&hours))?;
+        let wanted =
+            |hour: &Hour| args.since.is_none_or(|first| *hour >= first) && args.until.is_none_or(|last| *hour <= last);
+        let wanted: BTreeSet<Hour> = hours.into_iter().filter(wanted).collect();
+        let text = serde_json::to_string_pretty(&table.glue(&wanted)?)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the partitions").caused_by(e))?;
         print_bytes((text + "\n").as_bytes())?;
         return Ok(0);
     }
-    let text = match args.engine {
-        Some(Engine::Duckdb) => table.duckdb(endpoint(config, &table.place)?.as_ref())?,
-        _ => table.athena()?,
+    let text = match engine {
+        Engine::Athena | Engine::Trino => projected(config, args, place, engine)?,
+        Engine::Duckdb => {
+            let endpoint = endpoint(config, &place)?;
+            table(config, args, place, None)?.duckdb(endpoint.as_ref())?
+        }
+        Engine::Spark => table(config, args, place, None)?.spark()?,
     };
     print_bytes(text.as_bytes())?;
     Ok(0)
 }
 
-fn table(config: &Config, args: &DdlArgs) -> Result<Table> {
-    let keys = match args.keys {
-        KeysArg::Hour => Keys::Hour,
-        KeysArg::Dt => Keys::Dt,
+/// Table and view with partition projection, over the years that the store has.
+fn projected(config: &Config, args: &DdlArgs, place: Destination, engine: Engine) -> Result<String> {
+    let seen = match place {
+        Destination::Files(_) => None,
+        Destination::S3 { .. } => look(config, &place, args.years),
     };
+    let table = table(config, args, place, seen.as_ref())?;
+    let text = if engine == Engine::Trino { table.trino() } else { table.athena() }?;
+    if let Some(warning) = table.span.warning() {
+        tracing::warn!("{warning}");
+    }
+    Ok(text)
+}
+
+/// The hours of the store; `None`, said, where it does not tell in time.
+fn look(config: &Config, place: &Destination, years: Option<Years>) -> Option<BTreeSet<Hour>> {
+    let stop = Stop::with_deadline(Instant::now().checked_add(PATIENCE));
+    hours(config, place, &stop)
+        .inspect_err(|error| {
+            let then = if years.is_some() {
+                "hours outside of --years are not named"
+            } else {
+                "name them with --years FROM-TO"
+            };
+            tracing::warn!("cannot tell which years the store has: {}; {then}", error.chain());
+        })
+        .ok()
+}
+
+fn table(config: &Config, args: &DdlArgs, place: Destination, seen: Option<&BTreeSet<Hour>>) -> Result<Table> {
+    let keys = match args.keys {
+        KeysArg::Dt => Keys::Dt,
+        KeysArg::Hour => Keys::Hour,
+    };
+    let now = SystemClock.now();
+    let now_hour = Hour::of(now, &config.hours.timezone)
+        .ok_or_else(|| Error::new(ErrorKind::State, "this machine's clock shows no possible year"))?;
     Ok(Table {
         database: args.database.clone(),
         name: args.table.clone(),
-        place: place_named(config, args.location.as_deref())?,
+        place,
         layout: config.load.layout.clone(),
         keys,
-        serde: match args.serde {
+        serde: args.serde.map(|serde| match serde {
             SerdeArg::Hive => Serde::Hive,
             SerdeArg::Openx => Serde::OpenX,
-        },
+        }),
         columns: Table::columns(&args.columns, keys)?,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),
         zone: config.hours.timezone_name().to_owned(),
-        ahead: ahead(&config.hours.timezone, SystemClock.now()),
-        years: args.years,
+        ahead: ahead(&config.hours.timezone, now),
+        span: Span::new(args.years, seen, now_hour, keys),
     })
 }
 
@@ -151,14 +208,11 @@ fn endpoint(config: &Config, place: &Destination) -> Result<Option<Endpoint>> {
 }
 
 /// The hours of which there are parts.
-fn hours(config: &Config, args: &DdlArgs, place: &Destination) -> Result<BTreeSet<Hour>> {
-    let place = setup::place_at(config, place)?;
+fn hours(config: &Config, place: &Destination, stop: &Stop) -> Result<BTreeSet<Hour>> {
+    let place = setup::place_until(config, place, stop)?;
     let mut hours = BTreeSet::new();
     place.store.list(&data_prefix(&place.prefix), &mut |key, _| {
-        let hour = place.layout.parse_key(&place.prefix, key).map(|(hour, _)| hour);
-        hours.extend(hour.filter(|hour| {
-            args.since.is_none_or(|first| *hour >= first) && args.until.is_none_or(|last| *hour <= last)
-        }));
+        hours.extend(place.layout.parse_key(&place.prefix, key).map(|(hour, _)| hour));
         Ok(())
     })?;
     Ok(hours)

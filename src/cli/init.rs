@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use nix::unistd::{Uid, User};
+
 use super::print::print;
 use super::setup;
+use super::units::{STATE, Start, template_units};
 use crate::config::{Config, Destination, Starter, template};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::{self, Form};
@@ -21,6 +24,7 @@ Examples:
   etl init --url https://api.example.com/api/data/log --to s3://my-logs/prefix/
   etl init --to s3://logs/ --endpoint http://127.0.0.1:8333 --region us-east-1
   etl init /etc/etl/etl.toml --to file:/srv/lake
+  etl init --systemd-template                units for several pipelines, one configuration each
   etl init --bucket-policy > policy.json     the policy with which the bucket itself refuses to replace and delete
 
 It asks no questions and overwrites nothing.";
@@ -40,6 +44,9 @@ pub(super) struct InitArgs {
     /// Address of an S3-compatible store [default: AWS]
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
+    /// Print units for several pipelines instead, etl@.service and etl@.timer: etl@NAME reads /etc/etl/NAME.toml
+    #[arg(long, conflicts_with_all = ["file", "url", "to", "endpoint", "region", "bucket_policy"])]
+    systemd_template: bool,
     /// Region of the bucket [default: ap-northeast-2]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
@@ -50,6 +57,11 @@ pub(super) struct InitArgs {
 
 /// Writes the configuration, and prints what comes next. `config` is what there is already.
 pub(super) fn init(args: &InitArgs, config: impl FnOnce() -> Result<Config>) -> Result<u8> {
+    let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/local/bin/etl"));
+    if args.systemd_template {
+        print(&template_units(&binary))?;
+        return Ok(0);
+    }
     if args.bucket_policy {
         return policy(args, &config()?);
     }
@@ -68,8 +80,13 @@ pub(super) fn init(args: &InitArgs, config: impl FnOnce() -> Result<Config>) -> 
     if args.file == Path::new("-") {
         return Ok(0);
     }
-    let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("etl"));
-    print(&next_steps(&folder, &file, &binary, args.to.as_deref().is_some_and(|to| to.starts_with("s3:"))))?;
+    let lake = match Destination::from_argument(args.to.as_deref().unwrap_or("file:lake"), &folder) {
+        Ok(Destination::Files(lake)) => Some(lake),
+        _ => None,
+    };
+    let user = user();
+    let start = Start { folder: &folder, file: &file, binary: &binary, lake: lake.as_deref(), user: &user };
+    print(&next_steps(&start))?;
     Ok(0)
 }
 
@@ -107,19 +124,11 @@ fn refuse_secrets(flag: &str, url: Option<&str>) -> Result<()> {
     }
 }
 
-fn next_steps(folder: &Path, file: &Path, binary: &Path, is_s3: bool) -> String {
-    let shown = |path: &Path| path.display().to_string();
-    let secrets = if is_s3 {
-        "FERNET_KEY=… AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…, a line each"
-    } else {
-        "FERNET_KEY=…"
+fn next_steps(start: &Start<'_>) -> String {
+    let secrets = match start.lake {
+        None => "FERNET_KEY=… AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…, a line each",
+        Some(_) => "FERNET_KEY=…",
     };
-    let run = |quote: fn(&str) -> String| {
-        format!("{} --config {} run --max-runtime 10m", quote(&shown(binary)), quote(&shown(file)))
-    };
-    let cron = run(shell_word).replace('%', "\\%");
-    let cron_folder = shell_word(&shown(folder)).replace('%', "\\%");
-    let (unit, unit_folder) = (run(unit_word), shown(folder).replace('%', "%%"));
     format!(
         "\
 {file} is written. Next:
@@ -127,65 +136,28 @@ fn next_steps(folder: &Path, file: &Path, binary: &Path, is_s3: bool) -> String 
 1. Read it, and set source.url and load.to.
 2. Put the secrets into {folder}/.env (chmod 600), or into the environment:
      {secrets}
-3. Check everything, in that folder:
-     etl check
+3. Check everything:
+     etl --config {quoted} check
 4. Run it from cron (crontab -e):
-     */3 * * * *  cd {cron_folder} && {cron} >> run.log
+     {cron}
 
-   or from systemd:
+   or from systemd, as the user {user}, who has to be able to read .env and to write a lake here, with the state in
+   {STATE}: set state.dir to that, so that commands by hand use it too.
 
-# /etc/systemd/system/etl.service
-[Unit]
-Description=Encrypted logs into hourly files
-Wants=network-online.target
-After=network-online.target
-
-[Service]
-Type=oneshot
-WorkingDirectory={unit_folder}
-ExecStart={unit}
-# 11: another run is at work. 75: source or store is unavailable, and the next run continues.
-SuccessExitStatus=11 75
-
-# /etc/systemd/system/etl.timer
-[Unit]
-Description=etl every three minutes
-
-[Timer]
-OnCalendar=*:0/3
-AccuracySec=1s
-
-[Install]
-WantedBy=timers.target
-
+{units}
    and: systemctl daemon-reload && systemctl enable --now etl.timer
 ",
-        file = file.display(),
-        folder = folder.display(),
+        file = start.file.display(),
+        folder = start.folder.display(),
+        quoted = start.quoted_file(),
+        cron = start.crontab_line(),
+        user = start.user,
+        units = start.units(),
     )
 }
 
-/// A word of a shell's command line.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
-/// A word of a systemd unit's command line.
-fn unit_word(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
-    if escaped.contains(|c: char| c.is_whitespace() || c == '\'') { format!("\"{escaped}\"") } else { escaped }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_quoted_for_whoever_reads_them() {
-        let text = next_steps(Path::new("/a b/50%"), Path::new("/a b/50%/etl.toml"), Path::new("/bin/etl"), true);
-        assert!(text.contains("cd '/a b/50\\%' && /bin/etl --config '/a b/50\\%/etl.toml' run"), "{text}");
-        assert!(text.contains("ExecStart=/bin/etl --config \"/a b/50%%/etl.toml\" run"), "{text}");
-        assert!(text.contains("WorkingDirectory=/a b/50%%\n"), "{text}");
-    }
+/// Who runs the service: whoever sets it up, but not root.
+fn user() -> String {
+    let me = User::from_uid(Uid::effective()).ok().flatten().map(|user| user.name);
+    me.filter(|name| name != "root").unwrap_or_else(|| "etl".to_owned())
 }

@@ -1,4 +1,4 @@
-//! The log on stderr, and how an error is told there: text on a terminal, else JSON lines.
+//! The log on stderr, and how an error is told there: text for people, on a terminal and in cron's mail, else JSON lines.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -7,6 +7,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;
 
 use super::{GlobalArgs, LogFormat};
+use crate::config;
 use crate::error::Error;
 use crate::output::flow::Stderr;
 use crate::output::plain_text::{clean, clean_json};
@@ -15,7 +16,7 @@ use crate::output::plain_text::{clean, clean_json};
 pub(super) fn start(args: &GlobalArgs) -> impl Fn(&Error) + use<> {
     let json = match args.log_format {
         Some(format) => format == LogFormat::Json,
-        None => !io::stderr().is_terminal(),
+        None => !io::stderr().is_terminal() && !config::under_cron(),
     };
     let level = match (args.quiet, args.verbose) {
         (true, _) => Level::ERROR,

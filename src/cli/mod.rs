@@ -5,19 +5,25 @@
 //! every help text.
 
 mod check;
+mod config;
 mod ddl;
+mod failed;
 mod help;
 mod init;
 mod log;
 mod manual;
+mod monitoring;
 mod print;
 mod progress;
 mod quarantine;
+mod repair;
 mod restore;
 mod run;
 mod setup;
 mod simulate;
 mod status;
+mod tell;
+mod units;
 mod values;
 mod verify;
 mod watchers;
@@ -28,6 +34,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Overrides};
 use crate::error::{Error, Result};
+
+/// The version, with the commit and the target that this was built from and for.
+const VERSION: &str = env!("ETL_VERSION");
 
 const ABOUT: &str = "Encrypted logs from an HTTP API into hourly files in S3: exactly once, from cron";
 
@@ -66,7 +75,7 @@ Exit codes (of several, the first that applies in this order):
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "etl", version, about = ABOUT, long_about = LONG_ABOUT)]
+#[command(name = "etl", version = VERSION, about = ABOUT, long_about = LONG_ABOUT)]
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"), arg_required_else_help = true)]
 #[command(disable_help_subcommand = true)]
 pub struct Cli {
@@ -85,7 +94,7 @@ struct GlobalArgs {
     /// State directory [default: state.dir]
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Format of the log on stderr [default: text on a terminal, else json]
+    /// Format of the log on stderr [default: text on a terminal and under cron, else json]
     #[arg(long, global = true, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// Log more: -v each step, -vv each request
@@ -120,6 +129,9 @@ enum Command {
     /// Compare the ledger with the store
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
+    /// Put missing parts back, accept a loss, or cut a part again that the store never takes
+    #[command(after_help = repair::EXAMPLES)]
+    Repair(repair::RepairArgs),
     /// Restore the original logs as NDJSON
     #[command(after_help = restore::EXAMPLES)]
     Restore(restore::RestoreArgs),
@@ -129,6 +141,9 @@ enum Command {
     /// Check what a run needs: source, key, clock, state, store
     #[command(after_help = check::EXAMPLES)]
     Check(check::CheckArgs),
+    /// Show each setting and where it comes from, or find everything that is wrong with them
+    #[command(after_help = config::EXAMPLES)]
+    Config(config::ConfigArgs),
     /// List, show, export or drop tokens that are not records (yet)
     #[command(after_help = quarantine::EXAMPLES)]
     Quarantine(quarantine::QuarantineArgs),
@@ -157,13 +172,15 @@ impl Cli {
     pub fn run(&self, say: &dyn Fn(&Error)) -> Result<u8> {
         let config = || Config::from_process(&self.overrides());
         match &self.command {
-            Command::Run(args) => run::run(&config()?, args, say),
-            Command::Replay(args) => run::replay(&config()?, args, say),
-            Command::Status(args) => status::status(&config()?, args),
+            Command::Run(args) => run::run(&self.overrides(), args, say),
+            Command::Replay(args) => run::replay(&self.overrides(), args, say),
+            Command::Status(args) => status::status(&self.overrides(), args),
             Command::Verify(args) => verify::verify(&config()?, args),
+            Command::Repair(args) => repair::repair(&config()?, args, say),
             Command::Restore(args) => restore::restore(&config()?, args, say),
             Command::Ddl(args) => ddl::ddl(&config()?, args),
             Command::Check(args) => check::check(config(), args),
+            Command::Config(args) => config::config(&self.overrides(), args),
             Command::Quarantine(args) => quarantine::quarantine(&config()?, args),
             Command::Simulate(args) => simulate::simulate(args),
             Command::Init(args) => init::init(args, config),
@@ -207,7 +224,9 @@ mod tests {
     fn examples(help: &str) -> Vec<&str> {
         help.lines()
             .filter_map(|line| line.find("etl ").and_then(|at| line.get(at..)))
-            .map(|line| ["   ", " > ", " | "].iter().fold(line, |rest, end| rest.split(end).next().unwrap_or(rest)))
+            .map(|line| {
+                ["   ", " > ", " >> ", " | "].iter().fold(line, |rest, end| rest.split(end).next().unwrap_or(rest))
+            })
             .collect()
     }
 
@@ -276,7 +295,7 @@ mod tests {
             "etl status --json --check",
             "etl status --days 0",
             "etl status --days 32",
-            "etl status --warn-age 2h",
+            "etl status --crit-age 2h",
             "etl status --check --hour 2023-03-10T01",
             "etl status --watch 0s",
             "etl restore --hour 2023-03-10T01 --since 2023-03-10T00",

@@ -1,8 +1,7 @@
 //! The progress of long work: only on a terminal, on stderr, and cleared at the end.
 //!
-//! Where the total is known, it shows how long the rest takes at the pace so far.
+//! Where the total is known, it shows how long the rest takes at the pace so far. It is one line, however narrow the terminal is.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +12,11 @@ use indicatif::{ProgressBar, ProgressFinish, ProgressIterator, ProgressStyle};
 use crate::job::Progress;
 use crate::process::panics;
 use crate::view::table::{bytes, count, plural};
+
+/// A terminal with fewer columns gets the short form of what has but one line.
+const NARROW: usize = 60;
+/// What stands left of a run's line: the spinner and the time.
+const LEFT_OF_IT: usize = 8;
 
 /// The display of a run.
 pub(super) struct RunDisplay {
@@ -33,7 +37,7 @@ struct Shown {
 impl RunDisplay {
     /// A display that shows nothing yet.
     pub(super) fn new() -> Self {
-        let bar = spinner("{spinner} {msg} {elapsed}");
+        let bar = spinner("{spinner} {elapsed:>4} {wide_msg}");
         Self { bar, shown: Mutex::default() }
     }
 
@@ -45,7 +49,7 @@ impl RunDisplay {
         // Only counts: a panic elsewhere does not spoil them.
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.take(progress, Instant::now());
-        self.bar.set_message(shown.line(self.bar.elapsed(), Instant::now()));
+        self.bar.set_message(shown.line(self.bar.elapsed(), Instant::now(), columns().saturating_sub(LEFT_OF_IT)));
     }
 
     /// Clears it.
@@ -67,23 +71,38 @@ impl Shown {
         }
     }
 
-    fn line(&self, elapsed: Duration, now: Instant) -> String {
-        let mut line = plural(self.pages, "page", "pages");
-        if self.logs > 0 {
-            let pace = rate(self.logs, elapsed);
-            let _ = write!(line, " · {} ({}/s)", plural(self.logs, "log", "logs"), count(pace));
-        }
-        if let Some((done, all, since)) = self.hours {
-            let _ = write!(line, " · {} of {} sealed", count(done), plural(all, "hour", "hours"));
-            if let Some(left) = left(done, all, now.duration_since(since)) {
-                let _ = write!(line, ", {} left", indicatif::HumanDuration(left));
-            }
-        }
-        if self.parts > 0 {
-            let _ = write!(line, " · {} up, {}", plural(self.parts, "part", "parts"), bytes(self.bytes));
+    /// What fits into so many columns: the later a stage, the rather it is shown.
+    fn line(&self, elapsed: Duration, now: Instant, columns: usize) -> String {
+        let mut stages = self.stages(elapsed, now);
+        let mut line = stages.join(" · ");
+        while stages.len() > 1 && line.chars().count() > columns {
+            stages.remove(0);
+            line = format!("… {}", stages.join(" · "));
         }
         line
     }
+
+    fn stages(&self, elapsed: Duration, now: Instant) -> Vec<String> {
+        let mut stages = vec![plural(self.pages, "page", "pages")];
+        if self.logs > 0 {
+            let pace = rate(self.logs, elapsed);
+            stages.push(format!("{} ({}/s)", plural(self.logs, "log", "logs"), count(pace)));
+        }
+        if let Some((done, all, since)) = self.hours {
+            let left = left(done, all, now.duration_since(since));
+            let left = left.map(|left| format!(", {} left", indicatif::HumanDuration(left))).unwrap_or_default();
+            stages.push(format!("{} of {} sealed{left}", count(done), plural(all, "hour", "hours")));
+        }
+        if self.parts > 0 {
+            stages.push(format!("{} up, {}", plural(self.parts, "part", "parts"), bytes(self.bytes)));
+        }
+        stages
+    }
+}
+
+/// The terminal's width.
+fn columns() -> usize {
+    terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(columns, _)| usize::from(columns.0))
 }
 
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for people")]
@@ -102,7 +121,10 @@ fn left(done: u64, all: u64, elapsed: Duration) -> Option<Duration> {
 
 /// A display of a count.
 pub(super) fn bar(unit: &str) -> ProgressBar {
-    spinner(&format!("{{spinner}} {{msg}} {{human_pos}} {unit} {{per_sec}} {{elapsed}}"))
+    match columns() {
+        NARROW.. => spinner(&format!("{{spinner}} {{msg}} {{human_pos}} {unit} {{per_sec}} {{elapsed}}")),
+        _ => spinner(&format!("{{spinner}} {{human_pos}} {unit}")),
+    }
 }
 
 /// Shows how far the iteration over `hours` is, and how long the rest takes. With `on_stdout`, shows nothing where stdout is the
@@ -116,7 +138,10 @@ where
     let bar = if on_stdout && std::io::stdout().is_terminal() {
         ProgressBar::hidden()
     } else {
-        spinner("{spinner} {human_pos} of {human_len} hours {elapsed}, {eta} left")
+        match columns() {
+            NARROW.. => spinner("{spinner} {human_pos} of {human_len} hours {elapsed}, {eta} left"),
+            _ => spinner("{spinner} {human_pos} of {human_len}"),
+        }
     };
     bar.set_length(hours.len() as u64);
     hours.progress_with(bar.with_finish(ProgressFinish::AndClear))
@@ -145,13 +170,17 @@ mod tests {
     fn line_says_what_is_known_and_no_more() {
         let (mut shown, start) = (Shown::default(), Instant::now());
         shown.take(Progress::Fetched(1), start);
-        assert_eq!(shown.line(Duration::from_secs(1), start), "1 page");
+        assert_eq!(shown.line(Duration::from_secs(1), start, 80), "1 page");
         shown.take(Progress::Committed(12_000), start);
         shown.take(Progress::Sealed(1, 4), start);
         shown.take(Progress::Sealed(2, 4), start);
         shown.take(Progress::Uploaded(2, 61_234), start);
-        let line = shown.line(Duration::from_secs(4), start + Duration::from_secs(10));
-        assert_eq!(line, "1 page · 12,000 logs (3,000/s) · 2 of 4 hours sealed, 10 seconds left · 2 parts up, 61.2 kB");
+        let line = |columns| shown.line(Duration::from_secs(4), start + Duration::from_secs(10), columns);
+        let whole = "1 page · 12,000 logs (3,000/s) · 2 of 4 hours sealed, 10 seconds left · 2 parts up, 61.2 kB";
+        assert_eq!(line(120), whole);
+        assert_eq!(line(70), "… 2 of 4 hours sealed, 10 seconds left · 2 parts up, 61.2 kB");
+        assert_eq!(line(30), "… 2 parts up, 61.2 kB");
+        assert_eq!(line(0), "… 2 parts up, 61.2 kB", "the display cuts the rest");
     }
 
     #[test]

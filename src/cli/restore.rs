@@ -2,6 +2,7 @@
 //!
 //! A file of an hour gets its name when it is whole: a crash leaves a hidden one, which nothing reads.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,9 @@ use clap::Args;
 
 use super::progress;
 use super::setup::{self, place_named};
-use super::values::hour;
+use super::values::{check_range, hour};
 use crate::audit::StoredParts;
-use crate::audit::restore::{Known, Range, Restorer};
+use crate::audit::restore::{Hours, Known, Range, Restorer};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -20,6 +21,7 @@ use crate::process::threads;
 use crate::state::Ledger;
 use crate::stop::Stop;
 use crate::store::dictionaries::DictionaryStore;
+use crate::view::table::plural;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -53,6 +55,7 @@ pub(super) struct RestoreArgs {
 /// Writes the originals of the chosen hours to stdout, or one file an hour to a directory. A part that does not verify is
 /// refused and named; the others are restored.
 pub(super) fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+    check_range(args.since, args.until)?;
     let stop = Stop::new();
     // On a signal an incomplete file is removed. Where no thread can be had, the signal ends the process at once.
     if threads::has_threads(1) {
@@ -80,10 +83,14 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
         },
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };
-    let hours = restorer.hours(range)?;
-    if hours.is_empty() {
-        let what = format!("no part of the chosen hours in {}", place.store.place());
-        return Err(Error::new(ErrorKind::Usage, what).hint("`etl status` and `etl verify` show which hours there are"));
+    let Hours { parts: hours, expired } = restorer.hours(range)?;
+    let gone: usize = expired.values().map(BTreeSet::len).sum();
+    if let Some(first) = expired.keys().next() {
+        let gone = plural(gone as u64, "part is", "parts are");
+        tracing::warn!("{gone} gone for good and not restored, the first of hour {first}");
+    }
+    if hours.is_empty() && gone == 0 {
+        return Err(nothing_there(&restorer, range)?);
     }
     let mut code = 0;
     for (hour, parts) in progress::hours(hours, args.out.is_none()) {
@@ -99,6 +106,24 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
         out.close(refused.is_empty())?;
     }
     Ok(code)
+}
+
+/// Says what there is instead of the hours that were asked for.
+fn nothing_there(restorer: &Restorer<'_>, range: Range) -> Result<Error> {
+    let there = restorer.hours(Range::default())?.parts;
+    let chosen = match (range.since, range.until) {
+        (Some(since), Some(until)) if since == until => format!(" of hour {since}"),
+        (Some(since), Some(until)) => format!(" of the hours {since} to {until}"),
+        (Some(since), None) => format!(" of the hours from {since} on"),
+        (None, Some(until)) => format!(" of the hours up to {until}"),
+        (None, None) => String::new(),
+    };
+    let what = format!("there is no part{chosen} in {}", restorer.parts.store.place());
+    let hint = match there.keys().next().zip(there.keys().next_back()) {
+        Some((first, last)) => format!("choose among the hours {first} to {last}, which are there"),
+        None => "check load.to, or --from, and with `etl status` whether a run has uploaded anything".to_owned(),
+    };
+    Ok(Error::new(ErrorKind::Usage, what).hint(hint))
 }
 
 /// What the ledger knows, where it can be read. Restoring works without it.

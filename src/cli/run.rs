@@ -7,12 +7,13 @@ use clap::Args;
 
 use super::print::{print, print_json};
 use super::progress::RunDisplay;
-use super::setup;
-use super::watchers::Watchers;
-use crate::config::{Config, SourceLocation, parse_positive_duration};
+use super::watchers::{self, Watchers};
+use super::{failed, setup, tell};
+use crate::config::{self, Config, Overrides, Shown, SourceLocation, parse_positive_duration};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::job::{self, Outcome, RunRequest, Summary};
+use crate::job::{self, Outcome, Report, RunRequest, Summary};
+use crate::state::status::Command;
 use crate::stop::Stop;
 use crate::view::text;
 
@@ -26,8 +27,8 @@ Examples:
   etl run --json                             the summary as one JSON object
   etl run --metrics-file /var/lib/node_exporter/etl.prom
 
-As a crontab line:
-  */3 * * * * etl --config /etc/etl/etl.toml run";
+As a crontab line, which mails only what went wrong (secrets in /etc/etl/.env):
+  */3 * * * *  /usr/local/bin/etl --config /etc/etl/etl.toml run --max-runtime 10m > /dev/null";
 
 pub(super) const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -80,32 +81,78 @@ pub(super) struct ReplayArgs {
     json: bool,
 }
 
-/// Fetches, commits, seals, uploads; with `--every` again and again.
-pub(super) fn run(config: &Config, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+/// Fetches, commits, seals, uploads; with `--every` again and again. Each time is a run of its own: the configuration, `.env` and
+/// the files of keys are read again.
+pub(super) fn run(flags: &Overrides, args: &RunArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let started = Instant::now();
     let stop = Stop::with_deadline(args.max_runtime.and_then(|limit| started.checked_add(limit)));
-    crate::stop::install(&stop)?;
-    let request = RunRequest { drain: args.drain, ..RunRequest::default() };
+    crate::stop::install(&stop).map_err(|error| failed::unread(flags, Command::Run, error))?;
+    let Some(every) = args.every else { return run_once(flags, args, &stop, say) };
+    let mut before = None;
     loop {
-        let next = args.every.and_then(|every| Instant::now().checked_add(every));
-        if args.dry_run {
-            return dry_run(config, args, &stop);
-        }
-        let watchers = Watchers::start(config, args.ping.as_deref(), args.metrics_file.as_ref());
-        let outcome = match tick(config, request, &stop) {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                watchers.end(error.kind().exit_code(), None);
-                return Err(error);
+        let next = Instant::now().checked_add(every).unwrap_or(started);
+        let is_first = before.is_none();
+        say_changes(flags, &mut before);
+        let code = match run_once(flags, args, &stop, say) {
+            // A later tick may find corrected what is wrong now.
+            Err(error) if !is_first => {
+                say(&error);
+                error.kind().exit_code()
             }
+            ended => ended?,
         };
-        watchers.end(code(&outcome, &stop), Some(&outcome));
-        tell(&outcome, args.json, say)?;
-        let Some(next) = next else { return Ok(code(&outcome, &stop)) };
         if stop.sleep(next.saturating_duration_since(Instant::now())) {
-            return Ok(code(&outcome, &stop));
+            return Ok(or_of_signal(code, &stop));
         }
     }
+}
+
+/// Says which settings changed since the tick before.
+fn say_changes(flags: &Overrides, before: &mut Option<Shown>) {
+    let Ok(now) = config::settings(flags) else { return };
+    for change in before.iter().flat_map(|before| now.changes_since(before)) {
+        tracing::warn!("{change}");
+    }
+    *before = Some(now);
+}
+
+/// A run, with all who are told of it.
+fn run_once(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error)) -> Result<u8> {
+    let config = match Config::from_process(flags) {
+        Ok(config) => config,
+        Err(error) => {
+            let error = failed::unread(flags, Command::Run, error);
+            watchers::end_without_config(args.ping.as_deref(), &error);
+            return ended_early(error, args.json);
+        }
+    };
+    if args.dry_run {
+        return dry_run(&config, args, stop).or_else(|error| ended_early(error, args.json));
+    }
+    let watchers = Watchers::start(&config, args.ping.as_deref(), args.metrics_file.as_ref());
+    let request = RunRequest { drain: args.drain, ..RunRequest::default() };
+    let outcome = match tick(&config, request, stop) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            let error = failed::unused(&config, Command::Run, error);
+            watchers.end(error.kind().exit_code(), Err(&error));
+            return ended_early(error, args.json);
+        }
+    };
+    watchers.end(code(&outcome, stop), Ok(&outcome));
+    tell::problems(&config, &outcome, true, say);
+    show(&outcome, code(&outcome, stop), args.json)?;
+    // A signal may have come while others were told.
+    Ok(code(&outcome, stop))
+}
+
+/// A run that did not get as far as to have an outcome. The error is told by whoever gets it.
+fn ended_early(error: Error, json: bool) -> Result<u8> {
+    if json {
+        let (nothing, exit) = (Summary::default(), error.kind().exit_code());
+        print_json(&Report::new(&nothing, std::slice::from_ref(&error), exit, SystemClock.now()))?;
+    }
+    Err(error)
 }
 
 /// One run.
@@ -135,12 +182,27 @@ fn dry_run(config: &Config, args: &RunArgs, stop: &Stop) -> Result<u8> {
 }
 
 /// Finishes what was interrupted.
-pub(super) fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+pub(super) fn replay(flags: &Overrides, args: &ReplayArgs, say: &dyn Fn(&Error)) -> Result<u8> {
     let stop = Stop::new();
     crate::stop::install(&stop)?;
+    let read = Config::from_process(flags).map_err(|error| failed::unread(flags, Command::Replay, error));
+    let finished = read.and_then(|config| match finish(&config, args, &stop) {
+        Ok(outcome) => Ok((outcome, config)),
+        Err(error) => Err(failed::unused(&config, Command::Replay, error)),
+    });
+    let (outcome, config) = match finished {
+        Ok(finished) => finished,
+        Err(error) => return ended_early(error, args.json),
+    };
+    tell::problems(&config, &outcome, false, say);
+    show(&outcome, code(&outcome, &stop), args.json)?;
+    Ok(code(&outcome, &stop))
+}
+
+fn finish(config: &Config, args: &ReplayArgs, stop: &Stop) -> Result<Outcome> {
     let display = RunDisplay::new();
     let progress = |progress| display.show(progress);
-    let setup = setup::setup(config, &SystemClock, &stop, &progress)?;
+    let setup = setup::setup(config, &SystemClock, stop, &progress)?;
     // A backfill does not wait for hours to close, and neither does its replay.
     let drain = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
     let outcome = job::run(
@@ -149,25 +211,29 @@ pub(super) fn replay(config: &Config, args: &ReplayArgs, say: &dyn Fn(&Error)) -
         RunRequest { drain, quarantine: args.quarantine, rejected: args.rejected, from_store: args.from_s3 },
     );
     display.end();
-    tell(&outcome, args.json, say)?;
-    Ok(code(&outcome, &stop))
+    Ok(outcome)
 }
 
-fn tell(outcome: &Outcome, json: bool, say: &dyn Fn(&Error)) -> Result<()> {
-    outcome.problems.iter().for_each(say);
+/// Prints what a run did.
+fn show(outcome: &Outcome, exit: u8, json: bool) -> Result<()> {
     let Summary { pages, fetched, new, duplicates, quarantined, uploaded_parts, seconds, .. } = outcome.summary;
-    let exit = outcome.exit_code();
     tracing::info!(exit, pages, fetched, new, duplicates, quarantined, uploaded_parts, seconds, "the run ended");
-    // A run that did not begin has no summary.
-    if !outcome.began {
-        return Ok(());
+    let now = SystemClock.now();
+    match (json, outcome.began) {
+        (true, _) => print_json(&Report::new(&outcome.summary, &outcome.problems, exit, now)),
+        (false, true) => print(&text::summary(&outcome.summary, now)),
+        // A run that did not begin has no summary.
+        (false, false) => Ok(()),
     }
-    if json { print_json(&outcome.summary) } else { print(&text::summary(&outcome.summary)) }
 }
 
 /// The exit code of the most urgent problem; without one, that of the signal.
 fn code(outcome: &Outcome, stop: &Stop) -> u8 {
-    match outcome.exit_code() {
+    or_of_signal(outcome.exit_code(), stop)
+}
+
+fn or_of_signal(exit: u8, stop: &Stop) -> u8 {
+    match exit {
         0 => stop.exit_code().unwrap_or(0),
         worse => worse,
     }

@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use crate::config::{Config, Destination, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
+use crate::hour::closing::ClosingRules;
 use crate::hour::key::Layout;
-use crate::hour::lifecycle::ClosingRules;
 use crate::job::output::archive::Archive;
 use crate::job::{Progress, Setup, Source};
 use crate::net::backoff::Backoff;
@@ -19,6 +19,7 @@ use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
 use crate::source::{Headers, HttpSettings, HttpSource, PageUrl};
 use crate::state::Settings;
+use crate::state::status::StatusFile;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
 use crate::store::lake::FileStore;
@@ -80,7 +81,8 @@ pub(super) fn place_named(config: &Config, named: Option<&str>) -> Result<Destin
         return config.load.destination().cloned();
     };
     let cwd = std::env::current_dir()
-        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))?;
+        .map_err(|e| Error::new(ErrorKind::State, "cannot tell the current directory").caused_by(e))
+        .map_err(|e| e.hint("start etl in a folder that is there"))?;
     Destination::from_argument(text, &cwd)
 }
 
@@ -104,6 +106,7 @@ pub(super) fn setup<'a>(
     let hours = &config.hours;
     Ok(Setup {
         state_dir: config.state.dir.clone(),
+        status_file: status_file(config),
         settings: settings(config)?,
         min_free: config.state.min_free,
         quarantine_max_bytes: config.quarantine.max_bytes,
@@ -115,6 +118,7 @@ pub(super) fn setup<'a>(
         prefix: place.prefix,
         store: place.store,
         archive: archive(config),
+        expire_after: config.load.expire_after.map(signed),
         manifest: config.load.manifest,
         signing: config.load.signing.clone(),
         uploads: place.uploads,
@@ -122,6 +126,11 @@ pub(super) fn setup<'a>(
         stop,
         progress,
     })
+}
+
+/// The copy of the status for others, if there is one.
+pub(super) fn status_file(config: &Config) -> Option<StatusFile> {
+    config.run.status_file.clone().map(|path| StatusFile { path, mode: config.run.status_mode })
 }
 
 /// The local originals, if they are kept.
@@ -147,7 +156,7 @@ pub(super) fn decoder(config: &Config) -> Result<Decoder> {
     })
 }
 
-fn signed(duration: Duration) -> SignedDuration {
+pub(super) fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::print::{print, print_bytes, print_json, styled};
-use super::setup;
 use super::values::hour;
-use crate::config::{self, Config, parse_duration, parse_positive_duration};
+use super::{monitoring, setup};
+use crate::config::{self, Config, Overrides, parse_duration, parse_positive_duration};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, Hour, SystemClock};
 use crate::output::plain_text::clean;
@@ -19,12 +20,13 @@ use crate::output::{self, Form};
 use crate::state::Ledger;
 use crate::state::status::certificate::Certificate;
 use crate::state::status::days::KEPT;
+use crate::state::status::history::{self, PastRun};
 use crate::state::status::{self, Status};
 use crate::stop::Stop;
 use crate::view::certificate;
 use crate::view::heat::Heat;
 use crate::view::html;
-use crate::view::monitor::{self, Answer, Level, Limits, Thresholds};
+use crate::view::monitor::{Limits, Thresholds};
 use crate::view::screen::{self, Screen};
 use crate::view::table::plural;
 
@@ -35,6 +37,7 @@ Examples:
   etl status --watch 5s                      refreshed until Ctrl-C
   etl status --json                          the same for programs
   etl status --hour 2023-03-10T01            is this hour complete? its certificate, however old it is
+  etl status --runs                          the runs of the past: when, exit, counts, problem
   etl status --html status.html              one self-contained page for a browser
 
 For monitoring, one line and exit 0 fine, 1 warning, 2 critical, 3 unknown:
@@ -60,6 +63,10 @@ pub(super) struct StatusArgs {
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", value_parser = parse_positive_duration)]
     #[arg(conflicts_with_all = ["check", "html"])]
     watch: Option<Duration>,
+    /// List the newest runs, up to 500 [default: 20; with --json all]
+    #[arg(long, value_name = "N", num_args = 0..=1, value_parser = clap::value_parser!(u16).range(1..=500))]
+    #[arg(conflicts_with_all = ["check", "hour", "watch", "html"])]
+    runs: Option<Option<u16>>,
     /// Write one self-contained HTML page to this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "hour"])]
     html: Option<PathBuf>,
@@ -75,8 +82,8 @@ pub(super) struct StatusArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Limits of --check (0s: never)")]
 pub(super) struct LimitArgs {
-    /// Warn if the last successful run is older than this
-    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = parse_duration, requires = "check")]
+    /// Warn if the last successful run is older than this; without --check: from then on it is not "all well"
+    #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = parse_duration)]
     warn_age: Duration,
     /// Critical if it is older than this
     #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = parse_duration, requires = "check")]
@@ -103,6 +110,8 @@ pub(super) struct LimitArgs {
 
 /// Days in the heat map of a terminal.
 const DAYS: usize = 7;
+/// Runs that are listed.
+const RUNS: usize = 20;
 /// Width where the screen's is not known.
 const COLUMNS: usize = 80;
 /// The other screen of the terminal, without a cursor; and back.
@@ -110,15 +119,13 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Prints the status. With `--check` the exit code is that of a monitoring plugin.
-pub(super) fn status(config: &Config, args: &StatusArgs) -> Result<u8> {
+pub(super) fn status(flags: &Overrides, args: &StatusArgs) -> Result<u8> {
     if args.check {
-        let now = SystemClock.now();
-        let answer = match status::read(&config.state.dir, now) {
-            Ok(status) => monitor::check(&status, &thresholds(&args.limits), now),
-            Err(error) => Answer::of(Level::Unknown, &error.chain()),
-        };
-        print(&answer.line)?;
-        return Ok(answer.level as u8);
+        return Ok(monitoring::check(flags, &thresholds(&args.limits)));
+    }
+    let config = &Config::from_process(flags)?;
+    if let Some(most) = args.runs {
+        return runs(config, most, args.json);
     }
     if let Some(interval) = args.watch {
         return watch(config, args, interval);
@@ -181,8 +188,30 @@ fn unsealed(hour: Hour, pending: u64) -> String {
     )
 }
 
+/// The shape of `etl status --runs --json`: the newest first.
+#[derive(Serialize)]
+struct Runs<'a> {
+    schema: u32,
+    runs: &'a [PastRun],
+}
+
+/// Lists the runs of the past.
+fn runs(config: &Config, most: Option<u16>, json: bool) -> Result<u8> {
+    // A state directory of a newer format is refused here, too.
+    status::read(&config.state.dir, SystemClock.now())?;
+    let mut runs = history::read(&config.state.dir);
+    if json {
+        runs.truncate(most.map_or(history::KEPT, usize::from));
+        print_json(&Runs { schema: 1, runs: &runs })?;
+    } else {
+        print_bytes(styled(&screen::runs(&runs, most.map_or(RUNS, usize::from))).as_bytes())?;
+    }
+    Ok(0)
+}
+
 fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
-    let mut status = status::read(&config.state.dir, now)?;
+    let mut status = status::read_both(&config.state.dir, config.run.status_file.as_deref(), now)?;
+    status.disk = status::usage(&config.state.dir, now).or(status.disk);
     if let Some(hour) = args.hour {
         status.hours.retain(|h| h.hour == hour);
         if status.hours.is_empty() {
@@ -208,12 +237,15 @@ fn heat(config: &Config, args: &StatusArgs, status: &Status, now: Timestamp, day
 fn screen(args: &StatusArgs) -> Screen {
     let size = terminal_size::terminal_size();
     let columns = size.map_or(COLUMNS, |(columns, _)| usize::from(columns.0));
-    Screen { unicode: config::locale_is_utf8(), columns, all: args.all || args.hour.is_some() }
+    let (unicode, all) = (config::locale_is_utf8(), args.all || args.hour.is_some());
+    Screen { unicode, columns, all, fresh: seconds(args.limits.warn_age) }
 }
 
 fn write_page(config: &Config, args: &StatusArgs, status: &Status, file: &Path, now: Timestamp) -> Result<()> {
     let heat = heat(config, args, status, now, KEPT);
-    output::replace(file, html::page(status, &heat, now).as_bytes(), Form::PUBLIC)
+    let (name, runs) = (config.name(), history::read(&config.state.dir));
+    let shown = html::Shown { name: &name, fresh: seconds(args.limits.warn_age), runs: &runs };
+    output::replace(file, html::page(status, &heat, &shown, now).as_bytes(), Form::PUBLIC)
 }
 
 /// Shows the status again and again, on the terminal's other screen, until a signal comes.
@@ -271,8 +303,12 @@ impl Drop for OtherScreen {
     }
 }
 
+/// A limit; `0s` is none.
+fn seconds(limit: Duration) -> Option<u64> {
+    (!limit.is_zero()).then_some(limit.as_secs())
+}
+
 fn thresholds(args: &LimitArgs) -> Thresholds {
-    let seconds = |limit: Duration| (!limit.is_zero()).then_some(limit.as_secs());
     let ages = |warn, crit| Limits { warn: seconds(warn), crit: seconds(crit) };
     Thresholds {
         age: ages(args.warn_age, args.crit_age),

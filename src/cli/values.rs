@@ -1,5 +1,6 @@
 //! What the value of a flag may be, where several commands take it.
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 
 /// An hour, with the hint that clap would not show.
@@ -8,4 +9,15 @@ pub(super) fn hour(text: &str) -> Result<Hour, String> {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
     })
+}
+
+/// Refuses a range that ends before it begins.
+pub(super) fn check_range(since: Option<Hour>, until: Option<Hour>) -> Result<()> {
+    match (since, until) {
+        (Some(since), Some(until)) if since > until => {
+            let what = format!("--since {since} is after --until {until}: no hour is in between");
+            Err(Error::new(ErrorKind::Usage, what).hint("swap the two"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::config::Config;
-use crate::error::{Error, ErrorKind};
+use crate::config::{self, Config};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::job::Outcome;
 use crate::net::ping;
@@ -36,16 +36,16 @@ impl Watchers {
     }
 
     /// Reports how it ended; nothing where another run was at work, which reports itself.
-    pub(super) fn end(&self, exit: u8, outcome: Option<&Outcome>) {
+    pub(super) fn end(&self, exit: u8, outcome: Result<&Outcome, &Error>) {
         if exit == ErrorKind::Busy.exit_code() {
             return;
         }
-        let summary = outcome.map(|outcome| &outcome.summary);
-        self.ping(&format!("/{exit}"), summary.map(text::summary).unwrap_or_default());
-        let (Some(path), ended) = (&self.metrics, SystemClock.now()) else { return };
+        let ended = SystemClock.now();
+        self.ping(&format!("/{exit}"), body(outcome, ended));
+        let Some(path) = &self.metrics else { return };
         let status = status::read(&self.state, ended).ok();
         let nothing = crate::job::Summary::default();
-        let summary = summary.unwrap_or(&nothing);
+        let summary = outcome.map_or(&nothing, |outcome| &outcome.summary);
         let run = Ended { exit, started: self.started, ended, summary, status: status.as_ref() };
         let text = metrics::text(&run, &output::before(path));
         if let Err(error) = output::replace(path, text.as_bytes(), Form::PUBLIC) {
@@ -57,12 +57,36 @@ impl Watchers {
         let Some(url) = &self.ping else { return };
         let sent = match SourceUrl::parse(&format!("{}{below}", url.expose().trim_end_matches('/'))) {
             Some(url) => ping::post(&url, body),
-            None => Err(Error::new(ErrorKind::Config, "its address is not a URL")),
+            None => Err(Error::new(
+                ErrorKind::Config,
+                "its address (ETL_PING_URL, --ping) is not a URL as in https://host/path",
+            )),
         };
         if let Err(error) = sent {
             let error = Error::new(error.kind(), format!("cannot ping the monitor: {}", error.chain()));
             warn(&error);
         }
+    }
+}
+
+/// Reports a run that found no configuration it could use, to the monitor that a flag or the usual variable names.
+pub(super) fn end_without_config(ping: Option<&str>, error: &Error) {
+    let ping = ping.map(Secret::new).or_else(config::usual_ping);
+    let watchers = Watchers { metrics: None, ping, state: PathBuf::new(), started: SystemClock.now() };
+    watchers.end(error.kind().exit_code(), Err(error));
+}
+
+/// What a monitor is told at the end: the most pressing problem, then what was done.
+fn body(outcome: Result<&Outcome, &Error>, ended: Timestamp) -> String {
+    let problem = outcome.map_or_else(Some, |outcome| outcome.problems.first());
+    let mut text = String::new();
+    if let Some(problem) = problem {
+        let hint = problem.next_step().map(|hint| format!("  hint: {hint}\n")).unwrap_or_default();
+        text = format!("{ended:.0} error: {}\n{hint}", problem.chain());
+    }
+    match outcome {
+        Ok(outcome) if outcome.began => text + &text::summary(&outcome.summary, ended),
+        _ => text,
     }
 }
 

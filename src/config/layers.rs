@@ -6,21 +6,30 @@
 //!
 //! Invariant: no error repeats a value that may be a secret.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
-use super::environment::{Environment, Origin};
+use super::environment::{Environment, Origin, Variable};
 use super::{Overrides, paths};
 use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
 
 /// Every key with its default, commented. The lowest layer, and what `etl init` writes.
 pub(super) const TEMPLATE: &str = include_str!("template.toml");
 
+/// What to do about a value that says by itself what is wrong with it.
+pub(super) const CORRECT: &str = "correct it there; `etl config check` finds everything that is wrong";
+
 /// The user's file.
 pub(super) struct File {
+    /// Where it is; `None` where it is not on the disk.
+    path: Option<PathBuf>,
     /// What errors call it.
     name: String,
     /// What is in it, behind as many spaces as the template is long: so its positions follow those of the template.
@@ -33,8 +42,44 @@ impl File {
     /// A file in `folder`, which has to be absolute.
     pub fn new(name: impl Into<String>, text: &str, folder: impl Into<PathBuf>) -> Self {
         let text = " ".repeat(TEMPLATE.len()) + text.trim_start_matches('\u{feff}');
-        Self { name: name.into(), text, folder: folder.into() }
+        Self { path: None, name: name.into(), text, folder: folder.into() }
     }
+
+    /// In place of a file where there is none: relative paths are relative to `cwd`.
+    pub fn none(cwd: &Path) -> Self {
+        Self::new("", "", cwd)
+    }
+
+    /// The same as the file at `path`.
+    pub fn at(mut self, path: &Path) -> Self {
+        self.path = Some(path.to_owned());
+        self
+    }
+
+    /// The keys that it has, with their lines.
+    pub fn keys(&self) -> Result<Vec<(Vec<String>, usize)>> {
+        let tables = parse(&self.name, &self.text)?;
+        let mut keys = Vec::new();
+        for (table, entries) in &tables {
+            keys.push((vec![table.get_ref().to_string()], line(&self.text, table.span().start)));
+            for (key, _) in entries.get_ref().as_table().into_iter().flatten() {
+                let path = [table, key].map(|name| name.get_ref().to_string());
+                keys.push((path.to_vec(), line(&self.text, key.span().start)));
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// What a flag or a variable decided of a key: its value as shown, `None` for a secret, and where it was given.
+#[derive(Debug, Clone)]
+pub(super) struct Decided {
+    /// The value.
+    pub value: Option<String>,
+    /// Where it was given.
+    pub origin: Origin,
+    /// The value, to tell whether it changed.
+    pub content: Secret,
 }
 
 /// What a configuration is made from.
@@ -48,14 +93,29 @@ pub(super) struct Layers<'a> {
     pub flags: &'a Overrides,
     /// The current directory, to which paths in variables and flags are relative.
     pub cwd: &'a Path,
+    /// What flags, variables and folders made of keys, as it is found out.
+    decided: RefCell<BTreeMap<String, Decided>>,
 }
 
 impl<'a> Layers<'a> {
     /// The template with `file` over it, and what is above. A whole dictionary is one key's value: it replaces the default.
     pub fn new(file: &'a File, environment: Environment<'a>, flags: &'a Overrides, cwd: &'a Path) -> Result<Self> {
+        Self::without(&BTreeSet::new(), file, environment, flags, cwd)
+    }
+
+    /// The same, with these keys of the file left out.
+    pub fn without(
+        keys: &BTreeSet<Vec<String>>,
+        file: &'a File,
+        environment: Environment<'a>,
+        flags: &'a Overrides,
+        cwd: &'a Path,
+    ) -> Result<Self> {
         let template = parse("the template", TEMPLATE)?;
-        let mut layers = Self { tree: template.clone(), file, environment, flags, cwd };
-        for (name, value) in parse(&file.name, &file.text)? {
+        let mut layers = Self { tree: template.clone(), file, environment, flags, cwd, decided: RefCell::default() };
+        let mut given = parse(&file.name, &file.text)?;
+        keys.iter().for_each(|key| remove(&mut given, key));
+        for (name, value) in given {
             let below = layers.tree.get_mut(name.get_ref().as_ref()).map(Spanned::get_mut);
             match (below, value.into_inner()) {
                 (Some(DeValue::Table(below)), DeValue::Table(entries)) => {
@@ -90,6 +150,62 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// The configuration file, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        self.file.path.as_deref()
+    }
+
+    /// Notes that `key` has the value `shown`, given at `origin`.
+    pub fn note(&self, key: &str, shown: impl Display, origin: Origin) {
+        let value = shown.to_string();
+        let content = Secret::new(value.as_str());
+        self.decided.borrow_mut().insert(key.to_owned(), Decided { value: Some(value), origin, content });
+    }
+
+    /// Notes that `key` has a secret value; nothing where there is none.
+    pub fn note_secret(&self, key: &str, variable: Option<&Variable>) {
+        if let Some(Variable { value, origin }) = variable {
+            let decided = Decided { value: None, origin: origin.clone(), content: value.clone() };
+            self.decided.borrow_mut().insert(key.to_owned(), decided);
+        }
+    }
+
+    /// What was noted, by key.
+    pub fn decided(&self) -> BTreeMap<String, Decided> {
+        self.decided.borrow().clone()
+    }
+
+    /// Every value of the template with the file over it, with its path and where it was given.
+    pub fn values(&self) -> Vec<(Vec<String>, toml::Value, Origin)> {
+        let mut values = Vec::new();
+        self.values_below(&mut Vec::new(), &self.tree, &mut values);
+        values
+    }
+
+    fn values_below(
+        &self,
+        path: &mut Vec<String>,
+        table: &DeTable<'_>,
+        into: &mut Vec<(Vec<String>, toml::Value, Origin)>,
+    ) {
+        for (key, value) in table {
+            path.push(key.get_ref().to_string());
+            match value.get_ref() {
+                // A dictionary is one value.
+                DeValue::Table(below) if path.first().is_none_or(|name| name != "compact") || path.len() == 1 => {
+                    self.values_below(path, below, into);
+                }
+                _ => {
+                    let deserializer = toml::de::ValueDeserializer::from(value.clone());
+                    if let Ok(plain) = serde::Deserialize::deserialize(deserializer) {
+                        into.push((path.clone(), plain, self.origin_of(key.span().start)));
+                    }
+                }
+            }
+            path.pop();
+        }
+    }
+
     /// Reads all values.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
         T::deserialize(Deserializer::from(Spanned::new(0..0, self.tree.clone()))).map_err(|cause| self.refusal(&cause))
@@ -113,12 +229,16 @@ impl<'a> Layers<'a> {
 
     /// The path `written` at `path` as an absolute one; `None` where it is empty.
     pub fn absolute(&self, path: &[&str], written: &Path) -> Result<Option<PathBuf>> {
-        self.parse(path, written.to_str().unwrap_or_default(), paths::optional)
+        let absolute = self.parse(path, written.to_str().unwrap_or_default(), paths::optional)?;
+        if let Some(absolute) = &absolute {
+            self.note(&path.join("."), absolute.display(), self.origin(path));
+        }
+        Ok(absolute)
     }
 
     /// An error about the value at `path`. `what` must not repeat it where it may hold a secret.
     pub fn error(&self, path: &[&str], what: impl std::fmt::Display) -> Error {
-        Error::new(ErrorKind::Config, format!("{}: {}: {what}", self.origin(path), path.join(".")))
+        Error::new(ErrorKind::Config, format!("{}: {}: {what}", self.origin(path), path.join("."))).hint(CORRECT)
     }
 
     fn at(&self, path: &[&str]) -> Option<(usize, &DeValue<'a>)> {
@@ -155,8 +275,7 @@ impl<'a> Layers<'a> {
             }
             _ => format!("{origin}: {path}: {what}"),
         };
-        let error = Error::new(ErrorKind::Config, text);
-        if hint.is_empty() { error } else { error.hint(hint) }
+        Error::new(ErrorKind::Config, text).hint(if hint.is_empty() { CORRECT } else { hint })
     }
 }
 
@@ -164,7 +283,9 @@ impl<'a> Layers<'a> {
 fn unknown_key(wrong: &str, table: &str, known: &str) -> String {
     let key = wrong.trim_start_matches("unknown field ").trim_matches('`');
     let known = known.split('`').skip(1).step_by(2);
-    let nearest = known.min_by_key(|name| strsim::damerau_levenshtein(name, key)).unwrap_or_default();
+    // "ping" for "ping_env" is a key cut short, however many letters it lacks.
+    let is_cut = |name: &str| name.starts_with(key) && !key.is_empty();
+    let nearest = known.min_by_key(|name| (!is_cut(name), strsim::damerau_levenshtein(name, key))).unwrap_or_default();
     let nearest = match table_with(key).filter(|_| !table.contains('.')) {
         Some(table) => format!("{key:?} in [{table}]"),
         None if table.is_empty() => format!("[{nearest}]"),
@@ -178,9 +299,22 @@ fn unknown_key(wrong: &str, table: &str, known: &str) -> String {
 fn parse<'a>(name: &str, text: &'a str) -> Result<DeTable<'a>> {
     let table = DeTable::parse(text).map_err(|cause| {
         let line = line(text, cause.span().unwrap_or_default().start);
-        Error::new(ErrorKind::Config, format!("{name}, line {line}: {}", cause.message()))
+        Error::new(ErrorKind::Config, format!("{name}, line {line}: {}", cause.message())).hint(CORRECT)
     })?;
     Ok(table.into_inner())
+}
+
+/// Takes the value at `path` away.
+fn remove(table: &mut DeTable<'_>, path: &[String]) {
+    match path {
+        [] => {}
+        [last] => drop(table.remove(last.as_str())),
+        [first, rest @ ..] => {
+            if let Some(DeValue::Table(below)) = table.get_mut(first.as_str()).map(Spanned::get_mut) {
+                remove(below, rest);
+            }
+        }
+    }
 }
 
 /// The line, from 1, of the position `start`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
@@ -41,7 +42,10 @@ impl Destination {
         } else {
             paths::optional(text, cwd).and_then(|path| path.map(Self::Files).ok_or_else(|| wrong(UNKNOWN_PLACE)))
         };
-        parsed.map_err(|what| Error::new(ErrorKind::Usage, format!("cannot read from this place: {what}")))
+        parsed.map_err(|what| {
+            Error::new(ErrorKind::Usage, format!("cannot read from this place: {what}"))
+                .hint("name a bucket as in s3://bucket/prefix/, or a folder")
+        })
     }
 
     fn parse(text: &str, base: &Path) -> Result<Self> {
@@ -137,6 +141,9 @@ pub struct LoadConfig {
     /// The folders of an hour.
     #[serde(deserialize_with = "layout")]
     pub layout: Layout,
+    /// After how long a lifecycle rule of the store deletes parts. `None`: there is none.
+    #[serde(deserialize_with = "value::optional_duration")]
+    pub expire_after: Option<Duration>,
     /// Whether each part's certificate is published beside it.
     pub manifest: bool,
     #[serde(deserialize_with = "object::sse")]
@@ -169,6 +176,12 @@ pub struct LoadConfig {
     pub signing: Option<SigningKey>,
 }
 
+/// The variables with the bucket's name; the first that is set counts.
+const BUCKET_VARIABLES: [&str; 2] = ["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"];
+
+/// The variables with the endpoint; the first that is set counts.
+const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
+
 impl LoadConfig {
     /// Completes what was read by folders and variables.
     pub(super) fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
@@ -177,12 +190,15 @@ impl LoadConfig {
         self.names_region = layers.in_file(&["load", "region"]);
         self.options().check(layers)?;
         self.signing = self.signing_key(layers)?;
+        if let Some(place @ Destination::Files(_)) = &self.destination {
+            layers.note("load.to", place, layers.origin(&["load", "to"]));
+        }
         // A `file:` destination in the file stays what it is: a demo or test must not write to S3, nor fail, because a
         // variable happens to be set.
         if matches!(self.destination, Some(Destination::Files(_))) {
             return Ok(());
         }
-        if let Some(variable) = layers.environment.first_of(&["ETL_S3_BUCKET", "AWS_S3_BUCKETNAME"])? {
+        if let Some(variable) = layers.environment.first_of(&BUCKET_VARIABLES)? {
             let bucket = variable.parse("load.to", bucket::check)?;
             let prefix = match self.destination.take() {
                 Some(Destination::S3 { prefix, .. }) => prefix,
@@ -192,6 +208,7 @@ impl LoadConfig {
         }
         let Some(Destination::S3 { bucket, .. }) = &self.destination else { return Ok(()) };
         let endpoint = self.address()?.0;
+        self.note_variables(layers);
         bucket::check_address(bucket, endpoint.as_deref()).map_err(|why| {
             let key = if endpoint.is_some() { "load.endpoint" } else { "load.to" };
             let error = wrong(format!("{key}: {why}"));
@@ -233,6 +250,29 @@ impl LoadConfig {
         Ok(Some(SigningKey { file, password }))
     }
 
+    /// Notes what variables decide, for `etl config show`.
+    fn note_variables(&self, layers: &Layers<'_>) {
+        if let Some(place) = &self.destination {
+            let bucket = layers.environment.first_of(&BUCKET_VARIABLES).ok().flatten();
+            layers.note("load.to", place, bucket.map_or_else(|| layers.origin(&["load", "to"]), |found| found.origin));
+        }
+        let noted = [
+            ("load.endpoint", self.variables.first(&ENDPOINTS)),
+            ("load.region", self.variables.first(self.regions())),
+        ];
+        for (key, found) in noted.into_iter().chain(["AWS_PROFILE"].map(|name| (name, self.variables.variable(name)))) {
+            found.iter().for_each(|found| layers.note(key, found.value.expose(), found.origin.clone()));
+        }
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+            layers.note_secret(name, self.variables.variable(name));
+        }
+    }
+
+    /// The variables that can name the region.
+    const fn regions(&self) -> &'static [&'static str] {
+        if self.names_region { &["AWS_REGION"] } else { &["AWS_REGION", "AWS_DEFAULT_REGION"] }
+    }
+
     /// Where parts go.
     pub fn destination(&self) -> Result<&Destination> {
         self.destination.as_ref().ok_or_else(|| {
@@ -266,7 +306,7 @@ impl LoadConfig {
     /// The endpoint and the region. What a variable is named for goes before the file; what is only somebody's default (`AWS_DEFAULT_REGION`,
     /// a profile's region) goes behind it.
     fn address(&self) -> Result<(Option<String>, String)> {
-        let endpoint = match self.variables.first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]) {
+        let endpoint = match self.variables.first(&ENDPOINTS) {
             Some(found) => found.parse("load.endpoint", parse_endpoint)?,
             None => self.endpoint.clone(),
         };
@@ -278,9 +318,7 @@ impl LoadConfig {
     /// # Errors
     /// `Config` where a variable or a profile names one that cannot be.
     pub fn s3_region(&self) -> Result<String> {
-        let variables: &[&str] =
-            if self.names_region { &["AWS_REGION"] } else { &["AWS_REGION", "AWS_DEFAULT_REGION"] };
-        if let Some(found) = self.variables.first(variables) {
+        if let Some(found) = self.variables.first(self.regions()) {
             return found.parse("load.region", parse_region);
         }
         match self.variables.profile_region().filter(|_| !self.names_region) {

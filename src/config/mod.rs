@@ -1,5 +1,8 @@
 //! Flags, environment, `.env` and file become one validated [`Config`].
 //!
+//! `layers` puts template and file together, `environment` has the variables, `show` says where each value comes from,
+//! `check` finds everything that is wrong.
+//!
 //! The only reader of the environment, and it sets nothing. Of several sources the first that has a value wins: flag,
 //! environment, `.env`, file, default. Two things in a file stand above the environment: a `file:` source and a `file:`
 //! destination. `API_URL` and the bucket's variable are names that other programs use too, and a demo must not read
@@ -13,6 +16,7 @@
 
 mod aws;
 pub(crate) mod bucket;
+mod check;
 mod environment;
 pub(crate) mod fernet_key;
 mod keys;
@@ -22,10 +26,12 @@ mod locale;
 mod object;
 mod paths;
 mod private;
+mod show;
 mod source;
 mod template;
 mod units;
 mod value;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -34,19 +40,22 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-pub use self::locale::locale_is_utf8;
+pub use self::locale::{locale_is_utf8, under_cron};
 pub use aws::AwsVariables;
 pub(crate) use aws::{Profile, Profiles};
-pub use environment::Ask;
+pub use check::{Problems, problems};
+pub use environment::{Ask, Origin};
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials, SigningKey};
 pub use object::{Encryption, ObjectOptions};
+pub use show::{Setting, Shown, settings};
 pub use source::{SourceConfig, SourceLocation};
 pub use template::{Starter, template};
 pub use units::{UnitError, parse_duration, parse_positive_duration, parse_size};
+pub use watched::Watched;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
-use environment::{Environment, Origin, check_name};
+use environment::{Environment, check_name};
 use layers::{File, Layers};
 
 /// What the command line says about the configuration. No secret is ever a flag.
@@ -129,13 +138,24 @@ pub struct ArchiveConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
+    /// What the pipeline is called; empty: after its configuration.
+    #[serde(deserialize_with = "value::text")]
+    name: String,
     /// The metrics file, absolute; `None` where none is written.
     pub metrics_file: Option<PathBuf>,
+    /// The copy of the status for others, absolute; `None` where there is none.
+    pub status_file: Option<PathBuf>,
+    /// Its permissions.
+    #[serde(deserialize_with = "value::mode")]
+    pub status_mode: u32,
     #[serde(deserialize_with = "value::text")]
     ping_env: String,
     /// The monitor's address, which is a secret; `None` where none is pinged.
     #[serde(skip)]
     pub ping: Option<Secret>,
+    /// Under cron, how often an outage that goes on is said again.
+    #[serde(deserialize_with = "value::duration")]
+    pub remind: Duration,
 }
 
 /// `[state]`: the state directory.
@@ -169,10 +189,7 @@ impl Config {
     /// # Errors
     /// `Config`: a named file that is not there, an unknown key, an impossible value.
     pub fn load(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Self> {
-        let environment = Environment::load(ask, cwd)?;
-        let file = locate(flags, &environment, cwd)?;
-        let text = file.as_deref().map_or_else(|| Ok(File::new("", "", cwd)), read)?;
-        Ok(Self { file, ..Self::of(&Layers::new(&text, environment, flags, cwd)?)? })
+        with_layers(flags, ask, cwd, |layers| Self::of(layers))
     }
 
     /// The configuration that `layers` give.
@@ -185,11 +202,29 @@ impl Config {
         config.run.resolve(layers)?;
         config.state.dir = config.state.locate(layers)?;
         config.check_folders()?;
+        config.file = layers.path().map(Path::to_owned);
         Ok(config)
+    }
+
+    /// What the pipeline is called: `run.name`, else the name of its configuration file, or of the folder of an `etl.toml`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        if !self.run.name.is_empty() {
+            return self.run.name.clone();
+        }
+        let file = self.file.as_deref();
+        let stem = file.and_then(Path::file_stem).filter(|stem| *stem != "etl");
+        let folder = file.map_or(self.state.dir.parent(), Path::parent).and_then(Path::file_name);
+        stem.or(folder).map_or_else(|| "etl".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
     /// Nothing else may be in the state directory, which etl prunes.
     fn check_folders(&self) -> Result<()> {
+        if let Some(path) = self.run.status_file.as_ref().filter(|path| path.starts_with(&self.state.dir)) {
+            let text = format!("run.status_file is within the state directory: {}", path.display());
+            return Err(Error::new(ErrorKind::Config, text)
+                .hint("it is a copy for those who may not read there: choose a file elsewhere"));
+        }
         let lake = match self.load.destination() {
             Ok(Destination::Files(path)) => Some(("load.to", path)),
             _ => None,
@@ -205,12 +240,28 @@ impl Config {
     }
 }
 
-/// The file to read: `--config`, else `ETL_CONFIG`, else `etl.toml` if there is one.
-fn locate(flags: &Overrides, environment: &Environment<'_>, cwd: &Path) -> Result<Option<PathBuf>> {
-    let (path, origin) = match (&flags.config, environment.get("ETL_CONFIG")?) {
-        (Some(path), _) => (cwd.join(path), Origin::Flag("--config")),
-        (None, Some(variable)) => (cwd.join(variable.value.expose()), variable.origin),
-        (None, None) => (cwd.join("etl.toml"), Origin::Default),
+/// What `use_them` makes of the layers that `flags`, the environment behind `ask` and `cwd` lead to.
+fn with_layers<T>(
+    flags: &Overrides,
+    ask: Ask<'_>,
+    cwd: &Path,
+    use_them: impl FnOnce(&Layers<'_>) -> Result<T>,
+) -> Result<T> {
+    let path = locate(flags, ask, cwd)?;
+    let environment = Environment::load(ask, path.as_deref(), cwd)?;
+    environment.warn_where_others_read();
+    let file = path.as_deref().map_or_else(|| Ok(File::none(cwd)), read)?;
+    use_them(&Layers::new(&file, environment, flags, cwd)?)
+}
+
+/// The file to read: `--config`, else `ETL_CONFIG`, also of the working directory's `.env`, else `etl.toml` if there is one.
+fn locate(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Option<PathBuf>> {
+    let (path, origin) = match &flags.config {
+        Some(path) => (cwd.join(path), Origin::Flag("--config")),
+        None => match before_the_file(ask, cwd).get("ETL_CONFIG")? {
+            Some(variable) => (cwd.join(variable.value.expose()), variable.origin),
+            None => (cwd.join("etl.toml"), Origin::Default),
+        },
     };
     let path: PathBuf = path.components().collect();
     // An error here does not mean that the file is absent.
@@ -222,26 +273,41 @@ fn locate(flags: &Overrides, environment: &Environment<'_>, cwd: &Path) -> Resul
         .hint("correct the name, or leave it out to use ./etl.toml"))
 }
 
+/// What is known before the file is. A broken `.env` is told when it is read again, for its variables.
+fn before_the_file<'a>(ask: Ask<'a>, cwd: &Path) -> Environment<'a> {
+    Environment::load(ask, None, cwd).unwrap_or_else(|_| Environment::without_dotenv(ask))
+}
+
 fn unreadable(path: &Path, cause: std::io::Error) -> Error {
-    Error::new(ErrorKind::Config, format!("cannot read the configuration file {}", path.display())).caused_by(cause)
+    Error::new(ErrorKind::Config, format!("cannot read the configuration file {}", path.display()))
+        .hint("let the user that runs etl read it and its folder, and save it as UTF-8 text")
+        .caused_by(cause)
 }
 
 /// The file at `path`. Its folder is resolved: relative paths in the file must not depend on how it was reached.
 fn read(path: &Path) -> Result<File> {
     let text = std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause))?;
     let folder = path.parent().unwrap_or(path).canonicalize().map_err(|cause| unreadable(path, cause))?;
-    Ok(File::new(path.display().to_string(), &text, folder))
+    Ok(File::new(path.display().to_string(), &text, folder).at(path))
 }
 
 fn current_dir() -> Result<PathBuf> {
-    std::env::current_dir()
-        .map_err(|cause| Error::new(ErrorKind::Config, "cannot find the current directory").caused_by(cause))
+    std::env::current_dir().map_err(|cause| {
+        let error = Error::new(ErrorKind::Config, "cannot find the current directory").caused_by(cause);
+        error.hint("start etl in a folder that is there")
+    })
 }
 
 /// The key of the simulator: the newest of `FERNET_KEY`, from the environment or `.env`. `None` where it is not set.
 pub fn simulator_key() -> Result<Option<Secret>> {
-    let environment = Environment::load(&|name| std::env::var_os(name), &current_dir()?)?;
+    let environment = Environment::load(&|name| std::env::var_os(name), None, &current_dir()?)?;
     Ok(environment.get("FERNET_KEY")?.map(|variable| variable.value))
+}
+
+/// The address of a monitor in the variable of the usual name, for a run whose configuration cannot be read.
+pub fn usual_ping() -> Option<Secret> {
+    let environment = Environment::without_dotenv(&|name| std::env::var_os(name));
+    environment.get("ETL_PING_URL").ok().flatten().map(|variable| variable.value)
 }
 
 impl HoursConfig {
@@ -275,9 +341,13 @@ impl RunConfig {
     fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         let file = self.metrics_file.take().unwrap_or_default();
         self.metrics_file = layers.absolute(&["run", "metrics_file"], &file)?;
+        let file = self.status_file.take().unwrap_or_default();
+        self.status_file = layers.absolute(&["run", "status_file"], &file)?;
         if !self.ping_env.is_empty() {
             check_name(&self.ping_env, |what| layers.error(&["run", "ping_env"], what))?;
-            self.ping = layers.environment.get(&self.ping_env)?.map(|variable| variable.value);
+            let variable = layers.environment.get(&self.ping_env)?;
+            layers.note_secret("run.ping", variable.as_ref());
+            self.ping = variable.map(|variable| variable.value);
         }
         Ok(())
     }
@@ -286,10 +356,14 @@ impl RunConfig {
 impl StateConfig {
     fn locate(&self, layers: &Layers<'_>) -> Result<PathBuf> {
         if let Some(dir) = &layers.flags.state_dir {
-            return Ok(layers.cwd.join(dir).components().collect());
+            let dir: PathBuf = layers.cwd.join(dir).components().collect();
+            layers.note("state.dir", dir.display(), Origin::Flag("--state-dir"));
+            return Ok(dir);
         }
         if let Some(variable) = layers.environment.get("ETL_STATE_DIR")? {
-            return variable.parse("state.dir", |text| paths::absolute(text, layers.cwd));
+            let dir = variable.parse("state.dir", |text| paths::absolute(text, layers.cwd))?;
+            layers.note("state.dir", dir.display(), variable.origin);
+            return Ok(dir);
         }
         let path = ["state", "dir"];
         let dir = layers.absolute(&path, &self.dir)?;

@@ -63,10 +63,12 @@ impl ObjectOptions {
             return Err(layers.error(&["load", "kms_key"], "a key of KMS without load.sse = \"aws:kms\"").hint(hint));
         }
         if self.tags.len() > MOST_TAGS {
-            return Err(layers.error(&["load", "tags"], format!("more than {MOST_TAGS} tags")));
+            let error = layers.error(&["load", "tags"], format!("more than {MOST_TAGS} tags"));
+            return Err(error.hint("leave some out: S3 keeps no more for an object"));
         }
         for (name, text) in &self.tags {
-            check_tag(name, text).map_err(|why| layers.error(&["load", "tags", name], why))?;
+            let wrong = |why| layers.error(&["load", "tags", name], why).hint("write it as in { team = \"logs\" }");
+            check_tag(name, text).map_err(wrong)?;
         }
         Ok(())
     }

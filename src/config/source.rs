@@ -1,6 +1,7 @@
 //! `[source]`: where pages come from, with what headers, keys and patience.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -102,6 +103,15 @@ fn paging_style<'de, D: Deserializer<'de>>(from: D) -> Result<PagingStyle, D::Er
     })
 }
 
+impl fmt::Display for SourceLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => url.fmt(f),
+            Self::Files(pattern) => write!(f, "file:{pattern}"),
+        }
+    }
+}
+
 impl SourceLocation {
     /// The location that `text` names; `None` if it is empty. A relative pattern is resolved against the folder `base`.
     fn parse(text: &str, base: &Path) -> Result<Option<Self>> {
@@ -134,8 +144,17 @@ impl SourceConfig {
     fn find(&self, layers: &Layers<'_>) -> Result<Option<SourceLocation>> {
         let written = self.url.as_ref().map_or("", Secret::expose);
         match layers.environment.get("API_URL")?.filter(|_| !written.starts_with("file:")) {
-            Some(variable) => variable.parse("source.url", |text| SourceLocation::parse(text, layers.cwd)),
-            None => layers.parse(&["source", "url"], written, SourceLocation::parse),
+            Some(variable) => {
+                let found = variable.parse("source.url", |text| SourceLocation::parse(text, layers.cwd))?;
+                found.iter().for_each(|found| layers.note("source.url", found, variable.origin.clone()));
+                Ok(found)
+            }
+            None => {
+                let (path, origin) = (["source", "url"], layers.origin(&["source", "url"]));
+                let found = layers.parse(&path, written, SourceLocation::parse)?;
+                found.iter().for_each(|found| layers.note("source.url", found, origin.clone()));
+                Ok(found)
+            }
         }
     }
 
@@ -160,6 +179,7 @@ impl SourceConfig {
         check_name(&self.keys_env, |what| layers.error(&variable, what))?;
         if self.keys.is_none() && self.keys_file.is_none() {
             self.key_variable = layers.environment.get(&self.keys_env)?;
+            layers.note_secret("source.keys", self.key_variable.as_ref());
         }
         Ok(())
     }
@@ -234,7 +254,8 @@ impl Header {
                 .hint(format!("set {name} in the environment or in .env")));
         };
         if value.expose().contains(|c: char| c.is_control()) {
-            return Err(wrong(format!("{}: the value has a control character", self.place)));
+            return Err(wrong(format!("{}: the value has a control character", self.place))
+                .hint("take the line end, or whatever it is, out of the value"));
         }
         Ok((self.name.clone(), value.clone()))
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde::de::{Deserialize, Deserializer, Error as _, Unexpected};
 
+use super::paths::wrong;
 use super::units::{UnitError, parse_duration, parse_positive_duration, parse_size};
 use crate::error::Result;
 use crate::secret::Secret;
@@ -63,6 +64,14 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
     measure(from, DURATION, parse_duration)
 }
 
+/// A duration that is not zero; `""` = none.
+pub(super) fn optional_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    measure(from, "a duration as in \"90d\", or \"\"", |text| match text.trim() {
+        "" => Ok(None),
+        text => parse_positive_duration(text).map(Some),
+    })
+}
+
 /// A duration that is not zero.
 pub(super) fn positive_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     measure(from, DURATION, parse_positive_duration)
@@ -90,4 +99,14 @@ where
         other => return Err(D::Error::invalid_type(Unexpected::Other(other.type_str()), &expected)),
     };
     parse(&text).map_err(D::Error::custom)
+}
+
+/// The permissions of a file that its owner can write, as `chmod` takes them.
+pub(super) fn mode<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    parsed_by(from, parse_mode)
+}
+
+pub(super) fn parse_mode(text: &str) -> Result<u32> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o644 == 0 && mode & 0o600 == 0o600);
+    mode.ok_or_else(|| wrong("not the permissions of a file to be read").hint("write \"0644\", \"0640\" or \"0600\""))
 }

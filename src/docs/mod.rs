@@ -30,7 +30,8 @@ pages! {
     configuration: "Every key and environment variable";
     operations: "Running it: cron, systemd, exit codes, monitoring, what to do when";
     sources: "APIs, encryption, records, the quarantine, gaps";
-    lake: "What is in S3, how to query it and get the logs back";
+    lake: "What is in S3, and how to get the logs back";
+    querying: "Athena, Trino, DuckDB, Spark: tables, views, what a query asks for";
     guarantees: "What holds, what does not, and what a crash leaves";
     proof: "What the tests did, how often, and what they found";
     comparison: "Other tools, and how fast this one is";

@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use super::intake::dedup::Buckets;
 use super::{RunRequest, Setup, Summary};
 use crate::error::{Error, ErrorKind, Result};
+use crate::state::status::history::Recorder;
 use crate::state::{Reserve, State, status};
 use crate::store::dictionaries::DictionaryStore;
+use crate::store::expired::ExpiredParts;
 use crate::store::once::CreateOnly;
 
 /// A run at work.
@@ -21,31 +23,42 @@ pub(crate) struct Run<'a> {
     pub(crate) buckets: Buckets,
     /// The dictionaries that parts are read with.
     pub(crate) dictionaries: DictionaryStore<'a>,
+    /// Parts that are gone for good, as far as the store was asked.
+    pub(crate) expired: ExpiredParts,
     pub(crate) summary: &'a mut Summary,
     pub(crate) problems: Vec<Error>,
     /// Whether the manifests in the store are to be compared with the digests there: after a rebuild.
     pub(crate) survey_manifests: bool,
     /// The store did not answer: it is not asked again in this run.
     pub(crate) store_is_down: bool,
+    history: &'a Recorder,
     status: status::Writer,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(setup: &'a Setup<'a>, mut state: State, request: RunRequest, summary: &'a mut Summary) -> Self {
+    pub(crate) fn new(
+        setup: &'a Setup<'a>,
+        mut state: State,
+        request: RunRequest,
+        summary: &'a mut Summary,
+        history: &'a Recorder,
+    ) -> Self {
         state.pages.quarantine.cap(setup.quarantine_max_bytes);
         let dictionaries = DictionaryStore::new(&*setup.store, &setup.prefix, &setup.decoder.compactor)
             .with_former(state.hours.former_dictionaries());
-        let status = status::Writer::start(&setup.state_dir, setup.clock.now());
+        let status = status::Writer::start(&setup.state_dir, history, setup.status_file.as_ref(), setup.clock.now());
         Self {
             setup,
             request,
             state,
             buckets: Buckets::default(),
             dictionaries,
+            expired: ExpiredParts::default(),
             summary,
             problems: Vec::new(),
             survey_manifests: request.from_store,
             store_is_down: false,
+            history,
             status,
         }
     }
@@ -99,6 +112,11 @@ impl<'a> Run<'a> {
     pub(crate) fn archive_rows(&mut self) -> Result<()> {
         let status = &mut self.status;
         self.state.archive_rows(&mut |row| status.note_leaving(row))
+    }
+
+    /// Notes in the run history what a step brought.
+    pub(crate) fn note_step(&self, name: &str) {
+        self.history.step(name, self.summary.counts(), self.now());
     }
 
     /// Writes `status.json`: not too often, unless `now`.

@@ -101,7 +101,9 @@ impl Known {
     fn take(&mut self, setup: &Setup<'_>, body: &[u8], found: &mut DryRun) -> Result<()> {
         let (now, stop) = (setup.clock.now(), || setup.stop.is_requested());
         let page = setup.decoder.page_until(body, now, &stop).map_err(|reason| {
-            Error::new(ErrorKind::Unavailable, format!("the source sent a body that is not a page: {reason}"))
+            let there = crate::source::shape::of(body);
+            Error::new(ErrorKind::Unavailable, format!("the source sent a body that is not a page: {reason}{there}"))
+                .hint("look at what source.url answers: it must be an array of objects with a string \"data\"")
         })?;
         if page.key_is_wrong() {
             return Err(Error::new(ErrorKind::Credentials, "no key of the ring opens any token of the page")

@@ -14,6 +14,7 @@ mod context;
 mod dry_run;
 pub mod intake;
 pub mod output;
+mod progress_log;
 mod recover;
 mod setup;
 mod summary;
@@ -22,17 +23,23 @@ use std::time::{Instant, SystemTime};
 
 pub use dry_run::{DryRun, dry_run};
 pub use intake::fetch::Source;
+pub use recover::repair::{Place, RepairRequest, Repaired, RepairedPart, repair};
+pub(crate) use setup::has_expired;
 pub use setup::{Progress, RunRequest, Setup};
+pub(crate) use summary::Report;
 pub use summary::{Outcome, Summary, UploadedPart};
 
 use self::context::Run;
 use self::intake::Intake;
 use self::intake::fetch::{self, Halt, PageTrail};
 use self::output::Output;
+use self::progress_log::StepLog;
 use self::recover::Recover;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::HttpSource;
 use crate::state::files::damage::{self, is_damage};
+use crate::state::status::Command;
+use crate::state::status::history::Recorder;
 use crate::state::{Front, Reserve, State, status};
 
 /// Repairs in one run, before damage counts as a failure.
@@ -47,8 +54,11 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, request: RunReques
     let started = Instant::now();
     let mut summary = Summary::default();
     let mut trail = None;
-    let mut problems = match attempt_and_repair(setup, source.as_mut(), &mut trail, request, &mut summary) {
-        Err(full) if full.is_disk_full() => make_room(setup, request, full, &mut summary),
+    let command = if source.is_some() { Command::Run } else { Command::Replay };
+    let history = Recorder::new(&setup.state_dir, command, setup.clock.now());
+    let task = Task { setup, request, history: &history };
+    let mut problems = match attempt_and_repair(task, source.as_mut(), &mut trail, &mut summary) {
+        Err(full) if full.is_disk_full() => make_room(task, full, &mut summary),
         Err(error) => vec![error],
         Ok(problems) => problems,
     };
@@ -57,24 +67,40 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, request: RunReques
     problems.sort_by_key(Error::kind);
     summary.seconds = started.elapsed().as_secs_f64();
     let outcome = Outcome { began: summary.began, summary, problems };
-    if outcome.began {
-        note_end(setup, &outcome);
-    }
+    note_end(task, &outcome);
     outcome
 }
 
-fn note_end(setup: &Setup<'_>, outcome: &Outcome) {
-    let (now, so_far) = (setup.clock.now(), outcome.summary.so_far());
-    if let Err(error) = status::note_end(&setup.state_dir, now, outcome.exit_code(), so_far, &outcome.problems) {
+/// A run: what it is given, what it is asked to do, and where it is written down.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    setup: &'a Setup<'a>,
+    request: RunRequest,
+    history: &'a Recorder,
+}
+
+/// Notes how the run ended. One that found another at work leaves everything as it is.
+fn note_end(Task { setup, history, .. }: Task<'_>, outcome: &Outcome) {
+    let exit = match outcome.exit_code() {
+        0 => setup.stop.exit_code().unwrap_or(0),
+        exit if exit == ErrorKind::Busy.exit_code() => return,
+        exit => exit,
+    };
+    let (now, copy, asked) = (setup.clock.now(), setup.status_file.as_ref(), outcome.summary.asked);
+    let end = status::End { exit, asked, counts: outcome.summary.counts(), problems: &outcome.problems };
+    if !outcome.began {
+        return status::note_failure(&setup.state_dir, now, history, end, copy);
+    }
+    if let Err(error) = status::note_end(&setup.state_dir, now, history, end, copy) {
         tracing::debug!("cannot note the end of the run: {}", error.chain());
     }
 }
 
 /// The disk is full: gives the reserve up, and does what frees space. The log's store keeps failing within this process once it
 /// has failed, so the state is opened again.
-fn make_room(setup: &Setup<'_>, request: RunRequest, full: Error, summary: &mut Summary) -> Vec<Error> {
-    let mut problems = match Reserve::new(&setup.state_dir).give_up() {
-        Ok(true) => attempt(setup, None, &mut None, request, summary).unwrap_or_else(|error| vec![error]),
+fn make_room(task: Task<'_>, full: Error, summary: &mut Summary) -> Vec<Error> {
+    let mut problems = match Reserve::new(&task.setup.state_dir).give_up() {
+        Ok(true) => attempt(task, None, &mut None, summary).unwrap_or_else(|error| vec![error]),
         Ok(false) => Vec::new(),
         Err(error) => vec![error],
     };
@@ -85,38 +111,38 @@ fn make_room(setup: &Setup<'_>, request: RunRequest, full: Error, summary: &mut 
 /// Damage to what can be made again does not fail the run: the next open repairs it, so the run starts over. What was fetched is
 /// in the journal.
 fn attempt_and_repair(
-    setup: &Setup<'_>,
+    task: Task<'_>,
     mut source: Option<&mut Source<'_>>,
     trail: &mut Option<PageTrail>,
-    request: RunRequest,
     summary: &mut Summary,
 ) -> Result<Vec<Error>> {
     for _ in 0..REPAIRS {
-        match attempt(setup, source.as_deref_mut(), trail, request, summary) {
+        match attempt(task, source.as_deref_mut(), trail, summary) {
             Err(damage) if is_damage(&damage) => tracing::warn!("{}: starting over", damage.chain()),
             done => return done,
         }
         summary.start_over();
     }
-    attempt(setup, source, trail, request, summary)
+    attempt(task, source, trail, summary)
 }
 
 fn attempt(
-    setup: &Setup<'_>,
+    task: Task<'_>,
     mut source: Option<&mut Source<'_>>,
     trail: &mut Option<PageTrail>,
-    request: RunRequest,
     summary: &mut Summary,
 ) -> Result<Vec<Error>> {
-    status::prepare(&setup.state_dir, setup.clock.now())?;
+    let Task { setup, request, history } = task;
+    status::prepare(&setup.state_dir, setup.clock.now(), setup.status_file.as_ref())?;
     let front = open_front(setup, source.as_deref_mut())?;
-    fetch_first(setup, source.as_deref_mut(), trail, &front, summary)?;
+    history.begin();
+    fetch_first(task, source.as_deref_mut(), trail, &front, summary)?;
     let state = match request.from_store {
         true => State::open_without_ledger(front, &setup.settings)?,
         false => State::open_behind(front, &setup.settings)?,
     };
     summary.began = true;
-    let mut job = Job::new(setup, state, request, source.as_deref(), summary);
+    let mut job = Job::new(task, state, source.as_deref(), summary);
     let worked = job.report_repairs().and_then(|()| job.work(source, trail.as_mut()));
     // The last word of status.json is true whatever happened.
     let noted = job.run.note_status(true).and_then(|()| job.run.state.watch_uncommitted());
@@ -140,7 +166,7 @@ fn open_front(setup: &Setup<'_>, source: Option<&mut Source<'_>>) -> Result<Fron
 
 /// Asks the source before anything else is opened, where the front of the state directory allows it.
 fn fetch_first(
-    setup: &Setup<'_>,
+    Task { setup, history, .. }: Task<'_>,
     source: Option<&mut Source<'_>>,
     trail: &mut Option<PageTrail>,
     front: &Front,
@@ -153,8 +179,9 @@ fn fetch_first(
     let trail = trail.insert(PageTrail::start(url, *follow_links, front, setup.clock.now())?);
     if front.can_receive(&setup.settings) {
         summary.began = true;
-        status::note_start(&setup.state_dir, setup.clock.now());
+        status::note_start(&setup.state_dir, history, setup.status_file.as_ref());
         trail.advance(client, setup, &front.journal, front.waiting_bytes()?, summary)?;
+        history.step("fetch", summary.counts(), setup.clock.now());
     }
     Ok(())
 }
@@ -168,15 +195,10 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(
-        setup: &'a Setup<'a>,
-        state: State,
-        request: RunRequest,
-        source: Option<&Source<'_>>,
-        summary: &'a mut Summary,
-    ) -> Self {
+    fn new(task: Task<'a>, state: State, source: Option<&Source<'_>>, summary: &'a mut Summary) -> Self {
+        let Task { setup, request, history } = task;
         Self {
-            run: Run::new(setup, state, request, summary),
+            run: Run::new(setup, state, request, summary, history),
             intake: Intake::new(matches!(source, Some(Source::Files { .. }))),
             output: Output::new(request.drain, &setup.state_dir),
             recover: Recover::new(source.is_none()),
@@ -200,9 +222,10 @@ impl<'a> Job<'a> {
         if self.run.request.from_store {
             recover::rebuild_from_store(&mut self.run, &mut self.output)?;
         }
+        self.recover.recut_noted(&mut self.run, &mut self.output)?;
         // Their pages cannot be told from known ones until their parts are in the store.
         if self.run.state.hours.any_misses_records() {
-            self.output.upload_left(&mut self.run, &mut self.recover)?;
+            self.upload_left()?;
         }
         self.intake.watch_ids(&self.run);
         if self.run.request.rejected {
@@ -221,9 +244,11 @@ impl<'a> Job<'a> {
     /// Commits what the journal holds, tries again what was put off, uploads what is left; seals and uploads what is due.
     fn settle(&mut self, seal: bool) -> Result<()> {
         self.commit_journal()?;
+        self.run.note_step("commit");
         self.recover.retry_quarantine(&mut self.run, &mut self.intake)?;
         self.recover.retry_parked(&mut self.run, &mut self.intake)?;
-        self.output.upload_left(&mut self.run, &mut self.recover)?;
+        self.upload_left()?;
+        self.run.note_step("upload what was left");
         if self.recover.expects_records() {
             // Hours were thawed: their pages, which waited, bring their records back.
             self.commit_journal()?;
@@ -249,6 +274,7 @@ impl<'a> Job<'a> {
             }
             let Run { setup, state, summary, .. } = &mut self.run;
             let halt = trail.advance(client, setup, state.pages.journal(), waiting, summary)?;
+            self.run.note_step("fetch");
             if halt == Halt::NoSpace && self.run.summary.pages == received {
                 self.run.problems.push(fetch::no_space(self.run.setup)?);
                 return Ok(());
@@ -262,7 +288,9 @@ impl<'a> Job<'a> {
         if self.may_fetch_files()? {
             let Self { run, intake, output, recover } = self;
             intake.fetch_files(run, output, recover, pattern, max_page_bytes)?;
+            run.summary.asked = !run.is_stopped();
             self.commit_journal()?;
+            self.run.note_step("files");
         }
         self.output.drain = true;
         if self.run.is_stopped() { Ok(()) } else { self.seal_and_upload() }
@@ -298,17 +326,34 @@ impl<'a> Job<'a> {
     }
 
     fn commit_journal(&mut self) -> Result<()> {
-        self.intake.commit_journal(&mut self.run, &mut self.output, &mut self.recover)
+        let step = StepLog::begin(self.run.summary);
+        self.intake.commit_journal(&mut self.run, &mut self.output, &mut self.recover)?;
+        step.committed(self.run.summary);
+        Ok(())
     }
 
     fn seal_and_upload(&mut self) -> Result<()> {
-        self.output.seal_and_upload(&mut self.run, &mut self.recover)
+        let step = StepLog::begin(self.run.summary);
+        self.output.seal_and_upload(&mut self.run, &mut self.recover)?;
+        step.sent(self.run.summary);
+        self.run.note_step("seal and upload");
+        Ok(())
+    }
+
+    /// Uploads what an earlier run sealed.
+    fn upload_left(&mut self) -> Result<()> {
+        let step = StepLog::begin(self.run.summary);
+        self.output.upload_left(&mut self.run, &mut self.recover)?;
+        step.sent(self.run.summary);
+        Ok(())
     }
 
     /// Deletes what is no longer needed, and sums up.
     fn finish(&mut self) -> Result<()> {
         let run = &mut self.run;
+        let step = StepLog::begin(run.summary);
         run.state.prune()?;
+        step.pruned(run.state.pages_removed_and_left()?);
         if !run.is_stopped() {
             run.state.hours.tidy_log()?;
         }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind};
 use crate::hour::gaps::{Gap, PolledTooRarely};
+use crate::output::numbers::{bytes, plural};
+use crate::page::decode::FUTURE;
 use crate::state::pages::quarantine::Added;
 use crate::state::status::RunSoFar;
+use crate::state::status::history::Counts;
 
 /// A part that got its receipt in this run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,6 +84,9 @@ pub struct Summary {
     /// Whether the run got as far as to work.
     #[serde(skip)]
     pub(super) began: bool,
+    /// Whether it asked its source, and got an answer.
+    #[serde(skip)]
+    pub(super) asked: bool,
 }
 
 /// More parts than these are counted and not listed.
@@ -112,6 +119,7 @@ impl Default for Summary {
             parts: Vec::new(),
             uploaded_bytes: 0,
             began: false,
+            asked: false,
         }
     }
 }
@@ -119,6 +127,12 @@ impl Default for Summary {
 impl Summary {
     /// Counts a receipt.
     pub fn uploaded(&mut self, part: UploadedPart) {
+        tracing::info!(
+            "{} is in the store: {}, {}",
+            part.key,
+            plural(part.rows, "record", "records"),
+            bytes(part.bytes)
+        );
         self.uploaded_parts += 1;
         self.uploaded_records += part.rows;
         self.uploaded_bytes += part.bytes;
@@ -133,6 +147,12 @@ impl Summary {
         RunSoFar { fetched, new, duplicates, quarantined }
     }
 
+    /// What the run history says of it.
+    pub(super) const fn counts(&self) -> Counts {
+        let Self { pages, sealed_parts, uploaded_parts, uploaded_records, .. } = *self;
+        Counts { pages, brought: self.so_far(), sealed_parts, uploaded_parts, uploaded_records }
+    }
+
     /// Reports the tokens that were quarantined, if any were.
     pub(super) fn quarantine_problem(&self) -> Option<Error> {
         let count = self.quarantined;
@@ -140,7 +160,13 @@ impl Summary {
         let reasons: Vec<String> =
             self.quarantined_reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let what = format!("{count} {noun} {verb} quarantined: {}", reasons.join(", "));
-        let hint = "the others were kept as usual; `etl replay --quarantine` tries the quarantined ones again";
+        let is_all_future = self.quarantined_reasons.keys().all(|reason| reason == FUTURE);
+        let hint = match is_all_future {
+            true => {
+                "they are tried again when their time has come; if they are of the present, set this machine's clock"
+            }
+            false => "the others were kept as usual; `etl replay --quarantine` tries the quarantined ones again",
+        };
         (count > 0).then(|| Error::new(ErrorKind::Quarantined, what).hint(hint))
     }
 
@@ -167,6 +193,42 @@ pub struct Outcome {
     pub began: bool,
     /// What went wrong. Empty: nothing.
     pub problems: Vec<Error>,
+}
+
+/// The result of a run for programs: its numbers, how it ended, and what went wrong.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    /// When it ended.
+    ended: Timestamp,
+    /// The exit code.
+    exit: u8,
+    /// What went wrong, most pressing first.
+    problems: Vec<Problem<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    kind: String,
+    exit: u8,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+}
+
+impl<'a> Report<'a> {
+    /// The report of a run that ended with this exit code.
+    pub(crate) fn new(summary: &'a Summary, problems: &'a [Error], exit: u8, ended: Timestamp) -> Self {
+        Self { summary, ended, exit, problems: problems.iter().map(Problem::of).collect() }
+    }
+}
+
+impl<'a> Problem<'a> {
+    fn of(error: &'a Error) -> Self {
+        let kind = error.kind();
+        Self { kind: kind.to_string(), exit: kind.exit_code(), message: error.chain(), hint: error.next_step() }
+    }
 }
 
 impl Outcome {

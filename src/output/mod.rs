@@ -37,13 +37,20 @@ pub struct Form {
     mode: u32,
     /// The kind of error where a file exists; `None`: the new one takes its place, its owner and its permissions.
     refuses: Option<ErrorKind>,
+    /// Whether it is a view, written again and again: it has exactly these permissions, and need not survive a power cut.
+    is_view: bool,
 }
 
 impl Form {
     /// Everybody may read it.
-    pub const PUBLIC: Self = Self { mode: 0o644, refuses: None };
+    pub const PUBLIC: Self = Self { mode: 0o644, refuses: None, is_view: false };
     /// Only this user may read it.
-    pub const PRIVATE: Self = Self { mode: 0o600, refuses: None };
+    pub const PRIVATE: Self = Self { mode: 0o600, refuses: None, is_view: false };
+
+    /// A view with exactly these permissions, whatever the umask and those of the file that it replaces.
+    pub(crate) const fn view(mode: u32) -> Self {
+        Self { mode, refuses: None, is_view: true }
+    }
 
     /// The same, but a file that exists stays, and that is an error of this kind.
     pub(crate) const fn refusing(self, kind: ErrorKind) -> Self {
@@ -73,6 +80,17 @@ pub(crate) fn before(target: &Path) -> String {
     // One that cannot be read counts as empty.
     let _ = File::open(spot.path()).map(|file| file.take(OLD_BYTES).read_to_string(&mut text));
     text
+}
+
+/// The bytes of the regular file at `path`, which may be a link to it: `most` of them.
+pub(crate) fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    // A pipe would wait for its writer.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Prints a result. A reader that closes the pipe (`etl status | head`) is not a failure.

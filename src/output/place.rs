@@ -70,7 +70,8 @@ pub(super) fn find(target: &Path) -> Result<Place> {
             (_, meta) => return place(folder, name, meta),
         }
     }
-    Err(Error::new(ErrorKind::State, format!("{} is a link in a circle of links", target.display())))
+    Err(Error::new(ErrorKind::State, format!("{} is a link in a circle of links", target.display()))
+        .hint("remove the links, or name another file"))
 }
 
 /// The folder of `path` and the name in it; `target` is what the operator wrote.

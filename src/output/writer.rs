@@ -90,7 +90,8 @@ impl RegularFile {
     fn new(spot: Spot, form: Form) -> Result<Self> {
         refuse_old(&spot, form)?;
         // Never wider than the file that it replaces.
-        let mode = spot.old.as_ref().map_or(form.mode, |old| old.mode() & form.mode);
+        let kept = spot.old.as_ref().filter(|_| !form.is_view);
+        let mode = kept.map_or(form.mode, |old| old.mode() & form.mode);
         Ok(Self { draft: Draft::hidden(&spot.folder, DRAFT, mode)?, spot, form })
     }
 
@@ -109,6 +110,9 @@ impl RegularFile {
     fn publish(self) -> Result<()> {
         let Self { mut draft, spot, form } = self;
         let path = spot.path();
+        if form.is_view {
+            return publish_view(draft, &path, form.mode);
+        }
         if let Some(old) = &spot.old {
             take_after(draft.file(), old, spot.is_shared).map_err(|e| Error::disk("write", &path, e))?;
         }
@@ -121,6 +125,12 @@ impl RegularFile {
         let _ = sync_dir(&spot.folder);
         Ok(())
     }
+}
+
+fn publish_view(mut draft: Draft, path: &Path, mode: u32) -> Result<()> {
+    let allowed = draft.file().set_permissions(Permissions::from_mode(mode));
+    allowed.map_err(|e| Error::disk("write", path, e))?;
+    draft.publish(path, Replaces::RegularFile, Survives::Nothing)
 }
 
 fn refuse_old(spot: &Spot, form: Form) -> Result<()> {

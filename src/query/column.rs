@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::{row, schema};
 
 /// Names that the view uses for something else.
-const TAKEN: [&str; 2] = ["event_time", "filename"];
+const TAKEN: [&str; 3] = ["event_time", "filename", "line"];
 /// How deep types may nest.
 const DEEPEST: u8 = 16;
 
@@ -61,8 +61,8 @@ pub(super) fn known() -> Vec<Column> {
         column(schema::URL, BIGINT, "its number in compact.url, 0 where it has none"),
         column(schema::METHOD, BIGINT, "its number in compact.method, 0 where it has none"),
         column("name", STRING, "the logger"),
-        column(schema::IN_DATE, STRING, "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero"),
         column("detail", detail, "what was logged"),
+        column(schema::IN_DATE, STRING, "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero"),
     ]
 }
 
@@ -187,6 +187,24 @@ impl Type {
             Self::Struct(fields) => {
                 let fields: Vec<String> = fields.iter().map(|(name, ty)| format!("{name}:{}", ty.hive())).collect();
                 format!("struct<{}>", fields.join(","))
+            }
+        }
+    }
+
+    /// As Trino spells it.
+    pub(super) fn trino(&self) -> String {
+        match self {
+            Self::Plain("string", _) => "varchar".to_owned(),
+            Self::Plain("int", _) => "integer".to_owned(),
+            Self::Plain("float", _) => "real".to_owned(),
+            Self::Plain(hive, _) => (*hive).to_owned(),
+            Self::Decimal(precision, scale) => format!("decimal({precision},{scale})"),
+            Self::Array(item) => format!("array({})", item.trino()),
+            Self::Map(key, value) => format!("map({},{})", key.trino(), value.trino()),
+            Self::Struct(fields) => {
+                let fields: Vec<String> =
+                    fields.iter().map(|(name, ty)| format!("\"{name}\" {}", ty.trino())).collect();
+                format!("ROW({})", fields.join(", "))
             }
         }
     }

@@ -1,12 +1,12 @@
-//! Two views for DuckDB: the compact rows, straight from the parts, and the original logs.
+//! Two views for DuckDB: the lines, straight from the parts, and the original logs. Pure.
 
 use std::fmt::Write as _;
 
-use super::view::{self, Dialect};
-use super::{Keys, Quoted, Table, column, spell};
+use super::dialect::{self, DuckDb, LINE};
+use super::{Quoted, Table, names};
 use crate::config::Destination;
-use crate::error::{Error, ErrorKind, Result};
-use crate::hour::key::{Field, data_prefix};
+use crate::error::Result;
+use crate::hour::key::data_prefix;
 
 /// The address of S3, for DuckDB's secret.
 #[derive(Debug, Clone)]
@@ -17,28 +17,29 @@ pub(crate) struct Endpoint {
     pub region: String,
 }
 
-/// Base64url without its padding, which DuckDB's base64 wants.
-const MACRO: &str = "CREATE OR REPLACE MACRO from_base64url(t) AS
-  from_base64(replace(replace(t, '-', '+'), '_', '/') || repeat('=', (4 - length(t) % 4) % 4));
-";
+/// DuckDB sets twice this aside for each thread, so it is not the 64 MiB that a row may have.
+const LONGEST: u32 = 16 << 20;
 
 pub(super) fn print(table: &Table, s3: Option<&Endpoint>) -> Result<String> {
     let data = data(table)?;
     let mut text =
         format!("-- The original logs as the view {}, from the parts that etl puts into {data}\n", table.name);
+    text.push_str(
+        "-- A row longer than maximum_object_size is an error: a greater one takes twice its size a thread.\n",
+    );
     if let Some(s3) = s3 {
         text.push_str(&secret(s3));
     }
     if let Some(database) = &table.database {
         let _ = writeln!(text, "CREATE SCHEMA IF NOT EXISTS \"{database}\";");
     }
-    text.push_str(MACRO);
     let name = |name: &str| {
         let schema = table.database.as_ref().map(|schema| format!("\"{schema}\"."));
         format!("{}\"{name}\"", schema.unwrap_or_default())
     };
-    let _ = writeln!(text, "CREATE OR REPLACE VIEW {} AS\n{};\n", name(&table.compact_name()), rows(table, &data));
-    let query = view::query(table, Dialect::DuckDb, &name(&table.compact_name()));
+    let from = name(&table.table_name());
+    let _ = writeln!(text, "CREATE OR REPLACE VIEW {from} AS\n{};\n", lines(table, &data));
+    let query = dialect::query(table, &DuckDb, &from);
     let _ = writeln!(text, "CREATE OR REPLACE VIEW {} AS\n{query};", name(&table.name));
     Ok(text)
 }
@@ -49,12 +50,7 @@ fn data(table: &Table) -> Result<String> {
         Destination::S3 { bucket, prefix } => format!("s3://{bucket}/{}", data_prefix(prefix)),
         Destination::Files(path) => format!("{}/{}", path.display(), data_prefix("")),
     };
-    if place.contains(['*', '?', '[', ']', '\\', '\n']) {
-        let what = format!("DuckDB would take {place} for a pattern of names");
-        return Err(
-            Error::new(ErrorKind::Usage, what).hint("give the folder another name, or a link to it, with --location")
-        );
-    }
+    names::check(&place, "DuckDB", "")?;
     Ok(place)
 }
 
@@ -72,52 +68,13 @@ fn secret(s3: &Endpoint) -> String {
     )
 }
 
-fn rows(table: &Table, data: &str) -> String {
-    let mut columns = Vec::new();
-    for column in &table.columns {
-        columns.push(format!("\"{}\": {}", column.stored(), Quoted(&column.ty.duckdb())));
-        if column.is_compact() {
-            columns.push(format!("\"{}_raw\": {}", column.stored(), Quoted(&column::STRING.duckdb())));
-        }
-    }
-    let keys: Vec<String> = keys(table).iter().map(|(name, expression)| format!("{expression} AS {name}")).collect();
+/// DuckDB evaluates a condition on the keys before it opens a file.
+fn lines(table: &Table, data: &str) -> String {
+    let keys = names::keys(table, |pattern| format!("regexp_extract(filename, {}, 1)", Quoted(&pattern)));
     format!(
-        "SELECT\n  * EXCLUDE (filename),\n  {}\nFROM read_json(\n  {},\n  format = 'newline_delimited', \
-         compression = 'gzip', filename = true, hive_partitioning = false,\n  columns = {{\n    {}\n  }}\n)",
+        "SELECT\n  json AS {LINE},\n  {}\nFROM read_ndjson_objects(\n  {},\n  compression = 'gzip', filename = true, \
+         hive_partitioning = false, maximum_object_size = {LONGEST}\n)",
         keys.join(",\n  "),
-        Quoted(&format!("{data}{}/part-*.ndjson.gz", folders(table))),
-        columns.join(",\n    ")
+        Quoted(&format!("{data}{}/part-*.ndjson.gz", names::folders(table))),
     )
-}
-
-/// The partition keys, from a part's name. DuckDB evaluates a condition on them before it opens a file.
-fn keys(table: &Table) -> Vec<(&'static str, String)> {
-    let escaped = |text: &str| text.replace('.', "[.]");
-    let extract = |pattern: &str| format!("regexp_extract(filename, '/data/{pattern}/part-[^/]*$', 1)");
-    match table.keys {
-        Keys::Dt => {
-            let pattern = spell(&table.layout, |field| format!("[0-9]{{{}}}", field.width()), escaped);
-            vec![("dt", extract(&format!("({pattern})")))]
-        }
-        Keys::Hour => {
-            let of = |field: Field| {
-                let digits = |other: Field| {
-                    let digits = format!("[0-9]{{{}}}", other.width());
-                    if other == field { format!("({digits})") } else { digits }
-                };
-                let number = format!("CAST({} AS INTEGER)", extract(&spell(&table.layout, digits, escaped)));
-                (field.name(), number)
-            };
-            Field::ALL.map(of).to_vec()
-        }
-    }
-}
-
-/// The layout as a pattern of names. Two stars in a row would cross folders.
-fn folders(table: &Table) -> String {
-    let mut pattern = spell(&table.layout, |_| "*".to_owned(), str::to_owned);
-    while pattern.contains("**") {
-        pattern = pattern.replace("**", "*");
-    }
-    pattern
 }

@@ -19,23 +19,28 @@ pub(super) fn input(table: &Table, hours: &BTreeSet<Hour>) -> Result<Value> {
     let hours: Vec<Hour> = hours.iter().copied().collect();
     let batch = |hours: &[Hour]| {
         let partitions: Vec<Value> = hours.iter().map(|hour| partition(table, &data, *hour)).collect();
-        json!({"DatabaseName": database, "TableName": table.compact_name(), "PartitionInputList": partitions})
+        json!({"DatabaseName": database, "TableName": table.table_name(), "PartitionInputList": partitions})
     };
-    let keys = table.key_names().iter().map(|key| json!({"Name": key, "Type": athena::key_type(table)}));
+    let keys = table.key_names().iter().map(|key| json!({"Name": key, "Type": table.key_type()}));
     Ok(json!({
         "CreateTable": {
             "DatabaseName": database,
             "TableInput": {
-                "Name": table.compact_name(),
+                "Name": table.table_name(),
                 "Description": format!("Compact rows made by etl; `etl ddl` prints the view {} over it", table.name),
                 "TableType": "EXTERNAL_TABLE",
-                "Parameters": {"EXTERNAL": "TRUE", "classification": "json", "compressionType": "gzip"},
+                "Parameters": parameters(table),
                 "PartitionKeys": keys.collect::<Vec<_>>(),
                 "StorageDescriptor": storage(table, &data),
             },
         },
         "BatchCreatePartition": hours.chunks(MOST).map(batch).collect::<Vec<_>>(),
     }))
+}
+
+fn parameters(table: &Table) -> Value {
+    let kind = if table.serde.is_some() { "json" } else { "text" };
+    json!({"EXTERNAL": "TRUE", "classification": kind, "compressionType": "gzip"})
 }
 
 fn partition(table: &Table, data: &str, hour: Hour) -> Value {
@@ -62,6 +67,6 @@ fn storage(table: &Table, location: &str) -> Value {
         "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
         "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
         "Compressed": true,
-        "SerdeInfo": {"SerializationLibrary": table.serde.class()},
+        "SerdeInfo": {"SerializationLibrary": athena::serde_class(table)},
     })
 }

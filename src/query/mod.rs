@@ -1,21 +1,27 @@
-//! The uploaded parts as a table, and a view over it that gives the original logs back: for Athena, DuckDB and Glue.
+//! The uploaded parts as a table of lines, and a view over it that gives the original logs back: for Athena, Trino, DuckDB, Spark and
+//! Glue.
 //!
-//! Pure: the text depends only on the configuration and the flags (Glue's partitions also on the hours that exist). Invariant: the
-//! columns are those of the rows that [`crate::record::row`] writes, and each expression of the view is the inverse that it uses, with
-//! the original (`<field>_raw`) before the compact value. The tests run the texts over real parts.
+//! Pure: the text depends only on the configuration, the flags and the hours that exist. Invariant: no row that
+//! [`crate::record::row`] writes makes a query fail, and each expression of the view is the inverse that it uses, with the original
+//! (`<field>_raw`) before the compact value. The tests run the texts over real parts.
 
 mod athena;
 mod column;
+mod dialect;
 mod duckdb;
 mod glue;
-mod view;
+mod names;
+mod projection;
+mod spark;
+mod trino;
+mod typed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 
 pub(crate) use column::{Column, check_name};
 pub(crate) use duckdb::Endpoint;
+pub(crate) use projection::{Span, Years};
 
 use crate::config::Destination;
 use crate::error::{Error, ErrorKind, Result};
@@ -49,30 +55,12 @@ impl Serde {
     }
 }
 
-/// The years that projection looks for, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Years {
-    from: u16,
-    to: u16,
-}
-
-impl FromStr for Years {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::new(ErrorKind::Usage, format!("{text:?} are no years; write them as in 2020-2039"));
-        let year = |text: &str| text.parse::<u16>().ok().filter(|year| (1000..=9999).contains(year));
-        let (from, to) = text.split_once('-').and_then(|(from, to)| year(from).zip(year(to))).ok_or_else(wrong)?;
-        if from <= to { Ok(Self { from, to }) } else { Err(wrong()) }
-    }
-}
-
 /// The table, for all engines.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     /// Its database; `None`: the session's.
     pub(crate) database: Option<String>,
-    /// The name of the view. The table's name is this and [`Table::COMPACT`].
+    /// The name of the view. The table's name is this and [`Table::LINE`], or [`Table::COMPACT`].
     pub(crate) name: String,
     /// Where the parts are.
     pub(crate) place: Destination,
@@ -80,8 +68,8 @@ pub(crate) struct Table {
     pub(crate) layout: Layout,
     /// How they are divided.
     pub(crate) keys: Keys,
-    /// Athena's reader of JSON.
-    pub(crate) serde: Serde,
+    /// Athena's reader of JSON into typed columns; `None`: a table of lines.
+    pub(crate) serde: Option<Serde>,
     /// The fields of the logs.
     pub(crate) columns: Vec<Column>,
     /// The codes of `url`.
@@ -92,12 +80,14 @@ pub(crate) struct Table {
     pub zone: String,
     /// By how many hours that zone is ahead of UTC at most.
     pub(crate) ahead: u8,
-    /// The years that projection looks for.
-    pub(crate) years: Years,
+    /// What projection looks for.
+    pub(crate) span: Span,
 }
 
 impl Table {
-    /// What the table's name has after the view's.
+    /// What the name of the table of lines has after the view's.
+    pub(crate) const LINE: &'static str = "_line";
+    /// The same of a table of typed columns.
     pub(crate) const COMPACT: &'static str = "_compact";
 
     /// The known columns; those `given` replace them or are added.
@@ -118,7 +108,20 @@ impl Table {
         athena::print(self)
     }
 
-    /// A view for DuckDB.
+    /// Table and view for Trino.
+    pub(crate) fn trino(&self) -> Result<String> {
+        trino::print(self)
+    }
+
+    /// Views for Spark.
+    ///
+    /// # Errors
+    /// `Usage`: Spark cannot read from the place.
+    pub(crate) fn spark(&self) -> Result<String> {
+        spark::print(self)
+    }
+
+    /// Views for DuckDB.
     ///
     /// # Errors
     /// `Usage`: DuckDB cannot read from the place.
@@ -131,8 +134,40 @@ impl Table {
         glue::input(self, hours)
     }
 
-    fn compact_name(&self) -> String {
-        format!("{}{}", self.name, Self::COMPACT)
+    fn table_name(&self) -> String {
+        format!("{}{}", self.name, if self.serde.is_some() { Self::COMPACT } else { Self::LINE })
+    }
+
+    /// The Hive type of the partition keys.
+    const fn key_type(&self) -> &'static str {
+        match self.keys {
+            Keys::Hour => "int",
+            Keys::Dt => "string",
+        }
+    }
+
+    /// What a reader of the statements for Athena and Trino should know.
+    fn comments(&self, data: &str) -> String {
+        let mut lines =
+            vec![format!("The parts that etl puts into {data}, as the view {}: query that one.", self.name)];
+        match self.serde {
+            Some(serde) => lines.extend(typed::comment(serde).iter().map(|line| (*line).to_owned())),
+            None => lines.extend([
+                "The table under it has a row's whole line as one text, which nothing can break. In the view a text column holds".into(),
+                "a text as it is and any other value but null as its JSON; a column of another type holds values of just that type,".into(),
+                "and NULL for the rest. line has the row with all of it.".into(),
+            ]),
+        }
+        lines.extend([
+            String::new(),
+            "Partition projection computes the folders of a query from its conditions, so an hour can be queried as soon as".into(),
+            "it is uploaded: no crawler, no MSCK REPAIR, no ALTER TABLE. An hour that is not there is no rows and no error:".into(),
+            "`etl verify` is what tells whether all are there.".into(),
+        ]);
+        lines.extend(self.span.comments(self.keys));
+        lines.push(format!("As in WHERE {}.", projection::example(self)));
+        let line = |line: String| if line.is_empty() { "--\n".to_owned() } else { format!("-- {line}\n") };
+        lines.into_iter().map(line).collect()
     }
 
     /// `s3://bucket/prefix/data/`.
@@ -140,7 +175,7 @@ impl Table {
         match &self.place {
             Destination::S3 { bucket, prefix } => Ok(format!("s3://{bucket}/{}", data_prefix(prefix))),
             Destination::Files(path) => {
-                let what = format!("Athena and Glue read from S3, not from the folder {}", path.display());
+                let what = format!("Athena, Trino and Glue read from S3, not from the folder {}", path.display());
                 let hint = "name the place in S3 with --location s3://bucket/prefix/, or use --for duckdb";
                 Err(Error::new(ErrorKind::Usage, what).hint(hint))
             }

@@ -65,9 +65,39 @@ fn given_column_takes_the_place_of_a_known_one_or_comes_last() {
     );
 }
 
+fn hours(labels: &[&str]) -> BTreeSet<Hour> {
+    labels.iter().map(|label| label.parse().unwrap()).collect()
+}
+
+#[test]
+fn span_covers_the_store_and_names_what_the_years_given_do_not() {
+    let now: Hour = "2026-11-26T16".parse().unwrap();
+    let years = |span: &Span| (span.years.from, span.years.to);
+    for (seen, keys, covered) in [
+        (Some(&["2023-03-10T01", "2026-11-26T17"][..]), Keys::Dt, (2023, 2026)),
+        (Some(&["1999-12-31T23", "2026-11-26T15"]), Keys::Dt, (1999, 2026)),
+        (Some(&["2023-03-10T01", "2099-01-01T00"]), Keys::Dt, (2023, 2099)),
+        (Some(&["2023-03-10T01"]), Keys::Hour, (2023, 2036)),
+        (Some(&["2099-01-01T00"]), Keys::Hour, (2026, 2099)),
+        (Some(&[]), Keys::Dt, (2026, 2026)),
+        (None, Keys::Dt, (2020, 2026)),
+    ] {
+        let seen = seen.map(hours);
+        let span = Span::new(None, seen.as_ref(), now, keys);
+        assert_eq!((years(&span), span.warning()), (covered, None), "{seen:?}");
+    }
+    let seen = hours(&["1999-12-31T23", "2023-03-10T01", "2099-01-01T00"]);
+    let span = Span::new(Some("2000-2026".parse().unwrap()), Some(&seen), now, Keys::Dt);
+    let warning = span.warning().unwrap();
+    assert!(warning.starts_with("2 hours are outside of the years 2000-2026"), "{warning}");
+    assert!(warning.contains("1999-12-31T23, 2099-01-01T00. --years 1999-2099"), "{warning}");
+    let past = Span::new(Some("2000-2005".parse().unwrap()), Some(&seen), now, Keys::Dt);
+    assert!(past.comments(Keys::Dt).iter().any(|line| line.contains("to the end of 2005")), "{past:?}");
+}
+
 #[test]
 fn years_are_two_and_in_order() {
-    assert_eq!("2020-2039".parse::<Years>().unwrap(), Years { from: 2020, to: 2039 });
+    assert_eq!("2020-2039".parse::<Years>().unwrap(), projection::Years { from: 2020, to: 2039 });
     for text in ["2020", "2020-", "2039-2020", "20-21", "2020-99999", "-1-2"] {
         assert!(text.parse::<Years>().is_err(), "{text}");
     }

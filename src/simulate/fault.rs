@@ -1,5 +1,7 @@
 //! What goes wrong with an answer: a function of the seed and the request's number.
 
+use jiff::Timestamp;
+
 use super::Options;
 use super::draw::Draws;
 use super::http::head;
@@ -46,12 +48,12 @@ pub(super) fn html(code: u16, reason: &str) -> String {
 }
 
 /// An answer whose body lacks at least its last byte.
-pub(super) fn cut_response(body: &[u8], gzip: bool, chunked: bool, draw: u64) -> Vec<u8> {
+pub(super) fn cut_response(body: &[u8], gzip: bool, chunked: bool, draw: u64, date: Timestamp) -> Vec<u8> {
     let length = u64::try_from(body.len()).unwrap_or(2).max(2);
     let kept = usize::try_from(1 + draw % (length - 1)).unwrap_or(1);
     let kept = body.get(..kept).unwrap_or_default();
     let framing = if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {length}") };
-    let mut response = head("200 OK", "application/json", &framing, gzip).into_bytes();
+    let mut response = head("200 OK", "application/json", &framing, gzip, date).into_bytes();
     if chunked {
         // A sound chunk, but never the empty one that ends a body.
         response.extend_from_slice(format!("{:x}\r\n", kept.len()).as_bytes());
@@ -89,10 +91,10 @@ mod tests {
     #[test]
     fn cut_answer_always_lacks_something_and_never_ends_properly() {
         for (body, draw) in [(&b"[]"[..], 0), (b"[]", 1), (b"[1,2,3]", 5), (b"[1,2,3]", 6), (b"[1,2,3]", u64::MAX)] {
-            let plain = cut_response(body, false, false, draw);
+            let plain = cut_response(body, false, false, draw, Timestamp::UNIX_EPOCH);
             assert!(String::from_utf8_lossy(&plain).contains(&format!("Content-Length: {}\r\n", body.len())));
             assert!(!plain.ends_with(b"]") && !plain.ends_with(b"\n"));
-            let chunked = cut_response(body, false, true, draw);
+            let chunked = cut_response(body, false, true, draw, Timestamp::UNIX_EPOCH);
             assert!(!chunked.ends_with(b"]\r\n") && !chunked.ends_with(b"\n0\r\n\r\n"));
         }
     }

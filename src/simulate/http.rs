@@ -7,6 +7,8 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 /// How long one wait for the peer may take before a stop is looked for.
 const TICK: Duration = Duration::from_millis(50);
 /// How long a request may take to come, or an answer to make no progress.
@@ -129,11 +131,13 @@ fn accepts_gzip(value: &str) -> bool {
     })
 }
 
-/// The head of an answer that ends with the connection. `framing` is the header that says how long the body is.
-pub(super) fn head(status: &str, content_type: &str, framing: &str, gzip: bool) -> String {
+/// The head of an answer that ends with the connection. `framing` is the header that says how long the body is, `date` the time
+/// by the server's clock.
+pub(super) fn head(status: &str, content_type: &str, framing: &str, gzip: bool, date: Timestamp) -> String {
     let encoding = if gzip { "Content-Encoding: gzip\r\nVary: Accept-Encoding\r\n" } else { "" };
+    let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT");
     format!(
-        "HTTP/1.1 {status}\r\nServer: etl-simulate\r\nContent-Type: {content_type}\r\n{encoding}{framing}\r\n\
+        "HTTP/1.1 {status}\r\nServer: etl-simulate\r\nDate: {date}\r\nContent-Type: {content_type}\r\n{encoding}{framing}\r\n\
          Connection: close\r\n\r\n"
     )
 }

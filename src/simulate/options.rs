@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::generate::Generator;
 use super::token::Key;
@@ -84,12 +84,26 @@ pub struct Options {
     /// Let the records' time follow the clock, instead of --start
     #[arg(long, conflicts_with = "start")]
     pub live: bool,
+    /// How far the service's clock is off, as in -10m: its Date, and with --live its records
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = signed, allow_hyphen_values = true)]
+    pub clock_off: SignedDuration,
     /// Write every distinct record that was served into this file, as NDJSON
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
     /// The Fernet key. `None`: one derived from the seed.
     #[arg(skip)]
     pub key: Option<Key>,
+}
+
+/// A duration that may be negative.
+fn signed(text: &str) -> Result<SignedDuration, String> {
+    let (is_back, length) = match text.strip_prefix('-') {
+        Some(length) => (true, length),
+        None => (false, text.trim_start_matches('+')),
+    };
+    let length = parse_duration(length).map_err(|error| error.to_string())?;
+    let length = SignedDuration::try_from(length).map_err(|error| error.to_string())?;
+    Ok(if is_back { -length } else { length })
 }
 
 /// A share from 0 to 100, fractions included.
@@ -124,6 +138,7 @@ impl Default for Options {
             stall: 0.0,
             stall_for: Duration::from_secs(10),
             live: false,
+            clock_off: SignedDuration::ZERO,
             truth: None,
             key: None,
         }
@@ -164,21 +179,27 @@ impl Options {
         }
         for (name, is_zero) in [("window", self.window == 0), ("interval", self.interval.is_zero())] {
             if is_zero {
-                return Err(Error::new(ErrorKind::Usage, format!("simulate: {name} cannot be 0")));
+                let hint = format!("leave --{name} out, or give more than 0");
+                return Err(Error::new(ErrorKind::Usage, format!("simulate: {name} cannot be 0")).hint(hint));
             }
         }
         Ok(())
     }
 
+    /// The time by the service's clock.
+    pub(super) fn now(&self) -> Timestamp {
+        SystemClock.now().saturating_add(self.clock_off).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
     /// Where the first window ends.
     pub(super) fn first_end(&self, generator: &Generator, limit: Option<u64>) -> u64 {
-        let end = if self.live { generator.count_at(SystemClock.now()) } else { self.window };
+        let end = if self.live { generator.count_at(self.now()) } else { self.window };
         end.min(limit.unwrap_or(u64::MAX))
     }
 
     /// The index that no record reaches.
     pub(super) fn limit(&self, generator: &Generator) -> Option<u64> {
-        let already = if self.live { generator.count_at(SystemClock.now()) } else { 0 };
+        let already = if self.live { generator.count_at(self.now()) } else { 0 };
         self.records.map(|records| already.saturating_add(records))
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 
 use flate2::write::MultiGzDecoder;
 
-use super::{BYTE_ORDER_MARK, FileSink, PageSink};
+use super::{BYTE_ORDER_MARK, FileSink, PageSink, shape};
 use crate::error::Error;
 
 /// Compressed bytes read at a time.
@@ -180,7 +180,8 @@ impl ArrayCheck {
             && let Some(first) = bytes.iter().find(|byte| !is_space(**byte))
             && *first != b'['
         {
-            return Err(Refusal::NoPage(format!("the body {}", what_begins_with(*first))));
+            let there = if *first == b'{' { shape::of(bytes) } else { String::new() };
+            return Err(Refusal::NoPage(format!("the body {}{there}", what_begins_with(*first))));
         }
         self.last = bytes.iter().rev().find(|byte| !is_space(**byte)).copied().or(self.last);
         Ok(())

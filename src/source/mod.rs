@@ -14,6 +14,7 @@ pub(crate) mod file;
 pub(crate) mod http;
 mod page_url;
 pub(crate) mod paging;
+pub(crate) mod shape;
 
 pub use http::{Headers, HttpSettings, HttpSource};
 pub use page_url::PageUrl;

@@ -4,6 +4,7 @@
 //! lock        one run at a time                    format       the form of all this, and the settings
 //! reserve     room for a full disk                 status.json  what `etl status` shows
 //! inbox/      pages received beside a run, until the journal takes them
+//! runs/       the history of runs: nothing depends on it
 //!
 //! pages                                            hours
 //! journal/    pages as received                    wal/         records without a receipt (sled)
@@ -14,7 +15,7 @@
 //! held        pages whose odd tokens have no room  digests/     manifests that no digest names yet
 //! tried       pages at which runs died             refused.json  hours with a part that the store refuses
 //! trail.json, validator.json                       parked-records  watch list: parked records
-//!                                                  verified.json  what the last verification found
+//! verified.json  what the last verification found  recut.json  hours that are to be cut again
 //! ```
 //! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves
 //! decoding them again, so a damaged one is set aside and filled again. The order of writing makes that so: a page is in
@@ -73,6 +74,8 @@ pub struct State {
     losses: Vec<Error>,
     /// Files that are no longer needed, under names that the next open deletes.
     pending_deletes: Vec<PathBuf>,
+    /// Pages that were removed from the journal and not told of yet.
+    pages_removed: u64,
     front: Front,
 }
 
@@ -183,6 +186,12 @@ impl State {
         self.hours.archive_rows(leaving)
     }
 
+    /// How many pages were removed from the journal since the last call, and how many it has.
+    pub(crate) fn pages_removed_and_left(&mut self) -> Result<(u64, u64)> {
+        let left = self.pages.journal().list()?.iter().map(|id| u64::from(id.pages)).sum();
+        Ok((std::mem::take(&mut self.pages_removed), left))
+    }
+
     /// Removes the pages that were committed and of which no record is pending.
     pub(crate) fn remove_finished_pages(&mut self) -> Result<()> {
         let mut segments = self.pages.journal().list()?;
@@ -190,6 +199,7 @@ impl State {
         segments.retain(|id| self.hours.is_finished(id.number) && !self.pages.is_held(id.number));
         let left = self.pages.remove(&segments, newest)?;
         self.hours.note_removed(segments.iter().map(|id| id.number));
+        self.pages_removed += segments.iter().map(|id| u64::from(id.pages)).sum::<u64>();
         self.delete(left)
     }
 

@@ -93,6 +93,7 @@ impl State {
             repairs,
             losses,
             pending_deletes: Vec::new(),
+            pages_removed: 0,
             front,
         };
         state.settle_settings(settings)?;

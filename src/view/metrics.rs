@@ -20,10 +20,12 @@ pub(crate) struct Ended<'a> {
 
 const LAST_SUCCESS: &str = "etl_last_success_timestamp_seconds";
 
-/// The text of the file. The time of the last success is carried over from `before`, the file that it replaces.
+/// The text of the file. Where the status cannot be read, the time of the last success is carried over from `before`, the file that
+/// it replaces.
 pub(crate) fn text(run: &Ended<'_>, before: &str) -> String {
-    let last_success = if is_clean(run.exit) { Some(run.ended.as_second()) } else { last_success(before) };
-    let mut text = String::new();
+    let known = run.status.map(|status| status.last_success.map(Timestamp::as_second));
+    let last_success = known.unwrap_or_else(|| last_success(before));
+    let mut text = build();
     let mut add = |name: &str, kind: &str, help: &str, value: String| {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
     };
@@ -33,24 +35,37 @@ pub(crate) fn text(run: &Ended<'_>, before: &str) -> String {
     gauge("etl_last_run_end_timestamp_seconds", "When the last run ended.", run.ended.as_second().to_string());
     gauge("etl_last_run_duration_seconds", "How long the last run took.", format!("{:.3}", run.summary.seconds));
     if let Some(at) = last_success {
-        gauge(LAST_SUCCESS, "When a run last ended with exit code 0.", at.to_string());
+        gauge(LAST_SUCCESS, "When a run last asked its source and ended with exit code 0 or 65.", at.to_string());
     }
     for (name, help, value) in of_run(run.summary) {
         gauge(name, help, value.to_string());
     }
-    for (name, help, value) in run.status.map(left).into_iter().flatten() {
+    for (name, help, value) in run.status.map(|status| left(status, run.ended)).into_iter().flatten() {
         gauge(name, help, value.to_string());
     }
     for (name, help, value) in run.status.map(totals).into_iter().flatten() {
         add(name, "counter", help, value.to_string());
     }
+    text + &run.status.map(reasons).unwrap_or_default()
+}
+
+/// The quarantined tokens by reason.
+fn reasons(status: &Status) -> String {
+    let name = "etl_quarantined_tokens_by_reason";
+    let mut text = String::new();
+    for (reason, count) in &status.quarantine.reasons {
+        if text.is_empty() {
+            let _ = writeln!(text, "# HELP {name} Tokens in the quarantine by reason.\n# TYPE {name} gauge");
+        }
+        let label: String = reason.chars().filter(|c| c.is_ascii_graphic() && !['"', '\\'].contains(c)).collect();
+        let _ = writeln!(text, "{name}{{reason=\"{label}\"}} {count}");
+    }
     text
 }
 
-/// Whether the file calls a run a success. This is stricter than [`crate::state::status::is_success`]: the metric has always
-/// been that of exit code 0, and its help says so.
-const fn is_clean(exit: u8) -> bool {
-    exit == 0
+fn build() -> String {
+    let (name, version) = ("etl_build_info", env!("CARGO_PKG_VERSION"));
+    format!("# HELP {name} The etl that wrote this.\n# TYPE {name} gauge\n{name}{{version=\"{version}\"}} 1\n")
 }
 
 fn last_success(before: &str) -> Option<i64> {
@@ -72,7 +87,8 @@ const fn of_run(run: &Summary) -> [Metric; 8] {
     ]
 }
 
-fn left(status: &Status) -> [Metric; 7] {
+fn left(status: &Status, now: Timestamp) -> impl Iterator<Item = Metric> {
+    let overdue = status.overdue(now);
     let pending_hours = status.hours.iter().filter(|hour| hour.pending_records > 0).count();
     [
         ("etl_pending_records", "Records without a receipt.", status.totals.pending),
@@ -82,7 +98,21 @@ fn left(status: &Status) -> [Metric; 7] {
         ("etl_missing_ids", "Ids in them.", status.missing_ids()),
         ("etl_journal_pages", "Pages that are kept because they are needed.", status.journal.pages),
         ("etl_journal_bytes", "Bytes of their files.", status.journal.bytes),
+        ("etl_uncommitted_pages", "Those of them that were not committed.", status.journal.uncommitted),
+        ("etl_overdue_hours", "Hours that are due and not uploaded.", overdue.hours),
+        ("etl_oldest_pending_age_seconds", "How long the first of them has been due.", overdue.oldest),
+        ("etl_rejected_bodies", "Bodies that are no pages and wait for someone.", status.rejected.count),
+        ("etl_parked_records", "Records of hours that cannot be read back.", status.parked.count),
     ]
+    .into_iter()
+    .chain(status.last_verify.iter().flat_map(|last| {
+        let at = u64::try_from(last.at.as_second()).unwrap_or(0);
+        [
+            ("etl_last_verify_timestamp_seconds", "When `etl verify` was last done.", at),
+            ("etl_last_verify_findings", "What it found and nobody mended since.", last.left),
+        ]
+    }))
+    .chain(status.disk.map(|disk| ("etl_state_bytes", "Bytes that the state directory takes on its disk.", disk.bytes)))
 }
 
 const fn totals(status: &Status) -> [Metric; 4] {
@@ -100,19 +130,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_success_outlives_a_failure() {
+    fn last_success_is_that_of_the_status_and_outlives_one_that_cannot_be_read() {
         let summary = Summary::default();
         let at = |second| Timestamp::from_second(second).unwrap();
-        let run = |exit, ended| Ended { exit, started: at(1), ended: at(ended), summary: &summary, status: None };
-        let failed = text(&run(75, 50), "");
-        assert!(!failed.contains(LAST_SUCCESS), "there was none");
-        let succeeded = text(&run(0, 100), &failed);
-        for exit in [65, 75] {
-            let text = text(&run(exit, 200), &succeeded);
+        let never = Status::empty(at(1));
+        let status = Status { last_success: Some(at(100)), ..never.clone() };
+        let run = |exit, status| Ended { exit, started: at(1), ended: at(50), summary: &summary, status };
+        assert!(!text(&run(75, Some(&never)), "").contains(LAST_SUCCESS), "there was none");
+        let known = text(&run(65, Some(&status)), "");
+        for text in [&known, &text(&run(74, None), &known)] {
             assert!(text.contains("\netl_last_success_timestamp_seconds 100\n"), "{text}");
-            assert!(text.contains("\netl_last_run_end_timestamp_seconds 200\n"), "{text}");
-            let exit = format!("# TYPE etl_last_run_exit_code gauge\netl_last_run_exit_code {exit}\n");
-            assert!(text.contains(&exit), "{text}");
+            assert!(text.contains("\netl_last_run_end_timestamp_seconds 50\n"), "{text}");
         }
+        assert!(known.contains("# TYPE etl_last_run_exit_code gauge\netl_last_run_exit_code 65\n"), "{known}");
+        assert!(!text(&run(0, None), "").contains(LAST_SUCCESS), "a run that may have asked no source is none");
+    }
+
+    #[test]
+    fn reasons_are_labels_and_the_version_is_one() {
+        let summary = Summary::default();
+        let mut status = Status::empty(Timestamp::UNIX_EPOCH);
+        status.quarantine.reasons = [("not-a-record".to_owned(), 2), ("a\"b\\c\n".to_owned(), 1)].into();
+        let (started, ended) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        let text = text(&Ended { exit: 0, started, ended, summary: &summary, status: Some(&status) }, "");
+        assert!(text.contains("\netl_quarantined_tokens_by_reason{reason=\"not-a-record\"} 2\n"), "{text}");
+        assert!(text.contains("{reason=\"abc\"} 1\n"), "{text}");
+        assert!(text.contains(&format!("etl_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"))), "{text}");
     }
 }

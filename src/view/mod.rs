@@ -9,4 +9,4 @@ pub(crate) mod monitor;
 pub mod screen;
 pub(crate) mod table;
 pub(crate) mod text;
-mod words;
+pub(crate) mod words;

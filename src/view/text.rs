@@ -1,6 +1,10 @@
 //! The summary of a run for people: what `etl run` and `etl replay` print on stdout without `--json`. Pure.
+//!
+//! Its lines begin with the time, so that a file of them can be read and searched.
 
 use std::fmt::Write as _;
+
+use jiff::Timestamp;
 
 use super::table::{Align, Table, bytes, count, plural};
 use super::words;
@@ -9,9 +13,10 @@ use crate::job::Summary;
 /// Parts listed after a run; a backfill may have made thousands.
 const LISTED: usize = 50;
 
-/// What a run or a replay did.
-pub(crate) fn summary(run: &Summary) -> String {
-    parts(run) + &received(run) + &gaps(run) + &sent(run)
+/// What a run or a replay did that ended at `now`.
+pub(crate) fn summary(run: &Summary, now: Timestamp) -> String {
+    let timed = |text: String| text.lines().map(|line| format!("{now:.0} {line}\n")).collect::<String>();
+    timed(received(run) + &gaps(run)) + &parts(run) + &timed(sent(run))
 }
 
 fn parts(run: &Summary) -> String {
@@ -31,7 +36,7 @@ fn parts(run: &Summary) -> String {
     }
     let more = run.uploaded_parts.saturating_sub(LISTED.min(run.parts.len()) as u64);
     let more = if more > 0 { format!("… and {} more\n", plural(more, "part", "parts")) } else { String::new() };
-    format!("{}{more}\n", table.render())
+    format!("\n{}{more}\n", table.render())
 }
 
 /// What never came. Empty where nothing is missing.

@@ -2,8 +2,33 @@
 
 use etl::state::status::HourState;
 
-use crate::support::cli::record;
+use crate::support::cli::{Place, record};
 use crate::support::desk::Desk;
+use crate::support::service::Service;
+
+/// A run against a service whose clock is so many minutes off.
+fn beside_a_clock_off_by(minutes: i64) -> (i32, String) {
+    let service = Service::start(3, |options| {
+        options.live = true;
+        options.clock_off = jiff::SignedDuration::from_mins(minutes);
+    });
+    let mut place = Place::new(&format!("[source]\nurl = \"{}\"\n[load]\nto = \"file:lake\"\n", service.url));
+    place.set("FERNET_KEY", &service.key);
+    let ran = place.etl(&["run", "--log-format", "text"]);
+    (ran.code, ran.err)
+}
+
+#[test]
+fn clock_that_differs_from_the_source_s_is_named_and_so_is_a_page_of_the_future() {
+    assert_eq!(beside_a_clock_off_by(1), (0, String::new()));
+    let (code, said) = beside_a_clock_off_by(10);
+    assert!(code == 0 && said.contains("this machine's clock is ") && said.contains(" behind the source's"), "{said}");
+    let (code, said) = beside_a_clock_off_by(-10);
+    assert!(code == 0 && said.contains(" ahead of the source's"), "{said}");
+    let (code, said) = beside_a_clock_off_by(180);
+    assert!(code == 65 && said.contains("all of its 100 logs are dated more than hours.max_future ahead"), "{said}");
+    assert!(said.contains("set this machine's clock"), "the hint too: {said}");
+}
 
 const HOUR: &str = "2023-03-10T01";
 

@@ -11,10 +11,10 @@ use crate::support::state_dir::in_lake;
 use crate::support::tally;
 
 /// A small file system in memory, unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path, megabytes: u32) -> Option<Self> {
+    pub fn mount(at: &Path, megabytes: u32) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let size = format!("size={megabytes}m");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
@@ -26,7 +26,7 @@ impl SmallDisk {
     }
 
     /// Leaves nothing free.
-    fn fill(&self) {
+    pub fn fill(&self) {
         self.fill_but(0);
     }
 
@@ -40,7 +40,7 @@ impl SmallDisk {
         file.set_len(filled - (blocks * 4096).min(filled)).unwrap();
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         std::fs::remove_file(self.0.join("fill")).unwrap();
     }
 }

@@ -44,3 +44,20 @@ fn long_work_shows_how_far_it_is_on_a_terminal_only() {
     assert!(!seen.contains("of 24 hours"), "the originals are on the terminal");
     assert_eq!(place.etl(&["restore", "--out", "originals"]).exits(0).err, "");
 }
+
+#[test]
+fn progress_fits_a_narrow_terminal() {
+    let place = Place::new(CONFIG);
+    for hour in 0..12 {
+        let logs: Vec<String> =
+            (0..400).map(|n| record(hour * 1000 + n, &format!("2023-03-10T{hour:02}:00:00.{n:03}Z"))).collect();
+        place.page(&format!("pages/{hour}.json"), &logs);
+    }
+    let etl = env!("CARGO_BIN_EXE_etl");
+    let line = format!("stty cols 40; {etl} run > /dev/null; {etl} restore --out originals > /dev/null");
+    let Some(seen) = on_a_terminal(&place, &line) else { return };
+    let plain = anstream::adapter::strip_str(&seen).to_string();
+    let frames: Vec<&str> = plain.split(['\r', '\n']).filter(|frame| !frame.is_empty()).collect();
+    assert!(frames.iter().any(|frame| frame.contains("12")), "{frames:?}");
+    assert!(frames.iter().all(|frame| frame.chars().count() <= 40), "{frames:?}");
+}

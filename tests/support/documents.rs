@@ -15,7 +15,7 @@ pub fn page(name: &str) -> String {
 
 /// All pages of the manual.
 pub fn manual() -> Vec<String> {
-    let names = ["configuration", "operations", "sources", "lake", "guarantees", "proof", "comparison"];
+    let names = ["configuration", "operations", "sources", "lake", "querying", "guarantees", "proof", "comparison"];
     names.map(page).to_vec()
 }
 

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod desk;
 pub mod documents;
 pub mod intruder;
+pub mod java;
 pub mod minisign;
 pub mod origin;
 #[cfg(target_os = "linux")]
@@ -18,6 +19,7 @@ pub mod shim;
 pub mod state_dir;
 pub mod tally;
 pub mod tls;
+pub mod trino;
 mod weed;
 
 pub use weed::{TestS3, s3, unique_prefix};

@@ -35,7 +35,7 @@ pub fn command(command: &str, name: &str, package: &str) -> Option<PathBuf> {
 
 /// Says that a test is skipped, or fails where the variable `required` is `1`.
 #[track_caller]
-pub(super) fn skip(required: &str, how: &str) {
+pub fn skip(required: &str, how: &str) {
     assert_ne!(std::env::var(required).as_deref(), Ok("1"), "{how}");
     // Not eprintln!: the test harness would swallow it, and a skipped test has to be seen.
     let _ = writeln!(std::io::stderr(), "{how}");

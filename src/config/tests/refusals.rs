@@ -50,6 +50,20 @@ fn impossible_value_names_line_key_and_reason() {
         ("[load]\npart_max_records = 4294967296\n", "4294967296 is not between 0 and 4294967295"),
         ("[load]\nto = \"lake\"\n", "load.to: not a place"),
         ("[load]\nto = \"s3://\"\n", "load.to: \"\" is not the name of an S3 bucket"),
+        ("[load]\nto = \"s3://My-Logs/\"\n", "\"My-Logs\" is not the name of an S3 bucket: these are in lower case"),
+        ("[load]\nto = \"s3://my_logs/\"\n", "load.to: \"my_logs\" is not the name of a bucket at AWS"),
+        (
+            "[load]\nto = \"s3://logs/\"\nendpoint = \"https://logs.s3.eu-west-1.amazonaws.com\"\n",
+            "load.endpoint: the endpoint has the S3 bucket \"logs\" in it",
+        ),
+        ("[load]\nsse = \"KMS\"\n", "load.sse: not an encryption that is known"),
+        ("[load]\nkms_key = \"k\"\n", "line 2: load.kms_key: a key of KMS without load.sse"),
+        ("[load]\nstorage_class = \"GLACIER\"\n", "objects of this class cannot be read"),
+        ("[load]\nstorage_class = \"cold storage\"\n", "load.storage_class: not a storage class"),
+        ("[load]\nacl = \"public-read-write\"\n", "load.acl: not an ACL that is sent"),
+        ("[load]\nexpected_owner = \"me\"\n", "load.expected_owner: not the id of an account"),
+        ("[load]\ntags = { \"aws:x\" = \"y\" }\n", "line 2: load.tags.aws:x: names that begin with"),
+        ("[load]\ntags = { team = \"a&b\" }\n", "line 2: load.tags.team: a tag has letters, digits"),
         ("[load]\nto = \"s3://b/../x\"\n", "load.to: the prefix has an empty segment"),
         ("[load]\nto = \"s3://b/a?b\"\n", "load.to: the prefix has a '?'"),
         ("[load]\nto = \"file:~/lake\"\n", "load.to: \"~\" is not expanded"),
@@ -120,7 +134,7 @@ fn impossible_variable_is_named_as_one() {
     let place = Place::new().var("API_URL", "user:s3cret@host");
     assert_eq!(place.refusal(), "API_URL in the environment: source.url: not a URL");
     let place = Place::new().file(".env", "AWS_S3_BUCKETNAME=s3://logs\n");
-    assert!(place.refusal().starts_with("AWS_S3_BUCKETNAME in .env: load.to: \"s3://logs\" is not the name"));
+    assert!(place.refusal().contains("/.env: load.to: \"s3://logs\" is not the name"));
 }
 
 #[test]

@@ -20,9 +20,11 @@ use crate::hour::tally::Tally;
 use crate::job::output::Output;
 use crate::job::recover::Recover;
 use crate::job::{Progress, Run};
+use crate::output::numbers::plural;
 use crate::page::decode::Decoded;
 use crate::page::parse::NotAPage;
 use crate::process::memory::give_back_idle_memory;
+use crate::source::shape;
 use crate::state::NewCommit;
 use crate::state::pages::journal::Segment;
 use crate::state::pages::journal::SegmentId;
@@ -129,6 +131,7 @@ impl Intake {
         if added.is_full {
             hold(run, segment)?;
         }
+        pages.iter().filter(|page| page.is_all_future()).for_each(|page| warn_of_the_clock(run, segment, page));
         self.commit_pages(run, segment, &pages, &added)
     }
 
@@ -192,6 +195,17 @@ impl Intake {
     }
 }
 
+/// A page of which nothing is of the present: it is likelier that this machine's clock is behind.
+fn warn_of_the_clock(run: &Run<'_>, segment: &Segment, page: &Decoded) {
+    let (logs, path) = (plural(page.elements, "log", "logs"), run.state.pages.journal().path(segment.id));
+    tracing::warn!(
+        "page {}: all of its {logs} are dated more than hours.max_future ahead of this machine's clock, which said {:.0}: \
+         look at the clock (timedatectl); they are tried again by themselves",
+        path.display(),
+        segment.received,
+    );
+}
+
 /// What was counted of hours so far, `since` included.
 fn totals(run: &mut Run<'_>, since: &BTreeMap<Hour, Tally>) -> Result<BTreeMap<Hour, Tally>> {
     let mut totals = BTreeMap::new();
@@ -234,14 +248,24 @@ fn reject(run: &mut Run<'_>, segment: &Segment, decoded: Vec<Result<Decoded, Not
     let reason = decoded.into_iter().find_map(Result::err);
     forget_seen(run.state.dir())?;
     let path = run.state.pages.reject(segment.id)?;
-    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    let there = |reason: &NotAPage| segment.pages().next().map(|body| shape_of(reason, body)).unwrap_or_default();
+    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}{}", there(&reason)));
     run.record_or_fail(rejected(&path, &reason))
 }
 
 fn reject_body(run: &mut Run<'_>, body: &[u8], received: Timestamp, reason: &NotAPage) -> Result<()> {
+    let there = shape_of(reason, body);
     let id = run.state.pages.append(&[body], received)?;
     let path = run.state.pages.reject(id)?;
-    run.record_or_fail(rejected(&path, &format!(": {reason}")))
+    run.record_or_fail(rejected(&path, &format!(": {reason}{there}")))
+}
+
+/// What stands in a body that is JSON, but no page.
+fn shape_of(reason: &NotAPage, body: &[u8]) -> String {
+    match reason {
+        NotAPage::NoTokens { .. } | NotAPage::NotAnArray => shape::of(body),
+        NotAPage::NotClosed | NotAPage::Interrupted => String::new(),
+    }
 }
 
 fn rejected(path: &std::path::Path, reason: &str) -> Error {

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::context::has_room;
+use crate::job::progress_log::took;
 use crate::job::{Progress, Setup, Summary};
+use crate::output::numbers::bytes;
 use crate::source::paging::{Trail, Visit};
 use crate::source::{Fetched, HttpSource, PageHead, PageUrl};
 use crate::state::files::durable;
@@ -164,9 +166,18 @@ impl PageTrail {
             if !self.enter(&url, setup)? {
                 break;
             }
+            let asked = Instant::now();
             match client.fetch(&url, self.validator.take().as_deref(), || Ok(journal.begin(Vec::new()))) {
-                Ok(Fetched::Page { sink, head }) => self.receive(sink, head, setup, journal, summary)?,
-                Ok(Fetched::NotModified | Fetched::Stopped) => break,
+                Ok(Fetched::Page { sink, head }) => {
+                    tracing::info!("fetched {url}: {}, in {}", bytes(head.bytes), took(asked.elapsed()));
+                    self.receive(sink, head, setup, journal, summary)?;
+                }
+                Ok(Fetched::NotModified) => {
+                    tracing::info!("{url} has nothing new (304), in {}", took(asked.elapsed()));
+                    summary.asked = true;
+                    break;
+                }
+                Ok(Fetched::Stopped) => break,
                 Err(error) => self.fail(error, client.stop().is_requested(), setup)?,
             }
         }
@@ -201,6 +212,7 @@ impl PageTrail {
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
         summary.pages += 1;
+        summary.asked = true;
         (setup.progress)(Progress::Fetched(summary.pages));
         if !self.follow_links {
             self.next = None;
@@ -272,7 +284,8 @@ pub(crate) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_li
 /// The error that says why nothing is fetched.
 pub(crate) fn no_space(setup: &Setup<'_>) -> Result<Error> {
     let (free, dir) = (Reserve::new(&setup.state_dir).free_bytes()?, setup.state_dir.display());
-    let what = format!("only {free} bytes are free at {dir}: less than state.min_free, so nothing is fetched");
+    let (free, least) = (bytes(free), bytes(setup.min_free));
+    let what = format!("only {free} are free at {dir}: less than state.min_free ({least}), so nothing is fetched");
     Ok(Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile"))
 }
 

@@ -11,6 +11,8 @@ use crate::record::Scratch;
 use crate::state::Entry;
 use crate::state::pages::quarantine::OddToken;
 
+/// The reason of a record that is dated too far ahead of its receipt.
+pub(crate) const FUTURE: &str = "future";
 /// A page with more odd tokens, or more bytes of them, keeps none.
 pub(super) const MAX_ODD: usize = 4096;
 const MAX_ODD_BYTES: usize = 1 << 20;
@@ -56,6 +58,13 @@ impl Decoded {
     #[must_use]
     pub(crate) const fn key_is_wrong(&self) -> bool {
         self.opened == 0 && self.refused > 0
+    }
+
+    /// Whether there are logs, and all of them are dated too far ahead.
+    #[must_use]
+    pub(crate) fn is_all_future(&self) -> bool {
+        let all = self.elements > 0 && self.odd_seen == self.elements;
+        all && !self.odd.is_empty() && self.odd.iter().all(|odd| odd.reason == FUTURE)
     }
 
     /// Leaves out the records of some hours.

@@ -22,6 +22,7 @@ use crate::page::parse::{self, Element, NotAPage};
 use crate::record::row::Compactor;
 use crate::state::pages::quarantine::OddToken;
 
+pub(crate) use self::decoded::FUTURE;
 pub use self::decoded::{Decoded, DecodedRecord};
 
 /// How many elements, or bytes of them, are read between two checks for a stop.

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use super::{Decoded, DecodedRecord, Decoder};
+use super::{Decoded, DecodedRecord, Decoder, FUTURE};
 use crate::page::decrypt::DecryptError;
 use crate::record::{self, MAX_LINE, MAX_VALUES, Reason, ReasonKind, Record, Value, json};
 use crate::state::Entry;
@@ -45,7 +45,7 @@ impl Decoder {
                 None => self.take(&record, decoded),
                 Some(due) => {
                     let why = format!("its inDate {} is too far ahead of its receipt", record.at);
-                    let odd = odd(plaintext, token.to_owned(), received, ("future", why));
+                    let odd = odd(plaintext, token.to_owned(), received, (FUTURE, why));
                     decoded.put_odd(OddToken { due: Some(due), ..odd });
                 }
             },

@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use jiff::Timestamp;
+
 use super::{Seat, Server, Turn};
 use crate::simulate::fault::{Fault, cut_response, html};
 use crate::simulate::http::{Connection, Request, head};
@@ -25,12 +27,13 @@ impl Server<'_> {
         match request.method.as_str() {
             "GET" => self.respond_with_page(connection, request),
             "HEAD" => {
-                connection.send(head("200 OK", "application/json", "Allow: GET", false).as_bytes())?;
+                connection.send(head("200 OK", "application/json", "Allow: GET", false, self.date()).as_bytes())?;
                 connection.close()
             }
             _ => {
                 let framing = "Allow: GET\r\nContent-Length: 0";
-                connection.send(head("405 Method Not Allowed", "text/plain", framing, false).as_bytes())?;
+                connection
+                    .send(head("405 Method Not Allowed", "text/plain", framing, false, self.date()).as_bytes())?;
                 connection.close()
             }
         }
@@ -45,13 +48,14 @@ impl Server<'_> {
             Fault::Status { code, reason } => {
                 let body = html(code, reason);
                 let framing = format!("Content-Length: {}", body.len());
-                connection.send(head(&format!("{code} {reason}"), "text/html", &framing, false).as_bytes())?;
+                connection
+                    .send(head(&format!("{code} {reason}"), "text/html", &framing, false, self.date()).as_bytes())?;
                 connection.send(body.as_bytes())?;
                 connection.close()
             }
             Fault::Cut { chunked, draw } => {
                 let body = self.body(&turn, request.gzip)?;
-                connection.send(&cut_response(&body, request.gzip, chunked, draw))?;
+                connection.send(&cut_response(&body, request.gzip, chunked, draw, self.date()))?;
                 connection.close()
             }
             Fault::None => self.send_page(connection, &turn, request.gzip, None),
@@ -62,8 +66,8 @@ impl Server<'_> {
     /// Sends the page whole, after a stall where one is due, and only then moves on.
     fn send_page(&self, mut peer: Connection<'_>, turn: &Turn, gzip: bool, stall: Option<bool>) -> io::Result<()> {
         let body = self.body(turn, gzip)?;
-        let mut answer =
-            head("200 OK", "application/json", &format!("Content-Length: {}", body.len()), gzip).into_bytes();
+        let framing = format!("Content-Length: {}", body.len());
+        let mut answer = head("200 OK", "application/json", &framing, gzip, self.date()).into_bytes();
         let before_stall = if stall == Some(true) { answer.len() + body.len() / 2 } else { 0 };
         answer.extend_from_slice(&body);
         let (first, rest) = answer.split_at_checked(before_stall).unwrap_or((&[], &answer));
@@ -80,6 +84,11 @@ impl Server<'_> {
         progress.ending -= 1;
         self.ended.notify_all();
         sent
+    }
+
+    /// The time by the server's clock.
+    fn date(&self) -> Timestamp {
+        self.options.now()
     }
 
     fn body(&self, turn: &Turn, gzip: bool) -> io::Result<Vec<u8>> {

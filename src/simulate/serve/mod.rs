@@ -17,7 +17,6 @@ use std::time::Duration;
 use super::truth::Truth;
 use super::{Generator, Options};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::{Clock, SystemClock};
 
 /// The path of the real service. Every other path gets the same answer.
 const PATH: &str = "/api/data/log";
@@ -152,7 +151,7 @@ impl<'a> Server<'a> {
         let waited = self.ended.wait_timeout_while(self.progress(), TURN, |progress| progress.ending > 0);
         let (mut progress, _) = waited.unwrap_or_else(PoisonError::into_inner);
         progress.requests += 1;
-        let due = if self.options.live { self.generator.count_at(SystemClock.now()) } else { progress.end };
+        let due = if self.options.live { self.generator.count_at(self.options.now()) } else { progress.end };
         let window = self.generator.window(due.min(self.limit.unwrap_or(u64::MAX)));
         Turn { request: progress.requests, window }
     }

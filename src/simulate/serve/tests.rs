@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use super::*;
+use crate::hour::{Clock, SystemClock};
 
 /// Runs `client` against a server; stops it afterwards. Returns the lines that the server gave for stdout.
 fn with_server(options: &Options, client: impl FnOnce(u16)) -> Vec<String> {

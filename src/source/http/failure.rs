@@ -14,6 +14,7 @@ use super::waiting::Waiting;
 use crate::error::{Error, ErrorKind};
 use crate::net::backoff::retry_after;
 use crate::net::{self, http_date};
+use crate::output::numbers::bytes;
 use crate::source::PageUrl;
 use crate::source::body::{Coding, Refusal};
 
@@ -33,7 +34,15 @@ pub(super) struct Trouble {
     /// The wait that the source asked for.
     pub(super) asked: Option<Duration>,
     cause: Option<reqwest::Error>,
+    /// What to do, where it is known.
+    hint: Option<&'static str>,
 }
+
+/// What to do about a source that is away.
+const AGAIN: &str = "run again later: nothing that was received is lost";
+/// What to do about JSON that is not a page.
+const ANOTHER_SHAPE: &str = "if it is always so, name in source.url the address that answers the array itself: \
+    a page is an array of objects with a string \"data\"";
 
 impl Failure {
     pub(super) fn again(what: impl Into<String>) -> Self {
@@ -41,7 +50,7 @@ impl Failure {
     }
 
     pub(super) fn broken(what: impl Into<String>, cause: reqwest::Error) -> Self {
-        Self::Again(Trouble { what: what.into(), cause: Some(cause.without_url()), asked: None })
+        Self::Again(Trouble { what: what.into(), cause: Some(cause.without_url()), ..Trouble::default() })
     }
 
     pub(super) fn unavailable(message: String, hint: &str) -> Self {
@@ -53,7 +62,7 @@ impl Trouble {
     pub(super) fn into_error(self, url: &PageUrl, tries: u32) -> Error {
         let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries, at the last") };
         let error = Error::new(ErrorKind::Unavailable, format!("{url} gave no page in {times}: {}", self.what));
-        let Some(cause) = self.cause else { return error.hint("run again later: nothing that was received is lost") };
+        let Some(cause) = self.cause else { return error.hint(self.hint.unwrap_or(AGAIN)) };
         let usual = || "run again later; if it stays so, check source.url, source.timeout and the network".to_owned();
         let hint = net::hint(&cause, "source.url").unwrap_or_else(usual);
         error.hint(hint).caused_by(cause)
@@ -89,7 +98,9 @@ pub(super) fn no_page(url: &PageUrl, refusal: Refusal, limit: u64, response: &Re
         Refusal::NoPage(what) => {
             let kind = text_of(response, &header::CONTENT_TYPE).unwrap_or("no content type");
             let kind: String = kind.chars().take_while(|character| *character != ';').take(80).collect();
-            Failure::again(format!("answered 200, but {what} ({kind})"))
+            let hint = what.contains("JSON object").then_some(ANOTHER_SHAPE);
+            let what = format!("answered 200, but {what} ({kind})");
+            Failure::Again(Trouble { what, hint, ..Trouble::default() })
         }
     }
 }
@@ -97,7 +108,7 @@ pub(super) fn no_page(url: &PageUrl, refusal: Refusal, limit: u64, response: &Re
 /// A body over the cap: it would come again.
 pub(super) fn too_large(url: &PageUrl, what: &str, limit: u64) -> Failure {
     Failure::unavailable(
-        format!("the {what} from {url} is larger than source.max_page_bytes ({limit} bytes)"),
+        format!("the {what} from {url} is larger than source.max_page_bytes ({})", bytes(limit)),
         "raise source.max_page_bytes, or ask the service for smaller pages",
     )
 }
@@ -107,7 +118,7 @@ pub(super) fn refused(url: &PageUrl, response: &Response) -> Failure {
     let status = response.status();
     if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) || status.is_server_error() {
         let (what, asked) = (format!("answered {status}"), asked_wait(response));
-        return Failure::Again(Trouble { what, asked, cause: None });
+        return Failure::Again(Trouble { what, asked, ..Trouble::default() });
     }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         let error = Error::new(ErrorKind::Credentials, format!("{url} refused the credentials: {status}"));

@@ -296,7 +296,7 @@ impl TryOf<'_> {
         }
         self.waiting.for_answer();
         let asked = Timestamp::now();
-        let mut response = self.send(request).await?;
+        let mut response = self.send(request).await.inspect_err(|failure| self.note_failure(failure, asked))?;
         self.skew.look_at(&response, asked);
         self.note(&mut response, asked).await;
         match response.status() {
@@ -312,13 +312,23 @@ impl TryOf<'_> {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let (url, status, took) = (self.url, response.status(), Timestamp::now().duration_since(asked));
+        let (url, status) = (self.url, response.status());
+        let millis = Timestamp::now().duration_since(asked).as_millis();
         let is_error = status.is_client_error() || status.is_server_error();
         let begins = match is_error {
             true => peek::beginning(response, url.reveal(), &self.settings.headers.0).await,
             false => String::new(),
         };
-        tracing::debug!(%url, %status, took = %format_args!("{took:#}"), begins, "answered");
+        let length = response.content_length().map_or_else(|| "unknown".to_owned(), |length| length.to_string());
+        tracing::debug!(ms = %millis, bytes = %length, begins, "GET {url}: {status}");
+    }
+
+    /// Logs that no answer came (`-vv`).
+    fn note_failure(&self, failure: &Failure, asked: Timestamp) {
+        if let Failure::Again(trouble) = failure {
+            let millis = Timestamp::now().duration_since(asked).as_millis();
+            tracing::debug!(ms = %millis, "GET {}: {}", self.url, trouble.what);
+        }
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {

@@ -172,7 +172,7 @@ fn body_over_the_cap_is_final_and_names_the_setting() {
     ] {
         let error = failure(vec![script], "/");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.to_string().contains("source.max_page_bytes (10000 bytes)"), "{error}");
+        assert!(error.to_string().contains("source.max_page_bytes (10.0 kB)"), "{error}");
     }
 }
 

@@ -5,7 +5,7 @@
 //! make a run read, replace or delete files that are not its own. Between this check and the use, [`super::durable`] opens
 //! without following links. Writes nothing.
 //!
-//! Two directories grow with the hours for ever. Where others cannot get into them, their files are not gone through: no one but the
+//! Some directories have many files, two of them ever more. Where others cannot get into them, their files are not gone through: no one but the
 //! owner can have put anything there, and each is opened without following links.
 
 use std::fs::{self, DirEntry, Metadata};
@@ -25,8 +25,8 @@ const PASSABLE: u32 = 0o011;
 /// The config key that names the state directory.
 const KEY: &str = "state.dir";
 
-/// What has a file for each hour, or for each day.
-const GROWING: [&str; 2] = ["hashes", "ledger"];
+/// What has a file for each hour, for each day, or for each run.
+const GROWING: [&str; 3] = ["hashes", "ledger", "runs"];
 
 /// Refuses the state directory `dir` where a run could not use it, or others could change what is in it. It need not exist yet.
 pub(crate) fn check(dir: &Path) -> Result<()> {

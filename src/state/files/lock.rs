@@ -99,12 +99,19 @@ impl Lock {
     /// Whether some process holds the lock of `dir`. Does not take it. Where the file cannot be opened, the answer is no.
     #[must_use]
     pub fn is_held(dir: &Path) -> bool {
-        let Ok(file) = durable::open(&dir.join("lock")) else {
-            return false;
+        Self::look(dir).unwrap_or(false)
+    }
+
+    /// The same; `None` where this user may not look.
+    pub(crate) fn look(dir: &Path) -> Option<bool> {
+        let file = match durable::open(&dir.join("lock")) {
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => return None,
+            Err(_) => return Some(false),
+            Ok(file) => file,
         };
         let mut found = whole_file();
         let looked = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found));
-        looked.is_ok() && i32::from(found.l_type) != libc::F_UNLCK
+        Some(looked.is_ok() && i32::from(found.l_type) != libc::F_UNLCK)
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) struct Chain {
     pub(crate) head: Option<Head>,
     /// What it and those before it cover of the list.
     pub(crate) covered: Option<Position>,
+    /// How many digests more than these the store had when they were counted last; less than none where some are gone.
+    #[serde(default)]
+    pub(crate) surplus: i64,
 }
 
 /// A place in the list: everything in lists up to `list`, up to this manifest.
@@ -112,6 +115,11 @@ impl Digests {
     pub(crate) fn fix(&self, fixed: &Fixed) -> Result<()> {
         durable::make_dir(&self.dir)?;
         durable_step(Step::DigestFixed, || checked::write_json(&self.dir.join("next"), fixed, Survives::Everything))
+    }
+
+    /// Forgets the digest that was fixed last: it has its receipt. Where it comes back, it does not follow the chain's newest.
+    pub(crate) fn forget_fixed(&self) -> Result<()> {
+        durable::remove(&self.dir.join("next"))
     }
 
     /// Lists manifests. Durable on return.
@@ -235,7 +243,14 @@ mod tests {
 
     fn chain(covered: Position) -> Chain {
         let live_since = "2023-03-10".parse().unwrap();
-        Chain { store: "s".into(), live_since, made_at: Timestamp::UNIX_EPOCH, head: None, covered: Some(covered) }
+        Chain {
+            store: "s".into(),
+            live_since,
+            made_at: Timestamp::UNIX_EPOCH,
+            head: None,
+            covered: Some(covered),
+            surplus: 0,
+        }
     }
 
     #[test]

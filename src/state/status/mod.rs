@@ -1,13 +1,22 @@
 //! `status.json`: what is pending, for all who look from outside.
 //!
 //! A run replaces the file by rename after its durable steps, so a reader sees a whole one, takes no lock, and opens nothing
-//! else. A crash leaves the file of the last step before it. The next run writes it again, whatever became of it.
+//! else but the newest lines of the run history: a run that could not open the state left its end there. Beside each write
+//! goes a copy, where one is asked for ([`copy`]). A crash leaves the file of the last step before it. The next run writes it
+//! again, whatever became of it.
 //!
-//! `shape` is what it holds, `writer` makes it from an open state; here it is read, and the end of a run is noted. What the last
-//! verification found is in a file of its own (`verified`), and part of what is read.
+//! `shape` and `run` are what it holds, `writer` makes it from an open state, `ends` notes how runs began and ended; here it is read.
+//! What the last verification found is in a file of its own (`verified`), and part of what is read.
 
 pub(crate) mod certificate;
+mod copy;
 pub(crate) mod days;
+mod disk;
+mod ends;
+pub mod history;
+mod merge;
+pub(crate) mod outage;
+mod run;
 mod shape;
 pub mod verified;
 mod writer;
@@ -17,9 +26,14 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Deserialize;
 
+pub use self::copy::StatusFile;
+pub(crate) use self::copy::read as read_copy;
+pub(crate) use self::disk::usage;
+pub(crate) use self::ends::{End, note_end, note_failure, note_refusal, note_start};
+pub use self::run::*;
 use self::shape::SCHEMA;
 pub use self::shape::*;
-pub(crate) use self::writer::{Writer, note_start, sealed_hour};
+pub(crate) use self::writer::{Writer, sealed_hour};
 use super::files::{access, durable};
 use super::pages::quarantine::Quarantine;
 use super::{Lock, refuse_newer};
@@ -27,6 +41,22 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Reads the status of the state directory `dir` as of `now`.
 pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
+    let mut status = read_file(dir, now)?;
+    merge::apply(&mut status, dir);
+    Ok(status)
+}
+
+/// The same, with the runs that only the copy at `copy` knows of: those that could not write into the state directory.
+pub(crate) fn read_both(dir: &Path, copy: Option<&Path>, now: Timestamp) -> Result<Status> {
+    let mut status = read(dir, now)?;
+    if let Some(copy) = copy.and_then(|copy| read_copy(copy, now).ok()) {
+        merge::apply_copy(&mut status, copy);
+    }
+    Ok(status)
+}
+
+/// The same, without the runs that could not open the state.
+fn read_file(dir: &Path, now: Timestamp) -> Result<Status> {
     refuse_newer(dir)?;
     let path = path(dir);
     let Some(text) = durable::read(&path)? else {
@@ -37,9 +67,20 @@ pub fn read(dir: &Path, now: Timestamp) -> Result<Status> {
     };
     let mut status = parse(&text).map_err(|why| unreadable(&path, &why))?;
     status.last_verify = verified::read(dir)?;
-    status.running = status.running && Lock::is_held(dir);
+    // Who may not look at the lock believes the file.
+    status.running = status.running && Lock::look(dir).unwrap_or(true);
     status.close_hours(now);
     Ok(status)
+}
+
+/// Refuses a state directory that a run would refuse for who can reach it.
+pub(crate) fn check_access(dir: &Path) -> Result<()> {
+    access::check(dir)
+}
+
+/// Who owns the state directory `dir`.
+pub(crate) fn owner(dir: &Path) -> Option<u32> {
+    std::fs::metadata(dir).ok().map(|meta| std::os::unix::fs::MetadataExt::uid(&meta))
 }
 
 /// A status of another schema is refused before its fields are looked at.
@@ -65,7 +106,7 @@ fn path(dir: &Path) -> PathBuf {
 }
 
 /// Makes sure that a new state directory has a status before it has anything else: a missing one is damage.
-pub(crate) fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
+pub(crate) fn prepare(dir: &Path, now: Timestamp, copy: Option<&StatusFile>) -> Result<()> {
     let path = path(dir);
     if path.exists() || dir.join("ledger").exists() {
         return Ok(());
@@ -73,36 +114,30 @@ pub(crate) fn prepare(dir: &Path, now: Timestamp) -> Result<()> {
     access::make(dir)?;
     // Of runs that start at once, the one that has the lock writes it; the others are told that it is at work.
     let Ok(_lock) = Lock::take(dir) else { return Ok(()) };
-    if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now)) }
+    if path.exists() { Ok(()) } else { replace(&path, &Status::empty(now), copy) }
 }
 
-fn replace(path: &Path, status: &Status) -> Result<()> {
-    let text =
-        serde_json::to_vec(status).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))?;
-    durable::replace_unsynced(path, &text)
-}
-
-/// Notes how a run ended. An error takes nothing from the run: it is over.
-pub(crate) fn note_end(dir: &Path, now: Timestamp, exit: u8, so_far: RunSoFar, problems: &[Error]) -> Result<()> {
-    let mut status = read(dir, now)?;
-    status.running = false;
-    if is_success(exit) {
-        status.last_success = Some(now);
+fn replace(path: &Path, status: &Status, copy: Option<&StatusFile>) -> Result<()> {
+    let text = encode(status)?;
+    let replaced = durable::replace_unsynced(path, &text);
+    // It may be on another disk: one that has room where the state's has none.
+    if let Some(copy) = copy {
+        copy.write(&text);
     }
-    if let Some(run) = &mut status.last_run {
-        (run.ended, run.exit, run.so_far) = (Some(now), Some(exit), so_far);
-        run.problems = problems.iter().map(Error::chain).collect();
-    }
-    replace(&path(dir), &status)
+    replaced
 }
 
-/// Notes what the quarantine holds now. The caller holds the lock.
+fn encode(status: &Status) -> Result<Vec<u8>> {
+    serde_json::to_vec(status).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e))
+}
+
+/// Notes what the quarantine holds now. The caller holds the lock. The copy for others says it after the next run.
 pub(crate) fn note_quarantine(dir: &Path, now: Timestamp, quarantine: &mut Quarantine) -> Result<()> {
     let reasons = quarantine.reasons()?;
     let (count, bytes) = (quarantine.count(), quarantine.bytes());
-    let mut status = read(dir, now)?;
+    let mut status = read_file(dir, now)?;
     status.running = false;
     (status.quarantine.count, status.quarantine.bytes, status.totals.quarantined) = (count, bytes, count);
     status.quarantine.reasons = reasons;
-    replace(&path(dir), &status)
+    replace(&path(dir), &status, None)
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::days::Day;
+use super::run::{Command, LastRun};
 use super::verified::LastVerify;
 use crate::hour::Hour;
 use crate::hour::gaps::Gap;
@@ -30,7 +31,10 @@ pub struct Status {
     pub running: bool,
     /// The last run, or the one at work.
     pub last_run: Option<LastRun>,
-    /// When a run last did all it should: exit 0, or 65.
+    /// The last run that was to ask its source and is over: not a replay, and not one at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_fetching_run: Option<LastRun>,
+    /// When a run last asked its source and did all it should: exit 0, or 65.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
     /// Pages that are needed.
@@ -64,48 +68,14 @@ pub struct Status {
     /// What the last verification found; `null` where there was none.
     #[serde(default)]
     pub last_verify: Option<LastVerify>,
+    /// What the state directory takes on its disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskUse>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
 pub(super) const fn is_zero(n: &u64) -> bool {
     *n == 0
-}
-
-/// A run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LastRun {
-    /// When it started.
-    pub started: Timestamp,
-    /// When it ended; `null` while it runs, or where it was killed.
-    pub ended: Option<Timestamp>,
-    /// Its exit code; `null` as above.
-    pub exit: Option<u8>,
-    /// What it brought so far.
-    #[serde(flatten)]
-    pub so_far: RunSoFar,
-    /// What went wrong, most pressing first.
-    #[serde(default)]
-    pub problems: Vec<String>,
-}
-
-impl LastRun {
-    /// A run that is at work.
-    pub(super) const fn at_work(started: Timestamp, so_far: RunSoFar) -> Self {
-        Self { started, ended: None, exit: None, so_far, problems: Vec::new() }
-    }
-}
-
-/// What a run brought.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunSoFar {
-    /// Elements of the pages.
-    pub fetched: u64,
-    /// New records.
-    pub new: u64,
-    /// Known records.
-    pub duplicates: u64,
-    /// Newly quarantined tokens.
-    pub quarantined: u64,
 }
 
 /// The journal.
@@ -219,9 +189,22 @@ pub struct ParkedStatus {
     pub hours: Vec<Hour>,
 }
 
-/// Whether a run with this exit code did all it should. One that quarantined tokens (65) did: all else is in the store.
-pub(crate) const fn is_success(exit: u8) -> bool {
-    matches!(exit, 0 | 65)
+/// What the state directory takes on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskUse {
+    /// Bytes of its blocks.
+    pub bytes: u64,
+    /// When they were counted.
+    pub as_of: Timestamp,
+}
+
+/// Hours that are due and not uploaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Overdue {
+    /// How many.
+    pub(crate) hours: u64,
+    /// How long the first of them has been due, in seconds.
+    pub(crate) oldest: u64,
 }
 
 impl Status {
@@ -233,6 +216,7 @@ impl Status {
             step: 0,
             running: false,
             last_run: None,
+            last_fetching_run: None,
             last_success: None,
             journal: JournalStatus::default(),
             hours: Vec::new(),
@@ -246,6 +230,7 @@ impl Status {
             rejected: Rejected::default(),
             parked: ParkedStatus::default(),
             last_verify: None,
+            disk: None,
         }
     }
 
@@ -256,6 +241,22 @@ impl Status {
                 hour.state = HourState::Closed;
             }
         }
+    }
+
+    /// The runs by which it is judged, the most recent last: the last that was to ask its source; and a replay after it, the failure
+    /// of which counts too. A run at work is not judged; one that was killed is.
+    pub(crate) fn judged(&self) -> impl Iterator<Item = &LastRun> {
+        let last = self.last_run.as_ref().filter(|run| run.ended.is_some() || !self.running);
+        let asks = |run: &&LastRun| run.command == Command::Run;
+        let asking = last.filter(asks).or(self.last_fetching_run.as_ref());
+        asking.into_iter().chain(last.filter(|run| !asks(run)))
+    }
+
+    /// The hours that are due and not uploaded.
+    pub(crate) fn overdue(&self, now: Timestamp) -> Overdue {
+        let due = self.hours.iter().filter(|hour| matches!(hour.state, HourState::Closed | HourState::Sealing));
+        let age = |hour: &HourStatus| u64::try_from(now.duration_since(hour.closes_at).as_secs()).unwrap_or(0);
+        Overdue { hours: due.clone().count() as u64, oldest: due.map(age).max().unwrap_or(0) }
     }
 
     /// Ids in the gaps that are listed.

@@ -28,6 +28,10 @@ pub enum Fault {
     Changed,
     /// The ledger does not know it.
     Foreign,
+    /// A digest without the signature that it should have.
+    Unsigned,
+    /// A digest that no later one names.
+    Forked,
 }
 
 impl Fault {
@@ -38,6 +42,8 @@ impl Fault {
             Self::Missing => "missing",
             Self::Changed => "changed",
             Self::Foreign => "foreign",
+            Self::Unsigned => "unsigned",
+            Self::Forked => "forked",
         }
     }
 }

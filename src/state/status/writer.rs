@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::days::{self, Days};
+use super::history::Recorder;
 use super::{
-    HourState, HourStatus, JournalStatus, LastRun, ParkedStatus, PartStatus, QuarantineStatus, RunSoFar, Status, Totals,
+    Command, HourState, HourStatus, JournalStatus, LastRun, ParkedStatus, PartStatus, QuarantineStatus, RunSoFar,
+    Status, StatusFile, Totals, ends,
 };
 use crate::error::Result;
 use crate::hour::Hour;
-use crate::hour::lifecycle::{ClosingRules, HourRow};
+use crate::hour::closing::ClosingRules;
+use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartRow, PartStage};
-use crate::state::files::durable;
 use crate::state::{SHOWN, State};
 
 /// Hours with work left that are listed, oldest first.
@@ -30,7 +32,9 @@ const FRESH: Duration = Duration::from_millis(50);
 pub(crate) struct Writer {
     dir: PathBuf,
     path: PathBuf,
+    copy: Option<StatusFile>,
     started: Timestamp,
+    command: Command,
     step: u64,
     written: Option<Instant>,
     /// How long that took: it grows with the hours that are pending.
@@ -41,15 +45,17 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// For a run that starts now.
-    pub(crate) fn start(dir: &Path, now: Timestamp) -> Self {
+    /// For a run that has the lock.
+    pub(crate) fn start(dir: &Path, recorder: &Recorder, copy: Option<&StatusFile>, now: Timestamp) -> Self {
+        let before = ends::before(dir, recorder, now);
+        let (started, command) = (recorder.started, recorder.command);
         let path = super::path(dir);
-        let text = durable::read(&path).ok().flatten();
-        let before = text.and_then(|text| super::parse(&text).ok());
         Self {
             dir: dir.to_owned(),
             path,
-            started: now,
+            copy: copy.cloned(),
+            started,
+            command,
             step: 0,
             written: None,
             took: Duration::ZERO,
@@ -75,12 +81,15 @@ impl Writer {
         self.step += 1;
         let days = self.days.get_or_insert_with(|| days_before(self.before.as_mut(), state));
         let mut status = of(state, rules, days, now)?;
-        status.last_success = self.before.as_ref().and_then(|before| before.last_success);
+        if let Some(before) = &self.before {
+            (status.last_success, status.disk) = (before.last_success, before.disk);
+            status.last_fetching_run = before.last_fetching_run.clone();
+        }
         status.last_verify = super::verified::read(&self.dir)?;
         status.step = self.step;
         status.running = true;
-        status.last_run = Some(LastRun::at_work(self.started, *so_far));
-        super::replace(&self.path, &status)?;
+        status.last_run = Some(LastRun::at_work(self.started, self.command, *so_far));
+        super::replace(&self.path, &status, self.copy.as_ref())?;
         self.written = Some(Instant::now());
         self.took = began.elapsed();
         Ok(())
@@ -91,16 +100,6 @@ impl Writer {
         if let Some(days) = &mut self.days {
             days.note(row, 0, days::late(row, 0));
         }
-    }
-}
-
-/// Notes that a run asks its source; all else is as the last one left it. Where that is not possible, the next step says so.
-pub(crate) fn note_start(dir: &Path, now: Timestamp) {
-    let Ok(mut status) = super::read(dir, now) else { return };
-    (status.running, status.step) = (true, 0);
-    status.last_run = Some(LastRun::at_work(now, RunSoFar::default()));
-    if let Err(error) = super::replace(&super::path(dir), &status) {
-        tracing::debug!("cannot note the start of the run: {}", error.chain());
     }
 }
 

@@ -201,7 +201,7 @@ impl Session {
             Some(answered) => answered.map_err(Failure::Local)?,
             None => return Err(Failure::NoAnswer("the run was to stop before one came".to_owned(), None)),
         };
-        self.log(ask, began, &answered);
+        self.log(ask, &url, began, &answered);
         match answered {
             Ok(answer) if answer.is_good() => Ok(answer),
             Ok(answer) => Err(Failure::Refused(Refusal::read(&answer, &self.identity.secrets()))),
@@ -209,14 +209,18 @@ impl Session {
         }
     }
 
-    fn log(&self, ask: &S3Request<'_>, began: Instant, answered: &Result<Answer, NoAnswer>) {
+    fn log(&self, ask: &S3Request<'_>, url: &Url, began: Instant, answered: &Result<Answer, NoAnswer>) {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
         let (method, millis) = (ask.verb.method(), began.elapsed().as_millis());
-        let what = if ask.verb == Verb::List { "a listing" } else { ask.key };
+        let what = format!("{}{}", url.origin().ascii_serialization(), url.path());
+        let (sent, got) = (ask.body.len(), answered.as_ref().map_or(0, |answer| answer.body.len()));
         match answered {
-            Ok(answer) if answer.is_good() => tracing::debug!("{method} {what}: HTTP {} in {millis} ms", answer.status),
+            Ok(answer) if answer.is_good() => {
+                let status = answer.status;
+                tracing::debug!("{method} {what}: HTTP {status} in {millis} ms, {sent} bytes sent, {got} received");
+            }
             Ok(answer) => {
                 let said = refusal::excerpt(&answer.body, &self.identity.secrets());
                 let colon = if said.is_empty() { "" } else { ": " };

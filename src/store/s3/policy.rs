@@ -1,9 +1,14 @@
 //! The bucket policy with which S3 itself refuses to replace and to delete what is below a prefix, whoever asks.
 //!
 //! Pure. Two denials and no permission: a denial counts for everybody, the bucket's owner too, so one statement protects against all
-//! other policies. A multipart upload is denied as well: parts of ours are never one.
+//! other policies.
 
 use std::fmt::Write as _;
+
+/// No `If-None-Match`, on a request that creates an object: those that only begin a multipart upload cannot have it. A store that does
+/// not know the second key never denies for want of the first.
+const CONDITION: &str = "{\n        \"Null\": { \"s3:if-none-match\": \"true\" },\n        \
+                         \"Bool\": { \"s3:ObjectCreationOperation\": \"true\" }\n      }";
 
 /// The policy for `s3://bucket/prefix`, as JSON. `region` tells the partition.
 #[must_use]
@@ -28,7 +33,7 @@ pub fn bucket_policy(bucket: &str, prefix: &str, region: &str) -> String {
              \"Action\": {actions},\n      \"Resource\": \"{everything}\""
         );
         if without_condition {
-            text.push_str(",\n      \"Condition\": { \"Null\": { \"s3:if-none-match\": \"true\" } }");
+            let _ = write!(text, ",\n      \"Condition\": {CONDITION}");
         }
         text.push_str("\n    }");
     }
@@ -52,6 +57,7 @@ mod tests {
         let [put, delete] = [&statements[0], &statements[1]];
         assert_eq!(put["Action"], "s3:PutObject");
         assert_eq!(put["Condition"]["Null"]["s3:if-none-match"], "true");
+        assert_eq!(put["Condition"]["Bool"]["s3:ObjectCreationOperation"], "true");
         assert_eq!(delete["Action"].as_array().unwrap().len(), 2);
         assert_eq!(delete.get("Condition"), None);
     }

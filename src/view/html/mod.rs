@@ -1,6 +1,7 @@
-//! `etl status --html`: one page that needs nothing else, no script, no other file.
+//! `etl status --html`: one page that needs nothing else, no other file and no network.
 //!
-//! `html/page.html` and `html/style.css` are the page; here is what they ask for. Whatever text the template is given is made one
+//! It loads itself again, and a few lines of script say when it is older than it should be; without script it says as of when it is.
+//! `html/page.html`, `html/style.css` and `html/stale.js` are the page; here is what they ask for. Whatever text the template is given is made one
 //! line and escaped on its way into the page ([`OneLineHtml`]). The page follows the reader's choice of light and dark. Pure.
 
 use std::fmt;
@@ -13,24 +14,41 @@ use super::heat::{Cell, Heat};
 use super::table::{count, plural};
 use super::words::{self, Tone};
 use crate::output::plain_text::clean;
+use crate::state::status::history::PastRun;
 use crate::state::status::{HourState, Status};
 
 /// Hours and gaps that are listed, the newest: a backfill may have thousands.
 const LISTED: usize = 200;
+/// Runs that are listed, the newest.
+const RUNS: usize = 50;
+/// How often the page loads itself again, in seconds.
+const REFRESH: u32 = 60;
 
 #[derive(Template)]
 #[template(path = "page.html", config = "src/view/html/askama.toml")]
 struct Page<'a> {
+    shown: &'a Shown<'a>,
     status: &'a Status,
     heat: &'a Heat,
     now: Timestamp,
 }
 
+/// What the page shows beside the status.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Shown<'a> {
+    /// What the pipeline is called.
+    pub(crate) name: &'a str,
+    /// The age in seconds up to which the last success counts, and from which on the page is stale; `None`: any.
+    pub(crate) fresh: Option<u64>,
+    /// The runs of the past, the newest first.
+    pub(crate) runs: &'a [PastRun],
+}
+
 /// The page.
-pub(crate) fn page(status: &Status, heat: &Heat, now: Timestamp) -> String {
+pub(crate) fn page(status: &Status, heat: &Heat, shown: &Shown<'_>, now: Timestamp) -> String {
     let mut page = String::new();
     // Writing into a string does not fail, and nothing that the template shows does.
-    let _ = Page { status, heat, now }.render_into(&mut page);
+    let _ = Page { shown, status, heat, now }.render_into(&mut page);
     page
 }
 

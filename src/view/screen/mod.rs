@@ -15,6 +15,7 @@ use super::words::{self, Tone};
 use crate::hour::Hour;
 use crate::hour::gaps::Gap;
 use crate::output::plain_text::clean;
+use crate::state::status::history::PastRun;
 use crate::state::status::{HourState, HourStatus, ParkedStatus, Status};
 
 /// Gaps listed; `--json` has all.
@@ -41,12 +42,14 @@ pub struct Screen {
     pub columns: usize,
     /// Whether to list every hour.
     pub all: bool,
+    /// The age in seconds up to which the last success counts; `None`: any.
+    pub fresh: Option<u64>,
 }
 
 /// The status, as of `now`.
 #[must_use]
 pub fn status(status: &Status, heat: &Heat, now: Timestamp, screen: Screen) -> String {
-    let mut text = last_run(status, now);
+    let mut text = last_run(status, now, screen.fresh);
     text.push('\n');
     if !heat.days.is_empty() {
         text.push_str(&heat_map::draw(heat, screen));
@@ -66,15 +69,63 @@ pub fn status(status: &Status, heat: &Heat, now: Timestamp, screen: Screen) -> S
         count(totals.pending),
         count(totals.duplicates)
     );
+    let overdue = words::overdue(status, now);
+    if !overdue.is_empty() {
+        let _ = writeln!(text, "overdue     {YELLOW}{overdue}{YELLOW:#}");
+    }
     text.push_str(&journal(status));
     text.push_str(&quarantine(status));
     text.push_str(&gaps(status));
+    let (tone, verify) = words::verify(status.last_verify.as_ref(), now);
+    let style = if tone == Tone::Bad { RED } else { Style::new() };
+    let _ = writeln!(text, "verify      {style}{}{style:#}", clean(&verify));
+    if let Some(disk) = status.disk {
+        let _ = writeln!(text, "state       {} on disk", bytes(disk.bytes));
+    }
     text
 }
 
-fn last_run(status: &Status, now: Timestamp) -> String {
+/// The newest `most` of the runs of the past, as a table.
+#[must_use]
+pub fn runs(runs: &[PastRun], most: usize) -> String {
+    if runs.is_empty() {
+        return "no run is recorded yet\n".to_owned();
+    }
+    let columns = ["STARTED (UTC)", "COMMAND", "EXIT", "TOOK", "PAGES", "NEW", "KNOWN", "PARTS", "PROBLEM"];
+    let numbers = 3..8;
+    let align = |n: usize| if numbers.contains(&n) { Align::Right } else { Align::Left };
+    let columns: Vec<_> = columns.into_iter().enumerate().map(|(n, name)| (name, align(n))).collect();
+    let mut table = Table::new(&columns).with_head(DIM);
+    runs.iter().take(most).for_each(|run| table.styled(run_row(run)));
+    let more = runs.len().saturating_sub(most) as u64;
+    let more = if more > 0 {
+        format!("{DIM}and {}: --runs {}{DIM:#}\n", plural(more, "more run", "more runs"), runs.len())
+    } else {
+        String::new()
+    };
+    table.render() + &more
+}
+
+fn run_row(run: &PastRun) -> Vec<(String, Style)> {
+    let (tone, exit) = words::outcome(run);
+    let plain = Style::new();
+    let unless_none = |n: u64| (if n == 0 { String::new() } else { count(n) }, plain);
+    vec![
+        (words::moment(run.started), plain),
+        (run.command.name().to_owned(), plain),
+        (exit, style(tone)),
+        (words::took(run), plain),
+        unless_none(run.counts.pages),
+        unless_none(run.counts.brought.new),
+        unless_none(run.counts.brought.duplicates),
+        unless_none(run.counts.uploaded_parts),
+        (run.problem.clone().unwrap_or_default(), plain),
+    ]
+}
+
+fn last_run(status: &Status, now: Timestamp, fresh: Option<u64>) -> String {
     let Some(run) = &status.last_run else { return "no run yet\n".to_owned() };
-    let (tone, line) = words::last_run(status, now);
+    let (tone, line) = words::last_run(status, now, fresh);
     let finished = status.running || run.exit.is_some();
     let hint = if finished { "" } else { ": the next one finishes it" };
     let style = style(tone);

@@ -7,7 +7,9 @@ import sqlglot
 from sqlglot import exp
 
 found = []
-for statement in sqlglot.parse(sys.stdin.read(), dialect="athena"):
+# One by one: Athena's tables are in Hive's dialect, its views in Trino's, and the beginning of a text decides.
+for text in sys.stdin.read().split(";\n\n"):
+    statement = sqlglot.parse_one(text, dialect="athena")
     # What it does not know becomes a Command, which says nothing.
     assert type(statement) is exp.Create, type(statement)
     table = statement.find(exp.Table)

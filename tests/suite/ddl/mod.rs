@@ -1,10 +1,12 @@
 //! What `etl ddl` prints, in the hands of the programs that it is for.
 
+mod odd;
+
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::support::cli::{Place, page, record};
 use crate::support::python::venv;
@@ -109,7 +111,8 @@ fn odd_logs_come_back_too_and_in_any_layout() {
     for layout in ["hive", "{hour}{day}-x{month}/{year}.y"] {
         let service = Service::start(12, |options| options.odd = 90.0);
         let place = filled(&service, &format!("to = \"file:it's a lake\"\nlayout = \"{layout}\""), None);
-        let args = ["ddl", "--for", "duckdb", "--column", "url_raw:string", "--column", "numbers:array<double>"];
+        let more = ["--keys", "hour", "--column", "url_raw:string", "--column", "numbers:array<double>"];
+        let args = [&["ddl", "--for", "duckdb"], &more[..]].concat();
         let sql = place.etl(&args).exits(0).out;
         let Some(rows) = duckdb(&place, &sql, "SELECT * FROM logs", None) else { return };
         let own: Vec<&Value> = rows.iter().map(|row| &row["url_raw"]).filter(|value| !value.is_null()).collect();
@@ -125,34 +128,18 @@ fn odd_logs_come_back_too_and_in_any_layout() {
     }
 }
 
-/// Athena's functions that DuckDB does not have. `try` is a word of its own there.
-const TRINO: &str = "
-CREATE MACRO regexp_like(t, p) AS regexp_matches(t, p);
-CREATE MACRO from_iso8601_timestamp(t) AS CAST(t AS TIMESTAMPTZ);
-CREATE MACRO at_timezone(t, z) AS t AT TIME ZONE z;
-CREATE MACRO with_timezone(t, z) AS t AT TIME ZONE z;
-SET TimeZone = 'UTC';
-";
-
 #[test]
-fn view_for_athena_gives_the_same_as_the_one_for_duckdb() {
+fn times_without_an_offset_are_those_of_the_zone() {
     let service = Service::start(13, |options| options.odd = 50.0);
     let place = filled(&service, "to = \"file:lake\"\n[hours]\ntimezone = \"Asia/Seoul\"", None);
-    let by_duckdb = place.etl(&["ddl", "--for", "duckdb", "--keys", "dt"]).exits(0).out;
-    let by_athena = place.etl(&["ddl", "--keys", "dt", "--table", "other", "--location", "s3://b/"]).exits(0).out;
-    let (_, view) = by_athena.split_once(");\n\n").unwrap();
-    let view = view.replace("\"other_compact\"", "logs_compact");
-    let query = "SELECT * FROM other";
-    let Some(theirs) = duckdb(&place, &format!("{by_duckdb}{TRINO}{view}"), query, None) else { return };
-    let ours = duckdb(&place, &by_duckdb, "SELECT * FROM logs", None).unwrap();
-    let lower = |row: &Value| {
-        let fields = row.as_object().unwrap().iter().map(|(name, value)| (name.to_lowercase(), value.clone()));
-        Value::Object(fields.collect::<Map<_, _>>())
-    };
-    assert_eq!(sorted(theirs), sorted(ours.iter().map(lower)));
-    let dt = ours[0]["dt"].as_str().unwrap();
-    assert!(dt.starts_with("2023_y/03_m/10_d/") && dt.ends_with("_h"), "{dt}");
-    are_the_originals(ours, &service);
+    let sql = place.etl(&["ddl", "--for", "duckdb"]).exits(0).out;
+    let query = "SELECT *, strftime(event_time + INTERVAL 9 HOUR, '%Y_y/%m_m/%d_d/%H_h') AS local FROM logs";
+    let Some(rows) = duckdb(&place, &sql, query, None) else { return };
+    assert!(rows.iter().any(|row| row["inDate"].as_str().is_some_and(|text| !text.ends_with('Z'))));
+    for row in &rows {
+        assert_eq!(row["dt"], row["local"], "{row}");
+    }
+    are_the_originals(rows, &service);
 }
 
 #[test]
@@ -178,17 +165,19 @@ fn athena_s_dialect_knows_every_statement() {
         place.configure(&format!(
             "[load]\nto = \"s3://my-logs/a/b/\"\nlayout = \"{layout}\"\n[compact]\nurl = {{ \"/it's\" = 3 }}\n"
         ));
-        for more in [&[][..], &["--keys", "dt"], &["--serde", "openx", "--column", "user:struct<a:array<int>>"]] {
-            let args = [&["ddl", "--database", "web", "--table", "Visits"], more].concat();
+        let typed = ["--keys", "hour", "--serde", "openx", "--column", "user:struct<a:array<int>>"];
+        for more in [&["--keys", "hour"][..], &[], &typed] {
+            let args = [&["ddl", "--database", "web", "--table", "Visits", "--years", "2020-2039"], more].concat();
             let sql = place.etl(&args).exits(0).out;
+            let table = if more.len() > 2 { "visits_compact" } else { "visits_line" };
             let Some(found) = python(include_str!("athena_parses.py"), &[], &sql) else { return };
             let found: Value = serde_json::from_str(&found).unwrap();
             let created = found.as_array().unwrap();
             assert_eq!(created.len(), 2, "{sql}");
-            assert_eq!((&created[0]["kind"], &created[0]["name"]), (&json!("TABLE"), &json!("visits_compact")));
+            assert_eq!((&created[0]["kind"], &created[0]["name"]), (&json!("TABLE"), &json!(table)));
             assert_eq!((&created[1]["kind"], &created[1]["name"]), (&json!("VIEW"), &json!("visits")));
             assert!(created.iter().all(|one| one["db"] == "web"), "{created:?}");
-            projects_every_key(&created[0], layout, more.first() == Some(&"--keys"));
+            projects_every_key(&created[0], layout, more.is_empty());
         }
     }
 }
@@ -261,8 +250,13 @@ fn places_that_an_engine_cannot_read_are_refused_with_the_way_out() {
     }
     let ran = place.etl(&["ddl", "--for", "duckdb", "--location", "what?"]).exits(2);
     assert!(ran.err.contains("pattern"), "{ran:?}");
-    for column in ["url:string", "indate:string", "event_time:string", "Hour:int", "a b:int", "x:strin", "x"] {
-        place.etl(&["ddl", "--location", "s3://b", "--column", column]).exits(2);
+    for column in
+        ["url:string", "indate:string", "event_time:string", "Hour:int", "line:string", "a b:int", "x:strin", "x"]
+    {
+        place.etl(&["ddl", "--location", "s3://b", "--keys", "hour", "--column", column]).exits(2);
     }
-    place.etl(&["ddl", "--location", "s3://b", "--column", "hour:int", "--keys", "dt"]).exits(0);
+    place.etl(&["ddl", "--location", "s3://b", "--column", "hour:int"]).exits(0);
+    for engine in ["duckdb", "spark", "trino"] {
+        place.etl(&["ddl", "--location", "s3://b", "--serde", "hive", "--for", engine]).exits(2);
+    }
 }

@@ -31,7 +31,7 @@ impl Maker<'_, '_> {
         let listed = self.listed()?;
         let now = self.run.now();
         let live_since = self.run.setup.closing.zone.to_datetime(now).date();
-        let mut chain = Chain { store: place, live_since, made_at: now, head: None, covered: None };
+        let mut chain = Chain { store: place, live_since, made_at: now, head: None, covered: None, surplus: 0 };
         if let Some(newest) = listed.digests.last() {
             let (digest, bytes) = self.read(*newest)?;
             chain.head = Some(head_of(&digest, &bytes));
@@ -67,12 +67,7 @@ impl Maker<'_, '_> {
             tracing::warn!("{}: made by another machine: the chain goes on from it", name.key(&self.run.setup.prefix));
             (chain.head, chain.made_at) = (Some(head_of(&digest, &bytes)), self.run.now());
         }
-        let expected = chain.head.as_ref().map_or(0, |head| head.serial + 1);
-        if listed.digests.len() as u64 != expected {
-            let what = format!("the chain has {expected} digests, the store {}", listed.digests.len());
-            let hint = "`etl verify --digests` names those that are missing or foreign; new ones are made all the same";
-            self.run.record_or_fail(Error::new(ErrorKind::Mismatch, what).hint(hint))?;
-        }
+        self.report_surplus(chain, listed.digests.len())?;
         if head == chain.head.as_ref().map(|head| Name { day: head.day, number: head.number }) {
             return Ok(());
         }
@@ -81,6 +76,22 @@ impl Maker<'_, '_> {
         self.keep_unnamed(&named)?;
         chain.covered = None;
         self.run.state.hours.digests.record(chain)
+    }
+
+    /// Reports digests that are gone, or were put there by another: once for each change of their number.
+    fn report_surplus(&mut self, chain: &mut Chain, there: usize) -> Result<()> {
+        let expected = chain.head.as_ref().map_or(0, |head| head.serial + 1);
+        let surplus = i64::try_from(there).unwrap_or(i64::MAX) - i64::try_from(expected).unwrap_or(i64::MAX);
+        if surplus == std::mem::replace(&mut chain.surplus, surplus) {
+            return Ok(());
+        }
+        self.run.state.hours.digests.record(chain)?;
+        if surplus == 0 {
+            return Ok(());
+        }
+        let what = format!("the chain has {expected} digests, the store {there}");
+        let hint = "`etl verify --digests` names those that are missing or foreign; new ones are made all the same";
+        self.run.record_or_fail(Error::new(ErrorKind::Mismatch, what).hint(hint))
     }
 
     pub(super) fn link(&self, head: &Head) -> Link {
@@ -96,12 +107,16 @@ impl Maker<'_, '_> {
         let Some(digest) = Digest::parse(&bytes, name) else {
             return Err(broken(&key, "the object is not the digest that its name says"));
         };
-        if let Some(signer) = &self.signer
-            && digest.signed
-        {
-            let signature = store.get(&name.signature_key(prefix))?;
+        if let Some(signer) = &self.signer {
+            // What it is taken over into is signed, and vouches for it.
+            let signature = match store.get(&name.signature_key(prefix)) {
+                Err(error) if error.kind() != ErrorKind::Mismatch => return Err(error),
+                signature => signature.unwrap_or_default(),
+            };
             if signer.public().check(&bytes, &signature).is_err() {
-                return Err(broken(&key, "the digest is not signed by load.sign_key"));
+                let what = format!("{key}: it is not signed by load.sign_key, so the chain does not go on from it");
+                let hint = "if you know that it is yours, sign it (`minisign -S -s KEY -m FILE -x FILE.minisig`), or run once without load.sign_key";
+                return Err(Error::new(ErrorKind::Mismatch, what).hint(hint));
             }
         }
         Ok((digest, bytes))

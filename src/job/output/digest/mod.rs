@@ -20,7 +20,7 @@ use self::plan::{Outlook, Planned};
 use super::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::ClosingRules;
+use crate::hour::closing::ClosingRules;
 use crate::job::Run;
 use crate::state::files::durable;
 use crate::state::files::step::{Step, durable_step};
@@ -60,6 +60,8 @@ struct Maker<'m, 'r> {
     drain: bool,
     /// Read where there is something to sign, or to check.
     signer: Option<Signer>,
+    /// The days of which something is on its way.
+    at_work: BTreeSet<Date>,
 }
 
 /// What became of a digest.
@@ -71,8 +73,10 @@ enum Put {
 }
 
 impl<'m, 'r> Maker<'m, 'r> {
-    const fn new(run: &'m mut Run<'r>, drain: bool) -> Self {
-        Self { run, drain, signer: None }
+    fn new(run: &'m mut Run<'r>, drain: bool) -> Self {
+        let hours = &run.state.hours;
+        let at_work = hours.pending_hours().chain(hours.sealing()).map(Hour::date).collect();
+        Self { run, drain, signer: None, at_work }
     }
 
     fn publish_due(&mut self) -> Result<()> {
@@ -136,12 +140,10 @@ impl<'m, 'r> Maker<'m, 'r> {
 
     fn plan(&self, chain: &Chain, waiting: &[Undigested], may_backfill: bool) -> Option<Planned> {
         let (closing, now) = (&self.run.setup.closing, self.run.now());
-        let hours = &self.run.state.hours;
-        let at_work: BTreeSet<Date> = hours.pending_hours().chain(hours.sealing()).map(Hour::date).collect();
         let is_settled = |day: Date| {
             let due = closes_at(closing, day).and_then(|at| at.checked_add(closing.late_hold).ok());
             let patient = due.and_then(|at| at.checked_add(PATIENCE).ok()).is_none_or(|at| now < at);
-            !patient || !at_work.contains(&day)
+            !patient || !self.at_work.contains(&day)
         };
         let outlook = Outlook {
             head: chain.head.as_ref().map(|head| Name { day: head.day, number: head.number }),
@@ -206,6 +208,7 @@ impl<'m, 'r> Maker<'m, 'r> {
         tracing::info!("{key}: published");
         (chain.head, chain.covered, chain.made_at) = (Some(fixed.head), fixed.covers, self.run.now());
         self.run.state.hours.digests.record(chain)?;
+        self.run.state.hours.digests.forget_fixed()?;
         Ok(Put::Ours)
     }
 

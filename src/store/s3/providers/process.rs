@@ -52,7 +52,8 @@ fn find_within(lookup: &Lookup<'_>, provider: &str, command: &str, patience: Dur
         return Err(cannot(&format!("ended with {status}")));
     }
     let text = String::from_utf8_lossy(&printed);
-    let has_version = serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|printed| printed["Version"] == 1);
+    let version = |printed: serde_json::Value| printed.get("Version").and_then(serde_json::Value::as_i64);
+    let has_version = serde_json::from_str(&text).ok().and_then(version) == Some(1);
     let identity = Identity::of_json(&text, "SessionToken").filter(|_| has_version);
     identity.ok_or_else(|| cannot("printed no credentials of version 1"))
 }

@@ -224,7 +224,7 @@ impl Refusal {
                 "allow these credentials s3:PutObjectTagging there, or leave load.tags out".to_owned()
             }
             Verb::Put if !named => format!(
-                "allow these credentials {right} there; if they may, look at what the bucket's policy demands (load.sse, load.acl, …)"
+                "allow these credentials {right} there, or give the bucket's policy what it demands (load.sse, load.acl, …)"
             ),
             _ => format!("allow these credentials {right} there"),
         }

@@ -8,12 +8,16 @@ use std::fmt::{self, Write as _};
 use jiff::{SignedDuration, Timestamp};
 
 use super::table::{count, plural};
-use super::words::ago;
+use super::words::{self, ago};
 use crate::output::plain_text::acts;
-use crate::state::status::{HourState, Status};
+use crate::state::status::verified::LastVerify;
+use crate::state::status::{LastRun, Status};
 
 /// How long a gap is worth a warning. One that is never filled must not warn for ever.
 const GAP_IS_NEWS: SignedDuration = SignedDuration::from_hours(24);
+
+/// A success this far ahead of the clock is none that can be judged.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// How bad it is. The number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,25 +94,24 @@ impl Answer {
     }
 }
 
-/// Judges the status as of `now`.
-pub(crate) fn check(status: &Status, limits: &Thresholds, now: Timestamp) -> Answer {
+/// How bad something is, and what it is.
+pub(crate) type Finding = (Level, String);
+
+/// Judges the status as of `now`, and what else was found where it lies.
+pub(crate) fn check(status: &Status, limits: &Thresholds, now: Timestamp, found: Vec<Finding>) -> Answer {
     let figures = Figures::of(status, now);
     let performance = figures.performance(status, limits);
-    let Some(age) = figures.age else {
-        return match &status.last_run {
-            None => Answer::with(Level::Unknown, "no run yet", &performance),
-            Some(_) => Answer::with(exit_level(status).max(Level::Warning), "no run has succeeded yet", &performance),
-        };
-    };
-    let mut problems = findings(status, &figures, age, limits);
+    let mut problems = found;
+    problems.extend(findings(status, &figures, limits, now));
     problems.retain(|(level, _)| *level > Level::Ok);
     problems.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
     match problems.first() {
-        None => Answer::with(Level::Ok, &all_well(status, &figures, age), &performance),
         Some((level, _)) => {
             let texts: Vec<&str> = problems.iter().map(|(_, text)| text.as_str()).collect();
             Answer::with(*level, &texts.join("; "), &performance)
         }
+        None if status.last_run.is_none() => Answer::with(Level::Unknown, "no run yet", &performance),
+        None => Answer::with(Level::Ok, &all_well(status, &figures, now), &performance),
     }
 }
 
@@ -128,13 +131,12 @@ struct Figures {
 impl Figures {
     fn of(status: &Status, now: Timestamp) -> Self {
         let since = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
-        let due = status.hours.iter().filter(|hour| matches!(hour.state, HourState::Closed | HourState::Sealing));
-        let missing = status.missing_ids();
+        let (overdue, missing) = (status.overdue(now), status.missing_ids());
         let is_news = status.gap_found.is_some_and(|at| now.duration_since(at) < GAP_IS_NEWS);
         Self {
             age: status.last_success.map(since),
-            pending_age: due.clone().map(|hour| since(hour.closes_at)).max().unwrap_or(0),
-            overdue: due.count() as u64,
+            pending_age: overdue.oldest,
+            overdue: overdue.hours,
             quarantined: status.quarantine.count,
             gaps: status.gaps.len() as u64,
             missing,
@@ -156,8 +158,12 @@ impl Figures {
             ("pending", status.totals.pending, "", none),
             ("uploaded", status.totals.uploaded, "c", none),
             ("journal", status.journal.bytes, "B", none),
+            ("rejected", status.rejected.count, "", none),
+            ("parked", status.parked.count, "", none),
         ];
-        let figures = age.into_iter().chain(others);
+        let verify = status.last_verify.as_ref().map(|last| ("unmended", last.left, "", none));
+        let disk = status.disk.map(|disk| ("state", disk.bytes, "B", none));
+        let figures = age.into_iter().chain(others).chain(verify).chain(disk);
         figures.map(|(name, value, unit, limits)| figure(name, value, unit, limits)).collect::<Vec<_>>().join(" ")
     }
 
@@ -179,18 +185,15 @@ fn figure(name: &str, value: u64, unit: &str, limits: Limits) -> String {
     text
 }
 
-type Finding = (Level, String);
-
 /// All that is judged, well or not.
-fn findings(status: &Status, figures: &Figures, age: u64, limits: &Thresholds) -> Vec<Finding> {
-    let mut found = vec![
-        (exit_level(status), exit_text(status)),
-        (limits.age.judge(age), format!("the last run that succeeded was {} ago", seconds(age))),
-        pending(status, figures, limits.pending),
-        (limits.quarantine.judge(figures.quarantined), figures.quarantined()),
-    ];
+fn findings(status: &Status, figures: &Figures, limits: &Thresholds, now: Timestamp) -> Vec<Finding> {
+    let mut found: Vec<Finding> = status.judged().map(|run| (exit_level(run), exit_text(run, now))).collect();
+    found.extend(age(status, figures, limits.age, now));
+    found.push(pending(status, figures, limits.pending));
+    found.push((limits.quarantine.judge(figures.quarantined), figures.quarantined()));
     found.extend(waits_for_someone(status));
     found.push((limits.missing.judge(figures.newly_missing), figures.missing()));
+    found.extend(status.last_verify.as_ref().and_then(|last| verify(last, now)));
     if !status.running {
         let pages = plural(figures.uncommitted, "page", "pages");
         found.push((limits.uncommitted.judge(figures.uncommitted), format!("{pages} in the journal not committed")));
@@ -198,19 +201,48 @@ fn findings(status: &Status, figures: &Figures, age: u64, limits: &Thresholds) -
     found
 }
 
-fn exit_level(status: &Status) -> Level {
-    match status.last_run.as_ref().and_then(|run| run.exit) {
-        Some(1 | 74 | 76 | 77 | 78) => Level::Critical,
-        Some(75 | 65) => Level::Warning,
-        _ => Level::Ok,
+/// What the last verification found and nobody mended, with what to do about the first of it.
+fn verify(last: &LastVerify, now: Timestamp) -> Option<Finding> {
+    let hint = last.findings.first().map_or_else(String::new, |first| format!(": {}", first.hint));
+    (last.left > 0)
+        .then(|| (Level::Critical, format!("the last verify was {}{hint}", words::verify(Some(last), now).1)))
+}
+
+/// Whether a run succeeded, and not too long ago.
+fn age(status: &Status, figures: &Figures, limits: Limits, now: Timestamp) -> Vec<Finding> {
+    let Some(age) = figures.age else {
+        let level = if status.last_run.is_some() { Level::Warning } else { Level::Ok };
+        return vec![(level, "no run has succeeded yet".to_owned())];
+    };
+    let is_ahead = status.last_success.is_some_and(|at| at.duration_since(now) > AHEAD);
+    let silent = u64::try_from(now.duration_since(status.as_of).as_secs()).unwrap_or(0);
+    let hangs = if status.running { limits.judge(silent) } else { Level::Ok };
+    vec![
+        (limits.judge(age), format!("the last run that succeeded was {} ago", seconds(age))),
+        (
+            if is_ahead { Level::Warning } else { Level::Ok },
+            "the last run that succeeded is in the future: a clock is or was wrong".to_owned(),
+        ),
+        (hangs, format!("the run at work has given no word for {}", seconds(silent))),
+    ]
+}
+
+fn exit_level(run: &LastRun) -> Level {
+    match run.exit {
+        Some(0 | 130 | 143) => Level::Ok,
+        // It was killed: the next one finishes what it began.
+        Some(75 | 65) | None => Level::Warning,
+        Some(_) => Level::Critical,
     }
 }
 
-fn exit_text(status: &Status) -> String {
-    let run = status.last_run.as_ref();
-    let exit = run.and_then(|run| run.exit).unwrap_or(0);
-    let problem = run.and_then(|run| run.problems.first()).map_or_else(String::new, |problem| format!(": {problem}"));
-    format!("the last run ended with exit {exit}{problem}")
+fn exit_text(run: &LastRun, now: Timestamp) -> String {
+    let command = run.command.name();
+    let Some(exit) = run.exit else {
+        return format!("the last {command} was killed: it began {} ago and never ended", ago(run.started, now));
+    };
+    let problem = run.problem().map_or_else(String::new, |problem| format!(": {problem}"));
+    format!("the last {command} ended with exit {exit}{problem}")
 }
 
 fn pending(status: &Status, figures: &Figures, limits: Limits) -> Finding {
@@ -239,9 +271,10 @@ fn waits_for_someone(status: &Status) -> Vec<Finding> {
     ]
 }
 
-fn all_well(status: &Status, figures: &Figures, age: u64) -> String {
-    let new = status.last_run.as_ref().map_or(0, |run| run.so_far.new);
-    let mut text = format!("last run {} ago, {} new", seconds(age), count(new));
+fn all_well(status: &Status, figures: &Figures, now: Timestamp) -> String {
+    let last = status.last_fetching_run.as_ref().or(status.last_run.as_ref());
+    let (when, new) = last.map_or((now, 0), |run| (run.heard(), run.so_far.new));
+    let mut text = format!("last run {} ago, {} new", ago(when, now), count(new));
     let pending = status.totals.pending;
     let _ = match (pending, figures.overdue) {
         (0, _) => write!(text, ", nothing pending"),
@@ -268,120 +301,4 @@ fn one_line(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::hour::gaps::Gap;
-    use crate::state::pages::journal::Rejected;
-    use crate::state::status::{HourStatus, JournalStatus, LastRun, RunSoFar};
-
-    fn at(text: &str) -> Timestamp {
-        format!("2023-03-10T{text}Z").parse().unwrap()
-    }
-
-    fn well_run() -> Status {
-        let mut status = Status::empty(at("10:00:00"));
-        status.last_run = Some(LastRun {
-            started: at("10:00:00"),
-            ended: Some(at("10:00:01")),
-            exit: Some(0),
-            so_far: RunSoFar { new: 37, ..RunSoFar::default() },
-            problems: Vec::new(),
-        });
-        status.last_success = Some(at("10:00:01"));
-        status
-    }
-
-    fn limits() -> Thresholds {
-        let pair = |warn, crit| Limits { warn: Some(warn), crit };
-        Thresholds {
-            age: pair(7200, Some(21_600)),
-            pending: pair(3600, Some(43_200)),
-            quarantine: pair(0, Some(10)),
-            missing: pair(0, None),
-            uncommitted: pair(0, None),
-        }
-    }
-
-    #[track_caller]
-    fn says(status: &Status, now: &str, level: Level, text: &str) {
-        let answer = check(status, &limits(), at(now));
-        assert_eq!(answer.level, level, "{}", answer.line);
-        assert!(answer.line.starts_with(&format!("{level} - {text}")), "{}", answer.line);
-        assert_eq!((answer.line.matches('\n').count(), answer.line.matches('|').count()), (1, 1), "{}", answer.line);
-    }
-
-    #[test]
-    fn all_is_well_and_the_figures_follow() {
-        let expected = "OK - last run 179 s ago, 37 new, nothing pending | age=179s;7200;21600;0 \
-                        pending_age=0s;3600;43200;0 overdue=0 quarantined=0;0;10;0 gaps=0 missing=0;0;;0 \
-                        uncommitted=0;0;;0 pending=0 uploaded=0c journal=0B\n";
-        let expected = expected.replace("179 s ago", "2 min ago");
-        assert_eq!(check(&well_run(), &limits(), at("10:03:00")).line, expected);
-    }
-
-    #[test]
-    fn run_that_does_not_come_is_noticed_at_its_limits() {
-        says(&well_run(), "12:00:01", Level::Ok, "last run 2 h ago");
-        says(&well_run(), "12:00:02", Level::Warning, "the last run that succeeded was 2 h ago");
-        says(&well_run(), "16:00:02", Level::Critical, "the last run that succeeded was 6 h ago");
-    }
-
-    #[test]
-    fn worst_comes_first_and_nothing_breaks_the_line() {
-        let mut status = well_run();
-        status.quarantine.count = 3;
-        let run = status.last_run.as_mut().unwrap();
-        (run.exit, run.problems) = (Some(77), vec!["a key | was\nrefused".to_owned()]);
-        let text = "the last run ended with exit 77: a key   was refused; 3 tokens in the quarantine";
-        says(&status, "10:03:00", Level::Critical, text);
-        status.quarantine.count = 11;
-        status.last_run.as_mut().unwrap().exit = Some(75);
-        says(&status, "10:03:00", Level::Critical, "11 tokens in the quarantine; the last run ended with exit 75");
-    }
-
-    #[test]
-    fn hours_that_wait_pages_that_are_locked_and_new_gaps_warn() {
-        let hour = |state| HourStatus {
-            hour: "2023-03-10T08".parse().unwrap(),
-            state,
-            pending_records: 5,
-            closes_at: at("09:10:00"),
-            late_records: 0,
-            uploaded_at: None,
-            parts: Vec::new(),
-        };
-        let mut status = well_run();
-        status.hours = vec![hour(HourState::Closed)];
-        says(&status, "10:10:00", Level::Ok, "last run 9 min ago");
-        says(&status, "10:10:01", Level::Warning, "1 hour not uploaded, the first has been due for 60 min");
-        status.running = true;
-        says(&status, "10:10:01", Level::Ok, "last run 10 min ago");
-        status = well_run();
-        status.journal = JournalStatus { pages: 2, bytes: 9, uncommitted: 2, put_off: 0, pinned_by: Vec::new() };
-        says(&status, "10:03:00", Level::Warning, "2 pages in the journal not committed");
-        status = well_run();
-        status.parked.count = 3;
-        says(&status, "10:03:00", Level::Warning, "3 records parked");
-        status = well_run();
-        status.rejected = Rejected { count: 2, bytes: 9 };
-        says(&status, "10:03:00", Level::Warning, "2 bodies rejected");
-        status = well_run();
-        status.quarantine.held_pages = 1;
-        says(&status, "10:03:00", Level::Warning, "the quarantine is full: 1 page held");
-        status = well_run();
-        (status.gaps, status.gap_found) = (vec![Gap { from: 5, to: 9 }], Some(at("10:00:00")));
-        says(&status, "10:03:00", Level::Warning, "5 ids never seen, in 1 gap");
-        status.gap_found = Some("2023-03-09T10:02:00Z".parse().unwrap());
-        says(&status, "10:03:00", Level::Ok, "last run 2 min ago, 37 new, nothing pending, 5 ids never seen, in 1 gap");
-    }
-
-    #[test]
-    fn without_a_run_that_succeeded_it_is_not_well() {
-        says(&Status::empty(at("10:00:00")), "10:00:00", Level::Unknown, "no run yet");
-        let mut status = well_run();
-        (status.last_success, status.last_run.as_mut().unwrap().exit) = (None, Some(75));
-        says(&status, "10:03:00", Level::Warning, "no run has succeeded yet");
-        status.last_run.as_mut().unwrap().exit = Some(78);
-        says(&status, "10:03:00", Level::Critical, "no run has succeeded yet");
-    }
-}
+mod tests;
