@@ -404,7 +404,7 @@ fn token_that_is_no_record_keeps_an_hour_without_ids_from_being_complete() {
     let desk = Desk::without_sequence();
     for minute in (50..=140).step_by(10) {
         let at = format!("2023-03-10T{:02}:{:02}:00Z", minute / 60, minute % 60);
-        let known = format!("{{'n': 1, 'inDate': '2023-03-10T00:49:00Z'}}");
+        let known = "{'n': 1, 'inDate': '2023-03-10T00:49:00Z'}".to_owned();
         let odd = if (80..=100).contains(&minute) { vec![known, "no record".to_owned()] } else { vec![known] };
         desk.polled_at(&at, Answer::Page(desk.page(&odd)));
     }

@@ -258,7 +258,7 @@ impl World {
         };
         let mut client = HttpSource::new(etl::source::HttpSettings { retries: 0, ..http() }, stop.clone());
         let url = PageUrl::parse(&self.origin.url).unwrap();
-        let request = RunRequest { drain: poll.drain, quarantine: false, rejected: false, from_store };
+        let request = RunRequest { drain: poll.drain, from_store, ..RunRequest::default() };
         run_alone(&state, || {
             let source = is_asked.then(|| Source::Http { client: &mut client, url: url.clone(), follow_links: true });
             job::run(&setup, source, request)
