@@ -2,7 +2,7 @@
 //!
 //! A run replaces the file by rename after its durable steps, so a reader sees a whole one, takes no lock, and opens nothing
 //! else but the newest lines of the run history: a run that could not open the state left its end there. Beside each write
-//! goes a copy, where one is asked for ([`copy`]). A crash leaves the file of the last step before it. The next run writes it
+//! goes a copy, where one is asked for (`copy`). A crash leaves the file of the last step before it. The next run writes it
 //! again, whatever became of it.
 //!
 //! `shape` and `run` are what it holds, `writer` makes it from an open state, `ends` notes how runs began and ended; here it is read.
