@@ -20,6 +20,9 @@ use crate::view::table::{count, plural};
 pub(crate) fn compare(archive: &Archive, restorer: &Restorer<'_>, each: &mut dyn FnMut(u64)) -> Result<Comparison> {
     let mut found = Comparison::default();
     for (hour, part, path) in archive.list()? {
+        if restorer.known.is_gone(hour, part) {
+            continue;
+        }
         found.files += 1;
         match one(&path, restorer, hour, part)? {
             Ok(rows) => found.rows += rows,

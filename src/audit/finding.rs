@@ -26,6 +26,11 @@ pub(crate) fn hint(fault: Fault, hour: Hour) -> String {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verification {
@@ -35,6 +40,9 @@ pub struct Verification {
     pub hours: u64,
     /// Parts that were looked at.
     pub parts: u64,
+    /// Parts that were given up, or deleted by the lifecycle rule that is configured, and are not looked at.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub expired: u64,
     /// Records in them.
     pub rows: u64,
     /// Bytes of them.
@@ -60,6 +68,7 @@ impl Verification {
             schema: 1,
             hours: 0,
             parts: 0,
+            expired: 0,
             rows: 0,
             bytes: 0,
             objects: 0,
@@ -90,6 +99,10 @@ impl Verification {
             let hour = hour.map_or_else(String::new, |hour| format!("hour {hour}: "));
             format!("{}  {}  {hour}{}", fault.word(), clean(key), clean(detail))
         });
+        if self.expired > 0 {
+            let _ =
+                writeln!(text, "{} gone for good, and not looked for", plural(self.expired, "part is", "parts are"));
+        }
         let looked = if self.deep { "downloaded and decoded" } else { "looked at" };
         let _ = writeln!(
             text,

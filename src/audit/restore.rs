@@ -22,6 +22,7 @@ use crate::record::{ContentHash, Fields, json};
 use crate::state::Ledger;
 use crate::state::files::hash_array::spilled::Spilled;
 use crate::store::PartMeta;
+use crate::store::expired::ExpiredParts;
 
 /// Missing parts of an hour that are named: a key may have any number.
 const MISSING_NAMED: usize = 100;
@@ -45,6 +46,14 @@ impl Range {
     }
 }
 
+/// The parts to restore, by hour and number.
+pub(crate) struct Hours {
+    /// Those that there are, and those that there should be.
+    pub(crate) parts: BTreeMap<Hour, BTreeSet<u32>>,
+    /// Those that are gone for good.
+    pub(crate) expired: BTreeMap<Hour, BTreeSet<u32>>,
+}
+
 /// Reads the original logs of parts.
 pub(crate) struct Restorer<'a> {
     pub(crate) parts: StoredParts<'a>,
@@ -54,29 +63,43 @@ pub(crate) struct Restorer<'a> {
 
 /// The parts with a receipt that a ledger knows, by hour and number.
 #[derive(Debug, Default)]
-pub(crate) struct Known(BTreeMap<Hour, BTreeMap<u32, PartIdentity>>);
+pub(crate) struct Known {
+    parts: BTreeMap<Hour, BTreeMap<u32, PartIdentity>>,
+    /// Those that are gone for good.
+    expired: BTreeSet<(Hour, u32)>,
+}
 
 impl Known {
     /// What `ledger` knows of the hours in `range`.
     pub(crate) fn of(ledger: &Ledger, range: Range) -> Result<Self> {
-        let mut hours = BTreeMap::new();
+        let mut known = Self::default();
         ledger.for_each(&mut |row| {
-            if range.contains(row.hour) && row.uploaded().next().is_some() {
-                hours.insert(row.hour, row.uploaded().map(|part| (part.part, part.identity.clone())).collect());
+            if !range.contains(row.hour) {
+                return Ok(());
             }
+            if row.uploaded().next().is_some() {
+                let parts = row.uploaded().map(|part| (part.part, part.identity.clone())).collect();
+                known.parts.insert(row.hour, parts);
+            }
+            known.expired.extend(row.expired().map(|part| (row.hour, part.part)));
             Ok(())
         })?;
-        Ok(Self(hours))
+        Ok(known)
     }
 
     fn part(&self, hour: Hour, part: u32) -> Option<&PartIdentity> {
-        self.0.get(&hour)?.get(&part)
+        self.parts.get(&hour)?.get(&part)
+    }
+
+    /// Whether the part is known to be gone for good.
+    pub(super) fn is_gone(&self, hour: Hour, part: u32) -> bool {
+        self.expired.contains(&(hour, part))
     }
 }
 
 impl Restorer<'_> {
     /// The parts that there are of the hours in `range`, and those that there should be.
-    pub(crate) fn hours(&self, range: Range) -> Result<BTreeMap<Hour, BTreeSet<u32>>> {
+    pub(crate) fn hours(&self, range: Range) -> Result<Hours> {
         let StoredParts { store, prefix, layout, .. } = self.parts;
         let mut hours: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
         store.list(&data_prefix(prefix), &mut |key, _| {
@@ -87,8 +110,17 @@ impl Restorer<'_> {
             }
             Ok(())
         })?;
-        for (hour, parts) in self.known.0.iter().filter(|(hour, _)| range.contains(**hour)) {
+        for (hour, parts) in self.known.parts.iter().filter(|(hour, _)| range.contains(**hour)) {
             hours.entry(*hour).or_default().extend(parts.keys());
+        }
+        let mut gone = ExpiredParts::default();
+        gone.look_for_all(store, prefix, layout)?;
+        let mut expired: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
+        for (hour, part) in
+            gone.iter().chain(self.known.expired.iter().copied()).filter(|(hour, _)| range.contains(*hour))
+        {
+            expired.entry(hour).or_default().insert(part);
+            hours.entry(hour).or_default().insert(part);
         }
         // They are numbered from 0: one that is not there is missing, even if no ledger knows of it.
         for parts in hours.values_mut() {
@@ -96,7 +128,14 @@ impl Restorer<'_> {
             let missing: Vec<u32> = (0..last).filter(|part| !parts.contains(part)).take(MISSING_NAMED).collect();
             parts.extend(missing);
         }
-        Ok(hours)
+        for (hour, parts) in &expired {
+            let there = hours.entry(*hour).or_default();
+            there.retain(|part| !parts.contains(part));
+            if there.is_empty() {
+                hours.remove(hour);
+            }
+        }
+        Ok(Hours { parts: hours, expired })
     }
 
     /// Gives the original logs of an hour's parts to `each`, one sound part after the other, in pieces. Returns why others were refused.

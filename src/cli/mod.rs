@@ -16,6 +16,7 @@ mod monitoring;
 mod print;
 mod progress;
 mod quarantine;
+mod repair;
 mod restore;
 mod run;
 mod setup;
@@ -128,6 +129,9 @@ enum Command {
     /// Compare the ledger with the store
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
+    /// Put missing parts back, accept a loss, or cut a part again that the store never takes
+    #[command(after_help = repair::EXAMPLES)]
+    Repair(repair::RepairArgs),
     /// Restore the original logs as NDJSON
     #[command(after_help = restore::EXAMPLES)]
     Restore(restore::RestoreArgs),
@@ -172,6 +176,7 @@ impl Cli {
             Command::Replay(args) => run::replay(&self.overrides(), args, say),
             Command::Status(args) => status::status(&self.overrides(), args),
             Command::Verify(args) => verify::verify(&config()?, args),
+            Command::Repair(args) => repair::repair(&config()?, args, say),
             Command::Restore(args) => restore::restore(&config()?, args, say),
             Command::Ddl(args) => ddl::ddl(&config()?, args),
             Command::Check(args) => check::check(config(), args),

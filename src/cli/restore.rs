@@ -2,6 +2,7 @@
 //!
 //! A file of an hour gets its name when it is whole: a crash leaves a hidden one, which nothing reads.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use super::progress;
 use super::setup::{self, place_named};
 use super::values::{check_range, hour};
 use crate::audit::StoredParts;
-use crate::audit::restore::{Known, Range, Restorer};
+use crate::audit::restore::{Hours, Known, Range, Restorer};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -20,6 +21,7 @@ use crate::process::threads;
 use crate::state::Ledger;
 use crate::stop::Stop;
 use crate::store::dictionaries::DictionaryStore;
+use crate::view::table::plural;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -81,8 +83,13 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
         },
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };
-    let hours = restorer.hours(range)?;
-    if hours.is_empty() {
+    let Hours { parts: hours, expired } = restorer.hours(range)?;
+    let gone: usize = expired.values().map(BTreeSet::len).sum();
+    if let Some(first) = expired.keys().next() {
+        let gone = plural(gone as u64, "part is", "parts are");
+        tracing::warn!("{gone} gone for good and not restored, the first of hour {first}");
+    }
+    if hours.is_empty() && gone == 0 {
         return Err(nothing_there(&restorer, range)?);
     }
     let mut code = 0;
@@ -103,7 +110,7 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
 
 /// Says what there is instead of the hours that were asked for.
 fn nothing_there(restorer: &Restorer<'_>, range: Range) -> Result<Error> {
-    let there = restorer.hours(Range::default())?;
+    let there = restorer.hours(Range::default())?.parts;
     let chosen = match (range.since, range.until) {
         (Some(since), Some(until)) if since == until => format!(" of hour {since}"),
         (Some(since), Some(until)) => format!(" of the hours {since} to {until}"),

@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 use crate::config::{Config, Destination, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
+use crate::hour::closing::ClosingRules;
 use crate::hour::key::Layout;
-use crate::hour::lifecycle::ClosingRules;
 use crate::job::output::archive::Archive;
 use crate::job::{Progress, Setup, Source};
 use crate::net::backoff::Backoff;
@@ -118,6 +118,7 @@ pub(super) fn setup<'a>(
         prefix: place.prefix,
         store: place.store,
         archive: archive(config),
+        expire_after: config.load.expire_after.map(signed),
         manifest: config.load.manifest,
         signing: config.load.signing.clone(),
         uploads: place.uploads,
@@ -155,7 +156,7 @@ pub(super) fn decoder(config: &Config) -> Result<Decoder> {
     })
 }
 
-fn signed(duration: Duration) -> SignedDuration {
+pub(super) fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 

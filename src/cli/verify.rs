@@ -126,7 +126,8 @@ fn by_digests(config: &Config, args: &VerifyArgs, parts: StoredParts<'_>) -> Res
 }
 
 fn by_ledger(config: &Config, args: &VerifyArgs, parts: StoredParts<'_>) -> Result<Verification> {
-    let verifier = Verifier { state: &config.state.dir, parts, deep: args.deep };
+    let expire_after = config.load.expire_after.map(|after| (setup::signed(after), SystemClock.now()));
+    let verifier = Verifier { state: &config.state.dir, parts, deep: args.deep, expire_after };
     let progress = super::progress::bar("parts");
     let found = verifier.verify(&mut |parts| progress.set_position(parts));
     progress.finish_and_clear();

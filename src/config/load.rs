@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
@@ -140,6 +141,9 @@ pub struct LoadConfig {
     /// The folders of an hour.
     #[serde(deserialize_with = "layout")]
     pub layout: Layout,
+    /// After how long a lifecycle rule of the store deletes parts. `None`: there is none.
+    #[serde(deserialize_with = "value::optional_duration")]
+    pub expire_after: Option<Duration>,
     /// Whether each part's certificate is published beside it.
     pub manifest: bool,
     #[serde(deserialize_with = "object::sse")]

@@ -64,6 +64,14 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
     measure(from, DURATION, parse_duration)
 }
 
+/// A duration that is not zero; `""` = none.
+pub(super) fn optional_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    measure(from, "a duration as in \"90d\", or \"\"", |text| match text.trim() {
+        "" => Ok(None),
+        text => parse_positive_duration(text).map(Some),
+    })
+}
+
 /// A duration that is not zero.
 pub(super) fn positive_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     measure(from, DURATION, parse_positive_duration)

@@ -1,10 +1,9 @@
-//! The life of an hour: the one transition table, and when an hour is due.
+//! The life of an hour: the one transition table.
 //!
 //! Pure. [`HourRow::apply`] is both the live path and the recovery path. An event that its table does not list is an error: a late record,
 //! an import and a second freeze are rows of the table, not special cases elsewhere.
 
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -72,10 +71,29 @@ pub enum Event {
     },
     /// Parts were read back from the store and taken over; frozen parts without a receipt are thawed.
     Imported {
-        /// All parts of the hour that the store holds: the ones with receipts, then foreign ones that are parts of ours.
+        /// All parts of the hour that the store holds, or held and is known to have lost: the ones with receipts, then foreign ones that
+        /// are parts of ours.
         parts: Vec<PartRow>,
         /// The array with their hashes.
         hashes: HashesRef,
+        /// When.
+        at: Timestamp,
+    },
+    /// A part with a receipt whose object was gone, or was other bytes with the same records, is in the store: with these bytes.
+    Repaired {
+        /// Which part.
+        part: u32,
+        /// SHA-256 and size of the object in the store.
+        sha256: String,
+        /// See `sha256`.
+        bytes: u64,
+        /// The store's entity tag.
+        etag: Option<String>,
+    },
+    /// Objects of parts with receipts are gone for good. The hour's hashes are forgotten: what these parts held is no longer known.
+    Expired {
+        /// Which parts.
+        parts: Vec<u32>,
         /// When.
         at: Timestamp,
     },
@@ -110,15 +128,19 @@ impl HourRow {
         !self.parts.is_empty() && self.hashes.is_none()
     }
 
-    /// Records in parts with a receipt.
-    #[must_use]
-    pub(crate) fn uploaded_rows(&self) -> u64 {
-        self.uploaded().map(|p| p.identity.rows).sum()
+    /// The parts that got a receipt, those included that are gone for good.
+    pub(crate) fn receipts(&self) -> impl Iterator<Item = &PartRow> {
+        self.parts.iter().filter(|p| p.stage != PartStage::Sealing)
     }
 
-    /// The parts with a receipt.
+    /// The parts with a receipt that are in the store.
     pub fn uploaded(&self) -> impl Iterator<Item = &PartRow> {
         self.parts.iter().filter(|p| p.stage == PartStage::Uploaded)
+    }
+
+    /// The parts whose objects are gone for good.
+    pub(crate) fn expired(&self) -> impl Iterator<Item = &PartRow> {
+        self.parts.iter().filter(|p| p.stage == PartStage::Expired)
     }
 
     /// Records in parts with a receipt that still count as pending, because another part of the same freeze has none.
@@ -129,12 +151,15 @@ impl HourRow {
 
     /// The transition table.
     ///
-    /// | row       | `Frozen` | `Receipted` | `Imported` | `Thawed` | `Absorbed` | `Forgotten` |
-    /// |-----------|----------|-------------|------------|----------|------------|-------------|
-    /// | no parts  | sealing  | –           | uploaded   | –        | –          | –           |
-    /// | sealing   | –        | sealing; with the last one uploaded | uploaded | no parts, forgotten | – | – |
-    /// | uploaded  | sealing (late records) | – | uploaded | – | uploaded | forgotten   |
-    /// | forgotten | –        | –           | uploaded   | –        | –          | –           |
+    /// | row       | `Frozen` | `Receipted` | `Repaired` | `Imported` | `Thawed` | `Absorbed` | `Expired` | `Forgotten` |
+    /// |-----------|----------|-------------|------------|------------|----------|------------|-----------|-------------|
+    /// | no parts  | sealing  | –           | –          | uploaded   | –        | –          | –         | –           |
+    /// | sealing   | –        | sealing; with the last one uploaded | sealing | uploaded | no parts, forgotten | – | – | – |
+    /// | uploaded  | sealing (late records) | – | uploaded | uploaded | – | uploaded  | forgotten | forgotten   |
+    /// | forgotten | –        | –           | forgotten  | uploaded   | –        | –          | forgotten | –           |
+    ///
+    /// A row counts as uploaded, too, when some of its parts, or all of them, are expired. Only a part with a receipt is repaired, or
+    /// expires.
     ///
     /// # Errors
     /// `Bug` for what the table does not list.
@@ -144,6 +169,8 @@ impl HourRow {
                 self.freeze(through, hashes, parts, certified)?;
             }
             Event::Receipted { part, sha256, bytes, etag, at } => self.receipt(part, sha256, bytes, etag, at)?,
+            Event::Repaired { part, sha256, bytes, etag } => self.repair(part, sha256, bytes, etag)?,
+            Event::Expired { parts, at } if !self.is_sealing() => self.expire(parts, at)?,
             Event::Imported { parts, hashes, at } => self.import(parts, hashes, at),
             Event::Thawed if self.is_sealing() => self.thaw(),
             Event::Absorbed { through } if !self.is_sealing() && self.hashes.is_some() && through > self.frozen => {
@@ -184,6 +211,27 @@ impl HourRow {
         Ok(())
     }
 
+    fn repair(&mut self, part: u32, sha256: String, bytes: u64, etag: Option<String>) -> Result<()> {
+        let row = self.parts.iter_mut().find(|p| p.part == part && p.stage == PartStage::Uploaded);
+        let Some(row) = row else {
+            return Err(self.impossible(&Event::Repaired { part, sha256, bytes, etag }));
+        };
+        (row.identity.sha256, row.identity.bytes, row.etag) = (sha256, bytes, etag);
+        Ok(())
+    }
+
+    fn expire(&mut self, parts: Vec<u32>, at: Timestamp) -> Result<()> {
+        let is_there = |part: &u32| self.uploaded().any(|row| row.part == *part);
+        if parts.is_empty() || !parts.iter().all(is_there) {
+            return Err(self.impossible(&Event::Expired { parts, at }));
+        }
+        for row in self.parts.iter_mut().filter(|row| parts.contains(&row.part)) {
+            (row.stage, row.expired_at) = (PartStage::Expired, Some(at));
+        }
+        self.hashes = None;
+        Ok(())
+    }
+
     fn import(&mut self, parts: Vec<PartRow>, hashes: HashesRef, at: Timestamp) {
         self.frozen = self.receipted;
         self.parts = parts;
@@ -192,7 +240,7 @@ impl HourRow {
     }
 
     fn thaw(&mut self) {
-        self.parts.retain(|part| part.stage == PartStage::Uploaded);
+        self.parts.retain(|part| part.stage != PartStage::Sealing);
         self.frozen = self.receipted;
         self.hashes = None;
     }
@@ -205,50 +253,6 @@ impl HourRow {
     fn impossible(&self, event: &Event) -> Error {
         Error::new(ErrorKind::Bug, format!("hour {}: {event:?} cannot happen to {self:?}", self.hour))
     }
-}
-
-/// When hours close.
-#[derive(Debug, Clone)]
-pub struct ClosingRules {
-    /// The time zone of the hours.
-    pub zone: TimeZone,
-    /// How long after its end an hour still waits for its records.
-    pub grace: SignedDuration,
-    /// How long late records are collected.
-    pub late_hold: SignedDuration,
-}
-
-impl ClosingRules {
-    /// When `hour` closes for records that are not late.
-    #[must_use]
-    pub(crate) fn closes_at(&self, hour: Hour) -> Timestamp {
-        later(hour.ends_at(&self.zone), self.grace)
-    }
-
-    /// Whether records of `hour`, the first of which was received at `received`, are late: the hour has a part already
-    /// (`has_parts`), or it had closed before.
-    #[must_use]
-    pub(crate) fn is_late(&self, hour: Hour, has_parts: bool, received: Timestamp) -> bool {
-        has_parts || received >= self.closes_at(hour)
-    }
-
-    /// When the unsealed records of `hour` are due. `received`: when the first of them was received.
-    #[must_use]
-    pub(crate) fn due_at(&self, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
-        let closes = self.closes_at(hour);
-        if self.is_late(hour, has_parts, received) { later(received, self.late_hold).max(closes) } else { closes }
-    }
-
-    /// [`ClosingRules::due_at`] as of `now`. A `received` in the future comes from a clock that was wrong, and is ignored.
-    #[must_use]
-    pub(crate) fn due_as_of(&self, now: Timestamp, hour: Hour, has_parts: bool, received: Timestamp) -> Timestamp {
-        if received > now { self.closes_at(hour) } else { self.due_at(hour, has_parts, received) }
-    }
-}
-
-/// `at` plus `by`, at most the end of time.
-fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -275,6 +279,7 @@ mod tests {
             frozen_at: at("02:10:00"),
             uploaded_at: None,
             etag: None,
+            expired_at: None,
         }
     }
 
@@ -289,14 +294,6 @@ mod tests {
 
     fn row() -> HourRow {
         HourRow::new(H.parse().unwrap())
-    }
-
-    fn rules() -> ClosingRules {
-        ClosingRules {
-            zone: TimeZone::UTC,
-            grace: SignedDuration::from_mins(10),
-            late_hold: SignedDuration::from_hours(1),
-        }
     }
 
     #[test]
@@ -349,20 +346,47 @@ mod tests {
         assert_eq!((row.frozen, row.parts.len(), row.is_sealing(), row.is_forgotten()), (7, 2, false, true));
     }
 
-    #[test]
-    fn hour_closes_after_its_end_and_grace() {
-        assert_eq!(rules().due_at(H.parse().unwrap(), false, at("01:30:00")), at("02:10:00"));
+    fn uploaded() -> HourRow {
+        let row = row().apply(frozen(7, vec![part(0, 7, 10), part(1, 7, 5)])).unwrap();
+        row.apply(receipted(0)).unwrap().apply(receipted(1)).unwrap()
+    }
+
+    fn repaired(part: u32) -> Event {
+        Event::Repaired { part, sha256: "t".into(), bytes: 2, etag: Some("e".into()) }
+    }
+
+    fn expired(parts: &[u32]) -> Event {
+        Event::Expired { parts: parts.to_vec(), at: at("09:00:00") }
     }
 
     #[test]
-    fn late_records_wait_for_their_fellows() {
-        let hour = H.parse().unwrap();
-        assert_eq!(rules().due_at(hour, true, at("05:00:00")), at("06:00:00"), "the hour has a part");
-        assert_eq!(rules().due_at(hour, false, at("02:10:00")), at("03:10:00"), "closed before its first record");
-        assert_eq!(
-            rules().due_at(hour, true, at("01:01:00")),
-            at("02:10:00"),
-            "drained while open: not before it closes"
-        );
+    fn part_that_is_put_back_has_its_new_bytes_and_all_else_stays() {
+        let before = uploaded();
+        let row = before.clone().apply(repaired(1)).unwrap();
+        assert_eq!((row.parts[1].identity.sha256.as_str(), row.parts[1].identity.bytes), ("t", 2));
+        assert_eq!((row.last_receipt, row.hashes, row.receipted), (before.last_receipt, before.hashes, 7));
+        assert!(before.clone().apply(repaired(2)).is_err(), "a part that there never was");
+        let sealing = before.clone().apply(frozen(9, vec![part(2, 9, 1)])).unwrap();
+        assert!(sealing.clone().apply(repaired(0)).unwrap().is_sealing());
+        assert!(sealing.apply(repaired(2)).is_err(), "a part without a receipt");
+        let forgotten = before.apply(Event::Forgotten).unwrap();
+        assert!(forgotten.apply(repaired(0)).unwrap().is_forgotten());
+    }
+
+    #[test]
+    fn hour_with_an_expired_part_forgets_what_it_held_and_is_numbered_on() {
+        let row = uploaded().apply(expired(&[0])).unwrap();
+        assert_eq!((row.is_forgotten(), row.uploaded().count(), row.expired().count()), (true, 1, 1));
+        assert!(row.clone().apply(expired(&[0])).is_err(), "twice");
+        assert!(row.clone().apply(repaired(0)).is_err(), "put back after it was given up");
+        assert!(row.clone().apply(frozen(9, vec![part(2, 9, 1)])).is_err(), "before the others were read back");
+        let hashes = HashesRef { version: 8, count: 5 };
+        let imported = Event::Imported { parts: row.parts.clone(), hashes, at: at("10:00:00") };
+        let row = row.apply(imported).unwrap().apply(frozen(9, vec![part(2, 9, 1), part(3, 9, 1)])).unwrap();
+        assert!(row.clone().apply(expired(&[1])).is_err(), "while parts are in the making");
+        let thawed = row.apply(Event::Thawed).unwrap();
+        let stages: Vec<PartStage> = thawed.parts.iter().map(|part| part.stage).collect();
+        assert_eq!(stages, [PartStage::Expired, PartStage::Uploaded]);
+        assert!(uploaded().apply(expired(&[])).is_err() && uploaded().apply(expired(&[2])).is_err());
     }
 }

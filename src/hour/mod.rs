@@ -3,6 +3,7 @@
 //! An [`Hour`] is a *local label* ("2023-03-10T01" in the configured time zone), not an instant: where the clocks go
 //! back, both passes of a repeated hour have one label and so are one hour. Pure; nothing here touches disk.
 
+pub mod closing;
 pub(crate) mod gaps;
 pub mod key;
 pub mod lifecycle;

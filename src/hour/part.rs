@@ -35,6 +35,8 @@ pub enum PartStage {
     Sealing,
     /// Receipt durable.
     Uploaded,
+    /// It had its receipt, and its object is gone for good: deleted by a lifecycle rule, or given up by a person.
+    Expired,
 }
 
 /// A part's ledger row. Kept for ever.
@@ -63,6 +65,9 @@ pub struct PartRow {
     pub uploaded_at: Option<Timestamp>,
     /// The store's entity tag; no identity.
     pub etag: Option<String>,
+    /// When it was given up: its object is gone for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired_at: Option<Timestamp>,
 }
 
 #[cfg(test)]
@@ -75,5 +80,10 @@ mod tests {
         let row: PartRow = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&row).unwrap(), text);
         assert_eq!((row.identity.rows, row.identity.bytes), (3, u64::MAX));
+        let gone = PartRow { stage: PartStage::Expired, expired_at: Some(Timestamp::UNIX_EPOCH), ..row };
+        let text = serde_json::to_string(&gone).unwrap();
+        assert!(text.contains(r#""stage":"expired""#), "{text}");
+        assert!(text.ends_with(r#","etag":null,"expired_at":"1970-01-01T00:00:00Z"}"#), "{text}");
+        assert_eq!(serde_json::from_str::<PartRow>(&text).unwrap(), gone);
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::state::status::history::Recorder;
 use crate::state::{Reserve, State, status};
 use crate::store::dictionaries::DictionaryStore;
+use crate::store::expired::ExpiredParts;
 use crate::store::once::CreateOnly;
 
 /// A run at work.
@@ -22,6 +23,8 @@ pub(crate) struct Run<'a> {
     pub(crate) buckets: Buckets,
     /// The dictionaries that parts are read with.
     pub(crate) dictionaries: DictionaryStore<'a>,
+    /// Parts that are gone for good, as far as the store was asked.
+    pub(crate) expired: ExpiredParts,
     pub(crate) summary: &'a mut Summary,
     pub(crate) problems: Vec<Error>,
     /// Whether the manifests in the store are to be compared with the digests there: after a rebuild.
@@ -50,6 +53,7 @@ impl<'a> Run<'a> {
             state,
             buckets: Buckets::default(),
             dictionaries,
+            expired: ExpiredParts::default(),
             summary,
             problems: Vec::new(),
             survey_manifests: request.from_store,

@@ -23,6 +23,8 @@ use std::time::{Instant, SystemTime};
 
 pub use dry_run::{DryRun, dry_run};
 pub use intake::fetch::Source;
+pub use recover::repair::{Place, RepairRequest, Repaired, RepairedPart, repair};
+pub(crate) use setup::has_expired;
 pub use setup::{Progress, RunRequest, Setup};
 pub(crate) use summary::Report;
 pub use summary::{Outcome, Summary, UploadedPart};
@@ -220,6 +222,7 @@ impl<'a> Job<'a> {
         if self.run.request.from_store {
             recover::rebuild_from_store(&mut self.run, &mut self.output)?;
         }
+        self.recover.recut_noted(&mut self.run, &mut self.output)?;
         // Their pages cannot be told from known ones until their parts are in the store.
         if self.run.state.hours.any_misses_records() {
             self.upload_left()?;

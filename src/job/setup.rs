@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::output::archive::Archive;
 use crate::config::SigningKey;
 use crate::hour::Clock;
+use crate::hour::closing::ClosingRules;
 use crate::hour::key::Layout;
-use crate::hour::lifecycle::ClosingRules;
+use crate::hour::part::PartRow;
 use crate::page::decode::Decoder;
 use crate::part::cut::CutRules;
 use crate::state::Settings;
@@ -44,6 +45,8 @@ pub struct Setup<'a> {
     pub store: Box<dyn ObjectStore>,
     /// Where originals are kept on this machine. `None`: they are not kept.
     pub archive: Option<Archive>,
+    /// After how long a lifecycle rule of the store deletes parts. `None`: there is none.
+    pub expire_after: Option<SignedDuration>,
     /// Whether each part's certificate is published beside it, and a digest of them each day.
     pub manifest: bool,
     /// What the digests are signed with. `None`: they are not.
@@ -56,6 +59,19 @@ pub struct Setup<'a> {
     pub stop: &'a Stop,
     /// Told how far the work is, for a progress display.
     pub progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl Setup<'_> {
+    /// Whether the lifecycle rule may have deleted the part.
+    pub(crate) fn has_expired(&self, part: &PartRow, now: Timestamp) -> bool {
+        has_expired(self.expire_after, part, now)
+    }
+}
+
+/// Whether a lifecycle rule that deletes after `rule` may have deleted the part.
+pub(crate) fn has_expired(rule: Option<SignedDuration>, part: &PartRow, now: Timestamp) -> bool {
+    let written = part.uploaded_at.unwrap_or(part.frozen_at);
+    rule.is_some_and(|rule| now.duration_since(written) >= rule)
 }
 
 /// How far the work is.

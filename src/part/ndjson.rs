@@ -50,6 +50,16 @@ impl<'g, W: Write> PartWriter<'g, W> {
     }
 }
 
+/// The object with these lines, and what identifies it.
+pub(crate) fn encode(lines: &[u8]) -> io::Result<(Vec<u8>, PartIdentity)> {
+    let (mut object, mut gzip) = (Vec::new(), Gzip::new(LEVEL));
+    let mut writer = PartWriter::begin(&mut gzip, &mut object);
+    writer.write(lines)?;
+    let rows = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let identity = writer.finish(rows)?;
+    Ok((object, identity))
+}
+
 /// An output whose bytes are digested and counted.
 struct Digesting<W> {
     out: W,

@@ -15,7 +15,7 @@
 //! held        pages whose odd tokens have no room  digests/     manifests that no digest names yet
 //! tried       pages at which runs died             refused.json  hours with a part that the store refuses
 //! trail.json, validator.json                       parked-records  watch list: parked records
-//!                                                  verified.json  what the last verification found
+//! verified.json  what the last verification found  recut.json  hours that are to be cut again
 //! ```
 //! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves
 //! decoding them again, so a damaged one is set aside and filled again. The order of writing makes that so: a page is in

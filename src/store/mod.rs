@@ -13,6 +13,7 @@ use crate::hour::part::PartIdentity;
 
 pub mod dictionaries;
 pub(crate) mod digests;
+pub(crate) mod expired;
 pub mod lake;
 pub(crate) mod minisign;
 pub mod once;

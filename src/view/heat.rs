@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use crate::hour::Hour;
-use crate::hour::lifecycle::ClosingRules;
+use crate::hour::closing::ClosingRules;
 use crate::state::status::Status;
 use crate::state::status::days::{Day, KEPT};
 

@@ -103,7 +103,7 @@ fn verify(desk: &Desk, store: &dyn ObjectStore, deep: bool) -> Verification {
         dictionaries: &DictionaryStore::new(store, "", &compactor),
         zone: &TimeZone::UTC,
     };
-    let verifier = Verifier { state: &desk.state(""), parts, deep };
+    let verifier = Verifier { state: &desk.state(""), parts, deep, expire_after: None };
     verifier.verify(&mut |_| ()).unwrap()
 }
 

@@ -55,6 +55,9 @@ fn crash(step: Step) -> Cell {
         Step::RecordsParked | Step::ParkedReleased => {
             Cell::By("steps/lake", "crash_at_any_step_of_a_run_that_parks_or_brings_back_changes_nothing_in_the_end")
         }
+        Step::PartRepaired | Step::LossMarked | Step::LossAccepted | Step::RecutNoted => {
+            Cell::By("steps/lake", "crash_at_any_step_of_a_repair_changes_nothing_in_the_end")
+        }
         // `scenarios_pass_every_step` demands that the scenarios have all of them.
         _ => Cell::By("steps/lake", "crash_at_any_step_of_daily_work_changes_nothing_in_the_end"),
     }
@@ -99,6 +102,10 @@ fn power(step: Step) -> Cell {
         | Step::ParkedReleased
         | Step::QuarantineMerged
         | Step::CreateOnlyProbed
+        | Step::PartRepaired
+        | Step::LossMarked
+        | Step::LossAccepted
+        | Step::RecutNoted
         | Step::DayArchived
         | Step::LedgerArchived
         | Step::ManifestsNoted
@@ -116,6 +123,7 @@ fn answer(step: Step, fault: Fault) -> Cell {
         (Step::DigestPut, _) => Cell::By("digests", "lost_answer_to_the_put_of_a_digest_costs_a_run_and_nothing_else"),
         (Step::PartPut, _) => Cell::By("wire_store", "each_fault_once_at_a_put_costs_a_try_and_nothing_else"),
         (Step::CreateOnlyProbed, _) => Cell::By("wire_store", "each_fault_once_at_a_look_is_no_absence"),
+        (Step::LossMarked, _) => Cell::By("repair", "loss_is_said_in_the_store_and_taken_by_a_state_that_is_new"),
         (Step::HourImported, _) => {
             Cell::By("wire_store", "each_fault_once_while_an_hour_is_read_back_makes_its_records_wait")
         }
@@ -129,6 +137,11 @@ fn deleted(step: Step) -> Cell {
         Step::PartPut | Step::PartsReceipted | Step::CreateOnlyProbed | Step::HourImported => {
             Cell::By("parked", "late_record_of_an_hour_that_is_gone_waits_alone_and_all_others_go_out")
         }
+        Step::PartRepaired => Cell::By("repair", "missing_part_is_put_back_from_whatever_has_its_records"),
+        Step::LossMarked | Step::LossAccepted => {
+            Cell::By("repair", "loss_is_said_in_the_store_and_taken_by_a_state_that_is_new")
+        }
+        Step::RecutNoted => Cell::By("repair", "part_that_is_never_taken_is_cut_again_after_an_hour"),
         Step::DigestPut => Cell::By("digests", "whatever_is_changed_or_removed_is_named"),
         Step::ManifestsNoted | Step::DigestFixed | Step::DigestReceipted => {
             Cell::By("digests", "lost_state_goes_on_from_the_newest_digest_and_names_what_none_names")

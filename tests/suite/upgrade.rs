@@ -4,6 +4,7 @@
 //! `fixtures/state-0.1.0.tar.gz` was made by etl 0.1.0, and `fixtures/state-format-2.tar.gz` by the version that first wrote format 2:
 //! an hour whose hashes are forgotten, uploaded hours, late records, parts that wait for their store, a quarantine, a page of
 //! another key, and a body that is not a page; the second also parked records and the dictionaries in its lake.
+//! `fixtures/state-format-3.tar.gz` was made by the last version that wrote format 3, and has the same.
 
 use std::process::Command;
 
@@ -26,7 +27,11 @@ const OF_FORMAT_2: Fixture = Fixture {
     archive: "state-format-2.tar.gz",
     received: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 22, 23, 30, 31, 40, 41, 50, 51, 60],
 };
-const FIXTURES: [Fixture; 2] = [OF_0_1_0, OF_FORMAT_2];
+const OF_FORMAT_3: Fixture = Fixture {
+    archive: "state-format-3.tar.gz",
+    received: &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 22, 23, 30, 31, 40, 41, 50, 51, 60],
+};
+const FIXTURES: [Fixture; 3] = [OF_0_1_0, OF_FORMAT_2, OF_FORMAT_3];
 
 struct Old {
     place: Place,
@@ -76,7 +81,7 @@ fn state_and_lake_of_each_version_before_go_on() {
         let replayed = old.place.etl(&["replay"]);
         assert_eq!(replayed.code, 0, "{}: {replayed:#?}", fixture.archive);
         let head = std::fs::read_to_string(old.place.path("etl-state/ledger/head")).unwrap();
-        assert!(head.contains("\"format\":3"), "versions before refuse it by its number");
+        assert!(head.contains("\"format\":4"), "versions before refuse it by its number");
         let status = old.place.status();
         assert_eq!(status["rejected"]["count"], 1, "what was set aside is still there");
         assert_eq!(status["parked"]["count"], 0, "the hour can be read again, so its records are tried at once");
@@ -118,14 +123,14 @@ fn state_of_a_newer_version_is_refused_by_name_and_never_called_well() {
     old.place.etl(&["replay"]).exits(0);
     let format = old.place.path("etl-state/format");
     let text = std::fs::read_to_string(&format).unwrap();
-    let body = text.split_once('\n').unwrap().1.replacen("\"format\":3", "\"format\":4", 1);
+    let body = text.split_once('\n').unwrap().1.replacen("\"format\":4", "\"format\":5", 1);
     std::fs::write(&format, etl::state::files::checked::with_checksum(body.as_bytes())).unwrap();
     for args in [&["run"][..], &["replay"], &["status"]] {
         let refused = old.place.etl(args).exits(74);
-        assert!(refused.err.contains("has format 4, newer than this etl"), "{refused:?}");
+        assert!(refused.err.contains("has format 5, newer than this etl"), "{refused:?}");
     }
     let check = old.place.etl(&["status", "--check"]);
-    assert!(check.code != 0 && check.out.contains("format 4") && !check.out.contains("OK"), "{check:?}");
+    assert!(check.code != 0 && check.out.contains("format 5") && !check.out.contains("OK"), "{check:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use etl::error::ErrorKind;
 use etl::hour::Clock;
-use etl::hour::lifecycle::ClosingRules;
+use etl::hour::closing::ClosingRules;
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;

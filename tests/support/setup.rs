@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use etl::hour::Clock;
+use etl::hour::closing::ClosingRules;
 use etl::hour::key::Layout;
-use etl::hour::lifecycle::ClosingRules;
 use etl::job::Setup;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
@@ -41,6 +41,7 @@ pub fn setup<'a>(
     let hour = SignedDuration::from_hours(1);
     Setup {
         archive: None,
+        expire_after: None,
         manifest: false,
         signing: None,
         state_dir,

@@ -11,12 +11,16 @@ mod part;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::StoredParts;
 use super::finding::{Fault, Finding, Verification, hint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::{data_prefix, dictionaries_key};
 use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartRow, PartStage};
+use crate::job::has_expired;
 use crate::state::Ledger;
 use crate::store::dictionaries::Stored;
 use crate::view::table::plural;
@@ -32,6 +36,8 @@ pub struct Verifier<'a> {
     pub parts: StoredParts<'a>,
     /// Whether to download and decode.
     pub deep: bool,
+    /// After how long a lifecycle rule of the store deletes parts, and what time it is. `None`: there is no rule.
+    pub expire_after: Option<(SignedDuration, Timestamp)>,
 }
 
 /// An hour that does not look as it should, and the row that this was judged by.
@@ -55,7 +61,9 @@ impl Verifier<'_> {
         let ledger = self.ledger()?;
         let (mut doubts, mut dictionaries) = (Vec::new(), BTreeMap::new());
         ledger.for_each(&mut |row| {
-            for part in &row.parts {
+            found.expired += self.lapsed(row, &objects);
+            // What is there again after it was given up is a finding.
+            for part in row.parts.iter().filter(|part| part.stage != PartStage::Expired) {
                 objects.remove(&part.key);
             }
             found.count(row);
@@ -74,6 +82,13 @@ impl Verifier<'_> {
             found.findings.extend(self.dictionaries(&ledger, &id, parts)?);
         }
         Ok(found)
+    }
+
+    /// How many parts of an hour a lifecycle rule has deleted.
+    fn lapsed(&self, row: &HourRow, objects: &BTreeMap<String, u64>) -> u64 {
+        let Some((rule, now)) = self.expire_after else { return 0 };
+        let is_lapsed = |part: &&PartRow| has_expired(Some(rule), part, now) && !objects.contains_key(&part.key);
+        row.uploaded().filter(is_lapsed).count() as u64
     }
 
     /// The ledger as it is now.
@@ -124,6 +139,10 @@ impl Verifier<'_> {
         for (key, size) in objects {
             let part = self.parts.layout.parse_key(self.parts.prefix, &key);
             let row = part.map(|(hour, _)| ledger.row(hour)).transpose()?;
+            if row.as_ref().is_some_and(|row| row.expired().any(|part| part.key == key)) {
+                found.findings.extend(part.filter(|_| self.is_there(&key)).map(|(hour, _)| given_up(hour, key)));
+                continue;
+            }
             match row.filter(|row| row.parts.iter().any(|part| part.key == key)) {
                 Some(row) => {
                     doubts.insert(row.hour, self.doubt(row)?);
@@ -165,9 +184,18 @@ impl Verifier<'_> {
     }
 }
 
+/// An object under the key of a part that was given up. Its records may have come again, and be in a later part.
+fn given_up(hour: Hour, key: String) -> Finding {
+    let detail = "it was given up for good, and is there again: its records may be in a later part too".to_owned();
+    let hint =
+        "move it away: what it holds and no other part has, `etl restore` gives from where it is moved to".to_owned();
+    Finding { fault: Fault::Foreign, hour: Some(hour), key, detail, hint, only_deep: false }
+}
+
 impl Verification {
     fn count(&mut self, row: &HourRow) {
         self.hours += u64::from(!row.parts.is_empty());
+        self.expired += row.expired().count() as u64;
         for part in row.uploaded() {
             self.parts += 1;
             self.rows += part.identity.rows;

@@ -5,6 +5,7 @@ use crate::audit::finding::{Fault, Finding, hint};
 use crate::error::{ErrorKind, Result};
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartIdentity, PartRow};
+use crate::job::has_expired;
 use crate::part::read::{ReadPart, read_part};
 use crate::state::{HashArray, HashDir};
 use crate::store::ObjectInfo;
@@ -36,6 +37,9 @@ impl Verifier<'_> {
     fn part(&self, row: &HourRow, part: &PartRow, hashes: Option<&mut HashArray>) -> Result<Option<Wrong>> {
         let wrong = |fault, detail, only_deep| Ok(Some(Wrong { fault, detail, only_deep }));
         let Some(object) = self.parts.store.head(&part.key)? else {
+            if self.expire_after.is_some_and(|(rule, now)| has_expired(Some(rule), part, now)) {
+                return Ok(None);
+            }
             return wrong(Fault::Missing, format!("there is nothing where part {} should be", part.part), false);
         };
         if let Some(difference) = difference(part, &object) {

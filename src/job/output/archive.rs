@@ -7,11 +7,12 @@
 //! part gets its receipt, so a crash leaves no file of a part, or one that is written again. Files older than `archive.keep` are
 //! deleted.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 
@@ -73,6 +74,13 @@ impl Archive {
         }
         Ok(())
     }
+}
+
+/// The lines of a file with originals, gzipped or not.
+pub(crate) fn read_originals(path: &Path) -> Result<Box<dyn BufRead>> {
+    let file = BufReader::new(File::open(path).map_err(|e| Error::disk("read", path, e))?);
+    let is_gzipped = path.extension().is_some_and(|extension| extension == "gz");
+    Ok(if is_gzipped { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
 }
 
 /// The hour and the part of a file's name. `None`: it is not ours.

@@ -56,7 +56,7 @@ pub(crate) fn store_missing_dictionaries(run: &mut Run<'_>) -> Result<()> {
 }
 
 /// `false`: the store does not have them, and the reason is recorded.
-fn ensure_dictionaries(run: &mut Run<'_>, id: &str) -> Result<bool> {
+pub(crate) fn ensure_dictionaries(run: &mut Run<'_>, id: &str) -> Result<bool> {
     if run.state.hours.has_stored_dictionaries(id) {
         return Ok(true);
     }

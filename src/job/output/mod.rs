@@ -52,7 +52,7 @@ impl Output {
     }
 
     /// Leaves an hour alone for the rest of this run.
-    pub(super) fn block(&mut self, hour: Hour) {
+    pub(crate) fn block(&mut self, hour: Hour) {
         self.blocked.insert(hour);
     }
 }

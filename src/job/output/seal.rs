@@ -211,6 +211,7 @@ fn intent(run: &Run<'_>, hour: Hour, through: u64, part: EncodedPart) -> PartRow
         frozen_at: run.now(),
         uploaded_at: None,
         etag: None,
+        expired_at: None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::job::recover::Recover;
 use crate::job::recover::import::import;
-use crate::job::{Progress, Run, UploadedPart};
+use crate::job::{Progress, Run, Setup, UploadedPart};
 use crate::part::seal;
 use crate::process::parallel::{aside, joined, parallel_map};
 use crate::state::files::durable;
@@ -39,6 +39,11 @@ impl Output {
             hours.retain(|hour| {
                 !self.blocked.contains(hour) && (run.state.hours.misses_records(*hour) || !self.refused.waits(*hour))
             });
+            let Setup { store, prefix, layout, .. } = run.setup;
+            if let Err(error) = run.expired.look(&**store, prefix, layout, hours.iter().copied()) {
+                run.record_store_failure(error)?;
+                break;
+            }
             for hour in &hours {
                 round.extend(self.next_upload(run, recover, *hour, by)?);
             }
@@ -63,6 +68,11 @@ impl Output {
             let row = run.state.hours.row(hour)?;
             let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { break };
             let body = run.state.hours.spool_path(hour, part.part);
+            if run.expired.contains(hour, part.part) {
+                // Another machine had such a part, and it is gone for good: its number is taken.
+                self.meet_foreign(run, recover, &Upload { hour, row: part.clone(), body })?;
+                continue;
+            }
             if by == SpooledBy::ThisRun || seal::is_whole(&body, part)? {
                 return Ok(Some(Upload { hour, row: part.clone(), body }));
             }

@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 
+use super::expire::gone_for_good;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HourRow};
@@ -16,6 +17,7 @@ use crate::record::ContentHash;
 use crate::state::files::sorted_runs::Sorted;
 use crate::state::files::step::Step;
 use crate::state::status::verified;
+use crate::store::expired::Marker;
 
 /// Hashes of an hour that are put in order in memory.
 const HASHES: usize = 1 << 20;
@@ -37,24 +39,50 @@ fn read_back(
     now: Timestamp,
 ) -> Result<Option<(Vec<PartRow>, Sorted<ContentHash>)>> {
     let (mut parts, mut hashes) = (Vec::new(), run.state.hours.sorter(HASHES));
-    for part in row.uploaded() {
+    for part in row.receipts() {
         check_stop(run, row.hour)?;
-        let read = read_from_store(run, &part.key, row.hour)?.map(|(read, _)| read);
-        let read = read.filter(|read| read.identity.has_records_of(&part.identity));
-        let read = read.ok_or_else(|| changed(&part.key, row.hour))?;
-        read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
-        parts.push(part.clone());
+        if part.stage == PartStage::Expired {
+            parts.push(part.clone());
+            continue;
+        }
+        match read_from_store(run, &part.key, row.hour)? {
+            Found::Part(read, _) if read.identity.has_records_of(&part.identity) => {
+                read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
+                parts.push(part.clone());
+            }
+            Found::Part(..) | Found::Other => return Err(changed(&part.key, row.hour)),
+            Found::Nothing => parts.push(gone_for_good(run, row.hour, part, now)?),
+        }
     }
     for number in foreign {
         check_stop(run, row.hour)?;
+        if let Some(marker) = given_up_by_another(run, row.hour, *number)? {
+            parts.push(marker.into_row());
+            continue;
+        }
         let key = run.setup.layout.key(&run.setup.prefix, row.hour, *number);
-        let Some((read, dict)) = read_from_store(run, &key, row.hour)? else {
-            return Ok(None);
-        };
-        parts.push(imported(*number, key, dict, &read, now));
-        read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
+        match read_from_store(run, &key, row.hour)? {
+            Found::Part(read, dict) => {
+                parts.push(imported(*number, key, dict, &read, now));
+                read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
+            }
+            Found::Other => return Ok(None),
+            Found::Nothing => {
+                let what = format!("hour {}: {key} is not there any more", row.hour);
+                return Err(Error::new(ErrorKind::Mismatch, what).hint("run again"));
+            }
+        }
     }
     Ok(Some((parts, hashes.finish(|_| Ok(()))?)))
+}
+
+/// What says that a part that the ledger does not know was there, and is gone for good.
+fn given_up_by_another(run: &Run<'_>, hour: Hour, part: u32) -> Result<Option<Marker>> {
+    if !run.expired.contains(hour, part) {
+        return Ok(None);
+    }
+    let key = run.setup.layout.expired_key(&run.setup.prefix, hour, part);
+    Marker::read(&*run.setup.store, &key, hour, part)
 }
 
 fn check_stop(run: &Run<'_>, hour: Hour) -> Result<()> {
@@ -80,14 +108,34 @@ fn take_over(
     Ok(())
 }
 
-/// The part, and the id of its dictionaries where the store says it. `None`: it is not a part of ours for that hour.
-fn read_from_store(run: &Run<'_>, key: &str, hour: Hour) -> Result<Option<(ReadPart, String)>> {
+/// What is under a part's key.
+enum Found {
+    Nothing,
+    /// Not a part of ours for that hour.
+    Other,
+    /// A part, and the id of its dictionaries where the store says it.
+    Part(ReadPart, String),
+}
+
+fn read_from_store(run: &Run<'_>, key: &str, hour: Hour) -> Result<Found> {
     let store = &run.setup.store;
     // A store without metadata would read the whole object for a look that says nothing of the dictionaries.
-    let meta = if store.keeps_metadata() { store.head(key)?.and_then(|found| found.meta) } else { None };
+    let meta = match store.keeps_metadata() {
+        true => match store.head(key)? {
+            Some(found) => found.meta,
+            None => return Ok(Found::Nothing),
+        },
+        false => None,
+    };
     let compactor = run.dictionaries.for_part(meta.as_ref()).map_err(|error| unreadable(key, hour, error))?;
-    let read = read_part(&store.get(key)?, &compactor, &run.setup.decoder.zone, hour).ok();
-    Ok(read.map(|read| (read, meta.map(|meta| meta.dict).unwrap_or_default())))
+    let object = match store.get(key) {
+        Err(error) if error.kind() == ErrorKind::Mismatch && store.head(key)?.is_none() => return Ok(Found::Nothing),
+        object => object?,
+    };
+    Ok(match read_part(&object, &compactor, &run.setup.decoder.zone, hour) {
+        Ok(read) => Found::Part(read, meta.map(|meta| meta.dict).unwrap_or_default()),
+        Err(_) => Found::Other,
+    })
 }
 
 /// Reports a part that cannot be read without its dictionaries. A failure of the store stays what it is.
@@ -112,10 +160,11 @@ fn imported(part: u32, key: String, dict: String, read: &ReadPart, at: Timestamp
         frozen_at: at,
         uploaded_at: Some(at),
         etag: None,
+        expired_at: None,
     }
 }
 
 fn changed(key: &str, hour: Hour) -> Error {
     Error::new(ErrorKind::Mismatch, format!("hour {hour}: the object {key} is not what the ledger says"))
-        .hint("look at it with `etl verify --deep`; records of the hour wait in the journal")
+        .hint("look at it with `etl verify --deep`; bring its earlier version back, or move it away, then `etl repair`")
 }

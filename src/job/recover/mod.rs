@@ -1,10 +1,13 @@
 //! Records that are not where they should be: read back from the store, parked until that works, or sent through the journal
-//! again; the ledger rebuilt from the store, and parts whose freeze is undone.
+//! again; the ledger rebuilt from the store, and parts whose freeze is undone; missing parts put back, or given up.
 
+mod expire;
 pub(super) mod import;
 mod park;
 mod rebuild;
 mod recall;
+mod recut;
+pub(super) mod repair;
 mod requeue;
 mod thaw;
 

@@ -125,12 +125,15 @@ fn report_parked(run: &mut Run<'_>, hour: Hour, new: u64, cause: &Error, was_par
 }
 
 /// The hint that says how parked records come back.
-fn way_out(cause: &Error) -> &str {
+fn way_out(cause: &Error) -> String {
     match cause.kind() {
-        ErrorKind::Mismatch => {
-            "to repair it, put the object back as it was: the hour is tried again once an hour, and by `etl replay`, and its \
-             records come by themselves"
-        }
-        _ => cause.next_step().unwrap_or("the hour is tried again once an hour: its records come by themselves"),
+        ErrorKind::Mismatch => format!(
+            "{}; then `etl replay`, or the next run, takes its records in",
+            cause.next_step().unwrap_or("put the object back as it was")
+        ),
+        _ => cause
+            .next_step()
+            .unwrap_or("the hour is tried again once an hour: its records come by themselves")
+            .to_owned(),
     }
 }

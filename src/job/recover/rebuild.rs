@@ -30,8 +30,12 @@ pub(crate) fn rebuild_from_store(run: &mut Run<'_>, output: &mut Output) -> Resu
         }
         Ok(())
     });
+    let listed = listed.and_then(|()| run.expired.look_for_all(&*run.setup.store, prefix, layout));
     if let Err(error) = listed {
         return run.record_store_failure(error);
+    }
+    for (hour, part) in run.expired.iter() {
+        stored.entry(hour).or_default().insert(part);
     }
     for (done, (hour, numbers)) in stored.into_iter().enumerate() {
         if run.is_stopped() || run.store_is_down {

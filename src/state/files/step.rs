@@ -67,6 +67,14 @@ pub enum Step {
     CreateOnlyProbed,
     /// An hour's parts were read back from the store, and its ledger row and hash array replaced.
     HourImported,
+    /// The ledger holds the bytes of a part that was put back.
+    PartRepaired,
+    /// The store says that a part is gone for good.
+    LossMarked,
+    /// The ledger says that parts are gone for good.
+    LossAccepted,
+    /// An hour's parts in the making are left alone, to be cut again when no PUT of them can land any more.
+    RecutNoted,
     /// The write-ahead log no longer counts the uploaded records.
     RecordsPruned,
     /// Journal segments without pending records are gone.
@@ -102,7 +110,7 @@ pub struct AfterACrash {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 37] = [
         Self::SettingsRecorded,
         Self::GenerationStarted,
         Self::GenerationSetAside,
@@ -126,6 +134,10 @@ impl Step {
         Self::PartsReceipted,
         Self::CreateOnlyProbed,
         Self::HourImported,
+        Self::PartRepaired,
+        Self::LossMarked,
+        Self::LossAccepted,
+        Self::RecutNoted,
         Self::RecordsPruned,
         Self::PagesRemoved,
         Self::SpoolCleared,
@@ -199,6 +211,20 @@ impl Step {
                 "the imported part as a receipt; our parts of the hour thawed",
                 "the foreign part",
                 "drops what it holds, seals the rest as the next part",
+            ),
+            Self::PartRepaired => ("the receipt, with the new bytes' digest", "the part", "nothing to do"),
+            Self::LossMarked => {
+                ("the receipt", "what says that the part is gone", "a look at the hour, or another giving up, finds it")
+            }
+            Self::LossAccepted => (
+                "the part as expired; the hour's hashes are forgotten",
+                "what says that the part is gone",
+                "reads the other parts back before the hour takes records",
+            ),
+            Self::RecutNoted => (
+                "intents, and which hour is to be cut again",
+                "the part perhaps",
+                "leaves the hour alone for an hour; then looks, and seals its records again",
             ),
             Self::RecordsPruned => {
                 ("hashes and ledger rows; the page still in the journal", "the part", "removes the page")

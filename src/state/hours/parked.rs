@@ -128,10 +128,25 @@ impl Parked {
     pub fn note_tried(&mut self, hour: Hour, now: Timestamp) -> Result<()> {
         self.tried.insert(hour, now);
         self.tried.retain(|tried, _| *tried == hour || self.hours.contains_key(tried));
+        self.save_tried()
+    }
+
+    fn save_tried(&self) -> Result<()> {
         let text = serde_json::to_vec(&self.tried)
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the tried hours").caused_by(e))?;
         durable::make_dir(&self.dir)?;
         durable::replace_unsynced(&self.dir.join("tried"), &text)
+    }
+
+    /// Has the next run try the hour at once.
+    ///
+    /// # Errors
+    /// `State`, naming the path.
+    pub fn forget_tried(&mut self, hour: Hour) -> Result<()> {
+        if self.tried.remove(&hour).is_none() {
+            return Ok(());
+        }
+        self.save_tried()
     }
 
     /// Parks records of an hour that came in `segment`; gives how many of them were not parked yet. Durable on return.

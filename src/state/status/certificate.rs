@@ -136,7 +136,11 @@ impl Certificate {
         let sums = Sums::of(row, gaps)?;
         let uploaded_at =
             if row.is_sealing() { None } else { row.uploaded().filter_map(|part| part.uploaded_at).max() };
-        let doubts = doubts(&sums, pending);
+        let mut doubts = doubts(&sums, pending);
+        let gone = row.expired().count() as u64;
+        if gone > 0 {
+            doubts.push(format!("{} gone for good", plural(gone, "part is", "parts are")));
+        }
         let parts = row.parts.iter().map(Part::of).collect();
         Some(Self { complete: doubts.is_empty() && uploaded_at.is_some(), doubts, sums, uploaded_at, parts })
     }

@@ -57,7 +57,7 @@ impl Days {
     /// Notes the records of an hour: `pending` without a receipt; of all, those that came `late`.
     pub(crate) fn note(&mut self, row: &HourRow, pending: u64, late: u64) {
         let hour = row.hour;
-        let uploaded = row.uploaded_rows();
+        let uploaded: u64 = row.receipts().map(|part| part.identity.rows).sum();
         if uploaded == 0 && pending == 0 && !self.0.contains_key(&hour.date()) {
             return;
         }

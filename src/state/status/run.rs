@@ -14,6 +14,8 @@ pub enum Command {
     Run,
     /// `etl replay`: it asks no source.
     Replay,
+    /// `etl repair`: nor does it.
+    Repair,
 }
 
 impl Command {
@@ -23,6 +25,7 @@ impl Command {
         match self {
             Self::Run => "run",
             Self::Replay => "replay",
+            Self::Repair => "repair",
         }
     }
 }

@@ -247,9 +247,9 @@ impl Status {
     /// of which counts too. A run at work is not judged; one that was killed is.
     pub(crate) fn judged(&self) -> impl Iterator<Item = &LastRun> {
         let last = self.last_run.as_ref().filter(|run| run.ended.is_some() || !self.running);
-        let is = |command| move |run: &&LastRun| run.command == command;
-        let asking = last.filter(is(Command::Run)).or(self.last_fetching_run.as_ref());
-        asking.into_iter().chain(last.filter(is(Command::Replay)))
+        let asks = |run: &&LastRun| run.command == Command::Run;
+        let asking = last.filter(asks).or(self.last_fetching_run.as_ref());
+        asking.into_iter().chain(last.filter(|run| !asks(run)))
     }
 
     /// The hours that are due and not uploaded.

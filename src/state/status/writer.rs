@@ -15,7 +15,8 @@ use super::{
 };
 use crate::error::Result;
 use crate::hour::Hour;
-use crate::hour::lifecycle::{ClosingRules, HourRow};
+use crate::hour::closing::ClosingRules;
+use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartRow, PartStage};
 use crate::state::{SHOWN, State};
 

@@ -186,6 +186,7 @@ pub fn part_row(part: u32, stage: PartStage, object: Object, through: u64) -> Pa
         frozen_at: Timestamp::UNIX_EPOCH,
         uploaded_at: is_uploaded.then_some(Timestamp::UNIX_EPOCH),
         etag: None,
+        expired_at: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Crashes at every step over a lake directory.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use etl::state::files::step::Step;
@@ -177,12 +177,19 @@ pub fn parallel_map<T: Sync, B>(cases: &[T], bench: impl Fn() -> B + Sync, check
     });
 }
 
+/// All of them; some have files in `dir`.
+fn scenarios(dir: &Path) -> [Scenario; 6] {
+    let [pages, copies] = ["pages", "copies"].map(|name| dir.join(name));
+    std::fs::create_dir(&pages).unwrap();
+    std::fs::create_dir(&copies).unwrap();
+    let (archive, repaired) = (scenario::archive(pages), scenario::repaired(copies));
+    [scenario::daily(), archive, scenario::damage(), scenario::parked(), repaired, scenario::recut()]
+}
+
 #[test]
 fn scenarios_pass_every_step() {
     let dir = tempfile::tempdir().unwrap();
-    let scenarios =
-        [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage(), scenario::parked()];
-    let passed: BTreeSet<String> = scenarios
+    let passed: BTreeSet<String> = scenarios(dir.path())
         .into_iter()
         .map(Uncrashed::new)
         .flat_map(|uncrashed| uncrashed.steps.into_iter().skip(uncrashed.scenario.first).flatten().collect::<Vec<_>>())
@@ -216,11 +223,16 @@ fn crash_at_any_step_of_a_run_that_parks_or_brings_back_changes_nothing_in_the_e
 }
 
 #[test]
+fn crash_at_any_step_of_a_repair_changes_nothing_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    Uncrashed::new(scenario::repaired(dir.path().to_owned())).survives_all();
+    Uncrashed::new(scenario::recut()).survives_all();
+}
+
+#[test]
 fn failure_of_any_step_changes_nothing_in_the_end() {
     let dir = tempfile::tempdir().unwrap();
-    for scenario in
-        [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage(), scenario::parked()]
-    {
+    for scenario in scenarios(dir.path()) {
         Uncrashed::new(scenario).survives_all_failures();
     }
 }
@@ -228,9 +240,7 @@ fn failure_of_any_step_changes_nothing_in_the_end() {
 #[test]
 fn crash_of_the_recovery_is_recovered_from() {
     let dir = tempfile::tempdir().unwrap();
-    for scenario in
-        [scenario::daily(), scenario::archive(dir.path().to_owned()), scenario::damage(), scenario::parked()]
-    {
+    for scenario in scenarios(dir.path()) {
         Uncrashed::new(scenario).recovers_all();
     }
 }

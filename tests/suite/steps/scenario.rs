@@ -248,3 +248,63 @@ pub fn parked() -> Scenario {
     ];
     Scenario { name: "parked", stages, first: 2 }
 }
+
+/// Objects that are deleted: one is put back from a copy in `copies`, one is given up.
+pub fn repaired(copies: PathBuf) -> Scenario {
+    let a = Fernet::generate_key();
+    let hour = |hour: u32| format!("lake/data/2023_y/03_m/10_d/{hour:02}_h");
+    let part = move |n: u32| format!("{}/part-00000.ndjson.gz", hour(n));
+    let from: &'static str = copies.display().to_string().leak();
+    let take_away = move |bench: &Bench, n: u32| {
+        let path = bench.place.path(part(n));
+        if let Ok(bytes) = std::fs::read(&path) {
+            std::fs::write(copies.join(format!("{n}.gz")), bytes).unwrap();
+            std::fs::remove_file(path).unwrap();
+        }
+    };
+    let take_away_too = take_away.clone();
+    let stages = vec![
+        Stage::new("two hours", &a, vec![log(&a, 1, 1, 0), log(&a, 2, 1, 1), log(&a, 3, 2, 0)]),
+        Stage { args: vec!["repair", "--from", from], ..Stage::new("a part that is put back", &a, vec![]) }
+            .outside(move |bench| take_away(bench, 1)),
+        Stage {
+            args: vec!["repair", "--accept-loss", "2023-03-10T02"],
+            ..Stage::new("a part that is given up", &a, vec![])
+        }
+        .outside(move |bench| take_away_too(bench, 2)),
+        Stage::new("records of that hour", &a, vec![log(&a, 3, 2, 0), log(&a, 4, 2, 1), log(&a, 1, 1, 0)]),
+        Stage { args: vec!["run", "--drain"], ..Stage::new("a run after it", &a, vec![log(&a, 4, 2, 1)]) },
+    ];
+    Scenario { name: "repaired", stages, first: 1 }
+}
+
+/// A part that the lake does not take at first, and that is cut again when it would.
+pub fn recut() -> Scenario {
+    let a = Fernet::generate_key();
+    let folder = "lake/data/2023_y/03_m/10_d/04_h";
+    let stages = vec![
+        Stage::new("an hour", &a, vec![log(&a, 1, 1, 0)]),
+        Stage::new("a part that is not taken", &a, vec![log(&a, 5, 4, 0), log(&a, 6, 4, 1)])
+            .outside(move |bench| std::fs::write(bench.place.path(folder), "in the way").unwrap())
+            .exits(74),
+        Stage { args: vec!["repair", "--recut", "2023-03-10T04"], ..Stage::new("to be cut again", &a, vec![]) }
+            .outside(move |bench| {
+                let folder = bench.place.path(folder);
+                if folder.is_file() {
+                    std::fs::remove_file(folder).unwrap();
+                }
+            }),
+        Stage::new("an hour later", &a, vec![log(&a, 7, 5, 0)]).outside(an_hour_later),
+        Stage { args: vec!["run", "--drain"], ..Stage::new("a run after it", &a, vec![log(&a, 6, 4, 1)]) },
+    ];
+    Scenario { name: "recut", stages, first: 2 }
+}
+
+/// Has the hours that are to be cut again wait for long.
+fn an_hour_later(bench: &Bench) {
+    let path = bench.place.path("etl-state/recut.json");
+    if path.exists() {
+        let body = br#"{"2023-03-10T04":"2023-03-11T00:00:00Z"}"#;
+        std::fs::write(path, etl::state::files::checked::with_checksum(body)).unwrap();
+    }
+}

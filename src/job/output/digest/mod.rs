@@ -20,7 +20,7 @@ use self::plan::{Outlook, Planned};
 use super::Output;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::lifecycle::ClosingRules;
+use crate::hour::closing::ClosingRules;
 use crate::job::Run;
 use crate::state::files::durable;
 use crate::state::files::step::{Step, durable_step};

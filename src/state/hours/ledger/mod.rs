@@ -33,8 +33,9 @@ use crate::state::files::{checked, damage, durable};
 /// an older one is stamped with this one when it is opened.
 ///
 /// 1: etl 0.1.0. 2: floors and an inbox beside the journal, `format`, `parked/`, quarantine files with their arrays, notes of trails,
-/// validators and pages that wait. 3: a commit of the log has its records in one block, and its row in small pieces.
-pub const FORMAT: u32 = 3;
+/// validators and pages that wait. 3: a commit of the log has its records in one block, and its row in small pieces. 4: a part may be
+/// expired.
+pub const FORMAT: u32 = 4;
 /// How many hours without work stay in the head: those that `etl status` shows.
 pub const SHOWN: usize = 48;
 /// The ledger's head.
@@ -300,10 +301,11 @@ impl Ledger {
                 Some(row) => row,
                 None => self.row(hour)?,
             };
-            let (rows, parts) = (row.uploaded_rows(), row.uploaded().count());
+            let (rows, parts) = receipts(&row);
             let row = row.apply(event)?;
-            head.uploaded = (head.uploaded + row.uploaded_rows()).saturating_sub(rows);
-            head.parts = (head.parts + row.uploaded().count() as u64).saturating_sub(parts as u64);
+            let (rows_now, parts_now) = receipts(&row);
+            head.uploaded = (head.uploaded + rows_now).saturating_sub(rows);
+            head.parts = (head.parts + parts_now).saturating_sub(parts);
             head.last_commit = head.last_commit.max(row.frozen);
             head.hours.insert(hour, row);
         }
@@ -317,8 +319,8 @@ impl Ledger {
     pub fn recount(&mut self) -> Result<()> {
         let (mut uploaded, mut parts) = (0, 0);
         self.for_each(&mut |row| {
-            uploaded += row.uploaded_rows();
-            parts += row.uploaded().count() as u64;
+            let (rows_here, parts_here) = receipts(row);
+            (uploaded, parts) = (uploaded + rows_here, parts + parts_here);
             Ok(())
         })?;
         if (uploaded, parts) == (self.head.uploaded, self.head.parts) {
@@ -337,6 +339,11 @@ impl Ledger {
         let text = checked::with_checksum(&json(head)?);
         durable_step(step, || durable::replace(&self.dir.join("head"), &text))
     }
+}
+
+/// Records and parts of an hour that got their receipts.
+fn receipts(row: &HourRow) -> (u64, u64) {
+    row.receipts().fold((0, 0), |(rows, parts), part| (rows + part.identity.rows, parts + 1))
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {

@@ -34,6 +34,7 @@ fn freeze_and_receipt(ledger: &mut Ledger, hour: Hour, through: u64) {
         frozen_at: at,
         uploaded_at: None,
         etag: None,
+        expired_at: None,
     };
     let number = part.part;
     let certified = Certified::new(at, Tally::default(), &[]);
