@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::print::print_bytes;
 use super::setup::{self, place_named};
-use super::values::hour;
+use super::values::{check_range, hour};
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::data_prefix;
@@ -109,6 +109,7 @@ fn name(text: &str) -> Result<String, String> {
 
 /// Prints what an engine needs to read the parts.
 pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
+    check_range(args.since, args.until)?;
     let engine = args.engine.unwrap_or(Engine::Athena);
     if args.serde.is_some() && engine != Engine::Athena {
         let what = "--serde is for Athena and Glue; the other engines read lines";

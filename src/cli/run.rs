@@ -120,6 +120,7 @@ fn say_changes(flags: &Overrides, before: &mut Option<Shown>) {
 fn run_once(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error)) -> Result<u8> {
     let config = match Config::from_process(flags) {
         Ok(config) => config,
+        Err(error) if args.dry_run => return ended_early(error, args.json),
         Err(error) => {
             let error = failed::unread(flags, Command::Run, error);
             watchers::end_without_config(args.ping.as_deref(), &error);

@@ -212,6 +212,9 @@ fn runs(config: &Config, most: Option<u16>, json: bool) -> Result<u8> {
 fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
     let mut status = status::read_both(&config.state.dir, config.run.status_file.as_deref(), now)?;
     status.disk = status::usage(&config.state.dir, now).or(status.disk);
+    if args.all {
+        status::all_hours::add(&config.state.dir, &mut status)?;
+    }
     if let Some(hour) = args.hour {
         status.hours.retain(|h| h.hour == hour);
         if status.hours.is_empty() {

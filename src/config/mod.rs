@@ -189,7 +189,7 @@ impl Config {
     /// # Errors
     /// `Config`: a named file that is not there, an unknown key, an impossible value.
     pub fn load(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Self> {
-        with_layers(flags, ask, cwd, |layers| Self::of(layers))
+        with_layers(flags, ask, cwd, Self::of)
     }
 
     /// The configuration that `layers` give.

@@ -42,9 +42,10 @@ impl Watched {
     /// That of `flags`, the environment behind `ask`, and the files that they and `cwd` lead to.
     #[must_use]
     pub fn load(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Self {
-        let file = locate(flags, ask, cwd);
-        let beside = file.as_ref().ok().and_then(|file| file.as_deref());
-        let environment = Environment::load(ask, beside, cwd).unwrap_or_else(|_| Environment::without_dotenv(ask));
+        let path = find(flags, ask, cwd);
+        let dotenv_of = path.as_ref().ok().and_then(|path| path.as_deref());
+        // A `.env` that cannot be read is the run's failure; `ETL_STATE_DIR` rarely stands there.
+        let environment = Environment::load(ask, dotenv_of, cwd).unwrap_or_else(|_| Environment::without_dotenv(ask));
         let named = match &flags.state_dir {
             Some(dir) => Some(Ok(cwd.join(dir).components().collect())),
             None => environment
@@ -52,7 +53,7 @@ impl Watched {
                 .transpose()
                 .map(|found| found.and_then(|variable| variable.parse("state.dir", |text| paths::absolute(text, cwd)))),
         };
-        let read = file.and_then(|file| match &file {
+        let read = path.and_then(|file| match &file {
             Some(path) => std::fs::read(path).map_err(|cause| unreadable(path, cause)).map(|text| (file.clone(), text)),
             None => Ok((None, Vec::new())),
         });
@@ -94,6 +95,18 @@ impl Watched {
 
     fn unknown(error: Error) -> Self {
         Self { file: None, state_dir: Err(error), status_file: None, status_mode: 0o600, broken: None }
+    }
+}
+
+/// The configuration file, also where a `.env` that may name it cannot be read.
+fn find(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Option<PathBuf>> {
+    match locate(flags, ask, cwd) {
+        Err(_) if flags.config.is_none() && Environment::load(ask, None, cwd).is_err() => {
+            let named = ask("ETL_CONFIG").filter(|name| !name.is_empty());
+            let path = cwd.join(named.unwrap_or_else(|| "etl.toml".into()));
+            Ok(path.exists().then_some(path))
+        }
+        found => found,
     }
 }
 

@@ -162,6 +162,33 @@ fn page_fits_a_phone_and_a_desk_in_light_and_dark_and_says_what_the_status_says(
     screenshots(&place);
 }
 
+#[test]
+fn page_that_nothing_writes_any_more_says_so_by_itself() {
+    let place = place();
+    let Some(browser) = chromium() else { return };
+    place.configure("[source]\nurl = \"file:none\"\n[load]\nto = \"file:lake\"\n[run]\nname = \"shop & logs\"\n");
+    place.etl(&["status", "--html", "status.html", "--warn-age", "1h"]).exits(0);
+    let page = std::fs::read_to_string(place.path("status.html")).unwrap();
+    assert!(page.contains("<title>shop &amp; logs: etl status</title>"), "{page}");
+    assert!(page.contains("http-equiv=\"refresh\" content=\"60\""), "{page}");
+    let tell = "<script>document.write('<' + 'pre>' + document.body.className + '|' + \
+                document.getElementById('stale').textContent + '</' + 'pre>')</script></body>";
+    let (before, rest) = page.split_once("data-made=\"").unwrap();
+    let (made, after) = rest.split_once('"').unwrap();
+    let made: jiff::Timestamp = made.parse().unwrap();
+    for (minutes, shown) in
+        [(0, "|"), (59, "|"), (61, "stale|This page is 61 min old"), (60 * 50, "stale|This page is 50 h old")]
+    {
+        let made = made - jiff::SignedDuration::from_mins(minutes);
+        let aged = format!("{before}data-made=\"{made}\"{after}").replace("</body>", tell);
+        std::fs::write(place.path("aged.html"), aged).unwrap();
+        let dom = browser.dom(&place.path("aged.html"), Scheme::Light);
+        let found = dom.split("<pre>").nth(1).unwrap().split("</pre>").next().unwrap();
+        assert!(found.starts_with(shown) && found.len() >= shown.len(), "{minutes}: {found}");
+        assert_eq!(shown == "|", found == "|", "{minutes}: {found}");
+    }
+}
+
 fn ids_in_gaps(status: &Value) -> u64 {
     let gaps = status["gaps"].as_array().unwrap();
     gaps.iter().map(|gap| gap["to"].as_u64().unwrap() - gap["from"].as_u64().unwrap() + 1).sum()

@@ -54,7 +54,7 @@ fn progress_fits_a_narrow_terminal() {
         place.page(&format!("pages/{hour}.json"), &logs);
     }
     let etl = env!("CARGO_BIN_EXE_etl");
-    let line = format!("stty cols 40; {etl} run > /dev/null; {etl} restore --out originals > /dev/null");
+    let line = format!("stty rows 24 cols 40; {etl} run > /dev/null; {etl} restore --out originals > /dev/null");
     let Some(seen) = on_a_terminal(&place, &line) else { return };
     let plain = anstream::adapter::strip_str(&seen).to_string();
     let frames: Vec<&str> = plain.split(['\r', '\n']).filter(|frame| !frame.is_empty()).collect();

@@ -11,7 +11,7 @@ const FILES: &str = "[source]\nurl = \"file:pages/*.json\"\n[load]\nto = \"file:
 #[test]
 fn each_setting_is_shown_with_its_place_and_no_secret() {
     let mut place = Place::new(
-        "[source]\nurl = \"https://me:s3cret@h.example/l?t=s3cret\"\nheaders = { X-One = \"s3cret\" }\n[load]\nto = \"s3://b/p\"\n",
+        "[source]\nurl = \"https://me:s3cret@h.example/l?t=s3cret\"\nheaders = { X-One = \"s3cret\" }\n[load]\nto = \"s3://logs/p\"\n",
     );
     place.set("AWS_REGION", "eu-west-1");
     place.set("AWS_SECRET_ACCESS_KEY", "s3cret");
@@ -25,7 +25,7 @@ fn each_setting_is_shown_with_its_place_and_no_secret() {
         ("source.keys", "\"set\"", "FERNET_KEY in the environment"),
         ("source.headers.X-One", "\"set\"", "etl.toml, line 3"),
         ("source.timeout", "\"30s\"", "the default"),
-        ("load.to", "\"s3://b/p/\"", "etl.toml, line 5"),
+        ("load.to", "\"s3://logs/p/\"", "etl.toml, line 5"),
         ("load.region", "\"eu-west-1\"", "AWS_REGION in the environment"),
         ("AWS_SECRET_ACCESS_KEY", "\"set\"", "in the environment"),
         ("state.dir", "/elsewhere\"", "--state-dir"),
@@ -51,7 +51,7 @@ fn check_finds_every_problem_with_its_line_and_asks_nobody() {
     let json = place.etl(&["config", "check", "--json"]).exits(78).json();
     assert_eq!((json["problems"].as_array().unwrap().len(), &json["exit"]), (3, &78.into()), "{json}");
     // No server is at the address, and no secret has to be set.
-    let mut place = Place::new("[source]\nurl = \"https://127.0.0.1:1/l\"\n[load]\nto = \"s3://b/\"\n");
+    let mut place = Place::new("[source]\nurl = \"https://127.0.0.1:1/l\"\n[load]\nto = \"s3://logs/\"\n");
     place.set("FERNET_KEY", "");
     let ran = place.etl(&["config", "check"]).exits(0);
     assert!(ran.out.contains("FERNET_KEY is not set") && ran.out.contains('✓'), "{}", ran.out);
@@ -165,4 +165,18 @@ fn range_that_holds_nothing_is_told_what_there_is() {
     let said = restore(&["--since", "2023-03-11T00", "--until", "2023-03-11T05"]);
     assert!(said.contains("of the hours 2023-03-11T00 to 2023-03-11T05"), "{said}");
     assert!(said.contains("among the hours 2023-03-10T01 to 2023-03-12T05"), "{said}");
+}
+
+#[test]
+fn all_hours_are_all_that_there_ever_were() {
+    let place = Place::new(FILES);
+    let records: Vec<String> =
+        (0..70).map(|n| record(n, &format!("2023-03-{:02}T{:02}:00:00Z", 1 + n / 24, n % 24))).collect();
+    place.page("pages/1.json", &records);
+    place.etl(&["run"]).exits(0);
+    let hours = |args: &[&str]| place.etl(&[&["status"], args].concat()).exits(0).out.matches("uploaded  ").count();
+    assert!(hours(&[]) < 48);
+    assert_eq!(hours(&["--all"]), 70);
+    let json = place.etl(&["status", "--all", "--json"]).exits(0).json();
+    assert_eq!(json["hours"].as_array().unwrap().len(), 70);
 }

@@ -103,7 +103,7 @@ fn days_are_complete_however_many_hours_came_at_once_and_after_the_status_was_lo
     assert_eq!(text.lines().filter(|line| line.contains("uploaded  ")).count(), 12, "{text}");
     assert!(text.contains("and 36 more hours: --all"), "{text}");
     let text = place.etl(&["status", "--all", "--days", "2"]).exits(0).out;
-    assert_eq!(text.lines().filter(|line| line.contains("uploaded  ")).count(), 48, "{text}");
+    assert_eq!(text.lines().filter(|line| line.contains("uploaded  ")).count(), 144, "{text}");
     assert!(text.contains("2023-03-15 Wed") && !text.contains("2023-03-13 Mon"), "{text}");
 }
 

@@ -317,3 +317,52 @@ fn place_to_restore_from_is_a_url_or_a_folder() {
     assert_eq!(parse("s3://b/p").unwrap().to_string(), "s3://b/p/");
     assert_eq!(parse("lake").unwrap().to_string(), "file:/cwd/lake");
 }
+
+#[test]
+fn pipeline_is_called_after_its_file_or_its_folder() {
+    let place = Place::with_file("[run]\nname = \"shop logs\"\n");
+    assert_eq!(place.config().name(), "shop logs");
+    let mut place = Place::new().file("shop/etl.toml", "").file("shop/orders.toml", "");
+    for (file, name) in [("shop/etl.toml", "shop"), ("shop/orders.toml", "orders")] {
+        place.flags.config = Some(file.into());
+        assert_eq!(place.config().name(), name);
+    }
+}
+
+#[test]
+fn copy_of_the_status_lies_beside_the_file_and_not_in_the_state() {
+    let place = Place::with_file("[run]\nstatus_file = \"watch/status.json\"\nstatus_mode = \"0640\"\n");
+    let run = place.config().run;
+    assert_eq!((run.status_file, run.status_mode), (Some(place.path("watch/status.json")), 0o640));
+    let place = Place::with_file("[run]\nstatus_file = \"etl-state/copy.json\"\n");
+    assert!(place.refusal().contains("run.status_file is within the state directory"));
+    for mode in ["0777", "644 ", "0200", "rw-r--r--", "0o644", ""] {
+        let place = Place::with_file(&format!("[run]\nstatus_mode = \"{mode}\"\n"));
+        assert_eq!(place.load().is_ok(), mode.trim() == "644", "{mode}");
+    }
+}
+
+#[test]
+fn where_the_status_lies_is_found_however_wrong_the_rest_is_and_never_guessed() {
+    let watched = |place: &Place| {
+        let found = Watched::load(&place.flags, &|name| place.variables.get(name).cloned(), place.folder.path());
+        (found.state_dir.ok(), found.broken.is_some())
+    };
+    for (text, dir, is_broken) in [
+        ("", Some("etl-state"), false),
+        ("[state]\ndir = \"s\"\nwrong = 1\n", Some("s"), false),
+        ("[hours]\ntimezone = 5\n", Some("etl-state"), false),
+        ("[load\nto = 1\n[state]\ndir = \"s\"\n", Some("s"), true),
+        ("[load\nto = 1\n", Some("etl-state"), true),
+        ("[state]\ndir = \n", None, true),
+        ("[state]\ndir = 7\n", None, false),
+        ("[state]\ndir = \"\"\n", None, false),
+    ] {
+        let place = Place::with_file(text);
+        assert_eq!(watched(&place), (dir.map(|dir| place.path(dir)), is_broken), "{text}");
+    }
+    let mut place = Place::with_file("[state\n").var("ETL_STATE_DIR", "/elsewhere").file(".env", "no variable");
+    assert_eq!(watched(&place).0, Some("/elsewhere".into()));
+    place.flags.state_dir = Some("/named".into());
+    assert_eq!(watched(&place).0, Some("/named".into()));
+}

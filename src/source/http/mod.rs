@@ -21,6 +21,7 @@
 //! content type: small frameworks send JSON as `text/html`.
 
 mod failure;
+mod note;
 mod peek;
 mod skew;
 mod waiting;
@@ -304,30 +305,6 @@ impl TryOf<'_> {
             StatusCode::NO_CONTENT => self.nothing_new(&response, new_sink),
             StatusCode::NOT_MODIFIED if conditional => Ok(Fetched::NotModified),
             _ => Err(failure::refused(self.url, &response)),
-        }
-    }
-
-    /// Logs the answer (`-vv`), and the beginning of an error's body.
-    async fn note(&self, response: &mut Response, asked: Timestamp) {
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return;
-        }
-        let (url, status) = (self.url, response.status());
-        let millis = Timestamp::now().duration_since(asked).as_millis();
-        let is_error = status.is_client_error() || status.is_server_error();
-        let begins = match is_error {
-            true => peek::beginning(response, url.reveal(), &self.settings.headers.0).await,
-            false => String::new(),
-        };
-        let length = response.content_length().map_or_else(|| "unknown".to_owned(), |length| length.to_string());
-        tracing::debug!(ms = %millis, bytes = %length, begins, "GET {url}: {status}");
-    }
-
-    /// Logs that no answer came (`-vv`).
-    fn note_failure(&self, failure: &Failure, asked: Timestamp) {
-        if let Failure::Again(trouble) = failure {
-            let millis = Timestamp::now().duration_since(asked).as_millis();
-            tracing::debug!(ms = %millis, "GET {}: {}", self.url, trouble.what);
         }
     }
 

@@ -8,6 +8,7 @@
 //! `shape` and `run` are what it holds, `writer` makes it from an open state, `ends` notes how runs began and ended; here it is read.
 //! What the last verification found is in a file of its own (`verified`), and part of what is read.
 
+pub(crate) mod all_hours;
 pub(crate) mod certificate;
 mod copy;
 pub(crate) mod days;

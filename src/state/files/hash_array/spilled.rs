@@ -87,7 +87,7 @@ impl Filter {
 
     /// The group of a hash, and its bits there.
     fn place(&self, hash: ContentHash) -> (usize, [u64; 8]) {
-        let group = u128::from(leading(&hash.0)) * self.0.len() as u128 >> 64;
+        let group = (u128::from(leading(&hash.0)) * self.0.len() as u128) >> 64;
         let mut rest = hash.0.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         let mut bits = [0; 8];
         for _ in 0..SET {

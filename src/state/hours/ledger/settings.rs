@@ -49,5 +49,5 @@ impl Settings {
 
 fn changed(key: &str, what: &str) -> Error {
     Error::new(ErrorKind::Config, format!("{key} has changed: the state directory was made with {what}"))
-        .hint("change it back, or use another state.dir for the new setting")
+        .hint("change it back; what is to be written the new way needs another state.dir and another prefix in load.to")
 }
