@@ -90,6 +90,7 @@ const fn on_disk(kind: std::io::ErrorKind) -> Option<&'static str> {
         Io::PermissionDenied => Some("give the user that runs etl the right to, or run etl as that path's owner"),
         Io::ReadOnlyFilesystem => Some("mount it for writing, or name another folder"),
         Io::StorageFull | Io::QuotaExceeded => Some("free some space on its disk, and run again"),
+        Io::NotADirectory | Io::AlreadyExists => Some("move away what lies where a folder of it should be"),
         Io::NotFound => Some("look whether its folder is still there, and the disk is mounted"),
         _ => None,
     }

@@ -51,6 +51,7 @@ fn amiss(status: &Status, now: Timestamp, fresh: Option<u64>) -> Option<(Tone, S
     let waiting = [
         (status.rejected.count, "body is rejected", "bodies are rejected"),
         (status.parked.count, "record is parked", "records are parked"),
+        (status.quarantine.count, "token is in the quarantine", "tokens are in the quarantine"),
         (
             status.quarantine.held_pages,
             "page waits for room in the quarantine",
