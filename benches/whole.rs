@@ -7,7 +7,7 @@
 //! cargo bench --bench whole -- months        600 hours of cron: directory, open, tick
 //! cargo bench --bench whole -- months 1500   the same for so many
 //! cargo bench --bench whole -- lookups       hashes looked up in arrays of 1 000 to 10 M
-//! cargo bench --bench whole -- hours         1 M records of up to 100 000 hours, in order and in none; an hour of 3 M
+//! cargo bench --bench whole -- hours         1 M records of up to 100 000 hours, in order and in none, and again; an hour of 3 M
 //! cargo bench --bench whole -- growth        5 M records against 100 k
 //! cargo bench --bench whole -- network       HTTP to a real S3 server against files; an hour of 1 M records
 //! ```

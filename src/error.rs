@@ -36,11 +36,13 @@ pub enum ErrorKind {
     Unavailable,
     /// Done, but records were newly quarantined: look at them.
     Quarantined,
+    /// An hour that was asked about is not complete: read why.
+    NotComplete,
 }
 
 impl ErrorKind {
     /// All of them, in order of precedence.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Bug,
         Self::Usage,
         Self::Busy,
@@ -50,6 +52,7 @@ impl ErrorKind {
         Self::Mismatch,
         Self::Unavailable,
         Self::Quarantined,
+        Self::NotComplete,
     ];
 
     /// The process exit code of this kind.
@@ -65,6 +68,7 @@ impl ErrorKind {
             Self::Mismatch => 76,
             Self::Unavailable => 75,
             Self::Quarantined => 65,
+            Self::NotComplete => 66,
         }
     }
 }
@@ -201,6 +205,7 @@ impl fmt::Display for ErrorKind {
             Self::Mismatch => "mismatch",
             Self::Unavailable => "unavailable",
             Self::Quarantined => "quarantined",
+            Self::NotComplete => "not complete",
         })
     }
 }

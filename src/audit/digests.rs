@@ -6,6 +6,7 @@
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::StoredParts;
 use super::finding::{Fault, Finding, listed, verdict};
@@ -18,6 +19,7 @@ use crate::part::ndjson;
 use crate::process::parallel::parallel_map;
 use crate::state::Head;
 use crate::store::digests::{Digest, Link, Listed, Name, Named};
+use crate::store::expired::Marker;
 use crate::store::minisign::{PublicKey, Unsigned};
 use crate::view::table::{count, plural};
 
@@ -54,6 +56,8 @@ pub(crate) struct Walked {
     pub(crate) keys: Vec<String>,
     /// Manifests that they name.
     pub(crate) manifests: u64,
+    /// Parts of theirs that are gone for good, as the store says.
+    pub(crate) expired: u64,
     /// Manifests that no digest names yet, where the whole chain was walked.
     pub(crate) undigested: Option<u64>,
     /// Empty: all as it was.
@@ -235,7 +239,9 @@ impl Walker<'_> {
 
     fn check_manifests(&self, digest: &Digest, walk: &mut Walk) -> Result<()> {
         for links in digest.manifests.chunks(AT_ONCE) {
-            let checked = parallel_map(links, THREADS, |link| self.manifest(link));
+            let expired = AtomicU64::new(0);
+            let checked = parallel_map(links, THREADS, |link| self.manifest(link, &expired));
+            walk.found.expired += expired.into_inner();
             for found in checked {
                 walk.found.findings.extend(found?);
             }
@@ -248,7 +254,7 @@ impl Walker<'_> {
     }
 
     /// What is wrong with a manifest, or with its part.
-    fn manifest(&self, link: &Link) -> Result<Option<Finding>> {
+    fn manifest(&self, link: &Link, expired: &AtomicU64) -> Result<Option<Finding>> {
         let fault = |fault, key: &str, detail: &str| Ok(Some(finding(fault, key, detail)));
         let Some(bytes) = self.get(&link.key)? else {
             return fault(Fault::Missing, &link.key, "its digest names it");
@@ -259,7 +265,7 @@ impl Walker<'_> {
         let Ok(manifest) = serde_json::from_slice::<Manifested>(&bytes) else {
             return fault(Fault::Foreign, &link.key, "it is no manifest, and was none when its digest was made");
         };
-        match self.part(&manifest)? {
+        match self.part(&manifest, expired)? {
             None => Ok(None),
             Some((wrong, detail)) => Ok(Some(self.of_part(finding(wrong, &manifest.key, detail)))),
         }
@@ -271,8 +277,17 @@ impl Walker<'_> {
         Finding { hour: Some(hour), hint: super::finding::hint(found.fault, hour), ..found }
     }
 
-    fn part(&self, manifest: &Manifested) -> Result<Option<(Fault, &'static str)>> {
+    fn part(&self, manifest: &Manifested, expired: &AtomicU64) -> Result<Option<(Fault, &'static str)>> {
         let Some(object) = self.parts.store.head(&manifest.key)? else {
+            let StoredParts { store, prefix, layout, .. } = self.parts;
+            let Some((hour, part)) = layout.parse_key(prefix, &manifest.key) else {
+                return Ok(Some((Fault::Missing, "its manifest names it")));
+            };
+            let marker = Marker::read(store, &layout.expired_key(prefix, hour, part), hour, part)?;
+            if marker.is_some_and(|marker| marker.is_of(&manifest.identity)) {
+                expired.fetch_add(1, Ordering::Relaxed);
+                return Ok(None);
+            }
             return Ok(Some((Fault::Missing, "its manifest names it")));
         };
         let meta = object.meta.filter(|_| !self.deep);
@@ -340,6 +355,9 @@ impl Walked {
             plural(self.digests, "digest", "digests"),
             plural(self.manifests, "manifest", "manifests"),
         );
+        if self.expired > 0 {
+            text += &format!("{} gone for good, as the store says\n", plural(self.expired, "part is", "parts are"));
+        }
         if let Some(undigested) = self.undigested.filter(|undigested| *undigested > 0) {
             let (are, yet) = (
                 if undigested == 1 { "is" } else { "are" },

@@ -165,7 +165,10 @@ impl Restorer<'_> {
         let checked =
             self.read(hour, &key).and_then(|(meta, read, sound)| match self.doubt(hour, part, &meta, &read, seen)? {
                 Some(why) => Err(refused(hour, &key, why)),
-                None => seen.add(read).map(|()| sound),
+                None => {
+                    seen.add(read);
+                    Ok(sound)
+                }
             });
         match checked {
             Err(error) if error.kind() != ErrorKind::Mismatch => Err(error),
@@ -274,6 +277,8 @@ fn write_original(fields: &Fields<'_>, to: &mut Vec<u8>) {
 /// The records of an hour's parts so far.
 pub(crate) struct Seen {
     held: HashSet<ContentHash>,
+    /// So many are held.
+    most: usize,
     /// More of them, in a file without a name.
     spilled: Spilled,
     /// The first and the last time in each part.
@@ -282,7 +287,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn new() -> Self {
-        Self { held: HashSet::new(), spilled: Spilled::new(&std::env::temp_dir()), spans: Vec::new() }
+        Self { held: HashSet::new(), most: HASHES, spilled: Spilled::new(&std::env::temp_dir()), spans: Vec::new() }
     }
 
     /// Whether any record of a part is in one of those before. An hour is mostly sealed at once, into parts of which one ends where the
@@ -302,13 +307,19 @@ impl Seen {
         Ok(is_there)
     }
 
-    fn add(&mut self, read: ReadPart) -> Result<()> {
+    fn add(&mut self, read: ReadPart) {
         self.spans.push((read.first, read.last));
         self.held.extend(read.hashes);
-        if self.held.len() > HASHES {
-            self.spilled.add(std::mem::take(&mut self.held).into_iter().collect())?;
+        if self.held.len() > self.most {
+            match self.spilled.add(self.held.iter().copied().collect()) {
+                Ok(()) => self.held = HashSet::new(),
+                // What cannot be put there is kept here.
+                Err(error) => {
+                    tracing::debug!("hashes of a large hour stay in memory: {}", error.chain());
+                    self.most = usize::MAX;
+                }
+            }
         }
-        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ mod config;
 mod ddl;
 mod failed;
 mod help;
+mod hours;
 mod init;
 mod log;
 mod manual;
@@ -70,6 +71,7 @@ Exit codes (of several, the first that applies in this order):
    76  the store does not hold what the ledger says: look at it
    75  source or store unavailable: nothing is lost, run again
    65  done, but records were newly quarantined: look at them
+   66  an hour that was asked about is not complete: it says why
     0  done, or nothing to do
   130  stopped by Ctrl-C after a clean step (143: by SIGTERM)";
 
@@ -126,6 +128,9 @@ enum Command {
     /// Show pending hours and parts, journal, quarantine, gaps and the last run
     #[command(after_help = status::EXAMPLES)]
     Status(status::StatusArgs),
+    /// Say of hours whether all of them came and is stored, and why
+    #[command(after_help = hours::EXAMPLES)]
+    Hours(hours::HoursArgs),
     /// Compare the ledger with the store
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
@@ -175,6 +180,7 @@ impl Cli {
             Command::Run(args) => run::run(&self.overrides(), args, say),
             Command::Replay(args) => run::replay(&self.overrides(), args, say),
             Command::Status(args) => status::status(&self.overrides(), args),
+            Command::Hours(args) => hours::hours(&config()?, args),
             Command::Verify(args) => verify::verify(&config()?, args),
             Command::Repair(args) => repair::repair(&config()?, args, say),
             Command::Restore(args) => restore::restore(&config()?, args, say),
@@ -299,6 +305,8 @@ mod tests {
             "etl status --check --hour 2023-03-10T01",
             "etl status --watch 0s",
             "etl restore --hour 2023-03-10T01 --since 2023-03-10T00",
+            "etl hours 2023-03-10T01 --since 2023-03-10T00",
+            "etl hours --not whole",
             "etl simulate --window 0",
             "etl simulate --window 4294967296",
         ] {

@@ -21,6 +21,7 @@ use crate::hour::{Clock, SystemClock};
 use crate::output::plain_text::{clean, clean_json};
 use crate::output::{Form, Output};
 use crate::page::decrypt::KeyRing;
+use crate::record;
 use crate::state::pages::quarantine::{self, OddToken, Quarantine};
 use crate::state::{Ledger, Lock, status};
 use crate::view::table::{Align, Table, bytes, count, plural};
@@ -107,6 +108,8 @@ struct Reasoned {
     due: Option<Timestamp>,
     /// The newest one's reason for people.
     detail: String,
+    /// What to do about them.
+    hint: &'static str,
 }
 
 /// Lists, shows, exports or drops.
@@ -146,6 +149,7 @@ fn of(token: &OddToken) -> Reasoned {
         newest: token.received,
         due: token.due,
         detail: token.detail.clone(),
+        hint: record::advice(&token.reason),
     }
 }
 
@@ -181,15 +185,14 @@ fn text(listing: &Listing) -> String {
     format!("{}\n{tokens}, {size}{}", table.render(), advice(listing))
 }
 
-/// What to do about the reasons in the listing.
+/// What to do about the reasons in the listing, a line each.
 fn advice(listing: &Listing) -> String {
-    let has = |reason: &str| listing.reasons.iter().find(|known| known.reason == reason);
     let mut text = String::from("\n");
-    if has("wrong-key").is_some() {
-        text.push_str("wrong-key: add the key, and the next run reads them\n");
-    }
-    if let Some(due) = has("future").and_then(|known| known.due) {
-        text.push_str(&format!("future: the first of them is tried again at {due:.0}\n"));
+    for known in &listing.reasons {
+        text.push_str(&format!("{}: {}\n", clean(&known.reason), known.hint));
+        if let Some(due) = known.due {
+            text.push_str(&format!("{}: the first of them is tried again at {due:.0}\n", clean(&known.reason)));
+        }
     }
     text
 }

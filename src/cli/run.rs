@@ -205,11 +205,17 @@ fn finish(config: &Config, args: &ReplayArgs, stop: &Stop) -> Result<Outcome> {
     let progress = |progress| display.show(progress);
     let setup = setup::setup(config, &SystemClock, stop, &progress)?;
     // A backfill does not wait for hours to close, and neither does its replay.
-    let drain = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
+    let backfill = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
     let outcome = job::run(
         &setup,
         None,
-        RunRequest { drain, quarantine: args.quarantine, rejected: args.rejected, from_store: args.from_s3 },
+        RunRequest {
+            drain: false,
+            backfill,
+            quarantine: args.quarantine,
+            rejected: args.rejected,
+            from_store: args.from_s3,
+        },
     );
     display.end();
     Ok(outcome)

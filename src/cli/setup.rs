@@ -20,6 +20,7 @@ use crate::record::row::{Compactor, Dictionaries};
 use crate::source::{Headers, HttpSettings, HttpSource, PageUrl};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
+use crate::state::status::evidence::Rules;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
 use crate::store::lake::FileStore;
@@ -142,6 +143,15 @@ pub(super) fn archive(config: &Config) -> Option<Archive> {
 pub(super) fn closing(config: &Config) -> ClosingRules {
     let hours = &config.hours;
     ClosingRules { zone: hours.timezone.clone(), grace: signed(hours.grace), late_hold: signed(hours.late_hold) }
+}
+
+/// How hours are judged.
+pub(super) fn judging(config: &Config) -> Rules {
+    Rules {
+        closing: closing(config),
+        zone: config.hours.timezone_name().to_owned(),
+        sequence: config.source.sequence.clone(),
+    }
 }
 
 /// What decodes pages.

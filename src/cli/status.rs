@@ -7,28 +7,23 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 
-use super::print::{print, print_bytes, print_json, styled};
+use super::print::{print_bytes, print_json, styled};
 use super::values::hour;
-use super::{monitoring, setup};
+use super::{hours, monitoring, setup};
 use crate::config::{self, Config, Overrides, parse_duration, parse_positive_duration};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, Hour, SystemClock};
 use crate::output::plain_text::clean;
 use crate::output::{self, Form};
-use crate::state::Ledger;
-use crate::state::status::certificate::Certificate;
 use crate::state::status::days::KEPT;
 use crate::state::status::history::{self, PastRun};
 use crate::state::status::{self, Status};
 use crate::stop::Stop;
-use crate::view::certificate;
 use crate::view::heat::Heat;
 use crate::view::html;
 use crate::view::monitor::{Limits, Thresholds};
 use crate::view::screen::{self, Screen};
-use crate::view::table::plural;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -36,7 +31,7 @@ Examples:
   etl status --days 31 --all                 as far back as it goes
   etl status --watch 5s                      refreshed until Ctrl-C
   etl status --json                          the same for programs
-  etl status --hour 2023-03-10T01            is this hour complete? its certificate, however old it is
+  etl status --hour 2023-03-10T01            is this hour complete? the same as `etl hours`
   etl status --runs                          the runs of the past: when, exit, counts, problem
   etl status --html status.html              one self-contained page for a browser
 
@@ -132,8 +127,7 @@ pub(super) fn status(flags: &Overrides, args: &StatusArgs) -> Result<u8> {
     }
     let now = SystemClock.now();
     if let Some(hour) = args.hour {
-        let status = status::read(&config.state.dir, now)?;
-        return one_hour(config, status, hour, args.json);
+        return hours::in_status(config, hour, args.json, now);
     }
     let status = read(config, args, now)?;
     if let Some(file) = &args.html {
@@ -145,47 +139,6 @@ pub(super) fn status(flags: &Overrides, args: &StatusArgs) -> Result<u8> {
         print_bytes(styled(&text(config, args, &status, now, screen(args))).as_bytes())?;
     }
     Ok(0)
-}
-
-/// Prints what is known of an hour, however old it is. Takes no lock: the ledger's files are replaced as a whole.
-fn one_hour(config: &Config, mut status: Status, hour: Hour, json: bool) -> Result<u8> {
-    status.hours.retain(|one| one.hour == hour);
-    let row = match Ledger::open(&config.state.dir)? {
-        Some(mut ledger) => Some(ledger.row(hour)?).filter(|row| !row.parts.is_empty()),
-        None => None,
-    };
-    if status.hours.is_empty() {
-        status.hours.extend(row.as_ref().map(status::sealed_hour));
-    }
-    let pending = status.hours.first().map_or(0, |hour| hour.pending_records);
-    // Where gaps were given up, those that are listed are not all.
-    let gaps = (status.gaps_given_up == 0).then_some(status.gaps.as_slice());
-    let certificate = row.and_then(|row| Certificate::of(&row, pending, gaps));
-    if status.hours.is_empty() {
-        let what = format!("hour {hour} is unknown: no record of it was ever received here");
-        return Err(
-            Error::new(ErrorKind::Usage, what).hint("`etl status` lists the newest hours, `etl verify` checks all")
-        );
-    }
-    if !json {
-        let text = certificate.map_or_else(|| unsealed(hour, pending), |found| certificate::text(&found, hour));
-        print(&text)?;
-        return Ok(0);
-    }
-    let encode = |e| Error::new(ErrorKind::Bug, "cannot encode the status").caused_by(e);
-    let mut all = serde_json::to_value(&status).map_err(encode)?;
-    if let Value::Object(fields) = &mut all {
-        fields.insert("certificate".to_owned(), serde_json::to_value(&certificate).map_err(encode)?);
-    }
-    print_json(&all)?;
-    Ok(0)
-}
-
-fn unsealed(hour: Hour, pending: u64) -> String {
-    let pending = plural(pending, "record", "records");
-    format!(
-        "hour {hour}: not sealed yet\n  {pending} pending: `etl run` seals and uploads them when the hour has closed\n"
-    )
 }
 
 /// The shape of `etl status --runs --json`: the newest first.

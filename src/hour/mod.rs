@@ -5,15 +5,18 @@
 
 pub mod closing;
 pub(crate) mod gaps;
+pub mod heard;
 pub mod key;
 pub mod lifecycle;
 pub mod part;
+pub mod spans;
 pub mod tally;
+pub mod verdict;
 
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::civil::{Date, DateTime};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -75,11 +78,34 @@ impl Hour {
         self.hour
     }
 
+    /// The instant at which the label begins: before the first pass where the clocks go back.
+    #[must_use]
+    pub(crate) fn starts_at(self, zone: &TimeZone) -> Timestamp {
+        zone.to_ambiguous_timestamp(self.date.at(self.hour, 0, 0, 0)).compatible().unwrap_or(Timestamp::MIN)
+    }
+
+    /// The next label. `None` at the end of the calendar.
+    #[must_use]
+    pub(crate) fn next(self) -> Option<Self> {
+        self.further(1)
+    }
+
+    /// The label before. `None` at the beginning of the calendar.
+    #[must_use]
+    pub(crate) fn before(self) -> Option<Self> {
+        self.further(-1)
+    }
+
+    fn further(self, hours: i64) -> Option<Self> {
+        let other = self.date.at(self.hour, 0, 0, 0).checked_add(SignedDuration::from_hours(hours)).ok()?;
+        Self::new(other.date(), other.hour()).ok()
+    }
+
     /// The instant at which the label ends for good: after the second pass where the clocks go back.
     #[must_use]
     pub(crate) fn ends_at(self, zone: &TimeZone) -> Timestamp {
-        let start: DateTime = self.date.at(self.hour, 0, 0, 0);
-        start
+        self.date
+            .at(self.hour, 0, 0, 0)
             .checked_add(SignedDuration::from_hours(1))
             .ok()
             .and_then(|end| zone.to_ambiguous_timestamp(end).compatible().ok())

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::hour::gaps::Gap;
+use crate::hour::verdict::Witness;
 
 /// Holes that a certificate lists at most. The ids of all are counted.
 const LISTED: usize = 64;
@@ -19,7 +20,7 @@ pub struct Tally {
     pub(crate) duplicates: u64,
     /// Tokens that were quarantined from pages with records of the hour: each may be one of them.
     pub(crate) quarantined: u64,
-    /// The lowest and the highest of the source's numbers in its records.
+    /// The lowest and the highest of the source's numbers in its records, without strays.
     pub(crate) ids: Option<(i64, i64)>,
 }
 
@@ -62,24 +63,49 @@ pub struct Certified {
     /// The first of the ranges that they are in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) holes: Vec<Gap>,
+    /// What showed that all of it had come. `None`: nothing did, or something was known to be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "in_short")]
+    pub(crate) witness: Option<Witness>,
 }
 
 impl Certified {
-    /// The certificate of an hour that closed at `closed_at`, with the gaps as of now.
+    /// The certificate of an hour that closed at `closed_at`, and of whose ids these are missing.
     #[must_use]
     pub fn new(closed_at: Timestamp, tally: Tally, gaps: &[Gap]) -> Self {
-        let mut holes = tally.ids.map_or_else(Vec::new, |ids| within(ids, gaps));
+        let mut holes = gaps.to_vec();
         let missing = holes.iter().map(Gap::ids).fold(0, u64::saturating_add);
         holes.truncate(LISTED);
-        Self { closed_at, tally, missing, holes }
+        Self { closed_at, tally, missing, holes, witness: None }
     }
 }
 
-/// The gaps between two ids that came, and those right before and after them, which may belong to any hour.
-#[must_use]
-pub(crate) fn within((low, high): (i64, i64), gaps: &[Gap]) -> Vec<Gap> {
-    let touches = |gap: &&Gap| gap.to.saturating_add(1) >= low && gap.from.saturating_sub(1) <= high;
-    gaps.iter().filter(touches).copied().collect()
+/// A witness in few bytes: a ledger has one for each hour. Times are milliseconds since 1970, first the two times, then the ids.
+mod in_short {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::hour::verdict::Witness;
+
+    pub(super) fn serialize<S: Serializer>(witness: &Option<Witness>, to: S) -> Result<S::Ok, S::Error> {
+        let short = witness.map(|witness| match witness {
+            Witness::Ids { from, since, to, until } => vec![since.as_millisecond(), until.as_millisecond(), from, to],
+            Witness::Heard { since, until } => vec![since.as_millisecond(), until.as_millisecond()],
+        });
+        short.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Witness>, D::Error> {
+        let short = Option::<Vec<i64>>::deserialize(from)?.unwrap_or_default();
+        let at = |ms: &i64| Timestamp::from_millisecond(*ms).ok();
+        Ok(match short.as_slice() {
+            [since, until, from, to] => at(since).zip(at(until)).map(|(since, until)| {
+                let (from, to) = (*from, *to);
+                Witness::Ids { from, since, to, until }
+            }),
+            [since, until] => at(since).zip(at(until)).map(|(since, until)| Witness::Heard { since, until }),
+            _ => None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -96,12 +122,21 @@ mod tests {
     }
 
     #[test]
-    fn holes_are_those_between_the_hour_s_ids_and_at_its_edges() {
-        let gap = |from, to| Gap { from, to };
-        let gaps = [gap(1, 2), gap(7, 8), gap(10, 20), gap(31, 40), gap(50, 60)];
-        let tally = Tally { ids: Some((9, 30)), ..Tally::default() };
-        let certified = Certified::new(Timestamp::UNIX_EPOCH, tally, &gaps);
-        assert_eq!((certified.holes, certified.missing), (vec![gap(7, 8), gap(10, 20), gap(31, 40)], 23));
-        assert_eq!(Certified::new(Timestamp::UNIX_EPOCH, Tally::default(), &gaps).missing, 0);
+    fn witness_is_short_in_the_ledger_and_comes_back() {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        let ids = Witness::Ids { from: 1, since: at(5), to: 9, until: at(7) };
+        for (witness, short) in [(ids, "[5,7,1,9]"), (Witness::Heard { since: at(5), until: at(7) }, "[5,7]")] {
+            let certified = Certified { witness: Some(witness), ..Certified::new(at(0), Tally::default(), &[]) };
+            let text = serde_json::to_string(&certified).unwrap();
+            assert!(text.ends_with(&format!(r#""witness":{short}}}"#)), "{text}");
+            assert_eq!(serde_json::from_str::<Certified>(&text).unwrap(), certified);
+        }
+    }
+
+    #[test]
+    fn ids_of_all_holes_are_counted_and_the_first_holes_listed() {
+        let gaps: Vec<Gap> = (0..100).map(|n| Gap { from: 10 * n, to: 10 * n + 1 }).collect();
+        let certified = Certified::new(Timestamp::UNIX_EPOCH, Tally::default(), &gaps);
+        assert_eq!((certified.holes.len(), certified.missing), (LISTED, 200));
     }
 }

@@ -12,6 +12,7 @@
 
 mod context;
 mod dry_run;
+mod files;
 pub mod intake;
 pub mod output;
 mod progress_log;
@@ -31,6 +32,7 @@ pub use summary::{Outcome, Summary, UploadedPart};
 
 use self::context::Run;
 use self::intake::Intake;
+use self::intake::address;
 use self::intake::fetch::{self, Halt, PageTrail};
 use self::output::Output;
 use self::progress_log::StepLog;
@@ -135,6 +137,10 @@ fn attempt(
     let Task { setup, request, history } = task;
     status::prepare(&setup.state_dir, setup.clock.now(), setup.status_file.as_ref())?;
     let front = open_front(setup, source.as_deref_mut())?;
+    let was_live = address::is_live(&setup.state_dir)?;
+    if let Some(source) = &source {
+        address::note(&setup.state_dir, source)?;
+    }
     history.begin();
     fetch_first(task, source.as_deref_mut(), trail, &front, summary)?;
     let state = match request.from_store {
@@ -143,6 +149,7 @@ fn attempt(
     };
     summary.began = true;
     let mut job = Job::new(task, state, source.as_deref(), summary);
+    job.is_live = was_live.unwrap_or_else(|| job.has_open_hours());
     let worked = job.report_repairs().and_then(|()| job.work(source, trail.as_mut()));
     // The last word of status.json is true whatever happened.
     let noted = job.run.note_status(true).and_then(|()| job.run.state.watch_uncommitted());
@@ -192,6 +199,8 @@ struct Job<'a> {
     intake: Intake,
     output: Output,
     recover: Recover,
+    /// Whether a live source fills the state: a backfill leaves its open hours open.
+    is_live: bool,
 }
 
 impl<'a> Job<'a> {
@@ -202,6 +211,7 @@ impl<'a> Job<'a> {
             intake: Intake::new(matches!(source, Some(Source::Files { .. }))),
             output: Output::new(request.drain, &setup.state_dir),
             recover: Recover::new(source.is_none()),
+            is_live: false,
         }
     }
 
@@ -222,19 +232,22 @@ impl<'a> Job<'a> {
         if self.run.request.from_store {
             recover::rebuild_from_store(&mut self.run, &mut self.output)?;
         }
+        if self.run.request.backfill && source.is_none() {
+            self.do_not_wait();
+        }
         self.recover.recut_noted(&mut self.run, &mut self.output)?;
         // Their pages cannot be told from known ones until their parts are in the store.
         if self.run.state.hours.any_misses_records() {
             self.upload_left()?;
         }
-        self.intake.watch_ids(&self.run);
+        self.intake.watch_ids(&self.run, trail.as_ref().map(|trail| trail.source()))?;
         if self.run.request.rejected {
             self.recover.retry_rejected(&mut self.run, &mut self.intake)?;
         }
         match (source, trail) {
             (Some(Source::Http { client, .. }), Some(trail)) => self.settle_trail(client, trail)?,
             (Some(Source::Files { pattern, max_page_bytes }), _) => self.backfill(pattern, *max_page_bytes)?,
-            _ => self.settle(true)?,
+            _ => self.settle(true, None)?,
         }
         self.output.upload_refused(&mut self.run, &mut self.recover)?;
         self.finish()?;
@@ -242,8 +255,9 @@ impl<'a> Job<'a> {
     }
 
     /// Commits what the journal holds, tries again what was put off, uploads what is left; seals and uploads what is due.
-    fn settle(&mut self, seal: bool) -> Result<()> {
+    fn settle(&mut self, seal: bool, trail: Option<&PageTrail>) -> Result<()> {
         self.commit_journal()?;
+        self.intake.hear(&self.run, trail);
         self.run.note_step("commit");
         self.recover.retry_quarantine(&mut self.run, &mut self.intake)?;
         self.recover.retry_parked(&mut self.run, &mut self.intake)?;
@@ -262,7 +276,7 @@ impl<'a> Job<'a> {
         let drain = self.run.request.drain;
         loop {
             self.output.drain = drain && trail.is_over();
-            self.settle(!drain || trail.is_over())?;
+            self.settle(!drain || trail.is_over(), Some(trail))?;
             if trail.is_over() || self.run.is_stopped() {
                 return Ok(());
             }
@@ -280,39 +294,6 @@ impl<'a> Job<'a> {
                 return Ok(());
             }
         }
-    }
-
-    /// Files: what an interrupted run left waits for the rest, so that an hour is one part and not two.
-    fn backfill(&mut self, pattern: &str, max_page_bytes: u64) -> Result<()> {
-        self.settle(false)?;
-        if self.may_fetch_files()? {
-            let Self { run, intake, output, recover } = self;
-            intake.fetch_files(run, output, recover, pattern, max_page_bytes)?;
-            run.summary.asked = !run.is_stopped();
-            self.commit_journal()?;
-            self.run.note_step("files");
-        }
-        self.output.drain = true;
-        if self.run.is_stopped() { Ok(()) } else { self.seal_and_upload() }
-    }
-
-    /// Whether there is room for the files of a backfill, and a reason to take them.
-    fn may_fetch_files(&mut self) -> Result<bool> {
-        // Files stay where they are: taking them once more under a key that is wrong would only fill the journal. Nor are they
-        // taken while one of their pages kills its readers.
-        let key_was_wrong = self.run.problems.iter().any(|problem| problem.kind() == ErrorKind::Credentials);
-        if key_was_wrong || !self.run.state.pages.put_off().is_empty() {
-            return Ok(false);
-        }
-        let waiting = self.run.state.uncommitted_bytes()?;
-        if self.run.is_short_of_space(waiting)? {
-            self.output.make_space(&mut self.run, &mut self.recover)?;
-            if self.run.is_short_of_space(waiting)? {
-                self.run.problems.push(fetch::no_space(self.run.setup)?);
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Commits the pages at which runs died, when everything else is done.

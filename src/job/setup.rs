@@ -14,6 +14,7 @@ use crate::page::decode::Decoder;
 use crate::part::cut::CutRules;
 use crate::state::Settings;
 use crate::state::status::StatusFile;
+use crate::state::status::evidence::Rules;
 use crate::stop::Stop;
 use crate::store::ObjectStore;
 
@@ -66,6 +67,15 @@ impl Setup<'_> {
     pub(crate) fn has_expired(&self, part: &PartRow, now: Timestamp) -> bool {
         has_expired(self.expire_after, part, now)
     }
+
+    /// How hours are judged.
+    pub(crate) fn judging(&self) -> Rules {
+        Rules {
+            closing: self.closing.clone(),
+            zone: self.settings.timezone.clone(),
+            sequence: self.decoder.sequence.clone(),
+        }
+    }
 }
 
 /// Whether a lifecycle rule that deletes after `rule` may have deleted the part.
@@ -92,6 +102,8 @@ pub enum Progress {
 pub struct RunRequest {
     /// Seal everything now, closed or not.
     pub drain: bool,
+    /// The source is files: a replay does not wait for hours to close either.
+    pub backfill: bool,
     /// Try all quarantined tokens again.
     pub quarantine: bool,
     /// Read the bodies again that were not pages.

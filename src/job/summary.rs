@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind};
 use crate::hour::gaps::{Gap, PolledTooRarely};
 use crate::output::numbers::{bytes, plural};
 use crate::page::decode::FUTURE;
+use crate::record::advice;
 use crate::state::pages::quarantine::Added;
 use crate::state::status::RunSoFar;
 use crate::state::status::history::Counts;
@@ -161,11 +162,16 @@ impl Summary {
             self.quarantined_reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let what = format!("{count} {noun} {verb} quarantined: {}", reasons.join(", "));
         let is_all_future = self.quarantined_reasons.keys().all(|reason| reason == FUTURE);
+        let most = self.quarantined_reasons.iter().max_by_key(|(_, count)| **count);
+        let (reason, advice) = most.map_or(("", ""), |(reason, _)| (reason.as_str(), advice(reason)));
         let hint = match is_all_future {
             true => {
                 "they are tried again when their time has come; if they are of the present, set this machine's clock"
+                    .to_owned()
             }
-            false => "the others were kept as usual; `etl replay --quarantine` tries the quarantined ones again",
+            false => format!(
+                "{reason}: {advice}; the others were kept as usual, and `etl replay --quarantine` tries the quarantined ones again"
+            ),
         };
         (count > 0).then(|| Error::new(ErrorKind::Quarantined, what).hint(hint))
     }

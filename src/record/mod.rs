@@ -4,6 +4,7 @@
 //! time. Anything else has a [`Reason`] and goes to quarantine. Python comes first because the origin reads Python: in a text that is
 //! both, `\/` keeps its backslash. Pure: nothing is evaluated, nothing panics, and time is linear in the text.
 
+mod advice;
 mod canonical;
 mod explain;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod value;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+pub(crate) use advice::advice;
 pub use canonical::{ContentHash, Scratch, content_hash};
 pub(crate) use explain::explain;
 pub use reason::Reason;

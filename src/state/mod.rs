@@ -15,6 +15,7 @@
 //! held        pages whose odd tokens have no room  digests/     manifests that no digest names yet
 //! tried       pages at which runs died             refused.json  hours with a part that the store refuses
 //! trail.json, validator.json                       parked-records  watch list: parked records
+//!                                                  heard        when the source was heard without a break
 //! verified.json  what the last verification found  recut.json  hours that are to be cut again
 //! ```
 //! Journal, ledger and hash arrays are the truth; the write-ahead log is an index over the journal's pages that saves

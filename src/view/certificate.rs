@@ -1,21 +1,32 @@
-//! `etl status --hour`: an hour's certificate for people. Pure.
+//! `etl hours`: an hour's certificate for people, and hours line by line. Pure.
 
 use std::fmt::Write as _;
 
+use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
 use super::table::{Align, Table, bytes, count, plural};
 use crate::hour::Hour;
-use crate::state::status::certificate::{Certificate, Ids, Part};
+use crate::hour::verdict::Verdict;
+use crate::state::status::certificate::{Certificate, Ids, Part, Sums};
 
 /// What is certified of `hour`.
 pub(crate) fn text(certificate: &Certificate, hour: Hour) -> String {
-    let verdict = if certificate.complete { "complete" } else { "not known to be complete" };
-    let mut text = format!("hour {hour}: {verdict}\n");
-    for doubt in &certificate.doubts {
-        let _ = writeln!(text, "  {doubt}");
+    let (verdict, reason) = (certificate.verdict, &certificate.reason);
+    let mut text = format!("hour {hour} {}: {verdict}\n  {reason}\n", certificate.timezone);
+    for doubt in certificate.doubts.iter().filter(|doubt| !reason.contains(doubt.as_str())) {
+        let _ = writeln!(text, "  also: {doubt}");
     }
-    let sums = &certificate.sums;
+    if let Some(sums) = &certificate.sums {
+        text.push_str(&of_sums(certificate, sums));
+        text.push('\n');
+        text.push_str(&table(&certificate.parts));
+    }
+    text
+}
+
+fn of_sums(certificate: &Certificate, sums: &Sums) -> String {
+    let mut text = String::new();
     let at = |at: Option<Timestamp>| at.map_or_else(|| "–".to_owned(), |at| at.to_string());
     let sealed = certificate.parts.iter().map(|part| part.sealed_at).max();
     let _ = writeln!(text, "closed      {}", at(sums.closed_at));
@@ -31,10 +42,7 @@ pub(crate) fn text(certificate: &Certificate, hour: Hour) -> String {
         number(sums.quarantined)
     );
     let _ = writeln!(text, "inDate      {} to {}", sums.first, sums.last);
-    text.push_str(&ids(sums.record_id.as_ref()));
-    text.push('\n');
-    text.push_str(&table(&certificate.parts));
-    text
+    text + &ids(sums.record_id.as_ref())
 }
 
 fn table(parts: &[Part]) -> String {
@@ -54,7 +62,7 @@ fn table(parts: &[Part]) -> String {
 
 fn ids(ids: Option<&Ids>) -> String {
     let Some(ids) = ids else {
-        return "record_id   none: nothing tells whether logs are missing\n".to_owned();
+        return "record_id   none\n".to_owned();
     };
     let mut line = format!("record_id   {} to {}, {} never seen", ids.from, ids.to, count(ids.missing));
     for (n, hole) in ids.holes.iter().enumerate() {
@@ -62,4 +70,26 @@ fn ids(ids: Option<&Ids>) -> String {
     }
     line.push('\n');
     line
+}
+
+/// The line above those of hours in the zone of this name.
+pub(crate) fn head(zone: &str) -> String {
+    format!("{:<13}  {:<10}  {:>9}  WHY (times in {zone})\n", "HOUR", "VERDICT", "RECORDS")
+}
+
+/// An hour on a line of its own. The zone is named above, and not with each time.
+pub(crate) fn line(certificate: &Certificate, hour: Hour, records: u64) -> String {
+    let style = style(certificate.verdict);
+    let reason = certificate.reason.replace(&format!(" {}", certificate.timezone), "");
+    format!("{hour}  {style}{:<10}{style:#}  {:>9}  {reason}\n", certificate.verdict, count(records))
+}
+
+const fn style(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Complete => AnsiColor::Green.on_default(),
+        Verdict::Incomplete => AnsiColor::Red.on_default(),
+        Verdict::Unproven => AnsiColor::Yellow.on_default(),
+        Verdict::Pending => AnsiColor::Cyan.on_default(),
+        Verdict::Open => Style::new(),
+    }
 }

@@ -80,7 +80,7 @@ fn name_of_an_object_acts_nowhere() {
         let name = if prefix.is_empty() { ACTING } else { "\u{202e}stranger\u{9b}31m\n" };
         intruder.write(&format!("{prefix}data/{name}"), b"x", None);
         let ran = in_each_form(&place, &["verify"], 76);
-        assert!(ran.out.starts_with("foreign  ") && ran.out.lines().count() == 2, "{ran:?}");
+        assert!(ran.out.starts_with("foreign  ") && ran.out.lines().count() == 3, "{ran:?}");
         is_plain(&place.etl(&["verify", "--json"]).exits(76));
     }
 }

@@ -18,14 +18,13 @@ fn runs(place: &Place) -> Vec<Value> {
 /// The events of a run.
 fn events(place: &Place, started: &str) -> Vec<Value> {
     let digits: String = started.chars().filter(|c| c.is_ascii_digit()).collect();
-    let names = fs::read_dir(place.path("etl-state/runs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut names = fs::read_dir(place.path("etl-state/runs")).unwrap().map(|entry| entry.unwrap().path());
     let file = names
-        .filter(|path| {
+        .find(|path| {
             let name = path.file_name().unwrap().to_str().unwrap();
             let stamp: String = name.chars().filter(char::is_ascii_digit).collect();
             !stamp.is_empty() && digits.starts_with(stamp.trim_end_matches('0'))
         })
-        .next()
         .unwrap_or_else(|| panic!("no events of {started}"));
     let text = fs::read_to_string(file).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

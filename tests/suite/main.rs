@@ -32,6 +32,7 @@ mod fixtures;
 mod full_disk;
 mod fuzz;
 mod gaps;
+mod guard;
 mod history;
 mod house;
 mod init;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use etl::error::ErrorKind;
 use etl::hour::Clock;
 use etl::hour::closing::ClosingRules;
+use etl::hour::verdict::Verdict;
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
@@ -64,13 +65,20 @@ pub struct Desk {
     zone: &'static str,
     key: String,
     origin: Origin,
+    sequence: &'static str,
     /// Whether manifests are published, and digests.
     publishes: bool,
 }
 
 impl Desk {
+    /// A source whose records have no number.
+    pub fn without_sequence() -> Self {
+        Self { sequence: "", ..Self::new("UTC") }
+    }
+
     pub fn new(zone: &'static str) -> Self {
         Self {
+            sequence: "record_id",
             dir: tempfile::tempdir().unwrap(),
             clock: SetClock(Mutex::new(Timestamp::UNIX_EPOCH)),
             zone,
@@ -96,8 +104,13 @@ impl Desk {
     /// A run at this time; the source hands out these plaintexts.
     #[track_caller]
     pub fn run_at(&self, time: &str, plaintexts: &[String]) -> Outcome {
+        self.polled_at(time, Answer::Page(page(&self.key, plaintexts)))
+    }
+
+    /// A run at this time; the source answers this.
+    pub fn polled_at(&self, time: &str, answer: Answer) -> Outcome {
         *self.clock.0.lock().unwrap() = time.parse().unwrap();
-        self.origin.script(vec![Answer::Page(page(&self.key, plaintexts))]);
+        self.origin.script(vec![answer]);
         let stop = Stop::new();
         let mut client = client(&stop);
         let url = PageUrl::parse(&self.origin.url).unwrap();
@@ -126,7 +139,7 @@ impl Desk {
         let usual = setup(self.dir.path().join("state"), &self.key, store, &self.clock, stop);
         Setup {
             settings: settings(self.zone),
-            decoder: Decoder { zone, ..usual.decoder },
+            decoder: Decoder { zone, sequence: self.sequence.to_owned(), ..usual.decoder },
             closing: self.closing(),
             manifest: self.publishes,
             ..usual
@@ -145,6 +158,15 @@ impl Desk {
             grace: SignedDuration::from_mins(10),
             late_hold: SignedDuration::from_hours(1),
         }
+    }
+
+    /// The verdict on an hour as of the clock, and why.
+    pub fn verdict(&self, hour: &str) -> (Verdict, String) {
+        let hour = hour.parse().unwrap();
+        let dir = self.dir.path().join("state");
+        let judged = status::verdicts(&dir, &self.closing(), self.sequence, self.clock.now(), (hour, hour)).unwrap();
+        let (_, verdict, reason) = judged.into_iter().next().unwrap();
+        (verdict, reason)
     }
 
     /// The status as of the clock.

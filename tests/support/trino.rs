@@ -106,6 +106,7 @@ fn start(java: &Path, server: &Path) -> Result<Trino, String> {
         .arg(property("node.data-dir", &dir.join("data")))
         .arg(property("plugin.dir", &server.join("plugin")))
         .arg("io.trino.server.TrinoServer")
+        .current_dir(&dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -131,7 +132,7 @@ fn config(port: u16) -> String {
     format!(
         "coordinator=true\nnode-scheduler.include-coordinator=true\nhttp-server.http.port={port}\n\
          discovery.uri=http://127.0.0.1:{port}\nquery.max-memory=512MB\nquery.max-memory-per-node=512MB\n\
-         memory.heap-headroom-per-node=512MB\ncatalog.management=dynamic\ncatalog.store=memory\n"
+         memory.heap-headroom-per-node=512MB\ncatalog.management=dynamic\ncatalog.store=memory\nhttp-server.log.enabled=false\n"
     )
 }
 

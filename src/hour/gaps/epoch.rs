@@ -1,32 +1,54 @@
 //! The ids between two restarts of the counter, as ranges. Pure.
 //!
 //! The ranges are a tree, not a list: ids in no order make thousands of ranges in one segment, and in a list each of them would move
-//! half of the others. They are written as a list of pairs.
+//! half of the others. Each knows from which id on it is unbroken for certain, and the times at its ends: what an hour is witnessed by.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::{Gap, MAX_STRAYS, RESTART_DISTANCE};
 
+/// Ids without a hole, under the first of them. Times are milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    /// The last of them.
+    pub(super) to: i64,
+    /// The first after which none is missing: holes below it may have been given up.
+    pub(super) sure: i64,
+    /// The time of the record with that id. `i64::MAX`: it is not known.
+    pub(super) first: i64,
+    /// The time of the record with the last id, or when it was received, where that was earlier. `i64::MIN`: it is not known.
+    pub(super) last: i64,
+}
+
+impl Range {
+    pub(super) const fn of_one(id: i64, at: At) -> Self {
+        Self { to: id, sure: id, first: at.event, last: at.known_by() }
+    }
+}
+
+/// When a record happened, and when it was received: milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct At {
+    pub(super) event: i64,
+    pub(super) received: i64,
+}
+
+impl At {
+    /// The counter had come this far by then: a record that is dated ahead does not show that time went on.
+    pub(super) const fn known_by(self) -> i64 {
+        if self.event < self.received { self.event } else { self.received }
+    }
+}
+
 /// A set of ids. Times are milliseconds since 1970.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Epoch {
     /// The time of the record that it began with.
     pub(super) since: i64,
     /// The newest time in it.
     pub(super) newest: i64,
-    /// The last id of each range under its first; no two of them touch.
-    #[serde(serialize_with = "as_pairs", deserialize_with = "from_pairs")]
-    pub(super) ranges: BTreeMap<i64, i64>,
-}
-
-fn as_pairs<S: Serializer>(ranges: &BTreeMap<i64, i64>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(ranges)
-}
-
-fn from_pairs<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<i64, i64>, D::Error> {
-    Vec::<(i64, i64)>::deserialize(from).map(BTreeMap::from_iter)
+    /// Each under its first id; no two of them touch.
+    pub(super) ranges: BTreeMap<i64, Range>,
 }
 
 impl Epoch {
@@ -49,7 +71,7 @@ impl Epoch {
     }
 
     pub(super) fn highest(&self) -> i64 {
-        self.ranges.last_key_value().map_or(i64::MIN, |(_, to)| *to)
+        self.ranges.last_key_value().map_or(i64::MIN, |(_, range)| range.to)
     }
 
     /// Whether `id` is near the highest.
@@ -69,7 +91,7 @@ impl Epoch {
     }
 
     pub(super) fn has(&self, id: i64) -> bool {
-        self.ranges.range(..=id).next_back().is_some_and(|(_, to)| *to >= id)
+        self.ranges.range(..=id).next_back().is_some_and(|(_, range)| range.to >= id)
     }
 
     /// How many ids it has.
@@ -77,11 +99,20 @@ impl Epoch {
         count(&self.ranges)
     }
 
+    /// Whether `id` is far from all that is in it. Nothing is far from an empty set.
+    pub(super) fn is_far(&self, id: i64) -> bool {
+        let far = RESTART_DISTANCE.unsigned_abs();
+        let below =
+            self.ranges.range(..=id).next_back().is_none_or(|(_, range)| id > range.to && id.abs_diff(range.to) > far);
+        let above = self.ranges.range(id..).next().is_none_or(|(from, _)| from.abs_diff(id) > far);
+        below && above && !self.ranges.is_empty()
+    }
+
     /// Takes away the top ids after a jump, at most `few`, if `id` continues below the jump: the counter was never up there.
-    pub(super) fn without_strays(&mut self, id: i64, few: u64) -> BTreeMap<i64, i64> {
+    pub(super) fn without_strays(&mut self, id: i64, few: u64) -> BTreeMap<i64, Range> {
         let (below, above) = (self.ranges.range(..=id).next_back(), self.ranges.range(id..).next());
-        let (Some((_, end)), Some((start, _))) = (below, above) else { return BTreeMap::new() };
-        let (end, start, far) = (*end, *start, RESTART_DISTANCE.unsigned_abs());
+        let (Some((_, below)), Some((start, _))) = (below, above) else { return BTreeMap::new() };
+        let (end, start, far) = (below.to, *start, RESTART_DISTANCE.unsigned_abs());
         let continues = end < id && id.abs_diff(end) <= far && start.abs_diff(end) > far;
         if continues && count(self.ranges.range(start..)) <= few {
             self.ranges.split_off(&start)
@@ -91,28 +122,45 @@ impl Epoch {
     }
 
     /// Adds `id`. Says whether it was missing.
-    pub(super) fn insert(&mut self, id: i64) -> bool {
+    pub(super) fn insert(&mut self, id: i64, at: At) -> bool {
+        if self.has(id) {
+            return false;
+        }
+        let mut new = Range::of_one(id, at);
         let mut from = id;
-        if let Some((start, to)) = self.ranges.range_mut(..=id).next_back() {
-            if *to >= id {
-                return false;
-            }
-            if to.checked_add(1) == Some(id) {
-                (from, *to) = (*start, id);
+        if let Some((start, below)) = self.ranges.range(..id).next_back()
+            && below.to.checked_add(1) == Some(id)
+        {
+            from = *start;
+            if below.first != i64::MAX {
+                (new.sure, new.first) = (below.sure, below.first);
             }
         }
         // The range that begins right after it, if there is one, becomes one with it.
-        let to = id.checked_add(1).and_then(|next| self.ranges.remove(&next));
-        if from == id || to.is_some() {
-            self.ranges.insert(from, to.unwrap_or(id));
+        if let Some((start, above)) = id.checked_add(1).and_then(|next| self.ranges.remove_entry(&next)) {
+            (new.to, new.last) = (above.to, above.last);
+            if above.sure != start || above.first == i64::MAX {
+                (new.sure, new.first) = (above.sure, above.first);
+            }
         }
+        self.ranges.insert(from, new);
         true
+    }
+
+    /// Adds ranges that came from another set.
+    pub(super) fn take(&mut self, ranges: BTreeMap<i64, Range>) {
+        for (from, range) in ranges {
+            let at = At { event: range.first, received: range.last };
+            (from..=range.to).for_each(|id| {
+                self.insert(id, at);
+            });
+        }
     }
 
     pub(super) fn gaps(&self) -> impl Iterator<Item = Gap> {
         let shown = Some(&self.ranges).filter(|_| !self.is_aside()).into_iter().flatten();
         let next = shown.clone().skip(1);
-        shown.zip(next).map(|((_, end), (start, _))| Gap { from: end + 1, to: start - 1 })
+        shown.zip(next).map(|((_, end), (start, _))| Gap { from: end.to + 1, to: start - 1 })
     }
 
     /// Gives the lowest `holes` up: their ids count as seen. Returns how many ids that are.
@@ -123,15 +171,15 @@ impl Epoch {
         for _ in 0..=holes.min(self.ranges.len().saturating_sub(1)) {
             merged = self.ranges.pop_first();
         }
-        if let Some((_, to)) = merged {
-            self.ranges.insert(lowest, to);
+        if let Some((_, range)) = merged {
+            self.ranges.insert(lowest, range);
         }
         given_up
     }
 }
 
-fn count<'a>(ranges: impl IntoIterator<Item = (&'a i64, &'a i64)>) -> u64 {
-    ranges.into_iter().fold(0, |sum, (from, to)| sum.saturating_add(to.abs_diff(*from).saturating_add(1)))
+fn count<'a>(ranges: impl IntoIterator<Item = (&'a i64, &'a Range)>) -> u64 {
+    ranges.into_iter().fold(0, |sum, (from, range)| sum.saturating_add(range.to.abs_diff(*from).saturating_add(1)))
 }
 
 #[cfg(test)]
@@ -183,8 +231,8 @@ mod tests {
         }
     }
 
-    fn pairs(ranges: &BTreeMap<i64, i64>) -> Vec<(i64, i64)> {
-        ranges.iter().map(|(from, to)| (*from, *to)).collect()
+    fn pairs(ranges: &BTreeMap<i64, Range>) -> Vec<(i64, i64)> {
+        ranges.iter().map(|(from, range)| (*from, range.to)).collect()
     }
 
     proptest! {
@@ -196,10 +244,14 @@ mod tests {
                 match step {
                     0 => prop_assert_eq!(epoch.give_up(usize::try_from(high).unwrap()), plain.give_up(usize::try_from(high).unwrap())),
                     1..4 => prop_assert_eq!(pairs(&epoch.without_strays(id, MAX_STRAYS)), plain.without_strays(id, MAX_STRAYS)),
-                    _ => prop_assert_eq!(epoch.insert(id), plain.insert(id)),
+                    _ => prop_assert_eq!(epoch.insert(id, At { event: id, received: id }), plain.insert(id)),
                 }
                 prop_assert_eq!(pairs(&epoch.ranges), plain.ranges());
                 prop_assert_eq!(epoch.has(id), plain.0.contains(&id));
+                let knows_its_times = |(from, range): (&i64, &Range)| {
+                    (*from..=range.to).contains(&range.sure) && range.first == range.sure && range.last == range.to
+                };
+                prop_assert!(epoch.ranges.iter().all(knows_its_times));
                 prop_assert_eq!(epoch.count(), plain.0.len() as u64);
             }
         }

@@ -5,19 +5,21 @@
 //! in quarantine have no id: they leave a hole until they are recovered.
 //!
 //! **The counter restarts** when an id is more than [`RESTART_DISTANCE`] below the highest, or is 0 or 1 and the highest was past
-//! [`MAX_STRAYS`], in a record that is newer than all before. Then an *epoch* begins, and each epoch has a set of ids of its own. A
-//! record belongs to the newest epoch that began before it. Where its time is between two epochs, or its id is too high for its time,
-//! its id decides. An id comes once in an epoch, so a new record whose id is there already belongs to another epoch that lacks it. A
-//! counter that restarts between 2 and [`RESTART_DISTANCE`] below goes unnoticed, as do its holes until it is past its old height.
+//! [`MAX_STRAYS`], or came before, in a new record that is newer than all before. Then an *epoch* begins, and each epoch has a set of
+//! ids of its own. A record belongs to the newest epoch that began before it. Where its time is between two epochs, or its id is too
+//! high for its time, its id decides. An id comes once in an epoch, so a new record whose id is there already belongs to another epoch
+//! that lacks it. Where none does, the time of that record is *disputed*: no hour there is witnessed by its ids.
 //!
-//! **Strays**: at most [`MAX_STRAYS`] ids far off, after which the counter continues where it was, are not part of the count. They are
-//! put aside, so that they make no hole.
+//! **Strays**: an id further than [`RESTART_DISTANCE`] from all others is put aside until the ids around it come: the next one, or two
+//! within that distance. So are up to [`MAX_STRAYS`] ids far off after which the counter continues where it was. They make no hole.
 //!
 //! The set is written with each commit, in the same atomic batch of the write-ahead log, and with each step of the ledger; the copy
 //! with the higher version counts. A record that the ledger's copy does not know has no receipt, so its page is in the journal: a
 //! damaged log that is filled again from there gives the same set. One state directory has one source.
 
 mod epoch;
+pub(crate) mod runs;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -28,8 +30,10 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use self::epoch::Epoch;
+use self::epoch::{At, Epoch, Range};
+pub(crate) use self::stored::PADDING;
 pub use self::watch::{PolledTooRarely, Watch};
+use super::spans::Spans;
 
 /// An id that is further below the highest shows that the counter restarted: logs never overtake each other by so much.
 pub(crate) const RESTART_DISTANCE: i64 = 1000;
@@ -41,6 +45,8 @@ pub(crate) const MAX_RANGES: usize = 1024;
 const MAX_EPOCHS: usize = 8;
 /// Ranges of strays that are kept, so that they are known when they come again.
 const MAX_STRAY_RANGES: usize = 64;
+/// Spans of time of which ids say nothing: with more, those that are closest become one.
+const MAX_SPANS: usize = 64;
 
 /// A range of ids that never came, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +84,7 @@ pub struct ArrivedId {
 }
 
 /// The ids that came.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The field that holds the id. Empty: gaps are not looked for.
     field: String,
@@ -92,6 +98,10 @@ pub struct Seen {
     segment: u64,
     /// When the last page was received after which more ids were missing than before: milliseconds since 1970.
     grew: Option<i64>,
+    /// When records happened whose ids cannot be told from those of others.
+    disputed: Spans,
+    /// When records happened that have no id.
+    unnumbered: Spans,
 }
 
 impl Seen {
@@ -127,11 +137,13 @@ impl Seen {
             // A log that is filled again takes records for new whose ids were counted before.
             let is_known = !is_new || segment <= self.segment;
             if !(is_known && seen.has(*id)) {
-                seen.add(*id, at.as_millisecond());
+                let at = At { event: at.as_millisecond(), received: received.as_millisecond() };
+                seen.add(*id, at, !is_known);
             }
         }
         seen.segment = seen.segment.max(segment);
         seen.give_up_the_oldest();
+        seen.disputed.join_closest(MAX_SPANS);
         if seen == *self {
             return seen;
         }
@@ -142,30 +154,113 @@ impl Seen {
         seen
     }
 
+    /// The same, knowing that new records without an id happened within these spans: ids alone say nothing of those times.
+    #[must_use]
+    pub(crate) fn with_unnumbered(mut self, spans: impl IntoIterator<Item = (Timestamp, Timestamp)>) -> Self {
+        let before = self.unnumbered.clone();
+        if !self.field.is_empty() {
+            spans.into_iter().for_each(|(from, to)| self.unnumbered.add(from.as_millisecond(), to.as_millisecond()));
+            self.unnumbered.join_closest(MAX_SPANS);
+        }
+        self.version += u64::from(self.unnumbered != before);
+        self
+    }
+
+    /// The same, knowing that what came until `newest` may be of another counter than what came before: the source's address changed.
+    #[must_use]
+    pub(crate) fn with_another_source(mut self, newest: Timestamp) -> Self {
+        let before = self.disputed.clone();
+        if let Some(epoch) = self.epochs.last().filter(|epoch| !epoch.is_aside()) {
+            self.disputed.add(epoch.newest.min(newest.as_millisecond()), newest.as_millisecond());
+            self.disputed.join_closest(MAX_SPANS);
+        }
+        self.version += u64::from(self.disputed != before);
+        self
+    }
+
+    /// Whether the id is far from all others, and so not part of the count.
+    pub(crate) fn is_stray(&self, id: i64) -> bool {
+        self.epochs.first().is_some_and(|epoch| epoch.is_aside() && epoch.has(id))
+    }
+
     fn has(&self, id: i64) -> bool {
         self.epochs.iter().rev().any(|epoch| epoch.has(id))
     }
 
-    fn add(&mut self, id: i64, at: i64) {
-        self.put_strays_aside(id, at);
-        if self.restarts(id, at) {
-            self.epochs.push(Epoch::starting(at));
+    /// `is_new`: of a record that was not known.
+    fn add(&mut self, id: i64, at: At, is_new: bool) {
+        self.put_strays_aside(id, at.event);
+        let restarts = self.restarts(id, at.event, is_new);
+        let its = self.by_time(id, at.event).filter(|_| !restarts);
+        let its_epoch = its.and_then(|n| self.epochs.get(n));
+        let is_far = match its_epoch {
+            Some(epoch) => epoch.is_far(id),
+            None => self.epochs.last().is_some_and(|epoch| !epoch.is_aside() && epoch.is_far(id)),
+        };
+        let Some(around) = self.around(id, is_far) else {
+            return self.put_aside(BTreeMap::from([(id, Range::of_one(id, at))]));
+        };
+        let Some(n) = its else { return self.begin(id, at, around) };
+        if is_far {
+            self.put_a_lone_one_aside(n);
         }
-        let Some(its) = self.by_time(id, at) else { return };
-        let Some(epoch) = self.epochs.get_mut(its) else { return };
-        if epoch.insert(id) {
-            epoch.newest = epoch.newest.max(at);
-        } else if let Some(other) = self.that_lacks(id, its) {
-            other.insert(id);
+        let Some(epoch) = self.epochs.get_mut(n) else { return };
+        epoch.take(around);
+        if epoch.insert(id, at) {
+            epoch.newest = epoch.newest.max(at.event);
+        } else if let Some(other) = self.that_lacks(id, n) {
+            other.insert(id, at);
+        } else if is_new {
+            self.disputed.add(at.event, at.event);
         }
     }
 
+    /// Begins an epoch with `id` and the ids around it.
+    fn begin(&mut self, id: i64, at: At, around: BTreeMap<i64, Range>) {
+        if let Some(lone) = self.epochs.pop_if(|last| !last.is_aside() && last.count() == 1 && last.is_far(id)) {
+            self.put_aside(lone.ranges);
+        }
+        let newest = self.epochs.last().map_or(i64::MIN, |epoch| epoch.newest);
+        let began = around.values().map(|range| range.first).filter(|first| *first > newest).min();
+        let mut epoch = Epoch::starting(began.map_or(at.event, |began| began.min(at.event)));
+        epoch.newest = at.event;
+        epoch.take(around);
+        epoch.insert(id, at);
+        self.epochs.push(epoch);
+    }
+
+    /// The strays that `id` shows to be none, taken from those aside. `None`: it is itself a stray, as far as one can tell.
+    fn around(&mut self, id: i64, is_far: bool) -> Option<BTreeMap<i64, Range>> {
+        if !is_far {
+            return Some(BTreeMap::new());
+        }
+        let aside = self.epochs.first_mut().filter(|epoch| epoch.is_aside())?;
+        let touches = |(from, range): &(&i64, &Range)| from.abs_diff(id) == 1 || range.to.abs_diff(id) == 1;
+        let is_near = |(from, range): &(&i64, &Range)| {
+            let far = RESTART_DISTANCE.unsigned_abs();
+            from.abs_diff(id) <= far || range.to.abs_diff(id) <= far
+        };
+        let next: Vec<i64> = aside.ranges.iter().filter(touches).map(|(from, _)| *from).collect();
+        let near: Vec<i64> = aside.ranges.iter().filter(is_near).map(|(from, _)| *from).collect();
+        let around = if next.is_empty() && near.len() > 1 { near } else { next };
+        let around: BTreeMap<i64, Range> =
+            around.into_iter().filter_map(|from| aside.ranges.remove_entry(&from)).collect();
+        (!around.is_empty()).then_some(around)
+    }
+
+    /// Puts the only id of an epoch aside: others, far from it, have come around each other.
+    fn put_a_lone_one_aside(&mut self, n: usize) {
+        let Some(epoch) = self.epochs.get_mut(n).filter(|epoch| epoch.count() == 1) else { return };
+        let lone = std::mem::take(&mut epoch.ranges);
+        self.put_aside(lone);
+    }
+
     /// Whether the counter restarts with `id`.
-    fn restarts(&self, id: i64, at: i64) -> bool {
-        self.epochs.last().is_none_or(|epoch| {
+    fn restarts(&self, id: i64, at: i64, is_new: bool) -> bool {
+        self.epochs.last().filter(|epoch| !epoch.is_aside()).is_none_or(|epoch| {
             let is_far_below = id < epoch.highest().saturating_sub(RESTART_DISTANCE);
             let begins = (0..=1).contains(&id) && epoch.highest().saturating_sub(id) > MAX_STRAYS.cast_signed();
-            (is_far_below || begins) && at > epoch.newest
+            (is_far_below || begins || (is_new && epoch.has(id))) && at > epoch.newest
         })
     }
 
@@ -180,7 +275,7 @@ impl Seen {
             return self.put_top_aside(id, at);
         }
         let strays = self.epochs.pop().map_or_else(BTreeMap::new, |epoch| epoch.ranges);
-        self.aside(&strays);
+        self.put_aside(strays);
     }
 
     fn put_top_aside(&mut self, id: i64, at: i64) {
@@ -190,18 +285,16 @@ impl Seen {
             .filter(|epoch| at > epoch.newest && id < epoch.highest().saturating_sub(RESTART_DISTANCE));
         let strays = last.map_or_else(BTreeMap::new, |epoch| epoch.without_strays(id, MAX_STRAYS));
         if !strays.is_empty() {
-            self.aside(&strays);
+            self.put_aside(strays);
         }
     }
 
-    fn aside(&mut self, strays: &BTreeMap<i64, i64>) {
+    fn put_aside(&mut self, strays: BTreeMap<i64, Range>) {
         if !self.epochs.first().is_some_and(Epoch::is_aside) {
             self.epochs.insert(0, Epoch::aside());
         }
         let Some(aside) = self.epochs.first_mut() else { return };
-        strays.iter().flat_map(|(from, to)| *from..=*to).for_each(|id| {
-            aside.insert(id);
-        });
+        aside.take(strays);
         while aside.ranges.len() > MAX_STRAY_RANGES {
             aside.ranges.pop_first();
         }

@@ -221,10 +221,12 @@ fn what_comes_again_is_counted_where_it_was() {
 #[test]
 fn low_id_of_an_old_record_starts_nothing() {
     let mut feed = Feed::new();
-    feed.take(3000..=4000, 3000);
-    assert_eq!(feed.take(1..=10, 1), [(11, 2999)]);
+    feed.take(3000..=3400, 3000);
+    feed.take(3600..=4000, 3600);
+    assert_eq!(feed.take(1..=10, 1), [(11, 2999), (3401, 3599)]);
     feed.take(3500..=3500, 9000);
-    assert_eq!(feed.0.epochs.len(), 1, "newer, but not far below");
+    let epochs = feed.0.epochs.iter().filter(|epoch| !epoch.is_aside());
+    assert_eq!(epochs.count(), 1, "newer, but not far below");
 }
 
 #[test]
@@ -240,8 +242,59 @@ fn oldest_holes_are_given_up_and_counted() {
 fn extreme_ids_are_ids() {
     let extreme = [i64::MAX, i64::MIN, i64::MAX - 1].map(|id| ArrivedId { id, at: at(0), is_new: true });
     let seen = Seen::of("record_id").with(&extreme, 1, at(0));
-    assert_eq!(gaps(&seen), [(i64::MIN + 1, i64::MAX - 2)]);
-    assert_eq!(seen.missing(), u64::MAX - 2);
+    assert_eq!((gaps(&seen), seen.is_stray(i64::MIN)), (vec![], true));
+    let around = [i64::MIN + 2, i64::MIN + 1].map(|id| ArrivedId { id, at: at(0), is_new: true });
+    let seen = seen.with(&around, 2, at(0));
+    assert_eq!(gaps(&seen), [(i64::MIN + 3, i64::MAX - 2)], "until the ids around it come");
+    assert_eq!(seen.missing(), u64::MAX - 4);
+}
+
+#[test]
+fn odd_id_makes_no_hole_whenever_it_comes_and_counts_once_the_ids_around_it_have_come() {
+    for odd in [i64::MAX, i64::MIN, 1_000_000] {
+        for (n, second) in [(0, -1), (0, 5000), (30, 25), (30, 5000), (100, 200)] {
+            let mut all = ids(3001..=3100, 0);
+            all.insert(n, ArrivedId { id: odd, at: at(second), is_new: true });
+            let seen = Seen::of("record_id").with(&all, 1, at(200));
+            let page = ids(3101..=3110, 300);
+            let seen = seen.with(&page, 2, at(400));
+            assert_eq!((gaps(&seen), seen.missing()), (vec![], 0), "{odd} as number {n}, at {second}");
+        }
+    }
+    let mut feed = Feed::new();
+    feed.take(1..=100, 0);
+    assert_eq!(feed.take(5000..=5000, 100), []);
+    assert_eq!(feed.take(5001..=5001, 200), [(101, 4999)]);
+    assert_eq!(feed.take(9000..=9000, 300), [(101, 4999)]);
+    assert_eq!(feed.take(9010..=9010, 310), [(101, 4999)]);
+    assert_eq!(feed.take(9020..=9020, 320), [(101, 4999), (5002, 8999), (9001, 9009), (9011, 9019)]);
+}
+
+#[test]
+fn counter_that_starts_again_a_little_below_is_noticed_by_an_id_that_came_before() {
+    for below in [2, 17, 999, 1000] {
+        let mut feed = Feed::new();
+        feed.take(1..=3000, 0);
+        let from = 3001 - below;
+        assert_eq!(feed.take(from..=from + 5, 4000), [], "{below}");
+        assert_eq!(feed.0.epochs.len(), 2, "{below}");
+        assert_eq!(feed.take(from + 8..=3100, 4100), [(from + 6, from + 7)], "{below}");
+    }
+}
+
+#[test]
+fn record_with_an_id_of_another_is_disputed_where_no_counter_lacks_it() {
+    let mut feed = Feed::new();
+    feed.take(1..=3000, 0);
+    feed.take(1500..=1500, 1000);
+    assert_eq!(feed.0.epochs.len(), 1);
+    let said = |from, to| feed.0.say_of(at(from).as_millisecond(), at(to).as_millisecond(), None, true);
+    assert_eq!(said(900, 1100), runs::IdsSay::NothingOfIt);
+    let with_ids = |from: i64, to: i64| {
+        feed.0.say_of(at(from).as_millisecond(), at(to).as_millisecond(), Some((from + 1, to)), true)
+    };
+    assert_eq!(with_ids(900, 1100), runs::IdsSay::Disputed);
+    assert!(matches!(with_ids(1100, 1200), runs::IdsSay::Joined(_)), "{:?}", with_ids(1100, 1200));
 }
 
 #[test]
@@ -306,6 +359,21 @@ fn layout_is_pinned() {
                     0000000000000000\
                     0700000000000000\
                     00";
-    assert_eq!(crate::digest::hex(&bytes), expected);
+    let times = "01000000000000000100000000000000\
+                 0100000000000000\
+                 0038d1c886010000\
+                 0038d1c886010000\
+                 00000000000000000000000000000000";
+    assert_eq!(crate::digest::hex(&bytes), format!("{expected}{times}"));
     assert_eq!(bincode::deserialize::<Seen>(&bytes).unwrap(), seen);
+    let before = [&bytes[..expected.len() / 2], &PADDING].concat();
+    let old = bincode::deserialize::<Seen>(&before).unwrap();
+    assert_eq!((gaps(&old), old.version(), old.has(3)), (vec![], seen.version(), true), "the form without times");
+    let joined = |seen: &Seen| seen.say_of(at(10).as_millisecond(), at(20).as_millisecond(), None, false);
+    let on = old.with(
+        &[ArrivedId { id: 4, at: at(5), is_new: true }, ArrivedId { id: 5, at: at(30), is_new: true }],
+        8,
+        at(31),
+    );
+    assert!(matches!(joined(&on), runs::IdsSay::Joined(run) if run.from.0 == 4), "{:?}", joined(&on));
 }

@@ -220,6 +220,12 @@ pub(crate) fn data_prefix(prefix: &str) -> String {
     format!("{prefix}data/")
 }
 
+/// The key of the settings that all parts below `prefix` are made under.
+#[must_use]
+pub(crate) fn settings_key(prefix: &str) -> String {
+    format!("{prefix}settings.json")
+}
+
 /// The beginning of the key of everything that says that a part is gone for good.
 #[must_use]
 pub(crate) fn expired_prefix(prefix: &str) -> String {

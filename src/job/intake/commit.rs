@@ -15,7 +15,7 @@ use super::fetch::forget_seen;
 use super::quarantine::{hold, quarantine, quarantine_held};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::gaps::{ArrivedId, Seen};
+use crate::hour::gaps::Seen;
 use crate::hour::tally::Tally;
 use crate::job::output::Output;
 use crate::job::recover::Recover;
@@ -151,7 +151,9 @@ impl Intake {
             }
         }
         let late = self.count_late(run, &new, received);
-        let seen = self.see(run, &new.ids, segment);
+        let seen = self.see(run, &new, segment);
+        new.leave_strays_out(&run.setup.decoder.zone, |id| seen.is_stray(id));
+        self.hearing.took(segment, pages);
         let tallies = totals(run, &new.tallies)?;
         let SegmentId { number, pages: count } = segment.id;
         run.state.hours.commit(NewCommit {
@@ -177,12 +179,17 @@ impl Intake {
     }
 
     /// The ids that came so far, those of a segment included.
-    fn see(&mut self, run: &Run<'_>, ids: &[ArrivedId], segment: &Segment) -> Seen {
+    fn see(&mut self, run: &Run<'_>, new: &NewRecords<'_>, segment: &Segment) -> Seen {
         if let Some(watch) = &mut self.watch {
-            ids.iter().for_each(|id| watch.saw(id));
+            new.ids.iter().for_each(|id| watch.saw(id));
         }
-        let seen = run.state.hours.seen().for_field(&run.setup.decoder.sequence);
-        seen.with(ids, segment.id.number, segment.received)
+        let mut seen = run.state.hours.seen().for_field(&run.setup.decoder.sequence);
+        let newest = new.ids.iter().map(|id| id.at).max();
+        if let Some(newest) = newest.filter(|_| self.hearing.asks_another()) {
+            seen = seen.with_another_source(newest);
+        }
+        let seen = seen.with(&new.ids, segment.id.number, segment.received);
+        seen.with_unnumbered(new.unnumbered.values().copied())
     }
 
     /// Counts new records whose hour has a part already or, unless this is a backfill, had closed before its first record came.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::hearing::Poll;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::context::has_room;
 use crate::job::progress_log::took;
@@ -91,7 +92,16 @@ pub(crate) struct PageTrail {
     follow_links: bool,
     next: Option<PageUrl>,
     passed: Trail,
-    validator: Option<String>,
+    validator: Option<Validator>,
+    /// Before the first request.
+    asked: Timestamp,
+    /// The segments with what came.
+    segments: Vec<u64>,
+    /// How it ended, where it ended whole: what a 304 speaks of, if it was one.
+    ended: Option<Option<u64>>,
+    /// Whether it starts at its first page.
+    is_whole: bool,
+    clock_is_off: bool,
     /// Whether it starts where an earlier run was interrupted, and nothing came yet.
     resuming: bool,
     is_noted: bool,
@@ -107,24 +117,29 @@ pub(crate) struct PageTrail {
 impl PageTrail {
     /// The trail from `first` on, or from where it was interrupted a short time ago.
     pub(crate) fn start(first: &PageUrl, follow_links: bool, front: &Front, now: Timestamp) -> Result<Self> {
-        let mut trail = Self { takes_notes: true, ..Self::beside(first, follow_links) };
+        let mut trail = Self { takes_notes: true, ..Self::beside(first, follow_links, now) };
         trail.is_noted = trail_path(front.dir()).exists();
         if !follow_links {
             trail.validator = validator(front, first)?;
         } else if let Some(next) = interrupted(front.dir(), first, now)? {
-            (trail.next, trail.resuming) = (Some(next), true);
+            (trail.next, trail.resuming, trail.is_whole) = (Some(next), true, false);
         }
         Ok(trail)
     }
 
     /// The trail from `first` on, for a run that has no lock: it leaves the notes to the one that has.
-    fn beside(first: &PageUrl, follow_links: bool) -> Self {
+    fn beside(first: &PageUrl, follow_links: bool, now: Timestamp) -> Self {
         Self {
             first: first.clone(),
             follow_links,
             next: Some(first.clone()),
             passed: Trail::new(MAX_LINKED),
             validator: None,
+            asked: now,
+            segments: Vec::new(),
+            ended: None,
+            is_whole: true,
+            clock_is_off: false,
             resuming: false,
             is_noted: false,
             takes_notes: false,
@@ -137,6 +152,18 @@ impl PageTrail {
     /// Whether nothing more comes in this run.
     pub(crate) const fn is_over(&self) -> bool {
         self.next.is_none()
+    }
+
+    /// The fingerprint of its first address.
+    pub(crate) fn source(&self) -> String {
+        self.first.fingerprint()
+    }
+
+    /// The poll that it was. `None`: not all of it came.
+    pub(crate) fn poll(&self) -> Option<Poll> {
+        let not_modified = self.ended.filter(|_| self.is_whole)?;
+        let (asked, segments, clock_is_off) = (self.asked, self.segments.clone(), self.clock_is_off);
+        Some(Poll { source: self.source(), asked, segments, not_modified, clock_is_off })
     }
 
     /// Notes that what was received so far is committed, or waits for its key.
@@ -166,14 +193,19 @@ impl PageTrail {
             if !self.enter(&url, setup)? {
                 break;
             }
+            let known = self.validator.take();
+            let etag = known.as_ref().map(|known| known.etag.as_str());
             let asked = Instant::now();
-            match client.fetch(&url, self.validator.take().as_deref(), || Ok(journal.begin(Vec::new()))) {
+            let fetched = client.fetch(&url, etag, || Ok(journal.begin(Vec::new())));
+            self.clock_is_off |= client.clock_is_off();
+            match fetched {
                 Ok(Fetched::Page { sink, head }) => {
                     tracing::info!("fetched {url}: {}, in {}", bytes(head.bytes), took(asked.elapsed()));
                     self.receive(sink, head, setup, journal, summary)?;
                 }
                 Ok(Fetched::NotModified) => {
                     tracing::info!("{url} has nothing new (304), in {}", took(asked.elapsed()));
+                    self.ended = known.map(|known| Some(known.segment));
                     summary.asked = true;
                     break;
                 }
@@ -189,7 +221,7 @@ impl PageTrail {
     fn enter(&mut self, url: &PageUrl, setup: &Setup<'_>) -> Result<bool> {
         match self.passed.enter(url) {
             Visit::New => return Ok(true),
-            Visit::Seen => {}
+            Visit::Seen => self.ended = Some(None),
             Visit::TooMany => {
                 let what = format!("{url}: more than {MAX_LINKED} pages are linked one to the next");
                 let error = Error::new(ErrorKind::Unavailable, what).hint("look at the source's Link headers");
@@ -209,18 +241,22 @@ impl PageTrail {
     ) -> Result<()> {
         page.end_page();
         let segment = journal.append(page, setup.clock.now())?;
+        self.segments.push(segment.id.number);
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
         summary.pages += 1;
         summary.asked = true;
         (setup.progress)(Progress::Fetched(summary.pages));
         if !self.follow_links {
-            self.next = None;
+            (self.next, self.ended) = (None, Some(None));
             let etag = head.etag.filter(|_| self.takes_notes);
             return etag.map_or(Ok(()), |etag| note_validator(setup, &self.first, etag, segment.id.number));
         }
         self.next = match head.next.transpose() {
-            Ok(next) => next,
+            Ok(next) => {
+                self.ended = next.is_none().then_some(None);
+                next
+            }
             Err(error) => {
                 self.problems.push(error);
                 None
@@ -246,6 +282,7 @@ impl PageTrail {
             tracing::info!("{}: beginning with the first page", error.chain());
             self.forget_place(setup)?;
             (self.next, self.passed) = (Some(self.first.clone()), Trail::new(MAX_LINKED));
+            (self.is_whole, self.asked) = (true, setup.clock.now());
         } else {
             self.problems.push(error);
         }
@@ -271,7 +308,7 @@ pub(crate) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_li
     }
     let received = Inbox::open(&setup.state_dir, &setup.settings).and_then(|inbox| {
         let Some(inbox) = inbox else { return Ok(Vec::new()) };
-        let mut trail = PageTrail::beside(first, follow_links);
+        let mut trail = PageTrail::beside(first, follow_links, now);
         trail.advance(client, setup, &inbox.journal, 0, &mut Summary::default())?;
         Ok(trail.problems)
     });
@@ -306,7 +343,7 @@ fn note_place(setup: &Setup<'_>, first: &PageUrl, next: &PageUrl) -> Result<()> 
 
 /// The entity tag of the newest page of `url`, where that page is known to be safe: still whole in the journal, or removed from there
 /// in the usual way. In doubt there is none: receiving a known page again costs little.
-fn validator(front: &Front, url: &PageUrl) -> Result<Option<String>> {
+fn validator(front: &Front, url: &PageUrl) -> Result<Option<Validator>> {
     let text = durable::read(&validator_path(front.dir()))?;
     let seen = text.and_then(|text| serde_json::from_slice::<Validator>(&text).ok());
     let Some(seen) = seen.filter(|seen| seen.url == url.fingerprint()) else { return Ok(None) };
@@ -315,7 +352,7 @@ fn validator(front: &Front, url: &PageUrl) -> Result<Option<String>> {
         Some(id) => front.journal.read(id).is_ok(),
         None => !front.after_a_crash() && !front.is_missed(seen.segment)?,
     };
-    Ok(is_safe.then_some(seen.etag))
+    Ok(is_safe.then_some(seen))
 }
 
 fn note_validator(setup: &Setup<'_>, url: &PageUrl, etag: String, segment: u64) -> Result<()> {

@@ -1,13 +1,17 @@
 //! From the source into the log: fetched, made durable, decoded, and each distinct record committed once.
 
+pub(crate) mod address;
 mod backfill;
 pub(super) mod commit;
 pub(super) mod decoding;
 pub mod dedup;
 pub(super) mod fetch;
+pub(super) mod hearing;
 mod quarantine;
 
+use self::hearing::Hearing;
 use super::context::Run;
+use crate::error::Result;
 use crate::hour::gaps::{PolledTooRarely, Watch};
 
 /// The half of a run that takes records in.
@@ -16,16 +20,20 @@ pub(super) struct Intake {
     is_backfill: bool,
     /// Whether this poll overlaps with the one before. `None`: there is nothing to compare with.
     watch: Option<Watch>,
+    /// Whether it joins the one before.
+    hearing: Hearing,
 }
 
 impl Intake {
-    pub(super) const fn new(is_backfill: bool) -> Self {
-        Self { is_backfill, watch: None }
+    pub(super) fn new(is_backfill: bool) -> Self {
+        Self { is_backfill, watch: None, hearing: Hearing::default() }
     }
 
-    /// Watches from now on whether the ids that come overlap with those that came before.
-    pub(super) fn watch_ids(&mut self, run: &Run<'_>) {
+    /// Watches from now on whether what comes overlaps with what came before. `source`: the fingerprint of the address that is asked.
+    pub(super) fn watch_ids(&mut self, run: &Run<'_>, source: Option<String>) -> Result<()> {
+        self.hearing = Hearing::start(run, source)?;
         self.watch = if self.is_backfill { None } else { Watch::start(run.state.hours.seen()) };
+        Ok(())
     }
 
     pub(super) fn polled_too_rarely(&self, run: &Run<'_>) -> Option<PolledTooRarely> {

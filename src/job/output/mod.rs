@@ -3,6 +3,7 @@
 pub mod archive;
 pub(super) mod dictionaries;
 mod digest;
+pub(super) mod guard;
 mod manifest;
 mod refused;
 mod seal;
@@ -24,6 +25,8 @@ use crate::hour::Hour;
 pub(super) struct Output {
     /// Whether hours are sealed whether closed or not.
     pub(super) drain: bool,
+    /// Whether hours that are over are sealed without waiting for more late records.
+    pub(super) drain_closed: bool,
     /// Hours with something foreign in their way, or that the store refuses: left alone for the rest of this run.
     blocked: BTreeSet<Hour>,
     /// Hours with a part that the store refuses.
@@ -34,7 +37,13 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(drain: bool, state_dir: &Path) -> Self {
-        Self { drain, blocked: BTreeSet::new(), refused: Refused::new(state_dir), ahead: EncodeAhead::default() }
+        Self {
+            drain,
+            drain_closed: false,
+            blocked: BTreeSet::new(),
+            refused: Refused::new(state_dir),
+            ahead: EncodeAhead::default(),
+        }
     }
 
     /// Uploads the parts that an earlier run left.

@@ -11,6 +11,7 @@ use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HashesRef, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::hour::tally::Certified;
+use crate::hour::verdict::{Evidence, OfHour};
 use crate::job::Progress;
 use crate::job::Run;
 use crate::job::recover::Recover;
@@ -21,6 +22,7 @@ use crate::part::seal::{self, Encoded, EncodedPart, Encoder};
 use crate::process::memory::give_back_idle_memory;
 use crate::process::parallel::{parallel_map, threads};
 use crate::state::files::step::Step;
+use crate::state::status::evidence;
 use crate::state::{Hours, Pending};
 use crate::stop::Stop;
 
@@ -111,7 +113,7 @@ impl Output {
             if row.is_sealing() || self.blocked.contains(&hour) {
                 continue;
             }
-            let at_once = self.drain || thawed.contains(&hour);
+            let at_once = self.drain || self.drain_closed || thawed.contains(&hour);
             if at_once || run.setup.closing.due_as_of(now, hour, !row.parts.is_empty(), unsealed.first_received) <= now
             {
                 due.push(hour);
@@ -138,10 +140,11 @@ impl Output {
         let mut ahead = std::mem::take(&mut self.ahead);
         ahead.encode(&run.state.hours, run.setup.cut, run.setup.stop);
         let mut events = Vec::new();
+        let evidence = evidence::of_state(&run.state, run.setup.judging(), run.now())?;
         for (row, encoded) in ahead.rows.iter().zip(ahead.encoded.transpose()?.into_iter().flatten()) {
             // What a stop left undone is sealed by the next run.
             let Some((encoded, hashes)) = encoded? else { continue };
-            let certified = certify(run, row.hour)?;
+            let certified = certify(run, &evidence, row)?;
             events.push((row.hour, freeze(run, row.hour, encoded, hashes, certified)));
         }
         let frozen = freeze_all(run, events)?;
@@ -177,11 +180,15 @@ fn freeze(run: &Run<'_>, hour: Hour, encoded: Encoded, hashes: Option<HashesRef>
     Event::Frozen { through, hashes, parts, certified }
 }
 
-/// What can be certified of an hour now.
-fn certify(run: &mut Run<'_>, hour: Hour) -> Result<Certified> {
-    let tally = run.state.hours.tally(hour)?;
-    let gaps = if tally.ids.is_some() { run.state.hours.seen().gaps() } else { Vec::new() };
-    Ok(Certified::new(run.setup.closing.closes_at(hour), tally, &gaps))
+/// What can be certified of an hour now, with the records that are frozen.
+fn certify(run: &mut Run<'_>, evidence: &Evidence, row: &HourRow) -> Result<Certified> {
+    let tally = run.state.hours.tally(row.hour)?;
+    let certified = Certified::new(run.setup.closing.closes_at(row.hour), tally, &[]);
+    let then = HourRow { certified: Some(certified.clone()), ..row.clone() };
+    let is_parked = run.state.hours.parked.holds(row.hour);
+    let judged = evidence.judge(OfHour { hour: row.hour, row: Some(&then), pending: Some(0), is_parked });
+    let gaps = judged.gaps.unwrap_or_default();
+    Ok(Certified { witness: judged.witness, ..Certified::new(certified.closed_at, tally, &gaps) })
 }
 
 fn freeze_all(run: &mut Run<'_>, events: Vec<(Hour, Event)>) -> Result<Vec<Hour>> {

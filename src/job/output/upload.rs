@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::Output;
+use super::guard::ensure_settings;
 use super::manifest::publish_manifests;
 use super::refused::MOST_IN_A_ROW;
 use super::spooled_part::{SpooledBy, Upload};
@@ -47,7 +48,7 @@ impl Output {
             for hour in &hours {
                 round.extend(self.next_upload(run, recover, *hour, by)?);
             }
-            if round.is_empty() {
+            if round.is_empty() || !ensure_settings(run)? {
                 break;
             }
             self.upload_round(run, recover, &round)?;

@@ -12,8 +12,8 @@ use crate::hour::Hour;
 use crate::hour::key::data_prefix;
 use crate::hour::lifecycle::HourRow;
 use crate::job::Run;
-use crate::job::output::Output;
 use crate::job::output::dictionaries::store_missing_dictionaries;
+use crate::job::output::{Output, guard};
 use crate::state::HashArray;
 
 /// Hours after which old ledger rows are moved to their days.
@@ -22,6 +22,10 @@ const ARCHIVE_EVERY: usize = 64;
 /// Takes over every part in the store that the ledger does not know.
 pub(crate) fn rebuild_from_store(run: &mut Run<'_>, output: &mut Output) -> Result<()> {
     run.state.hours.forget_stored_dictionaries();
+    // Parts that are made under other settings would all look like strangers.
+    if let Err(error) = guard::check(run) {
+        return run.record_store_failure(error);
+    }
     let mut stored: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
     let (layout, prefix) = (&run.setup.layout, &run.setup.prefix);
     let listed = run.setup.store.list(&data_prefix(prefix), &mut |key, _| {

@@ -114,8 +114,12 @@ impl Recover {
                 return Ok(());
             }
             match self.retry_body(run, intake, id)? {
-                None => run.summary.reread += u64::from(id.pages),
+                None => {
+                    tracing::info!("rejected body {} is a page now: it is read again", id.number);
+                    run.summary.reread += u64::from(id.pages);
+                }
                 Some(reason) => {
+                    tracing::warn!("{}: {reason}", run.state.pages.journal().rejected().path(id).display());
                     left += u64::from(id.pages);
                     why.get_or_insert(reason);
                 }

@@ -141,6 +141,11 @@ impl HttpSource {
         &self.stop
     }
 
+    /// Whether the source's clock and this machine's are too far apart, by the last answer that told.
+    pub(crate) fn clock_is_off(&self) -> bool {
+        self.skew.is_off()
+    }
+
     /// Fetches the page at `url` into a sink from `new_sink`, a fresh one for each try. With `etag`, the tag of an earlier page, the
     /// source may answer that there is nothing new.
     ///

@@ -17,6 +17,8 @@ const TOLERATED: SignedDuration = SignedDuration::from_mins(2);
 #[derive(Debug, Default)]
 pub(super) struct Skew {
     warned: Cell<bool>,
+    /// Whether the last answer that had a `Date` showed clocks that are apart.
+    is_off: Cell<bool>,
 }
 
 /// When the source made the answer with these `headers`, by its own clock.
@@ -29,10 +31,17 @@ fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
 }
 
 impl Skew {
+    /// Whether the source's clock and this machine's are too far apart, by the last answer that told.
+    pub(super) fn is_off(&self) -> bool {
+        self.is_off.get()
+    }
+
     /// Compares with the `Date` of an answer to a request that was sent at `asked`.
     pub(super) fn look_at(&self, response: &Response, asked: Timestamp) {
         let Some(theirs) = date_of(response.headers()) else { return };
-        if let Some(off) = apart(theirs, asked, Timestamp::now())
+        let off = apart(theirs, asked, Timestamp::now());
+        self.is_off.set(off.is_some());
+        if let Some(off) = off
             && !self.warned.replace(true)
         {
             let way = if off.is_negative() { "ahead of" } else { "behind" };

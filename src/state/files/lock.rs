@@ -96,6 +96,15 @@ impl Lock {
         self.owes = false;
     }
 
+    /// Whether the last holder of the lock of `dir` did not come to its end, and no process holds it now. For those who only look.
+    #[must_use]
+    pub(crate) fn was_left(dir: &Path) -> bool {
+        let Ok(file) = durable::open(&dir.join("lock")) else { return false };
+        let mut mark = [0; ENDED.len()];
+        let ended = file.read_exact_at(&mut mark, 0).is_ok() && mark == *ENDED;
+        !ended && !Self::is_held(dir)
+    }
+
     /// Whether some process holds the lock of `dir`. Does not take it. Where the file cannot be opened, the answer is no.
     #[must_use]
     pub fn is_held(dir: &Path) -> bool {

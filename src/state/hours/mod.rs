@@ -7,6 +7,7 @@
 
 pub(crate) mod digests;
 pub(crate) mod hash_dir;
+pub(crate) mod heard;
 pub(crate) mod ledger;
 pub(crate) mod log;
 pub mod parked;

@@ -10,7 +10,7 @@
 //! parked/tried                                    when each hour was tried last; a view, made again where it is lost
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
@@ -73,6 +73,13 @@ impl Parked {
             tried = serde_json::from_slice(&text).unwrap_or_default();
         }
         Ok(Self { dir, hours, tried, watch_list: WatchList::open(state, "parked-records")?, known: BTreeMap::new() })
+    }
+
+    /// The hours of which records are parked below the state directory, for those who only look.
+    pub(crate) fn hours_in(state: &Path) -> Result<BTreeSet<Hour>> {
+        let dir = state.join("parked");
+        let names = if dir.is_dir() { durable::names(&dir)? } else { Vec::new() };
+        Ok(names.iter().filter_map(|name| parse_name(name)).map(|(hour, _)| hour).collect())
     }
 
     /// What was here at the end of the last run and is gone, said once.

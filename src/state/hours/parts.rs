@@ -226,6 +226,15 @@ impl Hours {
         self.ledger.forget_stored_dictionaries();
     }
 
+    pub(crate) const fn has_stored_settings(&self) -> bool {
+        self.ledger.has_stored_settings()
+    }
+
+    /// Notes that the store says under which settings its parts are made: with the next step of the ledger.
+    pub(crate) const fn note_stored_settings(&mut self) {
+        self.ledger.note_stored_settings();
+    }
+
     /// The settings that the state was made under.
     pub(crate) const fn settings(&self) -> &Settings {
         self.ledger.settings()

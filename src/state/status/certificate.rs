@@ -1,7 +1,7 @@
 //! An hour's certificate: what the ledger says of it, and whether anything is known to be missing. Also the manifest that is
 //! published beside each part.
 //!
-//! Pure. A manifest depends only on the ledger's row at the upload of its part, so one that is made again after a crash is the
+//! Pure: the verdict is made in [`crate::hour::verdict`]. A manifest depends only on the ledger's row at the upload of its part, so one that is made again after a crash is the
 //! same, byte for byte.
 
 use jiff::Timestamp;
@@ -10,9 +10,8 @@ use serde::Serialize;
 use crate::hour::Hour;
 use crate::hour::gaps::Gap;
 use crate::hour::lifecycle::HourRow;
-use crate::hour::part::{PartIdentity, PartRow};
-use crate::hour::tally::within;
-use crate::output::numbers::plural;
+use crate::hour::part::{PartIdentity, PartRow, PartStage};
+use crate::hour::verdict::{Judgement, Verdict, Witness};
 
 /// What is known of an hour's records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -60,12 +59,20 @@ pub(crate) struct Part {
 /// What is certified of an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Certificate {
-    /// Whether all is uploaded, and nothing is known to be missing.
+    pub(crate) verdict: Verdict,
+    /// Why, in one sentence.
+    pub(crate) reason: String,
+    /// Whether the verdict is `complete`.
     pub(crate) complete: bool,
-    /// What stands in the way of that.
+    /// All that stands in the way of that.
     pub(crate) doubts: Vec<String>,
+    /// What shows that all of it came.
+    pub(crate) witness: Option<Witness>,
+    /// The name of the zone of the hours, and of the times in the reasons.
+    pub(crate) timezone: String,
+    /// `None`: it has no parts.
     #[serde(flatten)]
-    pub(crate) sums: Sums,
+    pub(crate) sums: Option<Sums>,
     /// When its last part got its receipt; `None` while one has none.
     pub(crate) uploaded_at: Option<Timestamp>,
     pub(crate) parts: Vec<Part>,
@@ -78,19 +85,24 @@ pub(crate) struct Manifest {
     pub(crate) hour: Hour,
     #[serde(flatten)]
     pub(crate) part: Part,
+    /// What could be claimed of the hour when this part was sealed.
+    pub(crate) verdict: Verdict,
+    /// Why, in one sentence.
+    pub(crate) reason: String,
+    /// What showed then that all of it had come.
+    pub(crate) witness: Option<Witness>,
     /// The hour, as of this part.
     pub(crate) hour_so_far: Sums,
 }
 
 impl Sums {
-    /// `gaps`: those of now. Where they are not known, those of the last freeze count. `None`: the hour has no parts.
+    /// `gaps`: its gaps of now. Where they are not known, those of the last freeze count. `None`: the hour has no parts.
     fn of(row: &HourRow, gaps: Option<&[Gap]>) -> Option<Self> {
         let certified = row.certified.as_ref();
         let ids = certified.and_then(|certified| {
             let (from, to) = certified.tally.ids?;
-            let now = gaps.map(|gaps| within((from, to), gaps));
-            let missing = now.as_ref().map(|gaps| gaps.iter().map(Gap::ids).fold(0, u64::saturating_add));
-            let holes = now.unwrap_or_else(|| certified.holes.clone());
+            let missing = gaps.map(|gaps| gaps.iter().map(Gap::ids).fold(0, u64::saturating_add));
+            let holes = gaps.map_or_else(|| certified.holes.clone(), <[Gap]>::to_vec);
             Some(Ids { from, to, missing: missing.unwrap_or(certified.missing), holes })
         });
         let first_seal = row.parts.iter().map(|part| part.frozen_at).min()?;
@@ -123,44 +135,54 @@ impl Part {
 impl Manifest {
     /// The manifest of a part of `row`, whose object has this digest and size. `None`: the hour has no parts.
     pub(crate) fn of(row: &HourRow, part: &PartRow, sha256: &str, bytes: u64) -> Option<Self> {
+        let (verdict, reason) = when_sealed(row, part);
+        let witness = row.certified.as_ref().and_then(|certified| certified.witness);
+        let witness = witness.filter(|_| verdict == Verdict::Complete);
         let mut part = Part::of(part);
         (part.identity.sha256, part.identity.bytes) = (sha256.to_owned(), bytes);
-        Some(Self { schema: 1, hour: row.hour, part, hour_so_far: Sums::of(row, None)? })
+        let (hour, reason) = (row.hour, reason.to_owned());
+        Some(Self { schema: 1, hour, part, verdict, reason, witness, hour_so_far: Sums::of(row, None)? })
     }
 }
 
 impl Certificate {
-    /// The certificate of an hour with `pending` records. `gaps`: those of now, where all of them are known.
-    /// `None`: the hour has no parts.
-    pub(crate) fn of(row: &HourRow, pending: u64, gaps: Option<&[Gap]>) -> Option<Self> {
-        let sums = Sums::of(row, gaps)?;
-        let uploaded_at =
-            if row.is_sealing() { None } else { row.uploaded().filter_map(|part| part.uploaded_at).max() };
-        let mut doubts = doubts(&sums, pending);
-        let gone = row.expired().count() as u64;
-        if gone > 0 {
-            doubts.push(format!("{} gone for good", plural(gone, "part is", "parts are")));
+    /// The certificate of an hour with this row, judged like this.
+    pub(crate) fn of(row: Option<&HourRow>, judged: Judgement, timezone: &str) -> Self {
+        let uploaded = row.filter(|row| !row.is_sealing());
+        Self {
+            complete: judged.verdict == Verdict::Complete,
+            verdict: judged.verdict,
+            reason: judged.reason,
+            doubts: judged.doubts,
+            witness: judged.witness,
+            timezone: timezone.to_owned(),
+            sums: row.and_then(|row| Sums::of(row, judged.gaps.as_deref())),
+            uploaded_at: uploaded.and_then(|row| row.uploaded().filter_map(|part| part.uploaded_at).max()),
+            parts: row.map_or_else(Vec::new, |row| row.parts.iter().map(Part::of).collect()),
         }
-        let parts = row.parts.iter().map(Part::of).collect();
-        Some(Self { complete: doubts.is_empty() && uploaded_at.is_some(), doubts, sums, uploaded_at, parts })
     }
 }
 
-fn doubts(sums: &Sums, pending: u64) -> Vec<String> {
-    let mut doubts = Vec::new();
-    if pending > 0 {
-        doubts.push(format!("{} not uploaded yet", plural(pending, "record is", "records are")));
-    }
-    match &sums.record_id {
-        Some(ids) if ids.missing > 0 => {
-            doubts.push(format!("{} never seen, in it or at its edge", plural(ids.missing, "id was", "ids were")));
+/// What could be claimed of an hour when a part of it was sealed, by its row alone.
+fn when_sealed(row: &HourRow, part: &PartRow) -> (Verdict, &'static str) {
+    let is_waiting = |other: &&PartRow| other.part > part.part && other.stage == PartStage::Sealing;
+    match &row.certified {
+        None => (Verdict::Unproven, "nothing was counted of it"),
+        Some(certified) if part.frozen_at < certified.closed_at => {
+            (Verdict::Open, "it was not over, or still waited for late records, when this part was sealed")
         }
-        Some(_) => {}
-        None => doubts.push("no ids of its records are known: nothing tells whether logs are missing".to_owned()),
+        Some(_) if row.parts.iter().find(is_waiting).is_some() => {
+            (Verdict::Pending, "further parts of it were not in the store yet")
+        }
+        Some(certified) if certified.missing > 0 => {
+            (Verdict::Incomplete, "ids had never come, in it or at its edge, when this part was sealed")
+        }
+        Some(certified) if certified.tally.quarantined > 0 => {
+            (Verdict::Incomplete, "tokens that came with its records were no records")
+        }
+        Some(certified) if certified.witness.is_none() => {
+            (Verdict::Unproven, "nothing showed, when this part was sealed, that all of it had come")
+        }
+        Some(_) => (Verdict::Complete, "all of it had come when this part was sealed: see the witness"),
     }
-    if let Some(tokens) = sums.quarantined.filter(|tokens| *tokens > 0) {
-        let tokens = plural(tokens, "token", "tokens");
-        doubts.push(format!("{tokens} of its pages could not be read when they came: see the quarantine"));
-    }
-    doubts
 }

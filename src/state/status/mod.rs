@@ -2,7 +2,7 @@
 //!
 //! A run replaces the file by rename after its durable steps, so a reader sees a whole one, takes no lock, and opens nothing
 //! else but the newest lines of the run history: a run that could not open the state left its end there. Beside each write
-//! goes a copy, where one is asked for ([`copy`]). A crash leaves the file of the last step before it. The next run writes it
+//! goes a copy, where one is asked for (`copy`). A crash leaves the file of the last step before it. The next run writes it
 //! again, whatever became of it.
 //!
 //! `shape` and `run` are what it holds, `writer` makes it from an open state, `ends` notes how runs began and ended; here it is read.
@@ -14,6 +14,7 @@ mod copy;
 pub(crate) mod days;
 mod disk;
 mod ends;
+pub(crate) mod evidence;
 pub mod history;
 mod merge;
 pub(crate) mod outage;
@@ -31,6 +32,7 @@ pub use self::copy::StatusFile;
 pub(crate) use self::copy::read as read_copy;
 pub(crate) use self::disk::usage;
 pub(crate) use self::ends::{End, note_end, note_failure, note_refusal, note_start};
+pub use self::evidence::verdicts;
 pub use self::run::*;
 use self::shape::SCHEMA;
 pub use self::shape::*;

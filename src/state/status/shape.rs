@@ -11,7 +11,7 @@ use super::days::Day;
 use super::run::{Command, LastRun};
 use super::verified::LastVerify;
 use crate::hour::Hour;
-use crate::hour::gaps::Gap;
+use crate::hour::gaps::{Gap, Seen};
 use crate::hour::part::PartStage;
 use crate::state::pages::journal::Rejected;
 
@@ -57,6 +57,9 @@ pub struct Status {
     /// Ids in gaps that are no longer listed, because there were too many.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub gaps_given_up: u64,
+    /// Which ids came: what `etl hours` judges by.
+    #[serde(default)]
+    pub ids: Seen,
     /// Tokens that hold no record.
     pub quarantine: QuarantineStatus,
     /// Bodies that are not pages, until someone acts.
@@ -87,6 +90,12 @@ pub struct JournalStatus {
     pub bytes: u64,
     /// Pages that were received and not committed: of another key, or of an interrupted run.
     pub uncommitted: u64,
+    /// The numbers of the first of them, and the highest number in the journal: later ones came since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<u64>,
+    /// See `waiting`.
+    #[serde(default)]
+    pub newest: u64,
     /// Those of them that runs died on: they are read last, each alone.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub put_off: u64,
@@ -226,6 +235,7 @@ impl Status {
             gaps: Vec::new(),
             gap_found: None,
             gaps_given_up: 0,
+            ids: Seen::default(),
             quarantine: QuarantineStatus::default(),
             rejected: Rejected::default(),
             parked: ParkedStatus::default(),

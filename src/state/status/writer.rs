@@ -24,6 +24,8 @@ use crate::state::{SHOWN, State};
 const LISTED: usize = 500;
 /// Hours that keep the oldest page, of those that are named.
 const PINNING: usize = 48;
+/// Pages that wait, of those whose numbers are listed.
+pub(super) const WAITING: usize = 256;
 /// A status of this age still counts as the present.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -135,6 +137,7 @@ fn of(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) 
     status.gaps = seen.gaps();
     status.gap_found = seen.last_found().filter(|_| !status.gaps.is_empty());
     status.gaps_given_up = seen.given_up();
+    status.ids = seen.clone();
     status.totals = totals(state, &status);
     Ok(status)
 }
@@ -150,7 +153,11 @@ fn journal(state: &State) -> Result<JournalStatus> {
         journal.bytes += state.pages.journal().size(id);
         if !state.hours.is_committed(id.number) {
             journal.uncommitted += u64::from(id.pages);
+            if journal.waiting.len() < WAITING {
+                journal.waiting.push(id.number);
+            }
         }
+        journal.newest = id.number;
     }
     Ok(journal)
 }

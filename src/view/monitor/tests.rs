@@ -91,7 +91,7 @@ fn hours_that_wait_pages_that_are_locked_and_new_gaps_warn() {
     status.running = true;
     says(&status, "10:10:01", Level::Ok, "last run 10 min ago");
     status = well_run();
-    status.journal = JournalStatus { pages: 2, bytes: 9, uncommitted: 2, put_off: 0, pinned_by: Vec::new() };
+    status.journal = JournalStatus { pages: 2, bytes: 9, uncommitted: 2, ..JournalStatus::default() };
     says(&status, "10:03:00", Level::Warning, "2 pages in the journal not committed");
     status = well_run();
     status.parked.count = 3;

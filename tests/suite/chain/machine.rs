@@ -33,8 +33,8 @@ impl Hash for Row {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.frozen, self.receipted, self.hashes.is_some()).hash(state);
         for part in &self.parts {
-            let is_uploaded = part.stage == PartStage::Uploaded;
-            (part.part, is_uploaded, part.through, records(part), part.identity.sha256.as_bytes().first()).hash(state);
+            (part.part, part.stage as u8, part.through, records(part), part.identity.sha256.as_bytes().first())
+                .hash(state);
         }
     }
 }
@@ -85,6 +85,8 @@ pub struct HourOf {
     /// The spool has lost the bytes of the sealing parts, and the log cannot give them again.
     pub bytes_are_lost: bool,
     pub talk: Option<Talk>,
+    /// Its parts were cut again.
+    pub is_recut: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,7 +100,7 @@ impl HourOf {
     pub fn new() -> Self {
         let row = Row(Arc::new(HourRow::new("2023-03-10T01".parse().unwrap())));
         let (log, talk) = (BTreeMap::new(), None);
-        Self { row, log, array: 0, journal: 0, parked: 0, bytes_are_lost: false, talk }
+        Self { row, log, array: 0, journal: 0, parked: 0, bytes_are_lost: false, talk, is_recut: false }
     }
 
     /// One transition of the ledger.

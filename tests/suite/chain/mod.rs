@@ -3,7 +3,7 @@
 //! What the machines do is the real thing: each durable step is [`etl::hour::lifecycle::HourRow::apply`], each answer of the store is judged by
 //! [`etl::store::once::next`]. The model adds what is between them (`chain/world.rs`): a store whose PUTs land late, twice or never
 //! and whose answers are lost, crashes, lost bytes, a lost state directory, hashes that are forgotten, hours that cannot be read back,
-//! and somebody who deletes an object.
+//! somebody who deletes an object, and one who puts it back, gives it up, or has parts cut again.
 //!
 //! It shows what holds ([`holds`]), that each of [`PLANTS`] would be noticed, and, for [`NOT_PROMISED`], that it does happen: what the
 //! manual says is not promised is neither more nor less than that. A new rule about parts goes through here before it is built.
@@ -15,6 +15,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
+use etl::hour::part::PartStage;
 use etl::store::once::CreateOnly;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -68,6 +69,8 @@ const TWO: Chain = Chain {
     deletions: 0,
     deletion: Deletion::Any,
     repairs: false,
+    gives_up: false,
+    recuts: false,
     is_wide: false,
     plant: None,
 };
@@ -76,7 +79,7 @@ const ONE: Chain = Chain { machines: 1, ..TWO };
 const HEEDLESS: Chain = Chain { create_only: CreateOnly::NotHonoured, condition: Condition::Ignored, ..ONE };
 
 /// Each bug, where it is planted, and what it breaks.
-const PLANTS: [(Plant, Chain, &str); 16] = [
+const PLANTS: [(Plant, Chain, &str); 18] = [
     (Plant::BelievesExists, TWO, RECEIPTS),
     (Plant::BelievesSilence, Chain { faults: 1, kinds: &[Fault::Silence], ..ONE }, RECEIPTS),
     (Plant::RenumbersAfterSilence, Chain { faults: 1, kinds: &[Fault::Silence], ..ONE }, ONCE),
@@ -97,6 +100,9 @@ const PLANTS: [(Plant, Chain, &str); 16] = [
     (Plant::ThawsUnread, TWO, HEALS),
     (Plant::FreezesForgotten, Chain { faults: 1, kinds: &[Fault::LoseBytes], ..ONE }, LISTED),
     (Plant::LeavesOutCondition, TWO, UNCHANGED),
+    // The old part lands over the new one, and its other record is in the part after that too.
+    (Plant::RecutsAtOnce, Chain { cut: 2, recuts: true, faults: 1, kinds: &[Fault::Silence], ..HEEDLESS }, ONCE),
+    (Plant::GivesUpUnseen, Chain { gives_up: true, faults: 1, kinds: &[Fault::Forget], ..ONE }, ONCE),
 ];
 
 /// What the manual says is not promised, and what breaks then.
@@ -213,7 +219,8 @@ fn has_true_receipts(world: &World) -> bool {
 fn keeps_all(world: &World) -> bool {
     world.machines.iter().all(|machine| {
         let kept = machine.hours.iter().fold(0, |all, hour| {
-            let uploaded = hour.row.uploaded().fold(0, |all, part| all | records(part));
+            let receipts = hour.row.parts.iter().filter(|part| part.stage != PartStage::Sealing);
+            let uploaded = receipts.fold(0, |all, part| all | records(part));
             all | uploaded | hour.logged() | hour.journal | hour.parked
         });
         machine.received & !kept == 0
@@ -330,6 +337,22 @@ fn what_is_deleted_from_one_machine_costs_no_more_than_itself() {
     for repairs in [false, true] {
         holds(Chain { hours: 2, records: 3, deletions: 1, repairs, faults: 1, kinds: STATE_KEPT, ..ONE }, 1_000);
     }
+}
+
+#[test]
+fn what_is_given_up_costs_no_more_than_itself_and_its_number() {
+    let kinds = tally::scale(&[Fault::Forget, Fault::Crash][..], STATE_KEPT);
+    let faults = tally::scale(0, 1);
+    let bounds = Chain { deletions: 1, deletion: Deletion::Old, gives_up: true, faults, kinds, ..TWO };
+    holds(bounds, 10_000);
+    holds(Chain { hours: 2, records: 3, deletion: Deletion::Landed, machines: 1, faults: 1, ..bounds }, 1_000);
+}
+
+#[test]
+fn parts_that_are_cut_again_when_no_put_of_them_can_land_put_each_record_into_one_part() {
+    let kinds = tally::scale(&[Fault::Silence, Fault::Deafness][..], STATE_KEPT);
+    holds(Chain { cut: 2, recuts: true, faults: 1, kinds, ..TWO }, 10_000);
+    holds(Chain { cut: 2, records: 3, recuts: true, faults: 2, kinds: SPOOL_KEPT, ..HEEDLESS }, 1_000);
 }
 
 #[test]

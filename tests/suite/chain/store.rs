@@ -54,6 +54,8 @@ pub struct Store {
     pub objects: BTreeMap<Key, Object>,
     /// What somebody deleted.
     pub deleted: Vec<(Key, Object)>,
+    /// What it says is gone for good.
+    pub expired: BTreeMap<Key, Records>,
     /// Sorted, so that equal stores are equal.
     pub flights: Vec<Flight>,
     /// An object was replaced by one with other records.
@@ -93,6 +95,11 @@ impl Store {
     pub fn delete(&mut self, key: Key) {
         let gone = self.objects.remove(&key).map(|object| (key, object));
         self.deleted.extend(gone);
+    }
+
+    /// Whether there is an object under `key`, or something that says that it is gone for good.
+    pub fn is_known(&self, key: &Key) -> bool {
+        self.objects.contains_key(key) || self.expired.contains_key(key)
     }
 
     /// Whether these records are, or were, an object's under `key`.

@@ -45,6 +45,10 @@ pub enum Plant {
     FreezesForgotten,
     /// PUTs go without the condition, whatever is known of the store.
     LeavesOutCondition,
+    /// Parts are cut again while a PUT of them may still land.
+    RecutsAtOnce,
+    /// A part is given up that is there.
+    GivesUpUnseen,
 }
 
 /// Which objects somebody may delete.
@@ -101,6 +105,10 @@ pub struct Chain {
     pub deletion: Deletion,
     /// Whether missing parts are put back.
     pub repairs: bool,
+    /// Whether missing parts are given up.
+    pub gives_up: bool,
+    /// Whether parts without a receipt are cut again, to a record each.
+    pub recuts: bool,
     /// Whether what is rare must be reached.
     pub is_wide: bool,
     pub plant: Option<Plant>,
@@ -124,6 +132,10 @@ pub enum Happening {
     Rebuild(usize, usize),
     /// A part that the ledger names and the store has not is put back, create-only, with just what the ledger says.
     Repair(usize, usize),
+    /// The missing parts of an hour are given up: the store says so first.
+    GiveUp(usize, usize),
+    /// The parts of an hour without receipts are thawed, to be cut to a record each.
+    Recut(usize, usize),
     Land(usize),
     Delete(Key),
     /// A PUT is answered so, whatever became of it.
@@ -216,6 +228,8 @@ impl Chain {
             all.extend((0..self.records).map(|record| Happening::Receive(m, record)));
             all.extend((0..self.hours).map(|h| Happening::Rebuild(m, h)));
             all.extend((0..self.hours).filter(|_| self.repairs).map(|h| Happening::Repair(m, h)));
+            all.extend((0..self.hours).filter(|_| self.gives_up).map(|h| Happening::GiveUp(m, h)));
+            all.extend((0..self.hours).filter(|_| self.recuts).map(|h| Happening::Recut(m, h)));
         }
         if world.deletions_left > 0 {
             all.extend(world.store.objects.keys().copied().map(Happening::Delete));
@@ -261,6 +275,8 @@ impl Chain {
             Happening::TakeOver(m, h) => self.take_over(&mut world, m, h),
             Happening::Rebuild(m, h) => self.rebuild(&mut world, m, h)?,
             Happening::Repair(m, h) => repair(&mut world, m, h)?,
+            Happening::GiveUp(m, h) => self.give_up(&mut world, m, h)?,
+            Happening::Recut(m, h) => self.recut(&mut world, m, h)?,
             Happening::Spoil(m, h, reply) => self.spoil(&mut world, m, h, reply)?,
             Happening::Deafen(m, h) => deafen(&mut world.machines[m].hours[h])?,
             Happening::LookFails(m, h) => look_fails(&mut world.machines[m].hours[h])?,
@@ -329,7 +345,7 @@ impl Chain {
         if hour.unsealed() == 0 || hour.row.is_sealing() || !is_ready {
             return None;
         }
-        let event = hour.freezing(m, self.cut);
+        let event = hour.freezing(m, if hour.is_recut { 1 } else { self.cut });
         let new = hour.array | hour.unsealed();
         world.is_impossible |= hour.apply(event).is_err();
         hour.array = new;
@@ -346,6 +362,11 @@ impl Chain {
     }
 
     fn begin(&self, world: &mut World, m: usize, h: usize) {
+        let hour = &world.machines[m].hours[h];
+        if self.next_part(hour).is_some_and(|part| world.store.expired.contains_key(&(h, part.part))) {
+            world.machines[m].hours[h].talk = Some(Talk::Foreign);
+            return;
+        }
         let question = match world.machines[m].hours[h].bytes_are_lost {
             true => Question::Search,
             false => Question::Upload(once::begin(self.create_only)),
@@ -483,12 +504,49 @@ impl Chain {
             return None;
         }
         let known = u32::try_from(hour.row.parts.len()).unwrap();
-        let next: Vec<u32> = (known..).take_while(|part| store.objects.contains_key(&(h, *part))).collect();
+        let next: Vec<u32> = (known..).take_while(|part| store.is_known(&(h, *part))).collect();
         if next.is_empty() {
             return None;
         }
         let parts = read_back(store, hour, h, &next)?;
         world.is_impossible |= import(hour, parts).is_none();
+        Some(())
+    }
+
+    /// `etl repair --accept-loss`.
+    fn give_up(&self, world: &mut World, m: usize, h: usize) -> Option<()> {
+        let hour = &mut world.machines[m].hours[h];
+        if hour.row.is_sealing() || hour.talk.is_some() {
+            return None;
+        }
+        let objects = &world.store.objects;
+        let is_gone = |part: &&PartRow| self.has(Plant::GivesUpUnseen) || !objects.contains_key(&(h, part.part));
+        let gone: Vec<PartRow> = hour.row.uploaded().filter(is_gone).cloned().collect();
+        if gone.is_empty() {
+            return None;
+        }
+        let event = Event::Expired { parts: gone.iter().map(|part| part.part).collect(), at: Timestamp::UNIX_EPOCH };
+        world.is_impossible |= hour.apply(event).is_err();
+        hour.array = 0;
+        world.store.expired.extend(gone.iter().map(|part| ((h, part.part), records(part))));
+        Some(())
+    }
+
+    /// `etl repair --recut`: after an hour in which nothing was sent, so that what was on its way has landed or never does.
+    fn recut(&self, world: &mut World, m: usize, h: usize) -> Option<()> {
+        let hour = &world.machines[m].hours[h];
+        if !hour.row.is_sealing() || hour.talk.is_some() || hour.is_recut {
+            return None;
+        }
+        let is_there = hour.sealing().any(|part| world.store.objects.contains_key(&(h, part.part)));
+        if is_there {
+            return None;
+        }
+        if !self.has(Plant::RecutsAtOnce) {
+            world.store.flights.retain(|flight| flight.object.by != m || flight.key.0 != h);
+        }
+        self.thaw(world, m, h);
+        world.machines[m].hours[h].is_recut = true;
         Some(())
     }
 
@@ -585,22 +643,34 @@ fn answer(hour: &mut HourOf, heard: Heard) {
     }
 }
 
-/// The parts with receipts and the `foreign` ones, as the store has them. `None`: one is not there, or not as the ledger says.
+/// The parts with receipts and the `foreign` ones, as the store has them, or says that it had them. `None`: one is not there, or not as
+/// the ledger says.
 fn read_back(store: &Store, hour: &HourOf, h: usize, foreign: &[u32]) -> Option<Vec<PartRow>> {
     let mut parts = Vec::new();
-    for part in hour.row.uploaded() {
-        let found = store.objects.get(&(h, part.part))?;
-        parts.push((found.records == records(part)).then(|| part.clone())?);
+    for part in hour.row.parts.iter().filter(|part| part.stage != PartStage::Sealing) {
+        let key = (h, part.part);
+        parts.push(match store.objects.get(&key) {
+            _ if part.stage == PartStage::Expired => part.clone(),
+            Some(found) => (found.records == records(part)).then(|| part.clone())?,
+            None if store.expired.get(&key) == Some(&records(part)) => {
+                PartRow { stage: PartStage::Expired, ..part.clone() }
+            }
+            None => return None,
+        });
     }
     for number in foreign {
-        let found = *store.objects.get(&(h, *number))?;
-        parts.push(part_row(*number, PartStage::Uploaded, found, 0));
+        let key = (h, *number);
+        parts.push(match store.expired.get(&key) {
+            Some(gone) => part_row(*number, PartStage::Expired, Object { records: *gone, by: 0 }, 0),
+            None => part_row(*number, PartStage::Uploaded, *store.objects.get(&key)?, 0),
+        });
     }
     Some(parts)
 }
 
 fn import(hour: &mut HourOf, parts: Vec<PartRow>) -> Option<()> {
-    let array = parts.iter().fold(0, |all, part| all | records(part));
+    let there = parts.iter().filter(|part| part.stage == PartStage::Uploaded);
+    let array = there.fold(0, |all, part| all | records(part));
     let hashes = hour.next_hashes(array);
     hour.apply(Event::Imported { parts, hashes, at: Timestamp::UNIX_EPOCH }).ok()?;
     (hour.array, hour.bytes_are_lost) = (array, false);

@@ -11,6 +11,7 @@
 //! next run goes on. Planted bugs that turn this red: prune before receipt; 412 taken for success without comparing;
 //! dedup that forgets sealed hours.
 
+mod claims;
 mod seams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,7 +73,7 @@ struct Run {
 impl Run {
     /// One in which nothing goes wrong.
     const fn quiet(machine: usize, page: Option<Vec<u64>>, drain: bool, from_store: bool) -> Self {
-        let request = RunRequest { drain, quarantine: false, rejected: false, from_store };
+        let request = RunRequest { drain, backfill: false, quarantine: false, rejected: false, from_store };
         Self { machine, page, request, forgets: false, key_is_wrong: false, store: Mood::Well, crash: None }
     }
 }
@@ -110,7 +111,7 @@ fn happenings(size: Size) -> impl Strategy<Value = Vec<Happening>> {
     let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.3), prop::bool::weighted(0.1));
     let run = (machine(), page, flags, mood, crash).prop_map(
         |(machine, page, (drain, quarantine, forgets, key_is_wrong), store, crash)| {
-            let request = RunRequest { drain, quarantine, rejected: false, from_store: false };
+            let request = RunRequest { drain, backfill: false, quarantine, rejected: false, from_store: false };
             Happening::Run(Run { machine, page, request, forgets, key_is_wrong, store, crash })
         },
     );

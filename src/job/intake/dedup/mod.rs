@@ -5,19 +5,21 @@
 //! hashes an hour costs little, so it does not matter of how many hours the records are, nor how many an hour has. Nothing here is
 //! durable: an hour is read from the state when it is opened, and dropped when too much is held.
 
+mod new_records;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use jiff::Timestamp;
 
+pub use self::new_records::NewRecords;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::ArrivedId;
-use crate::hour::tally::Tally;
 use crate::page::decode::Decoded;
 use crate::record::ContentHash;
 use crate::state::files::hash_array::spilled::Spilled;
-use crate::state::{HashArray, HourRecords, Hours};
+use crate::state::{HashArray, Hours};
 use crate::stop::Stop;
 
 /// Hashes held in memory before hours are dropped, or else go to the disk: 6 MB, or twice that where a segment brings more.
@@ -88,40 +90,6 @@ struct OnDisk {
 
 fn not_open(hour: Hour) -> Error {
     Error::new(ErrorKind::Bug, format!("hour {hour} was not opened before its records were compared"))
-}
-
-/// What a segment brings, hour by hour; its lines are those of its decoded pages.
-#[derive(Debug, Default)]
-pub struct NewRecords<'p> {
-    /// Its new records.
-    pub records: BTreeMap<Hour, HourRecords<'p>>,
-    /// Records that were known.
-    pub duplicates: u64,
-    /// The ids that came, of new and known records.
-    pub ids: Vec<ArrivedId>,
-    /// What is counted of each hour.
-    pub tallies: BTreeMap<Hour, Tally>,
-}
-
-impl NewRecords<'_> {
-    /// Counts quarantined tokens of a page with the hours of its new records; `before`: how many records each hour had before it.
-    pub(crate) fn quarantined(&mut self, tokens: u64, before: &BTreeMap<Hour, usize>) {
-        for (hour, new) in &self.records {
-            if new.entries.len() > before.get(hour).copied().unwrap_or(0) {
-                self.tallies.entry(*hour).or_default().quarantined += tokens;
-            }
-        }
-    }
-
-    /// How many records are new so far, by hour.
-    pub(crate) fn lengths(&self) -> BTreeMap<Hour, usize> {
-        self.records.iter().map(|(hour, new)| (*hour, new.entries.len())).collect()
-    }
-
-    /// How many records are new.
-    pub(crate) fn count(&self) -> u64 {
-        self.records.values().map(|new| new.entries.len() as u64).sum()
-    }
 }
 
 /// The open hours.
@@ -336,7 +304,10 @@ impl Buckets {
                 if is_new {
                     known.unsealed += 1;
                     known.first_received.get_or_insert(received);
-                    record.id.into_iter().for_each(|id| tally.saw(id));
+                    match record.id {
+                        Some(id) => tally.saw(id),
+                        None => new_records::note(&mut new.unnumbered, hour, record.entry.at()),
+                    }
                     of_hour.entries.push(record.entry);
                     lines.end = at;
                 } else {

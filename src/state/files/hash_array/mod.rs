@@ -7,6 +7,7 @@
 //! Written once, never changed. Invariant: each block proves that it belongs to this array before it is believed, so damage, an older copy
 //! and another array are errors, never "not there".
 
+mod pieces;
 pub(crate) mod spilled;
 
 use std::fs::File;
@@ -14,6 +15,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use self::pieces::{PIECE, Pieces};
 use super::damage::Damage;
 use super::durable;
 use super::sorted_runs::nameless;
@@ -27,6 +29,8 @@ const HASH: usize = 16;
 const PER_BLOCK: usize = BLOCK / HASH - 1;
 /// Up to this many blocks an array is read whole at once: cheaper than two looks a record.
 const WHOLE: u64 = 64;
+/// Where so many hashes for each block are looked up together, whole blocks are read.
+const SEVERAL: u64 = 4;
 /// Blocks that are written at once: few, as many hours are small.
 const AT_ONCE: usize = 4;
 
@@ -97,8 +101,8 @@ pub struct HashArray {
     named: HashesRef,
     blocks: u64,
     whole: Vec<Block>,
-    /// The CRC-32 of each block that was checked under the seal: when it is read again, it is the same or damaged.
-    checked: Vec<Option<u32>>,
+    /// What is known of each block that was checked under the seal: when it is read again, it is the same or damaged.
+    checked: Vec<Option<Pieces>>,
 }
 
 impl HashArray {
@@ -133,16 +137,17 @@ impl HashArray {
         Ok(draft)
     }
 
-    /// Writes an array of `count` hashes, ascending as `fill` pushes them, that has no name: it goes with the process.
+    /// Writes an array, ascending as `fill` pushes its hashes, that has no name: it goes with the process.
     fn nameless(
         dir: &Path,
-        count: u64,
         fill: impl FnOnce(&mut dyn FnMut(ContentHash) -> Result<()>) -> Result<()>,
     ) -> Result<Self> {
-        let (mut file, seal) =
-            (nameless(dir)?, blake3::derive_key("etl 2023 nameless hash array", &count.to_le_bytes()));
-        let mut out = BlockWriter::new(&mut file, dir, seal);
-        fill(&mut |hash| out.push(hash))?;
+        let (mut file, seal) = (nameless(dir)?, blake3::derive_key("etl 2023 nameless hash array", &[]));
+        let (mut out, mut count) = (BlockWriter::new(&mut file, dir, seal), 0_u64);
+        fill(&mut |hash| {
+            count += 1;
+            out.push(hash)
+        })?;
         out.finish()?;
         let blocks = count.div_ceil(PER_BLOCK as u64);
         let named = HashesRef { version: 0, count };
@@ -184,7 +189,15 @@ impl HashArray {
         self.checked.resize(usize::try_from(self.blocks).unwrap_or(0), None);
         let mut at_hand: Option<(u64, Block)> = None;
         let (mut first, mut low) = (0, 0);
+        // Of many hashes, several are in each block.
+        let are_few = (hashes.len() as u64) < SEVERAL * self.blocks;
         for hash in hashes {
+            if are_few && let Some(is_there) = self.find_in_a_piece(*hash)? {
+                if is_there {
+                    found(*hash);
+                }
+                continue;
+            }
             let mut range = Range { first, last: self.blocks, low, high: u64::MAX };
             while range.first < range.last {
                 let near = at_hand.as_ref().map(|(number, _)| *number).filter(|number| *number == range.first);
@@ -222,14 +235,35 @@ impl HashArray {
             return Ok(copy);
         }
         let block = self.read_into(number, memory.unwrap_or_else(|| Box::new([0; BLOCK])))?;
-        let sum = crc32fast::hash(&block[..]);
+        let pieces = Pieces::of(&block, self.hashes_of(number, &block).len());
         match self.checked.get_mut(index) {
-            Some(Some(before)) if *before == sum => return Ok(block),
+            Some(Some(before)) if *before == pieces => return Ok(block),
             Some(Some(_)) => return Err(damaged(&self.path, "a block has changed")),
             _ => self.check(number, &block)?,
         }
-        self.checked.get_mut(index).into_iter().for_each(|checked| *checked = Some(sum));
+        if let Some(checked) = self.checked.get_mut(index) {
+            *checked = Some(pieces);
+        }
         Ok(block)
+    }
+
+    /// Whether a hash is there, where one piece of a block that was checked tells. `None`: whole blocks must be read.
+    fn find_in_a_piece(&self, hash: ContentHash) -> Result<Option<bool>> {
+        let range = Range { first: 0, last: self.blocks, low: 0, high: u64::MAX };
+        if !self.whole.is_empty() || self.blocks == 0 {
+            return Ok(None);
+        }
+        let guess = usize::try_from(range.guess(hash)).unwrap_or(usize::MAX);
+        let Some((index, piece, sum)) = pieces::place(&self.checked, guess, hash) else { return Ok(None) };
+        let (number, mut bytes) = (index as u64, [0; PIECE]);
+        let offset = number * BLOCK as u64 + (piece * PIECE) as u64;
+        self.file.read_exact_at(&mut bytes, offset).map_err(|e| damaged(&self.path, e))?;
+        if crc32fast::hash(&bytes) != sum {
+            return Err(damaged(&self.path, "a block has changed"));
+        }
+        let (hashes, _) = bytes.as_chunks::<HASH>();
+        let count = self.count_in(number).saturating_sub(piece * PIECE / HASH);
+        Ok(Some(hashes.get(..count.min(hashes.len())).unwrap_or_default().binary_search(&hash.0).is_ok()))
     }
 
     /// Every hash, ascending.
@@ -253,9 +287,9 @@ impl HashArray {
         Ok(true)
     }
 
-    /// Hashes of it that are held in memory.
+    /// Memory that it takes, as so many hashes.
     pub(crate) const fn held(&self) -> usize {
-        self.whole.len() * PER_BLOCK
+        self.whole.len() * PER_BLOCK + self.checked.len() * size_of::<Option<Pieces>>() / HASH
     }
 
     /// Hashes in it.
@@ -264,10 +298,14 @@ impl HashArray {
     }
 
     fn hashes_of<'a>(&self, number: u64, block: &'a Block) -> &'a [[u8; HASH]] {
-        let left = self.named.count.saturating_sub(number * PER_BLOCK as u64);
-        let count = usize::try_from(left).unwrap_or(usize::MAX).min(PER_BLOCK);
         let (hashes, _) = block.as_chunks::<HASH>();
-        hashes.get(..count).unwrap_or_default()
+        hashes.get(..self.count_in(number)).unwrap_or_default()
+    }
+
+    /// Hashes in a block.
+    fn count_in(&self, number: u64) -> usize {
+        let left = self.named.count.saturating_sub(number * PER_BLOCK as u64);
+        usize::try_from(left).unwrap_or(usize::MAX).min(PER_BLOCK)
     }
 
     fn read_block(&self, number: u64) -> Result<Block> {

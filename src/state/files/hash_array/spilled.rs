@@ -36,15 +36,8 @@ impl Spilled {
     pub(crate) fn add(&mut self, mut hashes: Vec<ContentHash>) -> Result<()> {
         hashes.sort_unstable();
         hashes.dedup();
-        if let Some(array) = &mut self.array {
-            let mut known = Vec::new();
-            array.find(&hashes, &mut |hash| known.push(hash))?;
-            let mut known = known.into_iter().peekable();
-            hashes.retain(|hash| known.next_if_eq(hash).is_none());
-        }
-        let count = hashes.len() as u64 + self.array.as_ref().map_or(0, HashArray::len);
-        let mut filter = Filter::of(count);
-        let array = HashArray::nameless(&self.dir, count, |push| {
+        let mut filter = Filter::of(hashes.len() as u64 + self.array.as_ref().map_or(0, HashArray::len));
+        let array = HashArray::nameless(&self.dir, |push| {
             let mut push = |hash| {
                 filter.add(hash);
                 push(hash)
@@ -55,6 +48,8 @@ impl Spilled {
                     while let Some(smaller) = new.next_if(|new| *new < hash) {
                         push(smaller)?;
                     }
+                    // What is there already is not written twice.
+                    new.next_if_eq(&hash);
                     push(hash)
                 })?;
             }

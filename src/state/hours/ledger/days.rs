@@ -97,6 +97,14 @@ impl Ledger {
         head.try_for_each(each)
     }
 
+    /// The first hour of which there is a row: in the head, or in the file of the first day.
+    pub(crate) fn first(&self) -> Result<Option<Hour>> {
+        let names = durable::names(&self.dir)?;
+        let day = names.iter().filter_map(|name| name.parse::<Date>().ok()).min();
+        let archived = day.map(|date| self.read_day(date)).transpose()?.and_then(|day| day.into_keys().next());
+        Ok(archived.into_iter().chain(self.head.hours.keys().next().copied()).min())
+    }
+
     /// The rows in the files of the newest days, of as many as there are up to `days`. A damaged file is left out: this is
     /// for views.
     #[must_use]

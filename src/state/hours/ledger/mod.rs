@@ -48,6 +48,9 @@ struct Head {
     /// Ids of the dictionaries that the store is known to have.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     stored_dictionaries: BTreeSet<String>,
+    /// Whether the store is known to say under which settings its parts are made.
+    #[serde(default, skip_serializing_if = "is_false")]
+    settings_stored: bool,
     /// Dictionaries that parts were written with before the configuration gained entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former_dictionaries: Vec<Dictionaries>,
@@ -65,6 +68,11 @@ struct Head {
     #[serde(default)]
     seen: Seen,
     hours: BTreeMap<Hour, HourRow>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The ledger, open.
@@ -105,6 +113,7 @@ impl Ledger {
             settings,
             create_only: None,
             stored_dictionaries: BTreeSet::new(),
+            settings_stored: false,
             former_dictionaries: Vec::new(),
             forgotten_before: None,
             uploaded: 0,
@@ -174,6 +183,7 @@ impl Ledger {
         if !keeps_store {
             head.create_only = None;
             head.stored_dictionaries.clear();
+            head.settings_stored = false;
         }
         // Parts that wait for their upload may have been written with them.
         let former = Dictionaries::new(head.settings.url.clone(), head.settings.method.clone())?;
@@ -205,6 +215,17 @@ impl Ledger {
     /// Forgets which dictionaries the store has: it is asked again.
     pub fn forget_stored_dictionaries(&mut self) {
         self.head.stored_dictionaries.clear();
+    }
+
+    /// Whether the store is known to say under which settings its parts are made.
+    #[must_use]
+    pub const fn has_stored_settings(&self) -> bool {
+        self.head.settings_stored
+    }
+
+    /// Notes that it does: durable with the next step. A crash before that asks the store again.
+    pub const fn note_stored_settings(&mut self) {
+        self.head.settings_stored = true;
     }
 
     /// Whether the store honours create-only PUTs; `None` while that is not known.

@@ -35,7 +35,9 @@ impl Settings {
         ];
         for (key, old, new) in fixed {
             if old != new {
-                return Err(changed(key, &format!("{old:?}, now {new:?}")));
+                let prefix = if key == "load.to" { "" } else { " and another prefix in load.to" };
+                let hint = format!("change it back, or use another state.dir{prefix} for the new setting");
+                return Err(changed(key, &format!("{old:?}, now {new:?}")).hint(hint));
             }
         }
         for (key, old, new) in [("compact.url", &self.url, &new.url), ("compact.method", &self.method, &new.method)] {

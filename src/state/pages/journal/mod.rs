@@ -171,6 +171,16 @@ impl Journal {
         fs::metadata(self.path(id)).map_or(0, |meta| meta.len())
     }
 
+    /// Whether there is a journal at all.
+    pub(crate) fn exists(&self) -> bool {
+        self.dir.is_dir()
+    }
+
+    /// When a segment was received. `None`: it is gone.
+    pub(crate) fn received(&self, id: SegmentId) -> Option<Timestamp> {
+        id.received(&self.dir)
+    }
+
     /// Where a segment is, for messages.
     pub(crate) fn path(&self, id: SegmentId) -> PathBuf {
         self.dir.join(id.file_name())

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::segment::{Segment, SegmentId};
@@ -65,9 +66,19 @@ impl RejectedPages {
         SegmentId::list(&self.dir)
     }
 
+    /// The same, for those who only look: the directory need not exist.
+    pub(crate) fn list_if_any(&self) -> Result<Vec<SegmentId>> {
+        if self.dir.is_dir() { self.list() } else { Ok(Vec::new()) }
+    }
+
     /// Whether the segment of that number is in it.
     pub(crate) fn contains(&self, number: u64) -> Result<bool> {
         Ok(self.list()?.iter().any(|id| id.number == number))
+    }
+
+    /// When a segment was received. `None`: it is gone.
+    pub(crate) fn received(&self, id: SegmentId) -> Option<Timestamp> {
+        id.received(&self.dir)
     }
 
     /// Reads a segment and checks it.
@@ -97,7 +108,7 @@ impl RejectedPages {
         change(&mut self.sum.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn path(&self, id: SegmentId) -> PathBuf {
+    pub(crate) fn path(&self, id: SegmentId) -> PathBuf {
         self.dir.join(id.file_name())
     }
 }

@@ -12,6 +12,7 @@
 //! 32 bytes of BLAKE3 as their checksum, are read as well. Writes nothing: see [`super::writer`].
 
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -49,6 +50,20 @@ impl SegmentId {
     fn parse(name: &str) -> Option<Self> {
         let (number, pages) = name.strip_suffix(".page")?.split_once('-')?;
         Some(Self { number: number.parse().ok()?, pages: pages.parse().ok()? })
+    }
+
+    /// When the segment of this id in `dir` was received, without reading its pages; where that cannot be read, when it was written.
+    pub(super) fn received(self, dir: &Path) -> Option<Timestamp> {
+        let file = durable::open(&dir.join(self.file_name())).ok()?;
+        let at = |offset| {
+            let mut bytes = [0; 16];
+            file.read_exact_at(&mut bytes, offset).ok().map(|()| bytes)
+        };
+        let noted = at(0).and_then(|head| {
+            let offset = u64::from_le_bytes(head.last_chunk::<8>().copied()?);
+            Timestamp::from_nanosecond(i128::from_le_bytes(at(offset)?)).ok()
+        });
+        noted.or_else(|| Timestamp::try_from(file.metadata().ok()?.modified().ok()?).ok())
     }
 
     /// The segments in a directory, oldest first.

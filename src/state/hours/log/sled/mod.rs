@@ -35,7 +35,7 @@ use sled::IVec;
 
 use crate::error::{Error, Result};
 use crate::hour::Hour;
-use crate::hour::gaps::Seen;
+use crate::hour::gaps::{PADDING, Seen};
 use crate::hour::tally::Tally;
 use crate::state::files::durable;
 use flush_watchdog::watched;
@@ -118,6 +118,7 @@ impl Generation {
         if bytes.is_empty() {
             return Ok(None);
         }
+        bytes.extend_from_slice(&PADDING);
         decode(&self.dir, &bytes).map(Some)
     }
 

@@ -23,7 +23,7 @@ pub(super) const FORM_KEY: &[u8] = b"v";
 /// See [`FORM_KEY`].
 pub(super) const FORM: u8 = 2;
 /// Pieces that the ids that came take at most: 16 bytes a range, and then some.
-const SEEN_PIECES: u8 = 4;
+const SEEN_PIECES: u8 = 10;
 /// What a generation knows besides its commits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {

@@ -1,0 +1,178 @@
+//! The settings that move records, said in the store: whoever writes there under others is stopped before its first part.
+//!
+//! Owns `<prefix>settings.json`, which is created before the first part of a destination and never changed. A state that has no receipt there
+//! reads it first, and where there is none, the first part that it finds, as far as that tells. A state with receipts only creates
+//! it. A failed look says nothing: no part is sent then. A crash in between leaves the object, or nothing; the next run looks again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::key::{data_prefix, settings_key};
+use crate::job::Run;
+use crate::part::read::{NotAPart, read_part};
+use crate::state::files::durable;
+use crate::store::PartMeta;
+use crate::store::once::{self, Outcome, Sealed};
+
+/// What a hint says about a setting that must not be another.
+const WAY_OUT: &str = "change it back, or use another state.dir and another prefix in load.to for the new setting";
+
+/// What the object says. Members that are not known here are another version's.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StoredSettings {
+    schema: u32,
+    timezone: String,
+    layout: String,
+    format: String,
+    compression: String,
+}
+
+impl StoredSettings {
+    fn of(run: &Run<'_>) -> Self {
+        let settings = &run.setup.settings;
+        Self {
+            schema: 1,
+            timezone: settings.timezone.clone(),
+            layout: settings.layout.clone(),
+            format: "ndjson".to_owned(),
+            compression: "gzip".to_owned(),
+        }
+    }
+
+    /// The first setting that differs, with both values.
+    fn difference(&self, stored: &Self) -> Option<(&'static str, String, String)> {
+        let all = [
+            ("hours.timezone", &self.timezone, &stored.timezone),
+            ("load.layout", &self.layout, &stored.layout),
+            ("load.format", &self.format, &stored.format),
+            ("load.compression", &self.compression, &stored.compression),
+        ];
+        let (name, ours, theirs) = all.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
+        Some((name, ours.clone(), theirs.clone()))
+    }
+}
+
+/// Makes sure that the store says under which settings its parts are made, and that they are these. `false`: no part may be sent, and
+/// the reason is recorded.
+pub(crate) fn ensure_settings(run: &mut Run<'_>) -> Result<bool> {
+    if run.state.hours.has_stored_settings() {
+        return Ok(true);
+    }
+    match check(run).and_then(|is_there| if is_there { Ok(()) } else { create(run) }) {
+        Ok(()) => {
+            run.state.hours.note_stored_settings();
+            Ok(true)
+        }
+        Err(error) => run.record_store_failure(error).map(|()| false),
+    }
+}
+
+/// Whether the object is there, and says what the configuration says.
+///
+/// # Errors
+/// `Config`, naming both values: the parts there are made under another setting.
+pub(crate) fn check(run: &Run<'_>) -> Result<bool> {
+    let has_receipts = run.state.hours.uploaded_parts() > 0;
+    if let Some(stored) = stored(run)? {
+        if let Some((name, ours, theirs)) = StoredSettings::of(run).difference(&stored) {
+            let error = differs(run, name, &ours, &theirs);
+            if !has_receipts {
+                return Err(error);
+            }
+            tracing::warn!("{}: another state wrote that there", error.chain());
+        }
+        return Ok(true);
+    }
+    if !has_receipts {
+        judge_by_a_part(run)?;
+    }
+    Ok(false)
+}
+
+fn differs(run: &Run<'_>, name: &str, ours: &str, theirs: &str) -> Error {
+    let what = format!("{name} is {ours:?}, and the parts in {} are made with {theirs:?}", run.setup.store.place());
+    Error::new(ErrorKind::Config, what).hint(WAY_OUT)
+}
+
+fn stored(run: &Run<'_>) -> Result<Option<StoredSettings>> {
+    let (store, key) = (&run.setup.store, settings_key(&run.setup.prefix));
+    if store.head(&key)?.is_none() {
+        return Ok(None);
+    }
+    serde_json::from_slice(&store.get(&key)?).map(Some).map_err(|cause| {
+        let what = format!("the object {key} is not what its name says: no part is sent");
+        Error::new(ErrorKind::Mismatch, what).caused_by(cause).hint("it was left alone: move it away, then run again")
+    })
+}
+
+/// Looks at the first part that is there: its key tells the layout, its records the time zone.
+fn judge_by_a_part(run: &Run<'_>) -> Result<()> {
+    let (setup, mut first) = (run.setup, None);
+    let listed = setup.store.list(&data_prefix(&setup.prefix), &mut |key, _| {
+        if !key.rsplit('/').next().is_some_and(|name| name.starts_with("part-") && name.ends_with(".gz")) {
+            return Ok(());
+        }
+        first = Some(key.to_owned());
+        Err(Error::new(ErrorKind::Mismatch, "one is enough"))
+    });
+    let Some(key) = first else { return listed };
+    let Some((hour, _)) = setup.layout.parse_key(&setup.prefix, &key) else {
+        let what = format!(
+            "load.layout is {:?}, and {} has parts under another one: {key}",
+            setup.settings.layout,
+            setup.store.place()
+        );
+        return Err(Error::new(ErrorKind::Config, what).hint(WAY_OUT));
+    };
+    let meta = setup.store.head(&key)?.and_then(|found| found.meta);
+    // What it cannot be read with, or does not hold, tells nothing about the zone.
+    let Ok(compactor) = run.dictionaries.for_part(meta.as_ref()) else { return Ok(()) };
+    match read_part(&setup.store.get(&key)?, &compactor, &setup.decoder.zone, hour) {
+        Err(NotAPart::OtherHour { found, .. }) => {
+            let what = format!(
+                "hours.timezone is {:?}, and the parts in {} are made in another: {key} has a record that would be of hour {found}",
+                setup.settings.timezone,
+                setup.store.place()
+            );
+            Err(Error::new(ErrorKind::Config, what).hint(WAY_OUT))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn create(run: &Run<'_>) -> Result<()> {
+    let ours = StoredSettings::of(run);
+    let mut bytes = serde_json::to_vec(&ours)
+        .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the settings for the store").caused_by(e))?;
+    bytes.push(b'\n');
+    let (store, key) = (&*run.setup.store, settings_key(&run.setup.prefix));
+    // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
+    let body = run.state.hours.spool_path_beside("settings.json");
+    durable::replace(&body, &bytes)?;
+    let meta = PartMeta::of_document(&bytes, "settings", "");
+    let put = once::upload(store, &Sealed { key: &key, body: &body, meta: &meta }, run.create_only(), run.setup.stop);
+    durable::remove(&body)?;
+    // Another machine was faster, or the store keeps no metadata: what it says counts.
+    if let Outcome::Foreign { .. } = put?
+        && let Some((name, ours, theirs)) = stored(run)?.and_then(|stored| ours.difference(&stored))
+    {
+        return Err(differs(run, name, &ours, &theirs));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn object_is_pinned_and_what_a_newer_version_adds_is_no_difference() {
+        let text = r#"{"schema":1,"timezone":"UTC","layout":"l","format":"ndjson","compression":"gzip"}"#;
+        let settings: StoredSettings = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&settings).unwrap(), text);
+        let more: StoredSettings = serde_json::from_str(&text.replace('}', r#","record":{"time":"/at"}}"#)).unwrap();
+        assert_eq!(settings.difference(&more), None);
+        let other = StoredSettings { layout: "m".into(), ..more };
+        assert_eq!(settings.difference(&other), Some(("load.layout", "l".into(), "m".into())));
+    }
+}
