@@ -160,7 +160,7 @@ fn clock_that_is_ahead_is_set_and_the_monitor_believes_the_next_run() {
     world.origin.script(vec![dated(&page(&world.place.key, &logs)), Answer::Page("[]".into())]);
     let ran = shim.run_at_clock(&world.place, &["run"], 26 * 3600).exits(0);
     let (message, _) = told(&ran, "WARN");
-    assert!(message.contains(" ahead of the source's") && message.contains("timedatectl"), "{message}");
+    assert!(message.contains(" ahead of the source's") && message.contains(": set it"), "{message}");
     // The clock is set.
     let check = world.check();
     assert!(check.code == 1 && check.out.contains("is in the future: a clock is or was wrong; set it"), "{check:?}");
@@ -237,7 +237,8 @@ fn damaged_ledger_is_rebuilt_by_the_command_that_is_named() {
 fn quarantined_token_of_another_key_comes_in_with_that_key() {
     let mut world = World::new();
     let other = fernet::Fernet::generate_key();
-    let (mine, theirs) = (page(&world.place.key, &[world.new_log()]), page(&other, &[world.new_log()]));
+    let (log, locked) = (world.new_log(), world.new_log());
+    let (mine, theirs) = (page(&world.place.key, &[log]), page(&other, &[locked]));
     let both = format!("{},{}", mine.strip_suffix(']').unwrap(), theirs.strip_prefix('[').unwrap());
     world.origin.script(vec![Answer::Page(both), Answer::Page("[]".into())]);
     let hint = world.fails(65, &["1 token was quarantined: 1 "]);
@@ -250,15 +251,16 @@ fn quarantined_token_of_another_key_comes_in_with_that_key() {
     follow(&world, &command(&check.out), 0);
     let ring = format!("{},{other}", world.place.key);
     world.place.set("FERNET_KEY", &ring);
-    let retried = commands(&hint).into_iter().find(|command| command[0] == "replay");
-    follow(&world, &retried.unwrap_or_else(|| panic!("{hint:?}")), 0);
+    assert!(hint.contains("key to the ring: the next run reads them"), "{hint}");
+    world.place.etl(&["run"]).exits(0);
     world.is_well();
 }
 
 #[test]
 fn quarantined_token_that_is_none_is_looked_at_and_dropped() {
     let mut world = World::new();
-    let log = page(&world.place.key, &[world.new_log()]);
+    let log = world.new_log();
+    let log = page(&world.place.key, &[log]);
     let odd = format!("{},{{\"data\":\"nonsense\"}}]", log.strip_suffix(']').unwrap());
     world.origin.script(vec![Answer::Page(odd), Answer::Page("[]".into())]);
     let hint = world.fails(65, &["1 token was quarantined: 1 malformed-token"]);

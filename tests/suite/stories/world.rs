@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use etl::store::ObjectStore;
 use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, gunzip, page, record};
