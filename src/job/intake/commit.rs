@@ -247,7 +247,7 @@ fn split<'s>(
         let what = format!("no key of the ring opens any token of {} pages", locked.len());
         let path = run.state.pages.journal().path(id);
         let error = Error::new(ErrorKind::Credentials, format!("page {}: {what}", path.display()));
-        run.record_or_fail(error.hint("they wait in the journal; run again with their key in the ring"))?;
+        run.record_or_fail(error.hint("they wait in the journal: add their key to the ring (FERNET_KEY, or what source.keys_env or source.keys_file names) and run again"))?;
     }
     Ok((bodies, good))
 }

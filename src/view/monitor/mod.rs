@@ -16,9 +16,6 @@ use crate::state::status::{LastRun, Status};
 /// How long a gap is worth a warning. One that is never filled must not warn for ever.
 const GAP_IS_NEWS: SignedDuration = SignedDuration::from_hours(24);
 
-/// A success this far ahead of the clock is none that can be judged.
-const AHEAD: SignedDuration = SignedDuration::from_mins(5);
-
 /// Where a pipeline ran before, its state directory is not where it was.
 const NO_RUN: &str = "no run yet: `etl run` begins; where there was one, put state.dir back, or read the store back with `etl replay --from-s3`";
 
@@ -221,7 +218,7 @@ fn age(status: &Status, figures: &Figures, limits: Limits, now: Timestamp) -> Ve
         let level = if status.last_run.is_some() { Level::Warning } else { Level::Ok };
         return vec![(level, "no run has succeeded yet".to_owned())];
     };
-    let is_ahead = status.last_success.is_some_and(|at| at.duration_since(now) > AHEAD);
+    let is_ahead = words::is_ahead(status, now);
     let silent = u64::try_from(now.duration_since(status.as_of).as_secs()).unwrap_or(0);
     let hangs = if status.running { limits.judge(silent) } else { Level::Ok };
     vec![
