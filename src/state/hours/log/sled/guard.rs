@@ -118,7 +118,8 @@ fn open_patiently(dir: &Path, config: &sled::Config) -> Result<sled::Db> {
             opened => return opened.and_then(|db| db.map_err(|e| damaged_or_disk(dir, e))),
         }
     }
-    Err(Error::new(ErrorKind::Busy, format!("the write-ahead log {} is in use", dir.display())))
+    Err(Error::new(ErrorKind::Busy, format!("the write-ahead log {} is in use", dir.display()))
+        .hint("another etl of another version, or a copy, has it open: end that, then run again"))
 }
 
 /// sled panics on some kinds of damage: a panic is damage like any other.
