@@ -299,7 +299,7 @@ fn create_only(place: &Place, read_only: bool) -> Vec<Checked> {
         Err(error) if error.kind() == ErrorKind::Credentials => {
             let hint = error.next_step().unwrap_or_default();
             let hint = format!(
-                "{hint} (etl puts below data/, dict/, manifest/ and digest/; check/ is for this probe, which --read-only leaves out)"
+                "{hint} (etl puts settings.json and below data/, dict/, manifest/, digest/ and expired/; check/ is for this probe, which --read-only leaves out)"
             );
             return vec![Checked::failed(name, &Error::new(error.kind(), error.chain()).hint(hint))];
         }

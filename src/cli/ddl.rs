@@ -27,7 +27,7 @@ Examples:
   etl ddl --for duckdb                       the same for DuckDB, over S3 or a folder; for Spark: --for spark
   etl ddl --keys hour                        year, month, day and hour as partition keys instead of one text
   etl ddl --for duckdb --location lake       for another place than the configured one
-  etl ddl --column session:string --column 'items:array<bigint>'
+  etl ddl --column session:string --column price:double
   etl ddl --glue --since 2023-03-10T00       table and partitions for Glue's API, for Spark or Redshift Spectrum
 
 It needs no state: it reads the configuration, and it lists the store for the years (Athena, Trino) or hours (--glue) that

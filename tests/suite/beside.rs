@@ -1,6 +1,6 @@
 //! Commands that take no lock look while a run changes what they look at: what changed meanwhile is no alarm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -213,7 +213,13 @@ fn readers_beside_runs(place: &Place, hours: u64, time: Duration) {
         done.store(true, Ordering::Relaxed);
     });
     let codes = codes.into_inner().unwrap();
-    assert!(codes.len() == READERS.len() && codes.keys().all(|(_, code, _)| *code == 0), "{codes:#?}");
+    // The hour that is asked about lacks ids, and tokens beside it are odd, whatever a run does.
+    let is_calm = |(args, code, said): &(String, i32, String)| {
+        let is_asked = args.starts_with("status --hour") && *code == 66;
+        *code == 0 || (is_asked && said.ends_with("err: \"\" }") && !said.contains("did not end"))
+    };
+    let asked: BTreeSet<_> = codes.keys().map(|(args, ..)| args).collect();
+    assert!(asked.len() == READERS.len() && codes.keys().all(is_calm), "{codes:#?}");
 }
 
 const ARCHIVE: &str = "[archive]\ndir = \"archive\"\n";

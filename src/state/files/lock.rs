@@ -100,9 +100,12 @@ impl Lock {
     #[must_use]
     pub(crate) fn was_left(dir: &Path) -> bool {
         let Ok(file) = durable::open(&dir.join("lock")) else { return false };
-        let mut mark = [0; ENDED.len()];
-        let ended = file.read_exact_at(&mut mark, 0).is_ok() && mark == *ENDED;
-        !ended && !Self::is_held(dir)
+        let lacks_the_mark = || {
+            let mut mark = [0; ENDED.len()];
+            file.read_exact_at(&mut mark, 0).is_err() || mark != *ENDED
+        };
+        // A holder that ends between the two looks was not left, nor was the one before a holder that begins between them.
+        (0..3).all(|_| lacks_the_mark() && !Self::is_held(dir))
     }
 
     /// Whether some process holds the lock of `dir`. Does not take it. Where the file cannot be opened, the answer is no.

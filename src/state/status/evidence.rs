@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -19,6 +20,10 @@ use crate::state::hours::heard;
 use crate::state::hours::parked::Parked;
 use crate::state::pages::journal::Journal;
 use crate::state::{Ledger, Lock, State};
+
+/// How often a run that seems not to have ended is looked at again, and how long after the last look.
+const LOOKS: u32 = 4;
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// What is known of the hours of a state directory.
 pub(crate) struct Known {
@@ -41,8 +46,7 @@ impl Known {
     /// Reads what the state directory `dir` knows as of `now`.
     pub(crate) fn read(dir: &Path, rules: Rules, now: Timestamp) -> Result<Self> {
         let ledger = Ledger::open(dir)?;
-        let status = read(dir, now)?;
-        let killed = !status.running && status.last_run.as_ref().is_some_and(|run| run.ended.is_none());
+        let (status, is_interrupted) = settled(dir, now)?;
         let quarantined = status.quarantine.count + status.quarantine.held_pages;
         let evidence = Evidence {
             now,
@@ -52,7 +56,7 @@ impl Known {
             heard: heard::read(dir)?,
             unread: unread(&Journal::at(dir), &|number| waits(&status, number))?,
             quarantined,
-            is_interrupted: killed || (status.last_run.is_some() && Lock::was_left(dir)),
+            is_interrupted,
         };
         Ok(Self { parked: Parked::hours_in(dir)?, status, evidence, ledger })
     }
@@ -103,6 +107,26 @@ pub fn verdicts(
     let mut known = Known::read(dir, rules, now)?;
     let hours = std::iter::successors(Some(since), |hour| hour.next()).take_while(|hour| *hour <= until);
     hours.map(|hour| known.judge(hour).map(|(_, _, judged)| (hour, judged.verdict, judged.reason))).collect()
+}
+
+/// The status, and whether the last run did not end. One that ends lets go of its lock just before it notes that: it is given a
+/// moment.
+fn settled(dir: &Path, now: Timestamp) -> Result<(Status, bool)> {
+    for _ in 0..LOOKS {
+        let status = read(dir, now)?;
+        if !is_interrupted(&status, dir) {
+            return Ok((status, false));
+        }
+        std::thread::sleep(MOMENT);
+    }
+    let status = read(dir, now)?;
+    let is_interrupted = is_interrupted(&status, dir);
+    Ok((status, is_interrupted))
+}
+
+fn is_interrupted(status: &Status, dir: &Path) -> bool {
+    let is_unended = !status.running && status.last_run.as_ref().is_some_and(|run| run.ended.is_none());
+    is_unended || (status.last_run.is_some() && Lock::was_left(dir))
 }
 
 /// Whether a page of the journal may not be committed.
