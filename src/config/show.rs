@@ -46,7 +46,7 @@ pub struct Setting {
 /// Where a value was given.
 #[derive(Debug, Clone, Serialize)]
 pub struct From {
-    /// `default`, `file`, `.env`, `environment`, `flag`, or `nowhere`.
+    /// `default`, `file`, `.env`, `environment`, `flag`, `profile`, or `nowhere`.
     pub kind: &'static str,
     /// The flag or the variable.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -240,7 +240,7 @@ fn credentials_of_the_store_are_neither_said_nor_stored() {
     }
     watch.look_below(&place.path("etl-state"));
     let (store, keys) = (at.store(), at.keys(&prefix));
-    assert_eq!(keys.len(), 3, "a part, its dictionaries, and the settings: {keys:?}");
+    assert_eq!(keys.len(), 3, "a part, its dictionaries, and the settings");
     for key in keys {
         watch.look("metadata", format!("{:?}", store.head(&key).unwrap()).as_bytes());
         watch.look("an object", &store.get(&key).unwrap());

@@ -66,11 +66,17 @@ fn worst_comes_first_and_nothing_breaks_the_line() {
     status.quarantine.count = 3;
     let run = status.last_run.as_mut().unwrap();
     (run.exit, run.problems) = (Some(77), vec!["a key | was\nrefused".to_owned()]);
-    let text = "the last run ended with exit 77: a key   was refused; 3 tokens in the quarantine";
+    run.hint = Some("give it\nanother | key".to_owned());
+    let text = "the last run ended with exit 77: a key   was refused (hint: give it another   key); 3 tokens in the quarantine";
     says(&status, "10:03:00", Level::Critical, text);
     status.quarantine.count = 11;
     status.last_run.as_mut().unwrap().exit = Some(75);
-    says(&status, "10:03:00", Level::Critical, "11 tokens in the quarantine; the last run ended with exit 75");
+    says(
+        &status,
+        "10:03:00",
+        Level::Critical,
+        "11 tokens in the quarantine: `etl quarantine list` says why; the last run",
+    );
 }
 
 #[test]
