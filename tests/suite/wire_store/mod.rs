@@ -135,7 +135,7 @@ fn parallel_map<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
     });
 }
 
-/// What a run ends with that meets a fault at its first PUT, which is that of the dictionaries, or at each: 77 for refused credentials,
+/// What a run ends with that meets a fault at its first PUT, which is that of the settings, or at each: 77 for refused credentials,
 /// 75 for a refused object.
 fn exit(fault: Fault) -> i32 {
     match fault {
@@ -420,7 +420,8 @@ fn faults_at_random_lose_and_repeat_nothing() {
             }
         }
         tally::add("wire", "at random", happened);
-        assert!(happened > rounds, "{what}: only {happened} faults");
+        // A run whose first request hangs meets no second fault.
+        assert!(happened * 2 > rounds, "{what}: only {happened} faults");
         bench.check(&what);
     });
 }
