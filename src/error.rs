@@ -87,6 +87,11 @@ pub struct Error {
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// The system's number of an error of the device itself.
+const EIO: i32 = 5;
+/// What to do then.
+const BROKEN: &str = "look at that disk (`dmesg` may say more), then run again";
+
 /// What to do about a failure of the disk, where its kind tells.
 const fn on_disk(kind: std::io::ErrorKind) -> Option<&'static str> {
     use std::io::ErrorKind as Io;
@@ -94,6 +99,7 @@ const fn on_disk(kind: std::io::ErrorKind) -> Option<&'static str> {
         Io::PermissionDenied => Some("give the user that runs etl the right to, or run etl as that path's owner"),
         Io::ReadOnlyFilesystem => Some("mount it for writing, or name another folder"),
         Io::StorageFull | Io::QuotaExceeded => Some("free some space on its disk, and run again"),
+        Io::NotADirectory | Io::AlreadyExists => Some("move away what lies where a folder of it should be"),
         Io::NotFound => Some("look whether its folder is still there, and the disk is mounted"),
         _ => None,
     }
@@ -108,7 +114,8 @@ impl Error {
     /// A failure of the local disk at `path`, while doing `what` ("write", "rename", …).
     pub fn disk(what: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
         let mut error = Self::new(ErrorKind::State, format!("cannot {what} {}", path.display()));
-        error.hint = on_disk(cause.kind()).map(str::to_owned);
+        let broken = (cause.raw_os_error() == Some(EIO)).then_some(BROKEN);
+        error.hint = on_disk(cause.kind()).or(broken).map(str::to_owned);
         if cause.kind() == std::io::ErrorKind::StorageFull && limits::is_without_inodes(path) {
             error.message.push_str(": no inodes are left on its disk");
             error.remedy = Some("remove files there, or give it more inodes: it has room for no new file".to_owned());

@@ -17,6 +17,9 @@ use tokio::sync::Notify;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::threads;
 
+/// What to do where the system has no room for the handlers.
+const NO_SIGNALS: &str = "look at the limits of this user and machine (`ulimit -a`), then run again";
+
 /// The flag that signals set in this process.
 static INSTALLED: OnceLock<Stop> = OnceLock::new();
 
@@ -205,9 +208,9 @@ pub fn install(stop: &Stop) -> Result<()> {
             threads::no_thread("for the signals", cause)
         }
         ctrlc::Error::System(cause) => {
-            Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause)
+            Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause).hint(NO_SIGNALS)
         }
-        cause => Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause),
+        cause => Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause).hint(NO_SIGNALS),
     })?;
     let _ = INSTALLED.set(flag);
     arrived.register()
@@ -226,7 +229,9 @@ impl Arrived {
         [(SIGINT, &self.interrupt), (SIGTERM, &self.terminate), (SIGHUP, &self.hangup)]
             .into_iter()
             .try_for_each(|(number, flag)| signal_hook::flag::register(number, Arc::clone(flag)).map(drop))
-            .map_err(|cause| Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause))
+            .map_err(|cause| {
+                Error::new(ErrorKind::State, "cannot install the signal handlers").caused_by(cause).hint(NO_SIGNALS)
+            })
     }
 
     /// The signal that woke the handler's thread; `None` for one that this process ignores.

@@ -325,4 +325,5 @@ impl Seen {
 
 fn refused(hour: Hour, key: &str, why: &str) -> Error {
     Error::new(ErrorKind::Mismatch, format!("hour {hour}: {key} is refused: {why}"))
+        .hint("the other parts are restored; `etl verify --deep` says what to do about this one")
 }

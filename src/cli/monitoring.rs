@@ -89,7 +89,10 @@ fn in_directory(dir: &Path, copy: Option<&Path>, now: Timestamp, found: &mut Vec
 fn missing(dir: &Path, copy: Option<Result<Status>>, now: Timestamp, found: &mut Vec<Finding>) -> Status {
     match copy {
         Some(Ok(copy)) if copy.last_run.is_some() => {
-            found.push((Level::Critical, format!("the state directory {} is missing", dir.display())));
+            found.push((Level::Critical, format!(
+                "the state directory {} is missing: put it back, or read the store back with `etl replay --from-s3`",
+                dir.display()
+            )));
             copy
         }
         _ => Status::empty(now),

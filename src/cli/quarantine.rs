@@ -349,9 +349,9 @@ fn agreed(tokens: &str, reason: &str) -> Result<bool> {
     }
     eprint!("Drop {tokens} with the reason {} for good? [y/N] ", clean(reason));
     let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|e| Error::new(ErrorKind::State, "cannot read the answer").caused_by(e))?;
+    std::io::stdin().read_line(&mut answer).map_err(|e| {
+        Error::new(ErrorKind::State, "cannot read the answer").caused_by(e).hint("say --yes where nobody can be asked")
+    })?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 

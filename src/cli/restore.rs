@@ -96,7 +96,8 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
     for (hour, parts) in progress::hours(hours, args.out.is_none()) {
         let mut out = Output::open(args.out.as_deref(), hour)?;
         let refused = restorer.hour(hour, &parts, &mut |originals| match stop.is_requested() {
-            true => Err(Error::new(ErrorKind::Unavailable, "stopped by a signal")),
+            true => Err(Error::new(ErrorKind::Unavailable, "stopped by a signal")
+                .hint("what is in finished files is whole; start it again for the rest")),
             false => out.write(originals),
         })?;
         refused.iter().for_each(say);

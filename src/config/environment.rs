@@ -26,6 +26,8 @@ pub enum Origin {
     DotEnv(String, PathBuf),
     /// A line of the configuration file.
     File(String, usize),
+    /// The profile in use, in this file of AWS's tools.
+    Profile(PathBuf),
     /// The template.
     Default,
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Origin {
             Self::Environment(name) => write!(f, "{name} in the environment"),
             Self::DotEnv(name, path) => write!(f, "{name} in {}", path.display()),
             Self::File(file, line) => write!(f, "{file}, line {line}"),
+            Self::Profile(path) => write!(f, "the profile in {}", path.display()),
             Self::Default => f.write_str("the default"),
         }
     }

@@ -51,8 +51,11 @@ fn check(place: &str, to_correct: &str, keys: Vec<(usize, Secret)>) -> Result<Ve
 
 /// The text of a file that only its owner may read.
 pub(super) fn read_private(path: &Path) -> Result<String> {
-    let unreadable =
-        |cause| Error::new(ErrorKind::Config, format!("cannot read the key file {}", path.display())).caused_by(cause);
+    let unreadable = |cause| {
+        Error::new(ErrorKind::Config, format!("cannot read the key file {}", path.display()))
+            .caused_by(cause)
+            .hint("put it there, readable by the user that runs etl alone (chmod 600)")
+    };
     let meta = std::fs::metadata(path).map_err(unreadable)?;
     if let Some(open) = private::is_open(path, &meta) {
         let text = format!("the key file {} can be read by others (mode {:04o})", path.display(), open.mode);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::aws::{AwsVariables, wrong_region};
-use super::environment::{Variable, check_name};
+use super::environment::{Origin, Variable, check_name};
 use super::layers::Layers;
 use super::object::{self, Encryption, ObjectOptions};
 use super::paths::wrong;
@@ -263,9 +263,18 @@ impl LoadConfig {
         for (key, found) in noted.into_iter().chain(["AWS_PROFILE"].map(|name| (name, self.variables.variable(name)))) {
             found.iter().for_each(|found| layers.note(key, found.value.expose(), found.origin.clone()));
         }
+        if let Some((region, file)) = self.region_of_profile() {
+            layers.note("load.region", region, Origin::Profile(file));
+        }
         for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
             layers.note_secret(name, self.variables.variable(name));
         }
+    }
+
+    /// The region of the profile, where it counts.
+    fn region_of_profile(&self) -> Option<(String, PathBuf)> {
+        let counts = !self.names_region && self.variables.first(self.regions()).is_none();
+        self.variables.profile_region().filter(|_| counts)
     }
 
     /// The variables that can name the region.
@@ -321,7 +330,7 @@ impl LoadConfig {
         if let Some(found) = self.variables.first(self.regions()) {
             return found.parse("load.region", parse_region);
         }
-        match self.variables.profile_region().filter(|_| !self.names_region) {
+        match self.region_of_profile() {
             Some((region, file)) => parse_region(&region).map_err(|why| wrong_region(&file, &why)),
             None => Ok(self.region.clone()),
         }

@@ -165,6 +165,7 @@ impl From {
             Origin::Environment(name) => ("environment", Some(name.clone()), None, None),
             Origin::DotEnv(name, path) => (".env", Some(name.clone()), Some(path.display().to_string()), None),
             Origin::File(file, line) => ("file", None, Some(file.clone()), Some(*line)),
+            Origin::Profile(path) => ("profile", None, Some(path.display().to_string()), None),
             Origin::Default => ("default", None, None, None),
         };
         Self { kind, name, file, line, text: origin.to_string() }

@@ -25,6 +25,8 @@ pub(crate) struct Run<'a> {
     pub(crate) dictionaries: DictionaryStore<'a>,
     /// Parts that are gone for good, as far as the store was asked.
     pub(crate) expired: ExpiredParts,
+    /// The store refused the object with the settings: it is offered again in the next run.
+    pub(crate) settings_are_refused: bool,
     pub(crate) summary: &'a mut Summary,
     pub(crate) problems: Vec<Error>,
     /// Whether the manifests in the store are to be compared with the digests there: after a rebuild.
@@ -54,6 +56,7 @@ impl<'a> Run<'a> {
             buckets: Buckets::default(),
             dictionaries,
             expired: ExpiredParts::default(),
+            settings_are_refused: false,
             summary,
             problems: Vec::new(),
             survey_manifests: request.from_store,

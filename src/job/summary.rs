@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind};
 use crate::hour::gaps::{Gap, PolledTooRarely};
 use crate::output::numbers::{bytes, plural};
-use crate::page::decode::FUTURE;
+use crate::page::decode::{FUTURE, WRONG_KEY};
 use crate::record::advice;
 use crate::state::pages::quarantine::Added;
 use crate::state::status::RunSoFar;
@@ -169,8 +169,9 @@ impl Summary {
                 "they are tried again when their time has come; if they are of the present, set this machine's clock"
                     .to_owned()
             }
+            false if reason == WRONG_KEY => format!("{reason}: {advice}; all others were kept as usual"),
             false => format!(
-                "{reason}: {advice}; the others were kept as usual, and `etl replay --quarantine` tries the quarantined ones again"
+                "{reason}: {advice}; all others were kept as usual; `etl quarantine drop --reason {reason} --yes` lets them go"
             ),
         };
         (count > 0).then(|| Error::new(ErrorKind::Quarantined, what).hint(hint))

@@ -17,6 +17,10 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::{AlertDescription, CertificateError};
 use tokio::sync::oneshot;
 
+/// What to do where the system has not what a client needs.
+pub(crate) const NO_RUNTIME: &str =
+    "the system gave it nothing: look at the limits of this user and machine (`ulimit -a`), then run again";
+
 /// A host's name that has no address, as far as the resolver tells.
 #[derive(Debug, thiserror::Error)]
 #[error("the name {host} cannot be resolved")]

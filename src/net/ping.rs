@@ -55,10 +55,9 @@ fn parsed(url: &SourceUrl) -> Result<reqwest::Url> {
 }
 
 fn send(request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Response> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|cause| Error::new(ErrorKind::State, "cannot start the network runtime").caused_by(cause))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|cause| {
+        Error::new(ErrorKind::State, "cannot start the network runtime").caused_by(cause).hint(super::NO_RUNTIME)
+    })?;
     let client = Client::builder()
         .user_agent(concat!("etl/", env!("CARGO_PKG_VERSION")))
         .timeout(PATIENCE)

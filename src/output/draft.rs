@@ -142,7 +142,8 @@ fn sync_name(target: &Path, survives: Survives) -> Result<()> {
 fn refuse_special(target: &Path) -> Result<()> {
     match fs::symlink_metadata(target) {
         Ok(meta) if !meta.is_file() => {
-            Err(Error::new(ErrorKind::State, format!("{} is no longer a regular file", target.display())))
+            Err(Error::new(ErrorKind::State, format!("{} is no longer a regular file", target.display()))
+                .hint("move it away, or name another file"))
         }
         _ => Ok(()),
     }

@@ -104,9 +104,9 @@ pub(crate) fn print(bytes: &[u8]) -> Result<()> {
         Some(stop) => Flow::stdout(stop).and_then(|mut flow| flow.write_all(bytes)),
     };
     match printed {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::new(ErrorKind::State, "cannot write to stdout").caused_by(e))
-        }
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::new(ErrorKind::State, "cannot write to stdout")
+            .caused_by(e)
+            .hint("look at what reads it, or the disk of its file")),
         _ => Ok(()),
     }
 }

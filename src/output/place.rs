@@ -77,7 +77,9 @@ pub(super) fn find(target: &Path) -> Result<Place> {
 /// The folder of `path` and the name in it; `target` is what the operator wrote.
 fn split(target: &Path, path: &Path) -> Result<(PathBuf, OsString)> {
     let Some(name) = path.file_name() else {
-        return Err(Error::new(ErrorKind::Usage, format!("{} names no file", target.display())));
+        return Err(
+            Error::new(ErrorKind::Usage, format!("{} names no file", target.display())).hint("add a file's name to it")
+        );
     };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.canonicalize().map_err(|e| Error::disk("write", target, e).hint("make its folder first"))?;

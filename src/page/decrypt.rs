@@ -59,7 +59,8 @@ impl KeyRing {
     /// `Config` where there is none, or one is no Fernet key; names its position, never the key.
     pub fn new(keys: &[Secret]) -> Result<Self> {
         if keys.is_empty() {
-            return Err(Error::new(ErrorKind::Config, "no decryption key"));
+            return Err(Error::new(ErrorKind::Config, "no decryption key")
+                .hint("set FERNET_KEY in the environment or in .env, or name a file with source.keys_file"));
         }
         let key = |(at, key): (usize, &Secret)| {
             Key::new(key).ok_or_else(|| Error::new(ErrorKind::Config, format!("key {at} is not a Fernet key")))

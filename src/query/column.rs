@@ -91,7 +91,7 @@ impl Column {
         } else {
             return Ok(());
         };
-        Err(Error::new(ErrorKind::Usage, format!("--column {name}: {name} {why}")))
+        Err(Error::new(ErrorKind::Usage, format!("--column {name}: {name} {why}")).hint("give it another name"))
     }
 }
 

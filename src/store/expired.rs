@@ -17,6 +17,8 @@ use crate::store::ObjectStore;
 
 /// With more hours than these, all markers are listed at once.
 const FEW_HOURS: usize = 8;
+/// So many keys come with one answer to a listing.
+const ONE_ANSWER: usize = 1_000;
 
 /// What such an object says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,10 +98,12 @@ pub(crate) struct ExpiredParts {
     parts: BTreeSet<(Hour, u32)>,
     looked_at: BTreeSet<Hour>,
     has_all: bool,
+    are_many: bool,
 }
 
 impl ExpiredParts {
-    /// Asks the store about some hours: in one listing where there are many, so that a backfill does not ask for each.
+    /// Asks the store about some hours. The first time for all of them, which is one request where there are no more markers than one
+    /// answer names, as is usual: then nothing is asked again. Else hour by hour, or once more where there are many.
     pub(crate) fn look(
         &mut self,
         store: &dyn ObjectStore,
@@ -111,6 +115,9 @@ impl ExpiredParts {
             return Ok(());
         }
         let new: Vec<Hour> = hours.into_iter().filter(|hour| !self.looked_at.contains(hour)).collect();
+        if new.is_empty() || self.has_few(store, prefix, layout)? {
+            return Ok(());
+        }
         if new.len() > FEW_HOURS {
             return self.look_for_all(store, prefix, layout);
         }
@@ -119,6 +126,30 @@ impl ExpiredParts {
             self.looked_at.insert(hour);
         }
         Ok(())
+    }
+
+    /// Asks no more: the store refuses to be listed.
+    pub(crate) const fn give_up(&mut self) {
+        self.has_all = true;
+    }
+
+    /// Whether one answer of the store names all markers, which are then known.
+    fn has_few(&mut self, store: &dyn ObjectStore, prefix: &str, layout: &Layout) -> Result<bool> {
+        if self.are_many {
+            return Ok(false);
+        }
+        let mut left = ONE_ANSWER;
+        let listed = store.list(&expired_prefix(prefix), &mut |key, _| {
+            self.parts.extend(layout.parse_expired_key(prefix, key));
+            left = left.saturating_sub(1);
+            if left > 0 { Ok(()) } else { Err(Error::new(ErrorKind::Mismatch, "they are many")) }
+        });
+        self.are_many = left == 0;
+        if !self.are_many {
+            listed?;
+            self.has_all = true;
+        }
+        Ok(self.has_all)
     }
 
     /// Asks the store about all hours.
@@ -189,16 +220,27 @@ mod tests {
     }
 
     #[test]
-    fn few_hours_are_listed_one_by_one_and_many_at_once() {
+    fn few_markers_are_listed_at_once_and_of_many_those_of_the_hours_at_hand() {
         let (dir, layout) = (tempfile::tempdir().unwrap(), Layout::parse(DEFAULT_LAYOUT).unwrap());
         let store = FileStore::new(dir.path());
         let hour = |n: u32| -> Hour { format!("2023-03-10T{n:02}").parse().unwrap() };
         put(dir.path(), &layout.expired_key("", hour(1), 0), b"");
         put(dir.path(), &layout.expired_key("", hour(9), 4), b"");
-        let mut parts = ExpiredParts::default();
-        parts.look(&store, "", &layout, [hour(1), hour(2)]).unwrap();
-        assert_eq!(parts.iter().collect::<Vec<_>>(), [(hour(1), 0)]);
-        parts.look(&store, "", &layout, (0..24).map(hour)).unwrap();
-        assert!(parts.contains(hour(9), 4) && !parts.contains(hour(9), 3));
+        let mut few = ExpiredParts::default();
+        few.look(&store, "", &layout, [hour(1)]).unwrap();
+        assert_eq!(few.iter().collect::<Vec<_>>(), [(hour(1), 0), (hour(9), 4)]);
+        // What comes later is not asked for in the same run.
+        put(dir.path(), &layout.expired_key("", hour(2), 0), b"");
+        few.look(&store, "", &layout, [hour(2)]).unwrap();
+        assert!(!few.contains(hour(2), 0));
+
+        for part in 0..u32::try_from(ONE_ANSWER).unwrap() {
+            put(dir.path(), &layout.expired_key("", hour(0), part), b"");
+        }
+        let mut many = ExpiredParts::default();
+        many.look(&store, "", &layout, [hour(1), hour(2)]).unwrap();
+        assert!(many.contains(hour(1), 0) && many.contains(hour(2), 0) && !many.contains(hour(9), 4));
+        many.look(&store, "", &layout, (0..24).map(hour)).unwrap();
+        assert!(many.contains(hour(9), 4) && !many.contains(hour(9), 3));
     }
 }

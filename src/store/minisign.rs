@@ -65,8 +65,10 @@ impl Signer {
             }),
         };
         let secret = opened?;
-        let public = minisign::PublicKey::from_secret_key(&secret)
-            .map_err(|_| Error::new(ErrorKind::Config, format!("the secret key in {file} is damaged")))?;
+        let public = minisign::PublicKey::from_secret_key(&secret).map_err(|_| {
+            Error::new(ErrorKind::Config, format!("the secret key in {file} is damaged"))
+                .hint("put it back from a backup, or name another with load.sign_key")
+        })?;
         Ok(Self { secret, public: PublicKey(public) })
     }
 

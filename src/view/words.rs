@@ -35,6 +35,14 @@ pub(crate) fn last_run(status: &Status, now: Timestamp, fresh: Option<u64>) -> (
     (tone, format!("{when}: {how}"))
 }
 
+/// A success this far ahead of the clock is none that can be judged.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// Whether the last success is in the future: the clock was wrong then, or is now.
+pub(crate) fn is_ahead(status: &Status, now: Timestamp) -> bool {
+    status.last_success.is_some_and(|at| at.duration_since(now) > AHEAD)
+}
+
 /// What else is amiss where the last run ended well.
 fn amiss(status: &Status, now: Timestamp, fresh: Option<u64>) -> Option<(Tone, String)> {
     let asking = status.judged().find(|run| run.command == Command::Run);
@@ -51,6 +59,7 @@ fn amiss(status: &Status, now: Timestamp, fresh: Option<u64>) -> Option<(Tone, S
     let waiting = [
         (status.rejected.count, "body is rejected", "bodies are rejected"),
         (status.parked.count, "record is parked", "records are parked"),
+        (status.quarantine.count, "token is in the quarantine", "tokens are in the quarantine"),
         (
             status.quarantine.held_pages,
             "page waits for room in the quarantine",
@@ -60,6 +69,7 @@ fn amiss(status: &Status, now: Timestamp, fresh: Option<u64>) -> Option<(Tone, S
     let waiting = waiting.into_iter().find(|(n, ..)| *n > 0).map(|(n, one, many)| plural(n, one, many));
     let stale = match status.last_success {
         None => Some("no run has heard its source yet".to_owned()),
+        Some(_) if is_ahead(status, now) => Some("its time is in the future: a clock is or was wrong".to_owned()),
         Some(at)
             if fresh
                 .is_some_and(|fresh| now.duration_since(at).as_secs() > i64::try_from(fresh).unwrap_or(i64::MAX)) =>

@@ -64,6 +64,7 @@ mod signals;
 mod source;
 mod status;
 mod steps;
+mod stories;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;

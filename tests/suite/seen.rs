@@ -239,7 +239,8 @@ fn first_run_that_fails_under_a_configuration_leaves_a_record() {
     assert_eq!(check(&place).code, 3);
     place.etl(&["run"]).exits(78);
     let found = check(&place);
-    assert!(found.code == 2 && found.out.contains("FERNET_KEY is not set; no run has succeeded yet"), "{found:?}");
+    assert!(found.code == 2 && found.out.contains("FERNET_KEY is not set (hint: set FERNET_KEY "), "{found:?}");
+    assert!(found.out.contains("; no run has succeeded yet"), "{found:?}");
     // Nothing was found: nothing is made.
     let nowhere = Place::new("");
     std::fs::remove_file(nowhere.path("etl.toml")).unwrap();

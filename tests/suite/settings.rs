@@ -40,6 +40,28 @@ fn each_setting_is_shown_with_its_place_and_no_secret() {
 }
 
 #[test]
+fn region_of_the_profile_is_shown_with_its_file_and_so_are_the_tags() {
+    let mut place = Place::new(
+        "[source]\nurl = \"https://h.example/l\"\n[load]\nto = \"s3://my-logs/p\"\ntags = { team = \"logs\" }\n",
+    );
+    std::fs::write(place.path("aws"), "[default]\nregion = eu-north-1\n").unwrap();
+    let file = place.path("aws").display().to_string();
+    place.set("AWS_CONFIG_FILE", &file);
+    let text = place.etl(&["config", "show"]).exits(0).out;
+    let row = |key: &str| text.lines().find(|line| line.split(' ').next() == Some(key)).unwrap_or_default().to_owned();
+    let region = row("load.region");
+    assert!(
+        region.contains("\"eu-north-1\"") && region.ends_with(&format!("the profile in {file}")),
+        "{region}: {text}"
+    );
+    let tag = row("load.tags.team");
+    assert!(tag.contains("\"logs\"") && tag.ends_with("etl.toml, line 5"), "{tag}: {text}");
+    // A variable outranks it.
+    place.set("AWS_REGION", "eu-west-1");
+    assert!(place.etl(&["config", "show"]).exits(0).out.contains("AWS_REGION in the environment"));
+}
+
+#[test]
 fn check_finds_every_problem_with_its_line_and_asks_nobody() {
     let place =
         Place::new("[source]\nurl = \"nowhere\"\nretires = 1\n[hours]\ngrace = \"10\"\n[load]\nto = \"file:lake\"\n");

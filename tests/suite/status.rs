@@ -116,7 +116,7 @@ fn check_speaks_as_monitoring_plugins_do() {
         (ran.code, ran.out)
     };
     let (code, line) = check(&[]);
-    assert!(code == 3 && line.starts_with("UNKNOWN - no run yet | "), "{line}");
+    assert!(code == 3 && line.starts_with("UNKNOWN - no run yet: `etl run` begins; "), "{line}");
     place.page("pages/1.json", &logs(8, 1, 5, 1));
     place.etl(&["run"]).exits(0);
     let (code, line) = check(&[]);

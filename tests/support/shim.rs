@@ -131,6 +131,14 @@ impl Shim {
         in_time(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), HANGS)
     }
 
+    /// Runs a command on a machine whose clock is so many seconds ahead of the true time, or behind it.
+    #[track_caller]
+    pub fn run_at_clock(&self, place: &Place, args: &[&str], ahead: i64) -> Ran {
+        let mut command = place.command(args);
+        command.env("LD_PRELOAD", &self.0).env("ETL_SHIM_CLOCK", ahead.to_string());
+        in_time(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap(), HANGS)
+    }
+
     /// What a run flushed, or gave a name, in that order: `flushed` or `named`, and the path.
     #[track_caller]
     pub fn trace(&self, place: &mut Place, args: &[&str]) -> Vec<(String, PathBuf)> {

@@ -93,7 +93,10 @@ impl Verifier<'_> {
 
     /// The ledger as it is now.
     fn ledger(&self) -> Result<Ledger> {
-        let gone = || Error::new(ErrorKind::State, format!("{} no longer holds a ledger", self.state.display()));
+        let gone = || {
+            Error::new(ErrorKind::State, format!("{} no longer holds a ledger", self.state.display()))
+                .hint("put the state directory back, or read the store back with `etl replay --from-s3`")
+        };
         Ledger::open(self.state)?.ok_or_else(gone)
     }
 

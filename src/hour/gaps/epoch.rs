@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use super::{Gap, MAX_STRAYS, RESTART_DISTANCE};
 
+/// Ids and times of records that are made side by side may be in another order by so many milliseconds.
+const DISORDER: i64 = 5_000;
+
 /// Ids without a hole, under the first of them. Times are milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Range {
@@ -119,6 +122,30 @@ impl Epoch {
         } else {
             BTreeMap::new()
         }
+    }
+
+    /// The time of which the ids say nothing, if `id` came at `event`: it is lower than an id that came earlier, or higher than one that
+    /// came later. It is then perhaps of a counter that went back, and what is joined by it may lack ids of before that.
+    pub(super) fn contradicted(&self, id: i64, event: i64) -> Option<(i64, i64)> {
+        let below = self.ranges.range(..id).next_back().map(|(_, range)| range.last).filter(|last| *last != i64::MIN);
+        let above = self.ranges.range(id..).next().map(|(_, range)| range.first).filter(|first| *first != i64::MAX);
+        if above.is_some_and(|above| event > above.saturating_add(DISORDER)) {
+            return Some((below.or(above).map_or(event, |from| from.min(event)), event));
+        }
+        below.filter(|below| event < below.saturating_sub(DISORDER)).map(|below| (event, below))
+    }
+
+    /// Forgets when the ids happened with which the range of `id` begins.
+    pub(super) fn forget_first(&mut self, id: i64) {
+        if let Some((_, range)) = self.ranges.range_mut(..=id).next_back() {
+            range.first = i64::MAX;
+        }
+    }
+
+    /// Forgets when the ids from `id` on happened: what is joined to them later proves nothing of the time before it.
+    pub(super) fn cut(&mut self, id: i64) {
+        let its = self.ranges.range(..=id).next_back().map_or(id, |(from, _)| *from);
+        self.ranges.range_mut(its..).for_each(|(_, range)| range.first = i64::MAX);
     }
 
     /// Adds `id`. Says whether it was missing.

@@ -8,7 +8,8 @@
 //! [`MAX_STRAYS`], or came before, in a new record that is newer than all before. Then an *epoch* begins, and each epoch has a set of
 //! ids of its own. A record belongs to the newest epoch that began before it. Where its time is between two epochs, or its id is too
 //! high for its time, its id decides. An id comes once in an epoch, so a new record whose id is there already belongs to another epoch
-//! that lacks it. Where none does, the time of that record is *disputed*: no hour there is witnessed by its ids.
+//! that lacks it. Where none does, the time of that record is *disputed*: no hour there is witnessed by its ids. So is the time between
+//! two records whose ids and times are in another order, for the counter may have gone back: what follows joins nothing before.
 //!
 //! **Strays**: an id further than [`RESTART_DISTANCE`] from all others is put aside until the ids around it come: the next one, or two
 //! within that distance. So are up to [`MAX_STRAYS`] ids far off after which the counter continues where it was. They make no hole.
@@ -197,17 +198,20 @@ impl Seen {
             Some(epoch) => epoch.is_far(id),
             None => self.epochs.last().is_some_and(|epoch| !epoch.is_aside() && epoch.is_far(id)),
         };
-        let Some(around) = self.around(id, is_far) else {
-            return self.put_aside(BTreeMap::from([(id, Range::of_one(id, at))]));
-        };
+        let Some(around) = self.around(id, is_far) else { return self.put_one_aside(id, at, is_new) };
         let Some(n) = its else { return self.begin(id, at, around) };
         if is_far {
             self.put_a_lone_one_aside(n);
         }
         let Some(epoch) = self.epochs.get_mut(n) else { return };
         epoch.take(around);
+        let contradicted = epoch.contradicted(id, at.event).filter(|_| is_new);
         if epoch.insert(id, at) {
             epoch.newest = epoch.newest.max(at.event);
+            if let Some((from, to)) = contradicted {
+                epoch.cut(id);
+                self.disputed.add(from, to);
+            }
         } else if let Some(other) = self.that_lacks(id, n) {
             other.insert(id, at);
         } else if is_new {
@@ -286,6 +290,14 @@ impl Seen {
         let strays = last.map_or_else(BTreeMap::new, |epoch| epoch.without_strays(id, MAX_STRAYS));
         if !strays.is_empty() {
             self.put_aside(strays);
+        }
+    }
+
+    fn put_one_aside(&mut self, id: i64, at: At, is_new: bool) {
+        match self.epochs.first_mut() {
+            // Of two records with this id it is not known which one is joined to those that come.
+            Some(aside) if aside.is_aside() && aside.has(id) && is_new => aside.forget_first(id),
+            _ => self.put_aside(BTreeMap::from([(id, Range::of_one(id, at))])),
         }
     }
 

@@ -120,8 +120,9 @@ impl Intake {
                 ErrorKind::Credentials,
                 format!("page {}: {what}", run.state.pages.journal().path(segment.id).display()),
             );
-            return run
-                .record_or_fail(error.hint("the page waits in the journal; run again with the right key in the ring"));
+            let hint = "the page waits in the journal: add the right key to the ring (FERNET_KEY, or what source.keys_env or \
+                        source.keys_file names) and run again";
+            return run.record_or_fail(error.hint(hint));
         }
         let Some(unreadable) = recover.open_hours(run, &pages)? else { return Ok(()) };
         if !unreadable.is_empty() && !recover.park(run, segment, &bodies, &mut pages, &unreadable)? {
@@ -246,7 +247,7 @@ fn split<'s>(
         let what = format!("no key of the ring opens any token of {} pages", locked.len());
         let path = run.state.pages.journal().path(id);
         let error = Error::new(ErrorKind::Credentials, format!("page {}: {what}", path.display()));
-        run.record_or_fail(error.hint("they wait in the journal; run again with their key in the ring"))?;
+        run.record_or_fail(error.hint("they wait in the journal: add their key to the ring (FERNET_KEY, or what source.keys_env or source.keys_file names) and run again"))?;
     }
     Ok((bodies, good))
 }

@@ -39,8 +39,10 @@ impl Archive {
         durable::make_dir(&self.dir)?;
         let path = self.dir.join(format!("{hour}.part-{part:05}.ndjson.gz"));
         let object = fs::read(body).map_err(|e| Error::disk("read", body, e))?;
-        let originals = gzipped_originals(&object, compactor)
-            .map_err(|why| Error::new(ErrorKind::State, format!("cannot archive {}: {why}", body.display())))?;
+        let originals = gzipped_originals(&object, compactor).map_err(|why| {
+            Error::new(ErrorKind::State, format!("cannot archive {}: {why}", body.display()))
+                .hint("the store has it whole; `etl restore` writes its originals")
+        })?;
         output::replace(&path, &originals, Form::PRIVATE)
     }
 

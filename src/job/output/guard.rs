@@ -1,8 +1,10 @@
 //! The settings that move records, said in the store: whoever writes there under others is stopped before its first part.
 //!
-//! Owns `<prefix>settings.json`, which is created before the first part of a destination and never changed. A state that has no receipt there
-//! reads it first, and where there is none, the first part that it finds, as far as that tells. A state with receipts only creates
-//! it. A failed look says nothing: no part is sent then. A crash in between leaves the object, or nothing; the next run looks again.
+//! Owns `<prefix>settings.json`, which is created before the first part of a destination and never changed. A state that has no
+//! receipt there reads it first, and where there is none, the first part that it finds, as far as that tells. A state with receipts
+//! only creates it. A failed look says nothing: no part is sent then. Only a state with receipts, whose parts are there already,
+//! sends them without the right to look. Where the object alone is refused, it is offered again in the next run. A crash in between
+//! leaves the object, or nothing; the next run looks again.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,15 +57,29 @@ impl StoredSettings {
 /// Makes sure that the store says under which settings its parts are made, and that they are these. `false`: no part may be sent, and
 /// the reason is recorded.
 pub(crate) fn ensure_settings(run: &mut Run<'_>) -> Result<bool> {
-    if run.state.hours.has_stored_settings() {
+    if run.state.hours.has_stored_settings() || run.settings_are_refused {
         return Ok(true);
     }
-    match check(run).and_then(|is_there| if is_there { Ok(()) } else { create(run) }) {
+    let is_there = match check(run) {
+        // Without the right to look, creating it tells whether the place is taken.
+        Err(error) if error.kind() == ErrorKind::Credentials && has_receipts(run) => {
+            tracing::warn!("the settings in the store are not looked at: {}", error.chain());
+            false
+        }
+        Err(error) => return run.record_store_failure(error).map(|()| false),
+        Ok(is_there) => is_there,
+    };
+    match if is_there { Ok(()) } else { create(run) } {
         Ok(()) => {
             run.state.hours.note_stored_settings();
             Ok(true)
         }
-        Err(error) => run.record_store_failure(error).map(|()| false),
+        Err(error) => {
+            // The parts fit there, as was seen: that this object alone is refused keeps none of them from the store.
+            run.settings_are_refused = error.concerns_one_object() && error.kind() != ErrorKind::Mismatch;
+            run.record_store_failure(error)?;
+            Ok(run.settings_are_refused)
+        }
     }
 }
 
@@ -72,21 +88,28 @@ pub(crate) fn ensure_settings(run: &mut Run<'_>) -> Result<bool> {
 /// # Errors
 /// `Config`, naming both values: the parts there are made under another setting.
 pub(crate) fn check(run: &Run<'_>) -> Result<bool> {
-    let has_receipts = run.state.hours.uploaded_parts() > 0;
     if let Some(stored) = stored(run)? {
-        if let Some((name, ours, theirs)) = StoredSettings::of(run).difference(&stored) {
-            let error = differs(run, name, &ours, &theirs);
-            if !has_receipts {
-                return Err(error);
-            }
-            tracing::warn!("{}: another state wrote that there", error.chain());
-        }
-        return Ok(true);
+        return compare(run, &stored).map(|()| true);
     }
-    if !has_receipts {
+    if !has_receipts(run) {
         judge_by_a_part(run)?;
     }
     Ok(false)
+}
+
+const fn has_receipts(run: &Run<'_>) -> bool {
+    run.state.hours.uploaded_parts() > 0
+}
+
+/// A state that has parts there already goes on with its own settings.
+fn compare(run: &Run<'_>, stored: &StoredSettings) -> Result<()> {
+    let Some((name, ours, theirs)) = StoredSettings::of(run).difference(stored) else { return Ok(()) };
+    let error = differs(run, name, &ours, &theirs);
+    if !has_receipts(run) {
+        return Err(error);
+    }
+    tracing::warn!("{}: another state wrote that there", error.chain());
+    Ok(())
 }
 
 fn differs(run: &Run<'_>, name: &str, ours: &str, theirs: &str) -> Error {
@@ -141,8 +164,7 @@ fn judge_by_a_part(run: &Run<'_>) -> Result<()> {
 }
 
 fn create(run: &Run<'_>) -> Result<()> {
-    let ours = StoredSettings::of(run);
-    let mut bytes = serde_json::to_vec(&ours)
+    let mut bytes = serde_json::to_vec(&StoredSettings::of(run))
         .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the settings for the store").caused_by(e))?;
     bytes.push(b'\n');
     let (store, key) = (&*run.setup.store, settings_key(&run.setup.prefix));
@@ -154,9 +176,9 @@ fn create(run: &Run<'_>) -> Result<()> {
     durable::remove(&body)?;
     // Another machine was faster, or the store keeps no metadata: what it says counts.
     if let Outcome::Foreign { .. } = put?
-        && let Some((name, ours, theirs)) = stored(run)?.and_then(|stored| ours.difference(&stored))
+        && let Some(stored) = stored(run)?
     {
-        return Err(differs(run, name, &ours, &theirs));
+        return compare(run, &stored);
     }
     Ok(())
 }

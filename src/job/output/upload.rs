@@ -40,9 +40,7 @@ impl Output {
             hours.retain(|hour| {
                 !self.blocked.contains(hour) && (run.state.hours.misses_records(*hour) || !self.refused.waits(*hour))
             });
-            let Setup { store, prefix, layout, .. } = run.setup;
-            if let Err(error) = run.expired.look(&**store, prefix, layout, hours.iter().copied()) {
-                run.record_store_failure(error)?;
+            if !know_what_is_gone(run, &hours)? {
                 break;
             }
             for hour in &hours {
@@ -241,6 +239,21 @@ impl Output {
             self.refused.put_off(hour, now)?;
         }
         run.record_store_failure(error)
+    }
+}
+
+/// Learns which numbers of parts of these hours are taken by parts that are gone for good. `false`: the store did not say.
+fn know_what_is_gone(run: &mut Run<'_>, hours: &[Hour]) -> Result<bool> {
+    let Setup { store, prefix, layout, .. } = run.setup;
+    match run.expired.look(&**store, prefix, layout, hours.iter().copied()) {
+        Ok(()) => Ok(true),
+        // Without the right to list, parts are sent all the same. Whether it is more than that right, their PUTs tell.
+        Err(error) if error.kind() == ErrorKind::Credentials => {
+            run.expired.give_up();
+            tracing::warn!("which parts are gone for good is not known: {}", error.chain());
+            Ok(true)
+        }
+        Err(error) => run.record_store_failure(error).map(|()| false),
     }
 }
 

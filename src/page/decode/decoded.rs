@@ -13,6 +13,8 @@ use crate::state::pages::quarantine::OddToken;
 
 /// The reason of a record that is dated too far ahead of its receipt.
 pub(crate) const FUTURE: &str = "future";
+/// The reason of a token that no key of the ring opens.
+pub(crate) const WRONG_KEY: &str = "wrong-key";
 /// A page with more odd tokens, or more bytes of them, keeps none.
 pub(super) const MAX_ODD: usize = 4096;
 const MAX_ODD_BYTES: usize = 1 << 20;

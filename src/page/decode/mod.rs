@@ -22,8 +22,8 @@ use crate::page::parse::{self, Element, NotAPage};
 use crate::record::row::Compactor;
 use crate::state::pages::quarantine::OddToken;
 
-pub(crate) use self::decoded::FUTURE;
 pub use self::decoded::{Decoded, DecodedRecord};
+pub(crate) use self::decoded::{FUTURE, WRONG_KEY};
 
 /// How many elements, or bytes of them, are read between two checks for a stop.
 const ELEMENTS_A_LOOK: usize = 64;

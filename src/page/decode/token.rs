@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use super::{Decoded, DecodedRecord, Decoder, FUTURE};
+use super::{Decoded, DecodedRecord, Decoder, FUTURE, WRONG_KEY};
 use crate::page::decrypt::DecryptError;
 use crate::record::{self, MAX_LINE, MAX_VALUES, Reason, ReasonKind, Record, Value, json};
 use crate::state::Entry;
@@ -30,7 +30,7 @@ impl Decoder {
             Err(e) => {
                 decoded.refused += u64::from(e == DecryptError::WrongKey);
                 let reason = match e {
-                    DecryptError::WrongKey => "wrong-key",
+                    DecryptError::WrongKey => WRONG_KEY,
                     DecryptError::Malformed => "malformed-token",
                 };
                 decoded.put_odd(odd(token.as_bytes(), token.to_owned(), received, (reason, e.to_string())));

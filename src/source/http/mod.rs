@@ -230,10 +230,11 @@ impl HttpSource {
 
 impl Engine {
     fn new(settings: &HttpSettings, needs_roots: bool) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|cause| Error::new(ErrorKind::State, "cannot start the network runtime").caused_by(cause))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|cause| {
+            Error::new(ErrorKind::State, "cannot start the network runtime")
+                .caused_by(cause)
+                .hint(crate::net::NO_RUNTIME)
+        })?;
         let waiting = Waiting::default();
         let watch = waiting.clone();
         let client = Client::builder()

@@ -195,7 +195,11 @@ impl Parked {
             let path = self.path(hour, *batch);
             let gone = || Error::disk("read", &path, std::io::ErrorKind::NotFound.into());
             let text = durable::read(&path)?.ok_or_else(gone)?;
-            let unreadable = |e| Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e);
+            let unreadable = |e| {
+                Error::new(ErrorKind::State, format!("cannot read {}", path.display()))
+                    .caused_by(e)
+                    .hint("restore it from a backup: the records in it are parked nowhere else")
+            };
             for line in checked::verified(&path, &text)?.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
                 records.push(serde_json::from_slice(line).map_err(unreadable)?);
             }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::Timestamp;
 
 use super::{Status, parse, unreadable};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::output::{self, Form};
 
 /// What is read of a copy at most: far more than a status takes.
@@ -47,8 +47,7 @@ impl StatusFile {
 
 /// Reads a copy as of `now`. Whether the run that it tells of is still at work cannot be told from it.
 pub(crate) fn read(path: &Path, now: Timestamp) -> Result<Status> {
-    let text = output::read_regular(path, MOST)
-        .map_err(|e| Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e))?;
+    let text = output::read_regular(path, MOST).map_err(|e| Error::disk("read", path, e))?;
     let mut status =
         parse(&text).map_err(|why| unreadable(path, &why).hint("the next run writes it again: `etl run`"))?;
     status.close_hours(now);

@@ -74,6 +74,7 @@ pub(crate) fn note_end(
         Some(run) => {
             (run.ended, run.exit, run.so_far) = (Some(now), Some(end.exit), end.counts.brought);
             run.problems = end.problems.iter().map(Error::chain).collect();
+            run.hint = end.problems.first().and_then(Error::next_step).map(str::to_owned);
             let run = run.clone();
             status.running = false;
             merge::note_last(&mut status, run, end.asked);

@@ -48,12 +48,15 @@ pub struct LastRun {
     /// What went wrong, most pressing first.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// What to do about the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 impl LastRun {
     /// A run that is at work.
     pub(super) const fn at_work(started: Timestamp, command: Command, so_far: RunSoFar) -> Self {
-        Self { started, ended: None, exit: None, command, so_far, problems: Vec::new() }
+        Self { started, ended: None, exit: None, command, so_far, problems: Vec::new(), hint: None }
     }
 
     /// When it was last heard of.
@@ -64,6 +67,12 @@ impl LastRun {
     /// The first of what went wrong.
     pub(crate) fn problem(&self) -> Option<&str> {
         self.problems.first().map(String::as_str)
+    }
+
+    /// The same, and what to do about it.
+    pub(crate) fn advice(&self) -> Option<String> {
+        let problem = self.problems.first()?;
+        Some(self.hint.as_ref().map_or_else(|| problem.clone(), |hint| format!("{problem} (hint: {hint})")))
     }
 }
 

@@ -93,8 +93,9 @@ impl Engine {
     /// One for the store at `base`.
     pub(super) fn new(base: &Url) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|cause| Error::new(ErrorKind::State, "cannot start the S3 client").caused_by(cause))?;
+        let runtime = runtime.map_err(|cause| {
+            Error::new(ErrorKind::State, "cannot start the S3 client").caused_by(cause).hint(crate::net::NO_RUNTIME)
+        })?;
         let client = Client::builder()
             .user_agent(concat!("etl/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(Names(|_: Option<&str>| ())))

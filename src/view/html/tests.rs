@@ -79,12 +79,13 @@ fn page_asks_for_nothing_and_escapes_what_comes_from_outside() {
         command: Command::Run,
         so_far: RunSoFar::default(),
         problems: vec!["<script src='http://x'>\"&".to_owned()],
+        hint: Some("mend <b> it".to_owned()),
     });
     let now = at("2023-03-10T02:00:00Z");
     let name = "</title><script src='http://x'>";
     let shown = Shown { name, ..Shown::default() };
     let page = page(&status, &Heat::of(&status, &rules("UTC"), now, 7), &shown, now);
-    assert!(page.contains("<li>&lt;script src=&#39;http://x&#39;&gt;&quot;&amp;</li>"));
+    assert!(page.contains("<li>&lt;script src=&#39;http://x&#39;&gt;&quot;&amp; – mend &lt;b&gt; it</li>"));
     assert_eq!(page.matches("<script").count(), 1, "its own, which asks for nothing");
     for outside in ["XMLHttp", "fetch(", "src=", "href=", "url(", "@import", "<link", "<img"] {
         let page = page.replace("&lt;script src=&#39;", "");

@@ -16,8 +16,8 @@ use crate::state::status::{LastRun, Status};
 /// How long a gap is worth a warning. One that is never filled must not warn for ever.
 const GAP_IS_NEWS: SignedDuration = SignedDuration::from_hours(24);
 
-/// A success this far ahead of the clock is none that can be judged.
-const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+/// Where a pipeline ran before, its state directory is not where it was.
+const NO_RUN: &str = "no run yet: `etl run` begins; where there was one, put state.dir back, or read the store back with `etl replay --from-s3`";
 
 /// How bad it is. The number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +110,7 @@ pub(crate) fn check(status: &Status, limits: &Thresholds, now: Timestamp, found:
             let texts: Vec<&str> = problems.iter().map(|(_, text)| text.as_str()).collect();
             Answer::with(*level, &texts.join("; "), &performance)
         }
-        None if status.last_run.is_none() => Answer::with(Level::Unknown, "no run yet", &performance),
+        None if status.last_run.is_none() => Answer::with(Level::Unknown, NO_RUN, &performance),
         None => Answer::with(Level::Ok, &all_well(status, &figures, now), &performance),
     }
 }
@@ -190,13 +190,17 @@ fn findings(status: &Status, figures: &Figures, limits: &Thresholds, now: Timest
     let mut found: Vec<Finding> = status.judged().map(|run| (exit_level(run), exit_text(run, now))).collect();
     found.extend(age(status, figures, limits.age, now));
     found.push(pending(status, figures, limits.pending));
-    found.push((limits.quarantine.judge(figures.quarantined), figures.quarantined()));
+    let why = ": `etl quarantine list` says why";
+    found.push((limits.quarantine.judge(figures.quarantined), figures.quarantined() + why));
     found.extend(waits_for_someone(status));
     found.push((limits.missing.judge(figures.newly_missing), figures.missing()));
     found.extend(status.last_verify.as_ref().and_then(|last| verify(last, now)));
     if !status.running {
         let pages = plural(figures.uncommitted, "page", "pages");
-        found.push((limits.uncommitted.judge(figures.uncommitted), format!("{pages} in the journal not committed")));
+        found.push((
+            limits.uncommitted.judge(figures.uncommitted),
+            format!("{pages} in the journal not committed: the next run with their key takes them"),
+        ));
     }
     found
 }
@@ -214,14 +218,14 @@ fn age(status: &Status, figures: &Figures, limits: Limits, now: Timestamp) -> Ve
         let level = if status.last_run.is_some() { Level::Warning } else { Level::Ok };
         return vec![(level, "no run has succeeded yet".to_owned())];
     };
-    let is_ahead = status.last_success.is_some_and(|at| at.duration_since(now) > AHEAD);
+    let is_ahead = words::is_ahead(status, now);
     let silent = u64::try_from(now.duration_since(status.as_of).as_secs()).unwrap_or(0);
     let hangs = if status.running { limits.judge(silent) } else { Level::Ok };
     vec![
         (limits.judge(age), format!("the last run that succeeded was {} ago", seconds(age))),
         (
             if is_ahead { Level::Warning } else { Level::Ok },
-            "the last run that succeeded is in the future: a clock is or was wrong".to_owned(),
+            "the last run that succeeded is in the future: a clock is or was wrong; set it (`timedatectl`), the next run that succeeds ends this".to_owned(),
         ),
         (hangs, format!("the run at work has given no word for {}", seconds(silent))),
     ]
@@ -241,7 +245,7 @@ fn exit_text(run: &LastRun, now: Timestamp) -> String {
     let Some(exit) = run.exit else {
         return format!("the last {command} was killed: it began {} ago and never ended", ago(run.started, now));
     };
-    let problem = run.problem().map_or_else(String::new, |problem| format!(": {problem}"));
+    let problem = run.advice().map_or_else(String::new, |problem| format!(": {problem}"));
     format!("the last {command} ended with exit {exit}{problem}")
 }
 

@@ -19,6 +19,7 @@ fn well_run() -> Status {
         command: Command::Run,
         so_far: RunSoFar { new: 37, ..RunSoFar::default() },
         problems: Vec::new(),
+        hint: None,
     });
     status.last_success = Some(at("10:00:01"));
     status

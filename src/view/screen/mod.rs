@@ -130,8 +130,11 @@ fn last_run(status: &Status, now: Timestamp, fresh: Option<u64>) -> String {
     let hint = if finished { "" } else { ": the next one finishes it" };
     let style = style(tone);
     let mut text = format!("{style}{line}{hint}{style:#}\n");
-    for problem in &run.problems {
+    for (n, problem) in run.problems.iter().enumerate() {
         let _ = writeln!(text, "  {}", clean(problem));
+        if let Some(hint) = run.hint.as_ref().filter(|_| n == 0) {
+            let _ = writeln!(text, "    hint: {}", clean(hint));
+        }
     }
     text
 }

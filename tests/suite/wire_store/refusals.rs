@@ -316,8 +316,8 @@ fn manifest_that_is_refused_costs_its_hour_alone_and_is_made_up_for() {
     bench.run("no fault", LONG).exits(0);
     assert_eq!(bench.uploaded(), 6);
     let created = bench.proxy.created(&bench.prefix);
-    // With the digests of the day: of what was there, and of what came later.
-    assert!(created.len() == 9 && created.values().all(|times| *times == 1), "{created:?}");
+    // With the settings, and the digests of the day: of what was there, and of what came later.
+    assert!(created.len() == 10 && created.values().all(|times| *times == 1), "{created:?}");
     // Neither is put with the condition where that is refused.
     let mut bench = Bench::new(&at, "");
     let config = std::fs::read_to_string(bench.place.path("etl.toml")).unwrap();
@@ -326,6 +326,53 @@ fn manifest_that_is_refused_costs_its_hour_alone_and_is_made_up_for() {
     bench.give_hours(1, 0..3);
     bench.run("no condition", LONG).exits(0);
     let created = bench.proxy.created(&bench.prefix);
-    assert!(created.len() == 8 && created.values().all(|times| *times == 1), "{created:?}");
+    assert!(created.len() == 9 && created.values().all(|times| *times == 1), "{created:?}");
     tally::add("wire", "lasting", 2);
+}
+
+#[test]
+fn settings_that_are_refused_keep_no_part_from_the_store() {
+    let Some(at) = s3() else { return };
+    let mut bench = Bench::new(&at, "");
+    let offered =
+        |bench: &Bench| bench.proxy.requests("PUT ").iter().filter(|(line, _)| line.contains("/settings.json")).count();
+    bench.give_hours(1, 0..3);
+    bench.proxy.at_keys("PUT ", &["/settings.json"], Fault::Instead(named("413")));
+    let ran = bench.run("no settings", LONG).exits(75);
+    assert!(ran.err.contains("/settings.json") && ran.err.lines().count() == 1, "{ran:#?}");
+    assert_eq!((bench.uploaded(), offered(&bench)), (6, 1), "offered once a run");
+    bench.proxy.calm();
+    bench.proxy.at_keys("HEAD ", &["/settings.json"], Fault::Instead(named("403")));
+    bench.give_hours(2, 0..1);
+    bench.run("no look at the settings", LONG).exits(0);
+    assert_eq!((bench.uploaded(), offered(&bench)), (8, 2), "offered again");
+    tally::add("wire", "lasting", 2);
+    bench.check("refused settings");
+}
+
+#[test]
+fn run_lists_what_is_gone_once_and_uploads_without_the_right_to_list() {
+    let Some(at) = s3() else { return };
+    let mut bench = Bench::new(&at, "");
+    let listed =
+        |bench: &Bench| bench.proxy.requests("GET ").iter().filter(|(line, _)| line.contains("list-type")).count();
+    bench.give(30..=33);
+    bench.run("the first parts", LONG).exits(0);
+    bench.proxy.forget();
+    bench.give_hours(1, 0..12);
+    bench.run("twelve hours", LONG).exits(0);
+    assert_eq!((bench.uploaded(), listed(&bench)), (28, 1));
+    bench.proxy.at_keys("GET ", &["list-type"], Fault::Instead(named("403")));
+    bench.proxy.forget();
+    bench.give_hours(2, 0..3);
+    bench.run("no right to list", LONG).exits(0);
+    assert_eq!((bench.uploaded(), listed(&bench)), (34, 1));
+    // A listing that fails otherwise is no absence.
+    bench.proxy.calm();
+    bench.proxy.at_keys("GET ", &["list-type"], Fault::Instead(named("500")));
+    bench.give_hours(3, 0..3);
+    bench.run("no listing", SHORT).exits(75);
+    assert_eq!(bench.uploaded(), 34);
+    tally::add("wire", "lasting", 2);
+    bench.check("without a listing");
 }

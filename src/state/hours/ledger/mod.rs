@@ -377,7 +377,9 @@ fn body<'a>(path: &Path, text: &'a [u8]) -> Result<&'a [u8]> {
 }
 
 fn unreadable(path: &Path, e: serde_json::Error) -> Error {
-    Error::new(ErrorKind::State, format!("cannot read {}", path.display())).caused_by(e)
+    Error::new(ErrorKind::State, format!("cannot read {}", path.display()))
+        .caused_by(e)
+        .hint("restore it from a backup, or rebuild it from the store: `etl replay --from-s3`")
 }
 
 /// Refuses a state of a newer format.

@@ -64,7 +64,11 @@ impl Tokens {
             if !line.is_empty() {
                 let unreadable = format!("cannot read {}", self.path.display());
                 let token = serde_json::from_slice(line);
-                return token.map(Some).map_err(|e| Error::new(ErrorKind::State, unreadable).caused_by(e));
+                return token.map(Some).map_err(|e| {
+                    Error::new(ErrorKind::State, unreadable)
+                        .caused_by(e)
+                        .hint("restore it from a backup, or move it away")
+                });
             }
         }
     }

@@ -65,6 +65,9 @@ pub struct PastRun {
     /// What went wrong, the most pressing of it.
     #[serde(default)]
     pub problem: Option<String>,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// What a run brought, and what it sent.
@@ -110,6 +113,7 @@ impl PastRun {
             asked: false,
             counts,
             problem: None,
+            hint: None,
         }
     }
 
@@ -127,6 +131,7 @@ impl PastRun {
             command: self.command,
             so_far: self.counts.brought,
             problems: self.problem.iter().cloned().collect(),
+            hint: self.hint.clone(),
         }
     }
 }
@@ -212,6 +217,7 @@ impl Recorder {
             asked: end.asked,
             counts: end.counts,
             problem: end.problems.first().map(|problem| cut(&problem.chain())),
+            hint: end.problems.first().and_then(Error::next_step).map(cut),
         }
     }
 

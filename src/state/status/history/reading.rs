@@ -47,7 +47,9 @@ fn unended_run(path: &Path) -> Option<PastRun> {
                 run = Some(PastRun::killed(&LastRun::at_work(event.at, command, RunSoFar::default())))
             }
             (What::Step { counts, .. }, Some(run)) => run.counts = counts,
-            (What::Problem { text, .. }, Some(run)) => run.problem = run.problem.take().or(Some(text)),
+            (What::Problem { text, hint, .. }, Some(run)) if run.problem.is_none() => {
+                (run.problem, run.hint) = (Some(text), hint);
+            }
             (What::Ended { exit, counts }, Some(run)) => {
                 (run.ended, run.exit, run.killed, run.counts) = (Some(event.at), Some(exit), false, counts);
                 run.seconds = Some(seconds(run.started, event.at));

@@ -59,7 +59,10 @@ impl<'a> Asker<'a> {
     pub(super) fn new(way: Way, url: &Url, whole: Duration, tries: u32, stop: &'a Stop) -> Result<Self> {
         // Whoever needs HTTPS panics without a provider; a second call changes nothing.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let cannot = |what: &str| Error::new(ErrorKind::State, format!("cannot ask for S3 credentials: no {what}"));
+        let cannot = |what: &str| {
+            Error::new(ErrorKind::State, format!("cannot ask for S3 credentials: no {what}"))
+                .hint(crate::net::NO_RUNTIME)
+        };
         let builder = Client::builder()
             .user_agent(concat!("etl/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(Names(|_: Option<&str>| ())))

@@ -109,8 +109,8 @@ pub(super) fn decode<T: DeserializeOwned>(dir: &Path, row: &[u8]) -> Result<T> {
 /// sled's lock is now and then still held for a moment after the same process closed the database; where the disk is slow, for as long
 /// as a flush takes that the watchdog asked for. No other process opens it: the state's own lock is held.
 fn open_patiently(dir: &Path, config: &sled::Config) -> Result<sled::Db> {
-    let until = Instant::now() + PATIENCE;
-    while Instant::now() < until {
+    let (until, stop) = (Instant::now() + PATIENCE, crate::stop::installed().unwrap_or_default());
+    while Instant::now() < until && !stop.is_requested() {
         match guarded(dir, || Ok(config.open())) {
             Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
                 std::thread::sleep(Duration::from_millis(20));
@@ -118,7 +118,8 @@ fn open_patiently(dir: &Path, config: &sled::Config) -> Result<sled::Db> {
             opened => return opened.and_then(|db| db.map_err(|e| damaged_or_disk(dir, e))),
         }
     }
-    Err(Error::new(ErrorKind::Busy, format!("the write-ahead log {} is in use", dir.display())))
+    Err(Error::new(ErrorKind::Busy, format!("the write-ahead log {} is in use", dir.display()))
+        .hint("another etl of another version, or a copy, has it open: end that, then run again"))
 }
 
 /// sled panics on some kinds of damage: a panic is damage like any other.
