@@ -229,6 +229,8 @@ mod tests {
     /// The command lines of an "Examples:" block.
     fn examples(help: &str) -> Vec<&str> {
         help.lines()
+            .skip_while(|line| !line.starts_with("Examples:"))
+            .take_while(|line| !line.is_empty())
             .filter_map(|line| line.find("etl ").and_then(|at| line.get(at..)))
             .map(|line| {
                 ["   ", " > ", " >> ", " | "].iter().fold(line, |rest, end| rest.split(end).next().unwrap_or(rest))

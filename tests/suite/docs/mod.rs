@@ -173,6 +173,7 @@ fn assert_parses(line: &str, place: &str) {
         Clap::MissingRequiredArgument,
         Clap::MissingSubcommand,
         Clap::DisplayHelp,
+        Clap::DisplayVersion,
         Clap::DisplayHelpOnMissingArgumentOrSubcommand,
         Clap::ValueValidation,
     ];

@@ -89,7 +89,7 @@ fn crash_at_any_step_creates_each_object_once() {
     let pages = pages.map(|logs| page(&key, &logs));
     let runs = Runs { at: &at, proxy: &proxy, key, pages };
     let (expected, steps) = runs.run(None);
-    assert_eq!(expected.objects.len(), 6, "five parts, and their dictionaries");
+    assert_eq!(expected.objects.len(), 7, "five parts, their dictionaries, and the settings");
     assert!(expected.created.values().all(|n| *n == 1), "{:?}", expected.created);
     assert_eq!(expected.created.len(), expected.objects.len());
     assert!(steps[0].iter().any(|step| step == "CreateOnlyProbed"), "{steps:?}");
