@@ -68,7 +68,7 @@ fn certificate_says_what_came_what_did_not_and_when() {
     assert_eq!(counted, [5, 2, 1, 1]);
     let holes = json!([{"from": 13, "to": 14}, {"from": 17, "to": 99}]);
     assert_eq!(found["record_id"], json!({"from": 10, "to": 16, "missing": 85, "holes": holes}));
-    assert_eq!([&found["first"], &found["last"]], ["2023-03-10T01:10:00Z", "2023-03-10T01:16:00Z"]);
+    assert_eq!([&found["first"], &found["last"]], ["2023-03-10T01:10:00Z", "2023-03-10T01:11:00Z"]);
     let parts = found["parts"].as_array().unwrap();
     assert_eq!(parts.iter().map(|part| part["rows"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 2]);
     for part in parts {
