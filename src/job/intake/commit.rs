@@ -166,7 +166,7 @@ impl Intake {
             tallies,
         })?;
         run.buckets.shrink(&run.state.hours)?;
-        if new.records.len() > MANY_HOURS {
+        if new.tallies.len() > MANY_HOURS {
             give_back_idle_memory();
         }
         run.summary.fetched += pages.iter().map(|page| page.elements).sum::<u64>();
