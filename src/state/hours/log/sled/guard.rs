@@ -110,9 +110,12 @@ pub(super) fn decode<T: DeserializeOwned>(dir: &Path, row: &[u8]) -> Result<T> {
 /// as a flush takes that the watchdog asked for. No other process opens it: the state's own lock is held.
 fn open_patiently(dir: &Path, config: &sled::Config) -> Result<sled::Db> {
     let (until, stop) = (Instant::now() + PATIENCE, crate::stop::installed().unwrap_or_default());
-    while Instant::now() < until && !stop.is_requested() {
+    loop {
         match guarded(dir, || Ok(config.open())) {
             Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => {
+                if Instant::now() >= until || stop.is_requested() {
+                    break;
+                }
                 std::thread::sleep(Duration::from_millis(20));
             }
             opened => return opened.and_then(|db| db.map_err(|e| damaged_or_disk(dir, e))),
