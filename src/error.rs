@@ -81,6 +81,7 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     one_object: bool,
+    of_source: bool,
     /// How to raise a limit of the system, where that is the cause: no other hint helps.
     remedy: Option<String>,
     #[source]
@@ -108,7 +109,15 @@ const fn on_disk(kind: std::io::ErrorKind) -> Option<&'static str> {
 impl Error {
     /// A failure of `kind` about what `message` names.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, one_object: false, remedy: None, cause: None }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            one_object: false,
+            of_source: false,
+            remedy: None,
+            cause: None,
+        }
     }
 
     /// A failure of the local disk at `path`, while doing `what` ("write", "rename", …).
@@ -154,6 +163,19 @@ impl Error {
     #[must_use]
     pub fn concerns_one_object(&self) -> bool {
         self.one_object || self.kind == ErrorKind::Mismatch
+    }
+
+    /// Marks the failure as one of the source.
+    #[must_use]
+    pub const fn about_the_source(mut self) -> Self {
+        self.of_source = true;
+        self
+    }
+
+    /// Whether it is the source that failed, and not the store.
+    #[must_use]
+    pub const fn concerns_the_source(&self) -> bool {
+        self.of_source
     }
 
     /// What the operator does about it.

@@ -41,12 +41,12 @@ fn news(config: &Config, outcome: &Outcome, asks: bool, now: Timestamp, say: &dy
     for problem in &outcome.problems {
         match problem.kind() {
             ErrorKind::Busy => {}
-            ErrorKind::Unavailable => say_outage(&mut outages, away(config, problem), now, remind, problem, say),
+            ErrorKind::Unavailable => say_outage(&mut outages, away(problem), now, remind, problem, say),
             _ => say(problem),
         }
     }
     for what in [SOURCE, STORE] {
-        let met = outcome.problems.iter().any(|problem| is_outage(problem) && away(config, problem) == what);
+        let met = outcome.problems.iter().any(|problem| is_outage(problem) && away(problem) == what);
         if !met && answered(what, outcome, asks) {
             outages.over(what).iter().for_each(|outage| say_over(what, outage, now));
         }
@@ -60,12 +60,9 @@ fn is_outage(problem: &Error) -> bool {
     problem.kind() == ErrorKind::Unavailable
 }
 
-/// Which end a problem is about: messages about the source begin with its address, or name it.
-fn away(config: &Config, problem: &Error) -> &'static str {
-    let message = problem.to_string();
-    let address = config.source.location().map(ToString::to_string).unwrap_or_default();
-    let is_of_source = message.starts_with("the source") || message.contains(&format!("{address} "));
-    if is_of_source && !address.is_empty() { SOURCE } else { STORE }
+/// Which end a problem is about.
+const fn away(problem: &Error) -> &'static str {
+    if problem.concerns_the_source() { SOURCE } else { STORE }
 }
 
 /// Whether a run shows that this end answers again. A store of which nothing was asked shows nothing.

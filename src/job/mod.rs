@@ -64,7 +64,7 @@ pub fn run(setup: &Setup<'_>, mut source: Option<Source<'_>>, request: RunReques
         Err(error) => vec![error],
         Ok(problems) => problems,
     };
-    problems.extend(trail.into_iter().flat_map(|trail| trail.problems));
+    problems.extend(trail.into_iter().flat_map(|trail| trail.problems).map(Error::about_the_source));
     problems.extend(summary.quarantine_problem());
     problems.sort_by_key(Error::kind);
     summary.seconds = started.elapsed().as_secs_f64();

@@ -277,8 +277,10 @@ fn shape_of(reason: &NotAPage, body: &[u8]) -> String {
 }
 
 fn rejected(path: &std::path::Path, reason: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("the source sent a body that is not a page{reason}")).hint(format!(
+    let hint = format!(
         "it was set aside as {}, and the next run asks again; `etl replay --rejected` reads what was set aside again",
         path.display()
-    ))
+    );
+    let what = format!("the source sent a body that is not a page{reason}");
+    Error::new(ErrorKind::Unavailable, what).hint(hint).about_the_source()
 }
