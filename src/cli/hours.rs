@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::print::{print, print_bytes, print_json, styled};
 use super::setup;
-use super::values::hour;
+use super::values::{check_range, hour};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::lifecycle::HourRow;
@@ -134,6 +134,7 @@ fn exists(known: &Known, hour: Hour) -> bool {
 
 /// The hours that are asked for, from the first to the last.
 fn asked(known: &Known, args: &HoursArgs) -> Result<(Hour, Hour)> {
+    check_range(args.since, args.until)?;
     let evidence = &known.evidence;
     let newest_closed = evidence.now.checked_sub(evidence.rules.grace).ok();
     let newest_closed = newest_closed.and_then(|at| Hour::of(at, &evidence.rules.zone)).and_then(Hour::before);
@@ -148,11 +149,8 @@ fn asked(known: &Known, args: &HoursArgs) -> Result<(Hour, Hour)> {
         }
     };
     if since > until {
-        let what = format!(
-            "--since {since} is after {}",
-            if args.until.is_some() { "--until" } else { "the newest hour that has closed" }
-        );
-        return Err(Error::new(ErrorKind::Usage, what).hint("turn them around"));
+        let what = format!("--since {since} is after {until}, the newest hour that has closed");
+        return Err(Error::new(ErrorKind::Usage, what).hint("ask again when it has closed, or name an earlier hour"));
     }
     Ok((since, until))
 }
