@@ -29,7 +29,7 @@ fn of_git() -> Option<String> {
     if !Path::new(".git").exists() {
         return None;
     }
-    // Both change with every commit: the log of HEAD, and HEAD itself where there is no log.
+    // Build again after each commit. Git writes every commit into logs/HEAD; where that is switched off, HEAD is watched.
     for file in ["logs/HEAD", "HEAD"] {
         if let Some(path) = git(&["rev-parse", "--git-path", file]).filter(|path| Path::new(path).exists()) {
             println!("cargo::rerun-if-changed={path}");

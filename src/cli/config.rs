@@ -1,5 +1,5 @@
-//! `etl config`: what the settings are and where each comes from, and everything that is wrong with them. Asks nobody, writes
-//! nothing.
+//! `etl config`: shows the settings with their origin, and lists everything that is wrong with them. It sends no request and writes no
+//! file.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -122,7 +122,7 @@ fn what_the_stages_refuse(found: &Problems) -> Vec<Error> {
     let mut refused: Vec<Error> = setup::compactor(config).err().into_iter().collect();
     if let Ok(config::SourceLocation::Http(url)) = config.source.location() {
         refused.extend(PageUrl::parse(url.expose()).err());
-        // Without its secrets the client says what is missing, which is no error here.
+        // A client cannot be made without its secrets. They may be missing where the configuration is checked: that is not an error.
         if config.source.headers().is_ok() {
             refused.extend(setup::client(config, &Stop::new()).err());
         }

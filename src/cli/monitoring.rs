@@ -85,7 +85,7 @@ fn in_directory(dir: &Path, copy: Option<&Path>, now: Timestamp, found: &mut Vec
     }
 }
 
-/// What is said where there is no state directory: nothing, or it is gone.
+/// Adds what to say if the state directory is missing: that it is gone, if the copy of the status knows of runs.
 fn missing(dir: &Path, copy: Option<Result<Status>>, now: Timestamp, found: &mut Vec<Finding>) -> Status {
     match copy {
         Some(Ok(copy)) if copy.last_run.is_some() => {

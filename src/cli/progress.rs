@@ -71,7 +71,7 @@ impl Shown {
         }
     }
 
-    /// What fits into so many columns: the later a stage, the rather it is shown.
+    /// A line of at most this many columns. Where not all stages fit, the earliest are left out.
     fn line(&self, elapsed: Duration, now: Instant, columns: usize) -> String {
         let mut stages = self.stages(elapsed, now);
         let mut line = stages.join(" · ");

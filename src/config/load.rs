@@ -141,7 +141,7 @@ pub struct LoadConfig {
     /// The folders of an hour.
     #[serde(deserialize_with = "layout")]
     pub layout: Layout,
-    /// After how long a lifecycle rule of the store deletes parts. `None`: there is none.
+    /// The age at which the store itself deletes parts, by a lifecycle rule. `None`: it deletes none.
     #[serde(deserialize_with = "value::optional_duration")]
     pub expire_after: Option<Duration>,
     /// Whether each part's certificate is published beside it.

@@ -46,7 +46,7 @@ pub struct Setup<'a> {
     pub store: Box<dyn ObjectStore>,
     /// Where originals are kept on this machine. `None`: they are not kept.
     pub archive: Option<Archive>,
-    /// After how long a lifecycle rule of the store deletes parts. `None`: there is none.
+    /// The age at which the store itself deletes parts, by a lifecycle rule. `None`: it deletes none.
     pub expire_after: Option<SignedDuration>,
     /// Whether each part's certificate is published beside it, and a digest of them each day.
     pub manifest: bool,

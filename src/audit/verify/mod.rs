@@ -36,7 +36,7 @@ pub struct Verifier<'a> {
     pub parts: StoredParts<'a>,
     /// Whether to download and decode.
     pub deep: bool,
-    /// After how long a lifecycle rule of the store deletes parts, and what time it is. `None`: there is no rule.
+    /// The age at which the store itself deletes parts, and the time now. `None`: it deletes none.
     pub expire_after: Option<(SignedDuration, Timestamp)>,
 }
 
