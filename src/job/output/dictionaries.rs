@@ -12,12 +12,11 @@ use super::spooled_part::Upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::dictionaries_key;
 use crate::job::Run;
+use crate::job::output::document::create_document;
 use crate::record::row::Dictionaries;
-use crate::state::files::durable;
 use crate::state::status::verified;
-use crate::store::PartMeta;
 use crate::store::dictionaries::Stored;
-use crate::store::once::{self, Outcome, Sealed};
+use crate::store::once::Outcome;
 
 impl Output {
     /// Makes sure that the store has the dictionaries of the parts of a round, and returns the parts of which it has them.
@@ -81,17 +80,9 @@ pub(crate) fn ensure_dictionaries(run: &mut Run<'_>, id: &str) -> Result<bool> {
 
 fn store_dictionaries(run: &Run<'_>, id: &str, dictionaries: &Dictionaries) -> Result<()> {
     run.dictionaries.allow(dictionaries)?;
-    let (store, prefix) = (&*run.setup.store, &run.setup.prefix);
-    let (key, bytes) = (dictionaries_key(prefix, id), dictionaries.to_stored()?);
-    // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
-    let body = run.state.hours.spool_path_beside(id);
-    durable::replace(&body, &bytes)?;
-    let meta = PartMeta::of_document(&bytes, "dict", id);
-    let sealed = Sealed { key: &key, body: &body, meta: &meta };
-    let stored = once::upload(store, &sealed, run.create_only(), run.setup.stop);
-    durable::remove(&body)?;
+    let (key, bytes) = (dictionaries_key(&run.setup.prefix, id), dictionaries.to_stored()?);
     // A store without metadata, or another spelling: the content says whether it is sound.
-    if let Outcome::Foreign { .. } = stored?
+    if let Outcome::Foreign { .. } = create_document(run, &key, &bytes, ("dict", id))?
         && !matches!(run.dictionaries.stored(id)?, Stored::Sound(_))
     {
         let what = format!("the object {key} is not what its name says: no part that needs it is uploaded");

@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::{data_prefix, settings_key};
 use crate::job::Run;
+use crate::job::output::document::create_document;
 use crate::part::read::{NotAPart, read_part};
-use crate::state::files::durable;
-use crate::store::PartMeta;
-use crate::store::once::{self, Outcome, Sealed};
+use crate::store::once::Outcome;
 
 /// What a hint says about a setting that must not be another.
 const WAY_OUT: &str = "change it back, or use another state.dir and another prefix in load.to for the new setting";
@@ -167,15 +166,9 @@ fn create(run: &Run<'_>) -> Result<()> {
     let mut bytes = serde_json::to_vec(&StoredSettings::of(run))
         .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode the settings for the store").caused_by(e))?;
     bytes.push(b'\n');
-    let (store, key) = (&*run.setup.store, settings_key(&run.setup.prefix));
-    // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
-    let body = run.state.hours.spool_path_beside("settings.json");
-    durable::replace(&body, &bytes)?;
-    let meta = PartMeta::of_document(&bytes, "settings", "");
-    let put = once::upload(store, &Sealed { key: &key, body: &body, meta: &meta }, run.create_only(), run.setup.stop);
-    durable::remove(&body)?;
+    let put = create_document(run, &settings_key(&run.setup.prefix), &bytes, ("settings", ""))?;
     // Another machine was faster, or the store keeps no metadata: what it says counts.
-    if let Outcome::Foreign { .. } = put?
+    if let Outcome::Foreign { .. } = put
         && let Some(stored) = stored(run)?
     {
         return compare(run, &stored);

@@ -3,6 +3,7 @@
 pub mod archive;
 pub(super) mod dictionaries;
 mod digest;
+pub(super) mod document;
 pub(super) mod guard;
 mod manifest;
 mod refused;

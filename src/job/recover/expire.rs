@@ -11,12 +11,11 @@ use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::job::Run;
-use crate::state::files::durable;
+use crate::job::output::document::create_document;
 use crate::state::files::step::{Step, durable_step};
 use crate::state::status::verified;
-use crate::store::PartMeta;
 use crate::store::expired::Marker;
-use crate::store::once::{self, Outcome, Sealed};
+use crate::store::once::Outcome;
 
 /// The row of a part that is not in the store, if that is how it should be: somebody gave it up, or the lifecycle rule has deleted it.
 ///
@@ -32,6 +31,7 @@ pub(super) fn gone_for_good(run: &Run<'_>, hour: Hour, part: &PartRow, now: Time
     if !setup.has_expired(part, now) {
         return Err(missing(hour, part));
     }
+    check_not_empty(run)?;
     mark(run, hour, part, now)?;
     tracing::warn!("hour {hour}: {} is gone, as load.expire_after says", part.key);
     Ok(given_up(now))
@@ -49,7 +49,7 @@ fn missing(hour: Hour, part: &PartRow) -> Error {
     .hint(format!("`etl repair` puts it back; where it is gone for good, `etl repair --accept-loss {hour}` says so"))
 }
 
-/// Gives up the `missing` parts of the hour of `row`. The caller has looked: the store says that they are not there.
+/// Gives up the `missing` parts of the hour of `row`. The caller has looked: the store says that they are not there, and it is not empty.
 pub(super) fn accept_loss(run: &mut Run<'_>, row: &HourRow, missing: &[PartRow]) -> Result<()> {
     let (hour, at) = (row.hour, run.now());
     for part in missing {
@@ -66,24 +66,13 @@ pub(super) fn accept_loss(run: &mut Run<'_>, row: &HourRow, missing: &[PartRow])
 
 /// Says in the store that a part is gone for good.
 fn mark(run: &Run<'_>, hour: Hour, part: &PartRow, at: Timestamp) -> Result<()> {
-    if !holds_anything(run)? {
-        let what = format!("there is nothing at all in {}: no part of it is given up", run.setup.store.place());
-        let hint = "is it mounted, and is load.to right? One object there is enough";
-        return Err(Error::new(ErrorKind::Mismatch, what).hint(hint));
-    }
-    let (store, prefix) = (&*run.setup.store, &run.setup.prefix);
+    let setup = run.setup;
     let bytes = Marker::new(hour, part, at).to_bytes()?;
-    let key = run.setup.layout.expired_key(prefix, hour, part.part);
-    // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
-    let body = run.state.hours.spool_path_beside(&format!("{hour}.expired-{}", part.part));
-    durable::replace(&body, &bytes)?;
-    let meta = PartMeta::of_document(&bytes, &hour.to_string(), &part.dict);
-    let sealed = Sealed { key: &key, body: &body, meta: &meta };
-    let put = durable_step(Step::LossMarked, || once::upload(store, &sealed, run.create_only(), run.setup.stop));
-    durable::remove(&body)?;
+    let (key, named) = (setup.layout.expired_key(&setup.prefix, hour, part.part), hour.to_string());
+    let put = durable_step(Step::LossMarked, || create_document(run, &key, &bytes, (&named, &part.dict)))?;
     // Given up before, at another time: the same part.
-    if let Outcome::Foreign { .. } = put?
-        && !Marker::read(store, &key, hour, part.part)?.is_some_and(|marker| marker.is_of(&part.identity))
+    if let Outcome::Foreign { .. } = put
+        && !Marker::read(&*setup.store, &key, hour, part.part)?.is_some_and(|marker| marker.is_of(&part.identity))
     {
         let what = format!("hour {hour}: the object {key} is about another part {}", part.part);
         let hint = "it was left alone: look at it, and at who else writes there";
@@ -92,12 +81,18 @@ fn mark(run: &Run<'_>, hour: Hour, part: &PartRow, at: Timestamp) -> Result<()> 
     Ok(())
 }
 
-/// Whether the store has any object of ours.
-fn holds_anything(run: &Run<'_>) -> Result<bool> {
+/// Refuses a store in which there is nothing at all: no part of it is given up.
+pub(super) fn check_not_empty(run: &Run<'_>) -> Result<()> {
     let mut any = false;
     let listed = run.setup.store.list(&run.setup.prefix, &mut |_, _| {
         any = true;
         Err(Error::new(ErrorKind::Mismatch, "one is enough"))
     });
-    if any { Ok(true) } else { listed.map(|()| false) }
+    if any {
+        return Ok(());
+    }
+    listed?;
+    let what = format!("there is nothing at all in {}: no part of it is given up", run.setup.store.place());
+    let hint = "is it mounted, and is load.to right? One object there is enough";
+    Err(Error::new(ErrorKind::Mismatch, what).hint(hint))
 }

@@ -22,13 +22,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::closing::ClosingRules;
 use crate::job::Run;
-use crate::state::files::durable;
+use crate::job::output::document::create_document;
 use crate::state::files::step::{Step, durable_step};
 use crate::state::{Chain, Fixed, Undigested};
-use crate::store::PartMeta;
 use crate::store::digests::{Digest, Link, Name};
 use crate::store::minisign::Signer;
-use crate::store::once::{self, Outcome, Sealed};
+use crate::store::once::Outcome;
 
 /// How long a day waits for what is on its way, from when its late records are due: a part may be refused for ever.
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
@@ -214,17 +213,10 @@ impl<'m, 'r> Maker<'m, 'r> {
 
     /// Creates a small object. `Some`: something is there already, and this is it.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
-        let (run, store) = (&*self.run, &*self.run.setup.store);
-        // No intent names it: what a crash leaves of it goes with the next clearing of the spool.
-        let body = run.state.hours.spool_path_beside(key.rsplit('/').next().unwrap_or(key));
-        durable::replace_unsynced(&body, bytes)?;
-        let meta = PartMeta::of_document(bytes, "digest", "digest");
-        let put = once::upload(store, &Sealed { key, body: &body, meta: &meta }, run.create_only(), run.setup.stop);
-        durable::remove(&body)?;
-        match put? {
+        match create_document(self.run, key, bytes, ("digest", "digest"))? {
             Outcome::Uploaded { .. } => Ok(None),
             // A lake keeps no metadata: there the bytes say what it is.
-            Outcome::Foreign { .. } => store.get(key).map(Some),
+            Outcome::Foreign { .. } => self.run.setup.store.get(key).map(Some),
         }
     }
 }

@@ -277,6 +277,7 @@ fn accept_losses(run: &mut Run<'_>, done: &mut Repaired, hours: &RangeInclusive<
         }
         Ok(())
     })?;
+    let mut is_checked = false;
     for row in rows {
         let hour = row.hour;
         let given_up = missing_of(run, &row).and_then(|missing| {
@@ -285,6 +286,11 @@ fn accept_losses(run: &mut Run<'_>, done: &mut Repaired, hours: &RangeInclusive<
             }
             if row.is_sealing() {
                 return Err(in_the_making(hour));
+            }
+            // Once: giving up puts an object there.
+            if !is_checked {
+                expire::check_not_empty(run)?;
+                is_checked = true;
             }
             expire::accept_loss(run, &row, &missing)?;
             Ok(missing)
