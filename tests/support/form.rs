@@ -46,7 +46,10 @@ impl Form {
     /// A configuration that makes parts so.
     pub fn configured(self, config: &str) -> String {
         let with = format!("[load]\n{}", self.keys);
-        assert!(self.keys.is_empty() || config.contains("[load]\n"), "there is no [load] in {config}");
+        assert!(
+            self.keys.is_empty() || config.is_empty() || config.contains("[load]\n"),
+            "there is no [load] in {config}"
+        );
         config.replacen("[load]\n", &with, 1)
     }
 
