@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::aws::{AwsVariables, wrong_region};
+use super::columns::LoadColumn;
 use super::environment::{Origin, Variable, check_name};
 use super::layers::Layers;
 use super::object::{self, Encryption, ObjectOptions};
@@ -141,6 +142,9 @@ pub struct LoadConfig {
     /// The folders of an hour.
     #[serde(deserialize_with = "layout")]
     pub layout: Layout,
+    /// Fields with a column of their own.
+    #[serde(deserialize_with = "super::columns::columns")]
+    pub columns: Vec<LoadColumn>,
     /// The age at which the store itself deletes parts, by a lifecycle rule. `None`: it deletes none.
     #[serde(deserialize_with = "value::optional_duration")]
     pub expire_after: Option<Duration>,

@@ -6,6 +6,7 @@ pub(crate) mod gather;
 mod gzip;
 pub mod ndjson;
 pub mod order;
+pub mod parquet;
 pub mod read;
 pub mod seal;
 #[cfg(test)]
