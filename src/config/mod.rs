@@ -20,6 +20,7 @@ mod check;
 pub(crate) mod columns;
 mod environment;
 pub(crate) mod fernet_key;
+mod format;
 mod keys;
 mod layers;
 mod load;

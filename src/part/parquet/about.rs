@@ -20,6 +20,10 @@ pub(super) struct About {
     pub(super) columns: Vec<String>,
     /// The names of fields in the order of most records.
     pub(super) order: Vec<String>,
+    /// The id of the dictionaries that the lines are compact by.
+    pub(super) dict: String,
+    /// These dictionaries, as they are stored beside the parts.
+    pub(super) dictionaries: String,
 }
 
 #[cfg(test)]
@@ -28,7 +32,7 @@ mod tests {
 
     #[test]
     fn metadata_is_pinned() {
-        let text = r#"{"version":1,"time":"inDate","columns":["event_time"],"order":["user_id","inDate"]}"#;
+        let text = r#"{"version":1,"time":"inDate","columns":["event_time"],"order":["user_id","inDate"],"dict":"00","dictionaries":"{}\n"}"#;
         let about: About = serde_json::from_str(text).unwrap();
         assert_eq!(about.version, VERSION);
         assert_eq!(serde_json::to_string(&about).unwrap(), text);

@@ -30,6 +30,7 @@ pub(super) struct Batch {
     fields: Vec<(Kind, Builder)>,
     extra: StringBuilder,
     raw: StringBuilder,
+    line: StringBuilder,
     rows: usize,
     bytes: usize,
     scratch: Vec<u8>,
@@ -54,6 +55,7 @@ impl Batch {
             fields: columns.fields.iter().map(|column| (column.kind, Builder::new(column.kind))).collect(),
             extra: StringBuilder::new(),
             raw: StringBuilder::new(),
+            line: StringBuilder::new(),
             rows: 0,
             bytes: 0,
             scratch: Vec::new(),
@@ -69,8 +71,8 @@ impl Batch {
         self.rows == 0
     }
 
-    /// Adds the record with these `fields`, of the instant `micros`. Its line has so many bytes.
-    pub(super) fn push(&mut self, order: &Order, fields: &Fields<'_>, micros: i64, line: usize) {
+    /// Adds the record with these `fields`, of the instant `micros`. `is_usual`: `line` is what they become.
+    pub(super) fn push(&mut self, order: &Order, fields: &Fields<'_>, micros: i64, line: &str, is_usual: bool) {
         let mut row = Row::new(self.fields.len());
         for (key, value) in fields {
             row.add(order, &self.fields, key, value, micros);
@@ -81,7 +83,8 @@ impl Batch {
             builder.append(cell);
         }
         self.rows += 1;
-        self.bytes += line + row.extra.len();
+        self.bytes += line.len();
+        self.line.append_option((!is_usual).then_some(line));
         append_object(&mut self.extra, &mut self.scratch, &row.extra);
         if row.is_in_order {
             self.raw.append_null();
@@ -97,7 +100,8 @@ impl Batch {
     pub(super) fn take(&mut self) -> Result<RecordBatch, ArrowError> {
         let mut columns: Vec<ArrayRef> = vec![Arc::new(self.time.finish()), Arc::new(self.time_text.finish())];
         columns.extend(self.fields.iter_mut().map(|(_, builder)| builder.finish()));
-        columns.extend([Arc::new(self.extra.finish()) as ArrayRef, Arc::new(self.raw.finish())]);
+        let others = [&mut self.extra, &mut self.raw, &mut self.line];
+        columns.extend(others.map(|texts| Arc::new(texts.finish()) as ArrayRef));
         (self.rows, self.bytes) = (0, 0);
         if self.scratch.capacity() > BYTES {
             self.scratch = Vec::new();

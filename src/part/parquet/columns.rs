@@ -1,7 +1,7 @@
 //! The columns of a part: which there are, what they hold, in which order they stand in an object.
 //!
 //! Pure. Invariant: a column has the same name and type in every part for ever; columns are only added. First stand the event time and its
-//! text, then the fields that the program knows, then the configured ones by name, then `extra` and `raw`. A column that is added moves
+//! text, then the fields that the program knows, then the configured ones by name, then `extra`, `raw` and `line`. A column that is added moves
 //! those behind it; engines find columns by name, and read one that an older part lacks as NULL.
 
 use std::collections::HashMap;
@@ -22,6 +22,9 @@ pub(super) const EVENT_TIME_TEXT: &str = "event_time_text";
 pub(super) const EXTRA: &str = "extra";
 /// The whole record as JSON, where the columns do not give it back.
 pub(super) const RAW: &str = "raw";
+
+/// The compact line itself, where it is not the one that its record becomes with the part's dictionaries.
+pub(super) const LINE: &str = "line";
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +111,7 @@ impl Columns {
         columns.extend(
             self.fields.iter().map(|column| Field::new(&column.name, column.kind.data_type(DataType::Utf8), true)),
         );
-        columns.extend([text(EXTRA), text(RAW)]);
+        columns.extend([EXTRA, RAW, LINE].map(text));
         Arc::new(Schema::new(columns))
     }
 

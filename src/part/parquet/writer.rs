@@ -4,6 +4,7 @@
 //! are handed over: what is put together follows from the lines alone.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -16,10 +17,11 @@ use parquet::schema::types::ColumnPath;
 use super::about::{About, KEY, VERSION};
 use super::batch::Batch;
 use super::cells::micros_of;
-use super::columns::{Columns, EVENT_TIME, EXTRA, Kind, RAW};
+use super::columns::{Columns, EVENT_TIME, EXTRA, Kind, LINE, RAW};
 use super::order::Order;
-use super::{Compression, GROUP_BYTES, GROUP_ROWS};
+use super::{GROUP_BYTES, GROUP_ROWS};
 use crate::digest::Hasher;
+use crate::hour::format::Compression;
 use crate::hour::part::PartIdentity;
 use crate::record::Record;
 use crate::record::row::Compactor;
@@ -29,6 +31,8 @@ const CREATED_BY: &str = "etl version 1 (build 1)";
 /// Levels by measurement: `benches/README.md`.
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
+/// The most entries of dictionaries. An object has them in its footer, which every reader of it reads.
+const MOST_ENTRIES: usize = 10_000;
 /// How many of the first lines tell the order of fields.
 const SAMPLE: usize = 256;
 /// How many bytes of the first lines do, where they are long.
@@ -47,18 +51,24 @@ pub struct ParquetWriter<'c, W: Write + Send> {
     content: Hasher,
     rows: u64,
     scratch: Vec<u8>,
+    failure: Failure,
 }
 
 impl<'c, W: Write + Send> ParquetWriter<'c, W> {
     /// Begins a part. `out` gets large pieces.
     pub fn begin(columns: &'c Columns, compactor: &'c Compactor, compression: Compression, out: W) -> io::Result<Self> {
-        let out = Digesting { out, sha256: Hasher::default(), bytes: 0 };
-        let properties = properties(columns, compression).map_err(failed)?;
+        if compactor.dictionaries().len() > MOST_ENTRIES {
+            return Err(io::Error::other("the dictionaries have more entries than a footer holds"));
+        }
+        let failure = Failure::default();
+        let out = Digesting { out, sha256: Hasher::default(), bytes: 0, failure: Arc::clone(&failure) };
+        let properties = properties(columns, compression).map_err(io::Error::other)?;
         let options = ArrowWriterOptions::new()
             .with_properties(properties)
             .with_skip_arrow_metadata(true)
             .with_schema_root("schema".to_owned());
-        let object = ArrowWriter::try_new_with_options(out, columns.schema(), options).map_err(failed)?;
+        let object = ArrowWriter::try_new_with_options(out, columns.schema(), options);
+        let object = object.map_err(|error| of_output(&failure, error))?;
         Ok(Self {
             columns,
             compactor,
@@ -69,6 +79,7 @@ impl<'c, W: Write + Send> ParquetWriter<'c, W> {
             content: Hasher::default(),
             rows: 0,
             scratch: Vec::new(),
+            failure,
         })
     }
 
@@ -100,17 +111,25 @@ impl<'c, W: Write + Send> ParquetWriter<'c, W> {
             return Err(io::Error::other(format!("{} lines were written as a part of {rows}", self.rows)));
         }
         self.hand_on()?;
-        let about = self.about().map_err(io::Error::other)?;
+        let about = self.about()?;
         self.object.append_key_value_metadata(KeyValue::new(KEY.to_owned(), about));
-        let out = self.object.into_inner().map_err(failed)?;
+        let out = self.object.into_inner().map_err(|error| of_output(&self.failure, error))?;
         let (sha256, content_sha256) = (out.sha256.finish().to_string(), self.content.finish().to_string());
         Ok(PartIdentity { rows, bytes: out.bytes, sha256, content_sha256 })
     }
 
-    fn about(&self) -> serde_json::Result<String> {
-        let columns = self.columns.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let order = self.order.iter().flat_map(Order::names).map(str::to_owned).collect();
-        serde_json::to_string(&About { version: VERSION, time: self.columns.time.clone(), columns, order })
+    fn about(&self) -> io::Result<String> {
+        let (columns, dictionaries) = (self.columns.schema(), self.compactor.dictionaries());
+        let about = About {
+            version: VERSION,
+            time: self.columns.time.clone(),
+            columns: columns.fields().iter().map(|field| field.name().clone()).collect(),
+            order: self.order.iter().flat_map(Order::names).map(str::to_owned).collect(),
+            dict: dictionaries.fingerprint(),
+            dictionaries: String::from_utf8(dictionaries.to_stored().map_err(io::Error::other)?)
+                .map_err(io::Error::other)?,
+        };
+        serde_json::to_string(&about).map_err(io::Error::other)
     }
 
     fn begin_with_what_is_held(&mut self) -> io::Result<()> {
@@ -134,37 +153,21 @@ impl<'c, W: Write + Send> ParquetWriter<'c, W> {
     }
 
     fn add(&mut self, lines: &[u8]) -> io::Result<()> {
-        let (mut from, mut at) = (0, 0);
-        for line in lines_of(lines) {
-            let end = at + line.len() + 1;
-            if !self.add_line(line)? {
-                // The line that readers put together is another: one from before a dictionary gained an entry.
-                self.content.update(lines.get(from..at).unwrap_or_default());
-                self.content.update(&self.scratch);
-                self.content.update("\n");
-                from = end;
-            }
-            at = end;
-        }
-        self.content.update(lines.get(from..at).unwrap_or_default());
-        Ok(())
+        self.content.update(lines);
+        lines_of(lines).try_for_each(|line| self.add_line(text_of(line)?))
     }
 
-    /// Adds a line, without its newline. `false`: it is not the one that readers put together, which is in `scratch`.
-    fn add_line(&mut self, line: &[u8]) -> io::Result<bool> {
+    /// Adds a line, without its newline.
+    fn add_line(&mut self, line: &str) -> io::Result<()> {
         let Some(order) = &self.order else { return Err(io::Error::other("the order of fields is not known")) };
-        let fields = self.compactor.restore(text_of(line)?).map_err(no_row)?;
+        let fields = self.compactor.restore(line).map_err(no_row)?;
         let record = Record::dated(fields, &self.columns.zone).map_err(no_row)?;
         let micros = micros_of(record.at).ok_or_else(|| no_row("a time beyond all calendars"))?;
-        self.batch.push(order, &record.fields, micros, line.len());
-        self.rows += 1;
         self.scratch.clear();
         self.compactor.write_row(&record.fields, &mut self.scratch);
-        let is_same = self.scratch == line;
-        if self.batch.is_full() {
-            self.hand_on()?;
-        }
-        Ok(is_same)
+        self.batch.push(order, &record.fields, micros, line, self.scratch == line.as_bytes());
+        self.rows += 1;
+        if self.batch.is_full() { self.hand_on() } else { Ok(()) }
     }
 
     fn hand_on(&mut self) -> io::Result<()> {
@@ -172,9 +175,20 @@ impl<'c, W: Write + Send> ParquetWriter<'c, W> {
             return Ok(());
         }
         let rows = self.batch.take().map_err(io::Error::other)?;
-        self.object.write(&rows).map_err(failed)?;
-        if self.object.in_progress_size() >= GROUP_BYTES { self.object.flush().map_err(failed) } else { Ok(()) }
+        let written = self.object.write(&rows).and_then(|()| match self.object.in_progress_size() {
+            GROUP_BYTES.. => self.object.flush(),
+            _ => Ok(()),
+        });
+        written.map_err(|error| of_output(&self.failure, error))
     }
+}
+
+/// The first failure of the output. The `parquet` crate hands some on as text only, and who asks must know a full disk.
+type Failure = Arc<Mutex<Option<io::Error>>>;
+
+fn of_output(failure: &Failure, error: ParquetError) -> io::Error {
+    let first = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+    first.unwrap_or_else(|| io::Error::other(error))
 }
 
 /// An output whose bytes are digested and counted.
@@ -182,18 +196,31 @@ struct Digesting<W> {
     out: W,
     sha256: Hasher,
     bytes: u64,
+    failure: Failure,
+}
+
+impl<W: Write> Digesting<W> {
+    fn noted<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        outcome.map_err(|error| {
+            let said = io::Error::from(error.kind());
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            said
+        })
+    }
 }
 
 impl<W: Write> Write for Digesting<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write_all(bytes)?;
+        let written = self.out.write_all(bytes);
+        self.noted(written)?;
         self.sha256.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        let flushed = self.out.flush();
+        self.noted(flushed)
     }
 }
 
@@ -212,11 +239,14 @@ fn properties(columns: &Columns, compression: Compression) -> Result<WriterPrope
     for name in numbers.map(|column| column.name.as_str()).chain([EVENT_TIME]) {
         properties = as_differences(properties, name);
     }
-    for name in [EXTRA, RAW] {
+    for name in [EXTRA, RAW, LINE] {
         // Nobody looks for the least JSON text.
         properties = properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::None);
     }
-    Ok(properties.set_column_dictionary_enabled(ColumnPath::from(RAW), false).build())
+    for name in [RAW, LINE] {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), false);
+    }
+    Ok(properties.build())
 }
 
 /// A column of numbers that rise takes a byte or two a number as differences, and a dictionary would hold each of them.
@@ -252,15 +282,4 @@ fn text_of(line: &[u8]) -> io::Result<&str> {
 
 fn no_row(why: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("a line is no row: {why}"))
-}
-
-/// What went wrong, as the output reported it where it was the output.
-pub(super) fn failed(error: ParquetError) -> io::Error {
-    match error {
-        ParquetError::External(cause) => match cause.downcast::<io::Error>() {
-            Ok(cause) => *cause,
-            Err(cause) => io::Error::other(cause),
-        },
-        error => io::Error::other(error),
-    }
 }

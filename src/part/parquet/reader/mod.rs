@@ -18,13 +18,12 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 
 use self::rows::Rows;
 use super::about::{About, KEY, VERSION};
-use super::columns::{Column, Columns, EVENT_TIME, EVENT_TIME_TEXT, EXTRA, Kind, RAW};
+use super::columns::{Column, Columns, EVENT_TIME, EVENT_TIME_TEXT, EXTRA, Kind, LINE, RAW};
 use super::order::Order;
 use super::pages::Groups;
-use super::writer::failed;
 use crate::digest::{Hasher, Sha256};
 use crate::record::MAX_LINE;
-use crate::record::row::Compactor;
+use crate::record::row::{Compactor, Dictionaries};
 
 mod rows;
 
@@ -39,9 +38,9 @@ const LONGEST: u64 = 4 * MAX_LINE as u64;
 
 /// Hands the lines of an object to `each`, one at a time, whether or not all of it turns out to be sound. Gives the digest of all, each with
 /// its newline. An error says why it is not a part.
-pub fn for_each_line(object: &[u8], compactor: &Compactor, each: &mut dyn FnMut(&str)) -> io::Result<Sha256> {
+pub fn for_each_line(object: &[u8], each: &mut dyn FnMut(&str)) -> io::Result<Sha256> {
     let (mut sha256, mut length) = (Hasher::default(), 0);
-    for_each_row(object, compactor, &mut |line| {
+    for_each_row(object, &mut |line| {
         length += line.len() as u64;
         if length > LONGEST {
             return Err(no_part("it unpacks to more than any part holds"));
@@ -55,14 +54,14 @@ pub fn for_each_line(object: &[u8], compactor: &Compactor, each: &mut dyn FnMut(
 }
 
 /// The digest and the number of an object's lines.
-pub fn content_of(object: &[u8], compactor: &Compactor) -> io::Result<(Sha256, u64)> {
+pub fn content_of(object: &[u8]) -> io::Result<(Sha256, u64)> {
     let mut rows = 0;
-    let sha256 = for_each_line(object, compactor, &mut |_| rows += 1)?;
+    let sha256 = for_each_line(object, &mut |_| rows += 1)?;
     Ok((sha256, rows))
 }
 
 /// Puts the lines together, each with its newline.
-fn for_each_row(object: &[u8], compactor: &Compactor, each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+fn for_each_row(object: &[u8], each: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let metadata = metadata_of(Bytes::copy_from_slice(object))?;
     let (described, total) = (Described::read(&metadata)?, metadata.metadata.file_metadata().num_rows());
     let mut batches = described.batches(&metadata)?;
@@ -71,7 +70,7 @@ fn for_each_row(object: &[u8], compactor: &Compactor, each: &mut dyn FnMut(&[u8]
         let rows = described.rows(&batch)?;
         for row in 0..batch.num_rows() {
             line.clear();
-            rows.write_line(row, compactor, &mut line).map_err(|why| no_part(&why))?;
+            rows.write_line(row, &described.compactor, &mut line).map_err(|why| no_part(&why))?;
             each(&line)?;
             read += 1;
         }
@@ -82,7 +81,7 @@ fn for_each_row(object: &[u8], compactor: &Compactor, each: &mut dyn FnMut(&[u8]
 /// Runs what may panic on a damaged object.
 fn guarded<T>(action: impl FnOnce() -> ParquetResult<T>) -> io::Result<T> {
     match crate::process::panics::quietly(|| catch_unwind(AssertUnwindSafe(action))) {
-        Ok(outcome) => outcome.map_err(failed),
+        Ok(outcome) => outcome.map_err(io::Error::other),
         Err(_) => Err(no_part("its pages do not decode")),
     }
 }
@@ -116,6 +115,7 @@ struct Described {
     columns: Columns,
     order: Order,
     levels: FieldLevels,
+    compactor: Compactor,
 }
 
 impl Described {
@@ -126,7 +126,9 @@ impl Described {
         if let Some(missing) = about.columns.iter().find(|name| !names.contains(&name.as_str())) {
             return Err(no_part(&format!("the column {missing} is missing")));
         }
-        let (&[EVENT_TIME, EVENT_TIME_TEXT, .., EXTRA, RAW], [_, _, of_fields @ .., _, _]) = (&*names, &*fields) else {
+        let (&[EVENT_TIME, EVENT_TIME_TEXT, .., EXTRA, RAW, LINE], [_, _, of_fields @ .., _, _, _]) =
+            (&*names, &*fields)
+        else {
             return Err(no_part("it lacks columns that every part has"));
         };
         if names != about.columns {
@@ -135,7 +137,9 @@ impl Described {
         let columns: io::Result<Vec<Column>> = of_fields.iter().map(column).collect();
         let columns = Columns::of(columns?, about.time, TimeZone::UTC);
         let order = Order::of(about.order, &columns);
-        Ok(Self { columns, order, levels })
+        let dictionaries = Dictionaries::from_stored(about.dictionaries.as_bytes(), &about.dict);
+        let dictionaries = dictionaries.ok_or_else(|| no_part("its dictionaries are not those that it names"))?;
+        Ok(Self { columns, order, levels, compactor: Compactor::new(&dictionaries) })
     }
 
     fn batches(&self, groups: &Groups) -> io::Result<ParquetRecordBatchReader> {

@@ -26,6 +26,7 @@ pub(super) struct Rows<'b> {
     fields: Vec<Values<'b>>,
     extra: &'b StringViewArray,
     raw: &'b StringViewArray,
+    line: &'b StringViewArray,
 }
 
 /// One column.
@@ -41,7 +42,7 @@ enum Values<'b> {
 impl<'b> Rows<'b> {
     /// `None`: the columns are of other types.
     pub(super) fn new(batch: &'b RecordBatch, columns: &Columns, order: &'b Order) -> Option<Self> {
-        let [time, time_text, fields @ .., extra, raw] = batch.columns() else { return None };
+        let [time, time_text, fields @ .., extra, raw, line] = batch.columns() else { return None };
         let fields: Option<Vec<Values<'b>>> =
             columns.fields.iter().zip(fields).map(|(column, array)| Values::new(column.kind, array)).collect();
         Some(Self {
@@ -51,11 +52,22 @@ impl<'b> Rows<'b> {
             fields: fields?,
             extra: extra.as_string_view_opt()?,
             raw: raw.as_string_view_opt()?,
+            line: line.as_string_view_opt()?,
         })
     }
 
     /// Appends the line of a row, with its newline. An error says what is wrong with the row.
     pub(super) fn write_line(&self, row: usize, compactor: &Compactor, line: &mut Vec<u8>) -> Result<(), String> {
+        match text(self.line, row) {
+            Some(whole) if whole.contains('\n') || whole.len() > MAX_LINE => return Err("a line is none".to_owned()),
+            Some(whole) => line.extend_from_slice(whole.as_bytes()),
+            None => self.put_together(row, compactor, line)?,
+        }
+        line.push(b'\n');
+        Ok(())
+    }
+
+    fn put_together(&self, row: usize, compactor: &Compactor, line: &mut Vec<u8>) -> Result<(), String> {
         if self.length(row) > LONGEST {
             return Err("a row is longer than any record".to_owned());
         }
@@ -67,7 +79,6 @@ impl<'b> Rows<'b> {
             }
         };
         compactor.write_row(&fields, line);
-        line.push(b'\n');
         Ok(())
     }
 
