@@ -33,15 +33,19 @@ const GROUND: [&str; 9] =
 const STATE: [&[&str]; 4] = [&["files"], &["pages", "hours"], &["front", "open", "mod"], &["status"]];
 
 /// Foreign crates that one room knows, and where that is.
-const FOREIGN: [(&str, &[&str]); 8] = [
+const FOREIGN: [(&str, &[&str]); 12] = [
     ("sled", &["state/hours/log/sled"]),
     ("s3", &["store/s3"]),
     ("fernet", &["page/decrypt"]),
     ("reqwest", &["net", "source", "store/s3"]),
     ("flate2", &["part", "page", "source", "state", "store", "job/output", "audit", "simulate"]),
+    ("zstd", &["part"]),
     ("clap", &["cli", "main", "simulate/options"]),
     ("askama", &["view/html"]),
     ("minisign", &["store/minisign"]),
+    ("parquet", &["part/parquet"]),
+    ("arrow_array", &["part/parquet"]),
+    ("arrow_schema", &["part/parquet"]),
 ];
 
 /// Lines that a file may have; one that holds tests only may have more.
