@@ -12,9 +12,8 @@ use super::setup::{self, place_named};
 use super::values::{check_range, hour};
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::key::data_prefix;
 use crate::hour::{Clock, Hour, SystemClock};
-use crate::query::{Column, Endpoint, Keys, Serde, Span, Table, Years};
+use crate::query::{Column, Compression, Encoding, Endpoint, Format, Keys, Serde, Span, Table, Years};
 use crate::stop::Stop;
 
 /// How long a listing for the years may take: the statements can be printed without it.
@@ -54,6 +53,12 @@ pub(super) struct DdlArgs {
     /// Where the objects are: s3://bucket/prefix/ or a folder [default: the configured destination]
     #[arg(long, value_name = "PLACE")]
     location: Option<String>,
+    /// What the parts consist of [default: ndjson]
+    #[arg(long, value_name = "FORMAT", default_value = "ndjson")]
+    format: FormatArg,
+    /// What makes them small [default: gzip]
+    #[arg(long, value_name = "NAME", default_value = "gzip")]
+    compression: CompressionArg,
     /// Add a field of the logs, or change the type of a known one, as in session:string; repeatable
     #[arg(long = "column", value_name = "NAME:TYPE")]
     columns: Vec<Column>,
@@ -82,6 +87,24 @@ pub(super) enum Engine {
     Duckdb,
     /// Spark.
     Spark,
+}
+
+/// `--format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FormatArg {
+    /// Lines.
+    Ndjson,
+    /// Columns.
+    Parquet,
+}
+
+/// `--compression`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompressionArg {
+    /// `.gz`.
+    Gzip,
+    /// `.zst`.
+    Zstd,
 }
 
 /// `--keys`.
@@ -115,9 +138,10 @@ pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
         let what = "--serde is for Athena and Glue; the other engines read lines";
         return Err(Error::new(ErrorKind::Usage, what).hint("leave --serde or --for out"));
     }
+    refuse_for_parquet(args)?;
     let place = place_named(config, args.location.as_deref())?;
     if args.glue {
-        let hours = hours(config, &place, &Stop::new())?;
+        let hours = hours(config, &place, format(args), &Stop::new())?;
         let table = table(config, args, place, Some(&hours))?;
         let wanted =
             |hour: &Hour| args.since.is_none_or(|first| *hour >= first) && args.until.is_none_or(|last| *hour <= last);
@@ -139,11 +163,29 @@ pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
     Ok(0)
 }
 
+/// What is for tables over lines only.
+fn refuse_for_parquet(args: &DdlArgs) -> Result<()> {
+    if format(args).encoding != Encoding::Parquet {
+        return Ok(());
+    }
+    if args.serde.is_some() {
+        let what = "--serde is for lines, and these parts are Parquet, whose columns have types";
+        return Err(Error::new(ErrorKind::Usage, what).hint("leave --serde out"));
+    }
+    if !args.columns.is_empty() {
+        let what = "--column is for lines; Parquet parts have the columns that they were written with";
+        let hint =
+            "add it to [load.columns], so that parts have it from now on, or take the field out of the column extra";
+        return Err(Error::new(ErrorKind::Usage, what).hint(hint));
+    }
+    Ok(())
+}
+
 /// Table and view with partition projection, over the years that the store has.
 fn projected(config: &Config, args: &DdlArgs, place: Destination, engine: Engine) -> Result<String> {
     let seen = match place {
         Destination::Files(_) => None,
-        Destination::S3 { .. } => look(config, &place, args.years),
+        Destination::S3 { .. } => look(config, &place, args),
     };
     let table = table(config, args, place, seen.as_ref())?;
     let text = if engine == Engine::Trino { table.trino() } else { table.athena() }?;
@@ -154,11 +196,11 @@ fn projected(config: &Config, args: &DdlArgs, place: Destination, engine: Engine
 }
 
 /// The hours of the store; `None`, said, where it does not tell in time.
-fn look(config: &Config, place: &Destination, years: Option<Years>) -> Option<BTreeSet<Hour>> {
+fn look(config: &Config, place: &Destination, args: &DdlArgs) -> Option<BTreeSet<Hour>> {
     let stop = Stop::with_deadline(Instant::now().checked_add(PATIENCE));
-    hours(config, place, &stop)
+    hours(config, place, format(args), &stop)
         .inspect_err(|error| {
-            let then = if years.is_some() {
+            let then = if args.years.is_some() {
                 "hours outside of --years are not named"
             } else {
                 "name them with --years FROM-TO"
@@ -166,6 +208,19 @@ fn look(config: &Config, place: &Destination, years: Option<Years>) -> Option<BT
             tracing::warn!("cannot tell which years the store has: {}; {then}", error.chain());
         })
         .ok()
+}
+
+fn format(args: &DdlArgs) -> Format {
+    Format {
+        encoding: match args.format {
+            FormatArg::Ndjson => Encoding::Ndjson,
+            FormatArg::Parquet => Encoding::Parquet,
+        },
+        compression: match args.compression {
+            CompressionArg::Gzip => Compression::Gzip,
+            CompressionArg::Zstd => Compression::Zstd,
+        },
+    }
 }
 
 fn table(config: &Config, args: &DdlArgs, place: Destination, seen: Option<&BTreeSet<Hour>>) -> Result<Table> {
@@ -180,6 +235,7 @@ fn table(config: &Config, args: &DdlArgs, place: Destination, seen: Option<&BTre
         database: args.database.clone(),
         name: args.table.clone(),
         place,
+        format: format(args),
         layout: config.load.layout.clone(),
         keys,
         serde: args.serde.map(|serde| match serde {
@@ -209,11 +265,14 @@ fn endpoint(config: &Config, place: &Destination) -> Result<Option<Endpoint>> {
 }
 
 /// The hours of which there are parts.
-fn hours(config: &Config, place: &Destination, stop: &Stop) -> Result<BTreeSet<Hour>> {
+fn hours(config: &Config, place: &Destination, format: Format, stop: &Stop) -> Result<BTreeSet<Hour>> {
     let place = setup::place_until(config, place, stop)?;
     let mut hours = BTreeSet::new();
-    place.store.list(&data_prefix(&place.prefix), &mut |key, _| {
-        hours.extend(place.layout.parse_key(&place.prefix, key).map(|(hour, _)| hour));
+    let root = format!("{}{}", place.prefix, format.root());
+    place.store.list(&root, &mut |key, _| {
+        let part = key.strip_prefix(&root).and_then(|rest| rest.strip_suffix(format.suffix()));
+        let hour = part.and_then(|part| place.layout.parse_key("", &format!("data/{part}.ndjson.gz")));
+        hours.extend(hour.map(|(hour, _)| hour));
         Ok(())
     })?;
     Ok(hours)

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::{row, schema};
 
 /// Names that the view uses for something else.
-const TAKEN: [&str; 3] = ["event_time", "filename", "line"];
+const TAKEN: [&str; 4] = ["event_time", "event_time_text", "filename", "line"];
 /// How deep types may nest.
 const DEEPEST: u8 = 16;
 
@@ -48,6 +48,7 @@ const PLAIN: [(&str, &str); 10] = [
 ];
 pub(super) const STRING: Type = Type::Plain("string", "VARCHAR");
 pub(super) const BIGINT: Type = Type::Plain("bigint", "BIGINT");
+pub(super) const TIMESTAMP: Type = Type::Plain("timestamp", "TIMESTAMP");
 
 /// The fields of the logs that the service is known to send.
 pub(super) fn known() -> Vec<Column> {
