@@ -12,9 +12,12 @@ use super::setup::{self, place_named};
 use super::values::{check_range, hour};
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hour::format::Encoding;
+use crate::hour::key::Layout;
 use crate::hour::{Clock, Hour, SystemClock};
-use crate::query::{Column, Compression, Encoding, Endpoint, Format, Keys, Serde, Span, Table, Years};
+use crate::query::{Column, Endpoint, Keys, Serde, Span, Table, Years};
 use crate::stop::Stop;
+use crate::store::settings::layout_there;
 
 /// How long a listing for the years may take: the statements can be printed without it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,12 +56,6 @@ pub(super) struct DdlArgs {
     /// Where the objects are: s3://bucket/prefix/ or a folder [default: the configured destination]
     #[arg(long, value_name = "PLACE")]
     location: Option<String>,
-    /// What the parts consist of [default: ndjson]
-    #[arg(long, value_name = "FORMAT", default_value = "ndjson")]
-    format: FormatArg,
-    /// What makes them small [default: gzip]
-    #[arg(long, value_name = "NAME", default_value = "gzip")]
-    compression: CompressionArg,
     /// Add a field of the logs, or change the type of a known one, as in session:string; repeatable
     #[arg(long = "column", value_name = "NAME:TYPE")]
     columns: Vec<Column>,
@@ -89,24 +86,6 @@ pub(super) enum Engine {
     Spark,
 }
 
-/// `--format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum FormatArg {
-    /// Lines.
-    Ndjson,
-    /// Columns.
-    Parquet,
-}
-
-/// `--compression`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum CompressionArg {
-    /// `.gz`.
-    Gzip,
-    /// `.zst`.
-    Zstd,
-}
-
 /// `--keys`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum KeysArg {
@@ -130,6 +109,27 @@ fn name(text: &str) -> Result<String, String> {
     crate::query::check_name(text).map(|()| text.to_ascii_lowercase()).map_err(|error| error.to_string())
 }
 
+/// Where the parts are, and how they are spelled there.
+struct Place {
+    destination: Destination,
+    layout: Layout,
+}
+
+/// How the parts are spelled: as configured, or, in a place that is not the configured one, as it says itself.
+fn layout(config: &Config, args: &DdlArgs, place: &Destination) -> Layout {
+    let configured = &config.load.layout;
+    if args.location.is_none() {
+        return configured.clone();
+    }
+    let stop = Stop::with_deadline(Instant::now().checked_add(PATIENCE));
+    let found = setup::place_until(config, place, &stop)
+        .and_then(|there| layout_there(&*there.store, &there.prefix, configured));
+    found.unwrap_or_else(|error| {
+        tracing::warn!("cannot tell of which format the parts in {place} are: {}; taken as configured", error.chain());
+        configured.clone()
+    })
+}
+
 /// Prints what an engine needs to read the parts.
 pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
     check_range(args.since, args.until)?;
@@ -138,10 +138,11 @@ pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
         let what = "--serde is for Athena and Glue; the other engines read lines";
         return Err(Error::new(ErrorKind::Usage, what).hint("leave --serde or --for out"));
     }
-    refuse_for_parquet(args)?;
     let place = place_named(config, args.location.as_deref())?;
+    let place = Place { layout: layout(config, args, &place), destination: place };
+    refuse_for_parquet(args, &place.layout)?;
     if args.glue {
-        let hours = hours(config, &place, format(args), &Stop::new())?;
+        let hours = hours(config, &place, &Stop::new())?;
         let table = table(config, args, place, Some(&hours))?;
         let wanted =
             |hour: &Hour| args.since.is_none_or(|first| *hour >= first) && args.until.is_none_or(|last| *hour <= last);
@@ -154,7 +155,7 @@ pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
     let text = match engine {
         Engine::Athena | Engine::Trino => projected(config, args, place, engine)?,
         Engine::Duckdb => {
-            let endpoint = endpoint(config, &place)?;
+            let endpoint = endpoint(config, &place.destination)?;
             table(config, args, place, None)?.duckdb(endpoint.as_ref())?
         }
         Engine::Spark => table(config, args, place, None)?.spark()?,
@@ -164,8 +165,8 @@ pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
 }
 
 /// What is for tables over lines only.
-fn refuse_for_parquet(args: &DdlArgs) -> Result<()> {
-    if format(args).encoding != Encoding::Parquet {
+fn refuse_for_parquet(args: &DdlArgs, layout: &Layout) -> Result<()> {
+    if layout.format().encoding != Encoding::Parquet {
         return Ok(());
     }
     if args.serde.is_some() {
@@ -182,10 +183,10 @@ fn refuse_for_parquet(args: &DdlArgs) -> Result<()> {
 }
 
 /// Table and view with partition projection, over the years that the store has.
-fn projected(config: &Config, args: &DdlArgs, place: Destination, engine: Engine) -> Result<String> {
-    let seen = match place {
+fn projected(config: &Config, args: &DdlArgs, place: Place, engine: Engine) -> Result<String> {
+    let seen = match place.destination {
         Destination::Files(_) => None,
-        Destination::S3 { .. } => look(config, &place, args),
+        Destination::S3 { .. } => look(config, &place, args.years),
     };
     let table = table(config, args, place, seen.as_ref())?;
     let text = if engine == Engine::Trino { table.trino() } else { table.athena() }?;
@@ -196,11 +197,11 @@ fn projected(config: &Config, args: &DdlArgs, place: Destination, engine: Engine
 }
 
 /// The hours of the store; `None`, said, where it does not tell in time.
-fn look(config: &Config, place: &Destination, args: &DdlArgs) -> Option<BTreeSet<Hour>> {
+fn look(config: &Config, place: &Place, years: Option<Years>) -> Option<BTreeSet<Hour>> {
     let stop = Stop::with_deadline(Instant::now().checked_add(PATIENCE));
-    hours(config, place, format(args), &stop)
+    hours(config, place, &stop)
         .inspect_err(|error| {
-            let then = if args.years.is_some() {
+            let then = if years.is_some() {
                 "hours outside of --years are not named"
             } else {
                 "name them with --years FROM-TO"
@@ -210,20 +211,7 @@ fn look(config: &Config, place: &Destination, args: &DdlArgs) -> Option<BTreeSet
         .ok()
 }
 
-fn format(args: &DdlArgs) -> Format {
-    Format {
-        encoding: match args.format {
-            FormatArg::Ndjson => Encoding::Ndjson,
-            FormatArg::Parquet => Encoding::Parquet,
-        },
-        compression: match args.compression {
-            CompressionArg::Gzip => Compression::Gzip,
-            CompressionArg::Zstd => Compression::Zstd,
-        },
-    }
-}
-
-fn table(config: &Config, args: &DdlArgs, place: Destination, seen: Option<&BTreeSet<Hour>>) -> Result<Table> {
+fn table(config: &Config, args: &DdlArgs, place: Place, seen: Option<&BTreeSet<Hour>>) -> Result<Table> {
     let keys = match args.keys {
         KeysArg::Dt => Keys::Dt,
         KeysArg::Hour => Keys::Hour,
@@ -234,9 +222,8 @@ fn table(config: &Config, args: &DdlArgs, place: Destination, seen: Option<&BTre
     Ok(Table {
         database: args.database.clone(),
         name: args.table.clone(),
-        place,
-        format: format(args),
-        layout: config.load.layout.clone(),
+        place: place.destination,
+        layout: place.layout,
         keys,
         serde: args.serde.map(|serde| match serde {
             SerdeArg::Hive => Serde::Hive,
@@ -265,14 +252,11 @@ fn endpoint(config: &Config, place: &Destination) -> Result<Option<Endpoint>> {
 }
 
 /// The hours of which there are parts.
-fn hours(config: &Config, place: &Destination, format: Format, stop: &Stop) -> Result<BTreeSet<Hour>> {
-    let place = setup::place_until(config, place, stop)?;
+fn hours(config: &Config, place: &Place, stop: &Stop) -> Result<BTreeSet<Hour>> {
+    let setup::Place { store, prefix, .. } = setup::place_until(config, &place.destination, stop)?;
     let mut hours = BTreeSet::new();
-    let root = format!("{}{}", place.prefix, format.root());
-    place.store.list(&root, &mut |key, _| {
-        let part = key.strip_prefix(&root).and_then(|rest| rest.strip_suffix(format.suffix()));
-        let hour = part.and_then(|part| place.layout.parse_key("", &format!("data/{part}.ndjson.gz")));
-        hours.extend(hour.map(|(hour, _)| hour));
+    store.list(&place.layout.data_prefix(&prefix), &mut |key, _| {
+        hours.extend(place.layout.parse_key(&prefix, key).map(|(hour, _)| hour));
         Ok(())
     })?;
     Ok(hours)

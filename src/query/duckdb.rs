@@ -54,8 +54,8 @@ const INSTANTS: &str =
 /// The place of the parts, with their folder at its end.
 fn data(table: &Table) -> Result<String> {
     let place = match &table.place {
-        Destination::S3 { bucket, prefix } => format!("s3://{bucket}/{}", table.data_prefix(prefix)),
-        Destination::Files(path) => format!("{}/{}", path.display(), table.data_prefix("")),
+        Destination::S3 { bucket, prefix } => format!("s3://{bucket}/{}", table.layout.data_prefix(prefix)),
+        Destination::Files(path) => format!("{}/{}", path.display(), table.layout.data_prefix("")),
     };
     names::check(&place, "DuckDB", "")?;
     Ok(place)
@@ -82,7 +82,7 @@ fn lines(table: &Table, data: &str) -> String {
          hive_partitioning = false, maximum_object_size = {LONGEST}\n)",
         keys(table).join(",\n  "),
         Quoted(&names::parts(table, data)),
-        table.format.compression.name(),
+        table.layout.format().compression.name(),
     )
 }
 

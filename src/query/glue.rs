@@ -52,7 +52,7 @@ fn parameters(table: &Table) -> Value {
         Some(_) => "json",
         None => "text",
     };
-    json!({"EXTERNAL": "TRUE", "classification": kind, "compressionType": table.format.compression.name()})
+    json!({"EXTERNAL": "TRUE", "classification": kind, "compressionType": table.layout.format().compression.name()})
 }
 
 fn partition(table: &Table, data: &str, hour: Hour) -> Value {

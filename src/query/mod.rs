@@ -9,7 +9,6 @@ mod athena;
 mod column;
 mod dialect;
 mod duckdb;
-mod format;
 mod glue;
 mod names;
 mod parquet;
@@ -23,12 +22,12 @@ use std::fmt;
 
 pub(crate) use column::{Column, check_name};
 pub(crate) use duckdb::Endpoint;
-pub(crate) use format::{Compression, Encoding, Format};
 pub(crate) use projection::{Span, Years};
 
 use crate::config::Destination;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::format::Encoding;
 use crate::hour::key::{Field, Layout, Piece};
 
 /// How parts are divided for readers.
@@ -67,9 +66,7 @@ pub(crate) struct Table {
     pub(crate) name: String,
     /// Where the parts are.
     pub(crate) place: Destination,
-    /// How they are encoded.
-    pub(crate) format: Format,
-    /// How their folders are spelled.
+    /// How their folders are spelled, and of which format they are.
     pub(crate) layout: Layout,
     /// How they are divided.
     pub(crate) keys: Keys,
@@ -141,13 +138,8 @@ impl Table {
         glue::input(self, hours)
     }
 
-    /// What the parts' keys begin with.
-    fn data_prefix(&self, prefix: &str) -> String {
-        format!("{prefix}{}", self.format.root())
-    }
-
     fn is_parquet(&self) -> bool {
-        self.format.encoding == Encoding::Parquet
+        self.layout.format().encoding == Encoding::Parquet
     }
 
     fn table_name(&self) -> String {
@@ -191,7 +183,7 @@ impl Table {
     /// `s3://bucket/prefix/data/`.
     fn s3_data(&self) -> Result<String> {
         match &self.place {
-            Destination::S3 { bucket, prefix } => Ok(format!("s3://{bucket}/{}", self.data_prefix(prefix))),
+            Destination::S3 { bucket, prefix } => Ok(format!("s3://{bucket}/{}", self.layout.data_prefix(prefix))),
             Destination::Files(path) => {
                 let what = format!("Athena, Trino and Glue read from S3, not from the folder {}", path.display());
                 let hint = "name the place in S3 with --location s3://bucket/prefix/, or use --for duckdb";

@@ -9,8 +9,8 @@ use crate::error::Result;
 
 pub(super) fn print(table: &Table) -> Result<String> {
     let data = match &table.place {
-        Destination::S3 { bucket, prefix } => format!("s3a://{bucket}/{}", table.data_prefix(prefix)),
-        Destination::Files(path) => format!("file:{}/{}", path.display(), table.data_prefix("")),
+        Destination::S3 { bucket, prefix } => format!("s3a://{bucket}/{}", table.layout.data_prefix(prefix)),
+        Destination::Files(path) => format!("file:{}/{}", path.display(), table.layout.data_prefix("")),
     };
     names::check(&data, "Spark", "{},`")?;
     let mut text =
