@@ -115,10 +115,8 @@ impl Lake {
     fn ddl(&self, args: &[&str]) -> String {
         let location = format!("s3://{}/{}", self.bucket, self.prefix);
         let form: &[&str] = match self.form {
-            Form::Gzip => &["ddl"],
-            Form::Zstd if args.contains(&"--location") => &["ddl", "--compression", "zstd"],
-            Form::Zstd => &["ddl", "--compression", "zstd", "--location", &location],
-            Form::Parquet => &["ddl", "--format", "parquet"],
+            Form::Parquet if !args.contains(&"--location") => &["ddl", "--location", &location],
+            _ => &["ddl"],
         };
         self.place.etl(&[form, args].concat()).exits(0).out
     }
@@ -127,7 +125,8 @@ impl Lake {
 /// All records of the fixture in S3.
 fn lake(at: &TestS3, form: Form) -> Lake {
     let prefix = unique_prefix("odd");
-    let load = format!("{}{}", at.load(&prefix), if form == Form::Parquet { "layout = \"hive\"\n" } else { "" });
+    let load =
+        format!("{}{}", at.load(&prefix), if form == Form::Parquet { "layout = \"hive\"\n" } else { form.load() });
     let mut place =
         Place::new(&format!("[source]\nurl = \"file:pages/*\"\n[hours]\nmax_future = \"30000d\"\n[load]\n{load}"));
     place.trust(at);
@@ -138,18 +137,7 @@ fn lake(at: &TestS3, form: Form) -> Lake {
     let originals: Vec<Value> = restored.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(originals.len(), plaintexts.len(), "nothing was refused");
     let keys: Vec<String> = at.keys(&prefix).into_iter().filter(|key| key.contains("/part-")).collect();
-    let mut lines = keys.iter().flat_map(|key| {
-        let object = at.store().get(key).unwrap();
-        if form == Form::Zstd {
-            let lines = gunzip(&object).join("\n") + "\n";
-            put(
-                at,
-                &key.replace("data/", "zst/data/").replace(".gz", ".zst"),
-                &zstd::encode_all(lines.as_bytes(), 3).unwrap(),
-            );
-        }
-        gunzip(&object)
-    });
+    let mut lines = keys.iter().flat_map(|key| form.lines(&at.store().get(key).unwrap()));
     let records: Vec<Odd> = originals
         .into_iter()
         .map(|original| Odd {
@@ -159,9 +147,9 @@ fn lake(at: &TestS3, form: Form) -> Lake {
         })
         .collect();
     if form == Form::Parquet {
-        temporary(at, &place, &prefix, &records);
+        temporary(at, &place, &format!("{prefix}pq/"), &records);
     }
-    let prefix = if form == Form::Zstd { prefix + "zst/" } else { prefix };
+    let prefix = if form == Form::Parquet { prefix + "pq/" } else { prefix };
     Lake { place, prefix, form, records, bucket: at.bucket.clone() }
 }
 
@@ -194,6 +182,8 @@ fn temporary(at: &TestS3, place: &Place, prefix: &str, records: &[Odd]) {
     }
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
+    let settings = r#"{"schema":1,"timezone":"UTC","layout":"year={year}/month={month}/day={day}/hour={hour}","format":"parquet","compression":"zstd"}"#;
+    put(at, &format!("{prefix}settings.json"), settings.as_bytes());
     let hours: BTreeSet<String> = records.iter().map(|record| record.dt.clone()).collect();
     for dt in hours {
         let key = format!("parquet/{dt}/part-00000.parquet");
@@ -394,7 +384,9 @@ fn hours_outside_of_the_years_are_named_and_those_of_the_store_are_within() {
         let sql = lake.ddl(&["--keys", "hour"]);
         assert!(sql.contains("'projection.year.range' = '1999,2099'"), "{sql}");
         for engine in ["athena", "trino"] {
-            let ran = lake.place.etl(&["ddl", "--for", engine, "--years", "2023-2030"]).exits(0);
+            let location = format!("s3://{}/{}", lake.bucket, lake.prefix);
+            let ran =
+                lake.place.etl(&["ddl", "--for", engine, "--years", "2023-2030", "--location", &location]).exits(0);
             for text in [&ran.out, &ran.err] {
                 assert!(text.contains("2 hours are outside of the years 2023-2030"), "{ran:?}");
                 assert!(text.contains("1999-12-31T23, 2099-01-01T00. --years 1999-2099 covers all"), "{ran:?}");
