@@ -8,6 +8,7 @@ mod gzip;
 pub mod ndjson;
 pub mod order;
 mod packer;
+pub mod parquet;
 pub mod read;
 pub mod seal;
 #[cfg(test)]
