@@ -229,7 +229,7 @@ fn table(config: &Config, args: &DdlArgs, place: Place, seen: Option<&BTreeSet<H
             SerdeArg::Hive => Serde::Hive,
             SerdeArg::Openx => Serde::OpenX,
         }),
-        columns: Table::columns(&args.columns, keys)?,
+        columns: Table::columns(&config.load.columns, &args.columns, keys)?,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),
         zone: config.hours.timezone_name().to_owned(),

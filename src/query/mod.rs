@@ -24,7 +24,7 @@ pub(crate) use column::{Column, check_name};
 pub(crate) use duckdb::Endpoint;
 pub(crate) use projection::{Span, Years};
 
-use crate::config::Destination;
+use crate::config::{Destination, LoadColumn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::format::Encoding;
@@ -94,9 +94,10 @@ impl Table {
     /// The same of Spark's table of Parquet parts, which knows no partition keys.
     pub(crate) const PART: &'static str = "_part";
 
-    /// The known columns; those `given` replace them or are added.
-    pub(crate) fn columns(given: &[Column], keys: Keys) -> Result<Vec<Column>> {
+    /// The known columns and the configured ones; those `given` replace them or are added.
+    pub(crate) fn columns(configured: &[LoadColumn], given: &[Column], keys: Keys) -> Result<Vec<Column>> {
         let mut columns = column::known();
+        columns.extend(configured.iter().map(Column::configured));
         for column in given {
             column.check(keys)?;
             match columns.iter_mut().find(|known| known.name == column.name) {

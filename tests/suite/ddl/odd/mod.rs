@@ -5,7 +5,6 @@ mod spark;
 mod trino;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 
 use etl::store::ObjectStore;
 use jiff::Timestamp;
@@ -147,7 +146,9 @@ fn lake(at: &TestS3, form: Form) -> Lake {
         })
         .collect();
     if form == Form::Parquet {
-        temporary(at, &place, &format!("{prefix}pq/"), &records);
+        let data = format!("{prefix}data/");
+        let part = |key: &String| (key.strip_prefix(&data).unwrap().to_owned(), gunzip(&at.store().get(key).unwrap()));
+        temporary(at, &format!("{prefix}pq/"), &keys.iter().map(part).collect::<Vec<_>>());
     }
     let prefix = if form == Form::Parquet { prefix + "pq/" } else { prefix };
     Lake { place, prefix, form, records, bucket: at.bucket.clone() }
@@ -161,34 +162,19 @@ fn put(at: &TestS3, key: &str, bytes: &[u8]) {
     at.store().put_new(key, &path, &meta).unwrap();
 }
 
-fn temporary(at: &TestS3, place: &Place, prefix: &str, records: &[Odd]) {
-    let venv = crate::support::python::venv("parts", &["pyarrow==26.0.1"]).unwrap();
-    let mut child = std::process::Command::new(venv.join("bin/python"))
-        .args(["-c", include_str!("../parquet_parts.py")])
-        .arg(place.path("made"))
-        .stdin(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut text = String::new();
-    for record in records {
-        let at = instant(&record.original);
-        let usual = at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-        let in_date = record.original["inDate"].as_str().unwrap();
-        let is_usual = usual == in_date && in_date.starts_with("20");
-        text += &json!({"dt": record.dt, "micros": at.timestamp().as_microsecond(), "original": record.original,
-            "text": (!is_usual).then_some(in_date)})
-        .to_string();
-        text += "\n";
-    }
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
+fn temporary(at: &TestS3, prefix: &str, parts: &[(String, Vec<String>)]) {
     let settings = r#"{"schema":1,"timezone":"UTC","layout":"year={year}/month={month}/day={day}/hour={hour}","format":"parquet","compression":"zstd"}"#;
     put(at, &format!("{prefix}settings.json"), settings.as_bytes());
-    let hours: BTreeSet<String> = records.iter().map(|record| record.dt.clone()).collect();
-    for dt in hours {
-        let key = format!("parquet/{dt}/part-00000.parquet");
-        let bytes = std::fs::read(place.path("made").join(&key)).unwrap();
-        put(at, &format!("{prefix}{key}"), &bytes);
+    let dictionaries = etl::record::row::Dictionaries::default();
+    let compactor = etl::record::row::Compactor::new(&dictionaries);
+    let columns = etl::part::parquet::Columns::new(&[], &TimeZone::UTC).unwrap();
+    for (key, lines) in parts {
+        let mut object = Vec::new();
+        let zstd = etl::hour::format::Compression::Zstd;
+        let mut writer = etl::part::parquet::ParquetWriter::begin(&columns, &compactor, zstd, &mut object).unwrap();
+        lines.iter().for_each(|line| writer.write(format!("{line}\n").as_bytes()).unwrap());
+        writer.finish(lines.len() as u64).unwrap();
+        put(at, &format!("{prefix}parquet/{}", key.replace(".ndjson.gz", ".parquet")), &object);
     }
 }
 
