@@ -68,7 +68,7 @@ fn in_memory(c: &mut Criterion) {
     group.bench_function("decode: all of page JSON, Fernet, parse, hash, compact", |b| {
         b.iter(|| decoder.page(black_box(&body), now).expect("a page").records.len());
     });
-    let codec = Codec::new(Format::default());
+    let codec = Codec::lines(Compression::Gzip);
     group.bench_function("gzip and both digests", |b| {
         b.iter(|| codec.encode(black_box(&decoded.lines)).expect("memory").0.len());
     });
@@ -86,7 +86,7 @@ fn compressed(c: &mut Criterion) {
         group.throughput(Throughput::Elements(pieces * PAGE)).sample_size(10);
         let gzip = [2, 4, 6].map(|level| (Compression::Gzip, level));
         for (compression, level) in gzip.into_iter().chain([1, 2, 3, 4, 6, 9].map(|level| (Compression::Zstd, level))) {
-            let codec = Codec::at_levels(Format::ndjson(compression), level, level.cast_signed());
+            let codec = Codec::lines_at(compression, level, level.cast_signed());
             let name = format!("{} {level}", compression.name());
             let bytes = codec.encode(&lines).expect("memory").0.len();
             println!("{name}: {} bytes for 10 records", bytes as u64 * 10 / (pieces * PAGE));
@@ -110,6 +110,7 @@ impl Desk {
             timezone: "UTC".into(),
             layout: "l".into(),
             format: Format::default(),
+            columns: BTreeMap::new(),
             destination: "file:lake".into(),
             url: BTreeMap::new(),
             method: BTreeMap::new(),
@@ -174,7 +175,7 @@ fn on_disk(c: &mut Criterion) {
         b.iter(|| {
             let ordered = order(&desk.state.hours, std::slice::from_ref(&row), &stop).expect("the log");
             let ordered = ordered.expect("no stop").pop().expect("an hour");
-            let encoded = Encoder::new(&desk.state.hours, rules, Codec::new(Format::default()), &stop)
+            let encoded = Encoder::new(&desk.state.hours, rules, Codec::lines(Compression::Gzip), &stop)
                 .encode(&row, &ordered, None)
                 .expect("a part");
             encoded.expect("no stop").parts.len()

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::io::Read;
 
+use super::tally;
+
 /// A form of parts, as it is configured and named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
@@ -26,6 +28,28 @@ pub const ZSTD: Form = Form {
     extension: "zst",
 };
 
+pub const PARQUET: Form = Form {
+    name: "parquet-zstd",
+    keys: "format = \"parquet\"\ncompression = \"zstd\"\n",
+    root: "parquet",
+    suffix: ".parquet",
+    extension: "parquet",
+};
+
+/// All of them.
+pub const FORMS: [Form; 3] = [GZIP, ZSTD, PARQUET];
+
+/// The other two.
+pub const OTHERS: [Form; 2] = [ZSTD, PARQUET];
+
+/// The form of a case or of a seed: a third each.
+pub fn form_of(case: u64) -> Form {
+    FORMS[usize::try_from(case % 3).unwrap()]
+}
+
+/// The folders of lines, so that the keys of all forms are alike.
+const LAYOUT: &str = "layout = \"{year}_y/{month}_m/{day}_d/{hour}_h\"\n";
+
 thread_local! {
     static FORM: Cell<Form> = const { Cell::new(GZIP) };
 }
@@ -35,17 +59,30 @@ pub fn form() -> Form {
     FORM.get()
 }
 
-/// Runs a test in this form.
-pub fn in_form(form: Form, test: impl FnOnce()) {
+/// Runs a test in each of the other forms.
+pub fn in_other_forms(test: impl Fn()) {
+    OTHERS.into_iter().for_each(|form| in_form(form, &test));
+}
+
+/// Does what a test does in this form. It is counted for the table of the proof.
+pub fn in_form<T>(form: Form, test: impl FnOnce() -> T) -> T {
+    tally::form(form.name);
+    within(form, test)
+}
+
+/// The same in another thread of a test whose form was counted.
+pub fn within<T>(form: Form, test: impl FnOnce() -> T) -> T {
     let before = FORM.replace(form);
-    test();
+    let done = test();
     FORM.set(before);
+    done
 }
 
 impl Form {
     /// A configuration that makes parts so.
     pub fn configured(self, config: &str) -> String {
-        let with = format!("[load]\n{}", self.keys);
+        let layout = if self.root == GZIP.root || config.contains("\nlayout = ") { "" } else { LAYOUT };
+        let with = format!("[load]\n{}{layout}", self.keys);
         assert!(
             self.keys.is_empty() || config.is_empty() || config.contains("[load]\n"),
             "there is no [load] in {config}"
@@ -62,6 +99,11 @@ impl Form {
 
 /// The lines of a part, whatever its form.
 pub fn lines(object: &[u8]) -> Vec<String> {
+    if object.starts_with(b"PAR1") {
+        let mut lines = Vec::new();
+        etl::part::parquet::for_each_line(object, &mut |line| lines.push(line.to_owned())).unwrap();
+        return lines;
+    }
     let mut text = String::new();
     if object.starts_with(&[0x1f, 0x8b]) {
         flate2::read::GzDecoder::new(object).read_to_string(&mut text).unwrap();
