@@ -126,7 +126,7 @@ fn table(encoding: Encoding) -> Table {
 
 #[test]
 fn view_over_lines_has_the_columns_of_parquet_parts_in_their_order() {
-    let columns = parquet::columns(&table(Encoding::Parquet));
+    let columns = columnar::columns(&table(Encoding::Parquet));
     let names: Vec<String> = columns.iter().map(|column| column.name.to_lowercase()).collect();
     let shared = &names[..names.len() - 2];
     assert_eq!((shared[0].as_str(), shared.last().unwrap().as_str()), ("event_time", "session"));
