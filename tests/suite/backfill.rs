@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::cli::{Place, record};
-use crate::support::form::{ZSTD, form, in_form};
+use crate::support::form::{form, in_other_forms};
 
 const CONFIG: &str = "[source]\nurl = \"file:pages/*.json\"\n[load]\nto = \"file:lake\"\n";
 
@@ -50,8 +50,8 @@ fn demo_keeps_each_record_once_and_gives_the_originals_back() {
 }
 
 #[test]
-fn backfill_in_zstd_is_the_same_backfill() {
-    in_form(ZSTD, || {
+fn backfill_in_another_form_is_the_same_backfill() {
+    in_other_forms(|| {
         demo_keeps_each_record_once_and_gives_the_originals_back();
         second_run_adds_nothing_and_says_so();
         late_record_becomes_the_next_part_of_its_hour();

@@ -32,6 +32,7 @@ fn new_state_under_another_zone_or_layout_is_stopped_before_its_first_part() {
             (format!("{FILES}[hours]\ntimezone = \"Asia/Seoul\"\n{LAKE}"), "hours.timezone"),
             (format!("{FILES}{LAKE}layout = \"hive\"\n"), "load.layout"),
             (format!("{FILES}{LAKE}compression = \"zstd\"\n"), "load.compression"),
+            (format!("{FILES}{LAKE}format = \"parquet\"\n"), "load.format"),
         ] {
             let place = made();
             assert_eq!(

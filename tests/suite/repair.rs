@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
-use crate::support::form::{ZSTD, form, in_form};
+use crate::support::form::{form, in_other_forms};
 use crate::support::origin::{Answer, Origin};
 
 /// The lake's key of an hour's part.
@@ -116,8 +116,8 @@ fn missing_part_is_put_back_from_whatever_has_its_records() {
 }
 
 #[test]
-fn missing_part_in_zstd_is_put_back_from_whatever_has_its_records() {
-    in_form(ZSTD, missing_part_is_put_back_from_whatever_has_its_records);
+fn missing_part_in_another_form_is_put_back_from_whatever_has_its_records() {
+    in_other_forms(missing_part_is_put_back_from_whatever_has_its_records);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::columns::{Column, Columns, EVENT_TIME, EVENT_TIME_TEXT, EXTRA, Kind, 
 use super::order::Order;
 use super::pages::Groups;
 use crate::digest::{Hasher, Sha256};
-use crate::record::MAX_LINE;
+use crate::part::LONGEST;
 use crate::record::row::{Compactor, Dictionaries};
 
 mod rows;
@@ -33,8 +33,6 @@ const ROWS: usize = 1_024;
 const LARGEST_FOOTER: usize = 1 << 20;
 /// The most rows of a row group.
 const MOST_ROWS: i64 = 1 << 20;
-/// The most bytes of all lines: see `part/ndjson.rs`.
-const LONGEST: u64 = 4 * MAX_LINE as u64;
 
 /// Hands the lines of an object to `each`, one at a time, whether or not all of it turns out to be sound. Gives the digest of all, each with
 /// its newline. An error says why it is not a part.
