@@ -35,6 +35,7 @@ mod gaps;
 mod guard;
 mod history;
 mod house;
+mod iceberg;
 mod init;
 mod lenient;
 #[cfg(target_os = "linux")]
