@@ -12,7 +12,6 @@ use super::setup::{self, place_named};
 use super::values::{check_range, hour};
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::key::data_prefix;
 use crate::hour::{Clock, Hour, SystemClock};
 use crate::query::{Column, Endpoint, Keys, Serde, Span, Table, Years};
 use crate::stop::Stop;
@@ -212,7 +211,7 @@ fn endpoint(config: &Config, place: &Destination) -> Result<Option<Endpoint>> {
 fn hours(config: &Config, place: &Destination, stop: &Stop) -> Result<BTreeSet<Hour>> {
     let place = setup::place_until(config, place, stop)?;
     let mut hours = BTreeSet::new();
-    place.store.list(&data_prefix(&place.prefix), &mut |key, _| {
+    place.store.list(&place.layout.data_prefix(&place.prefix), &mut |key, _| {
         hours.extend(place.layout.parse_key(&place.prefix, key).map(|(hour, _)| hour));
         Ok(())
     })?;

@@ -19,6 +19,7 @@ pub(crate) mod bucket;
 mod check;
 mod environment;
 pub(crate) mod fernet_key;
+mod format;
 mod keys;
 mod layers;
 mod load;

@@ -6,7 +6,6 @@ use super::dialect::{self, DuckDb, LINE};
 use super::{Quoted, Table, names};
 use crate::config::Destination;
 use crate::error::Result;
-use crate::hour::key::data_prefix;
 
 /// The address of S3, for DuckDB's secret.
 #[derive(Debug, Clone)]
@@ -47,8 +46,8 @@ pub(super) fn print(table: &Table, s3: Option<&Endpoint>) -> Result<String> {
 /// The place of the parts, with `data/` at its end.
 fn data(table: &Table) -> Result<String> {
     let place = match &table.place {
-        Destination::S3 { bucket, prefix } => format!("s3://{bucket}/{}", data_prefix(prefix)),
-        Destination::Files(path) => format!("{}/{}", path.display(), data_prefix("")),
+        Destination::S3 { bucket, prefix } => format!("s3://{bucket}/{}", table.layout.data_prefix(prefix)),
+        Destination::Files(path) => format!("{}/{}", path.display(), table.layout.data_prefix("")),
     };
     names::check(&place, "DuckDB", "")?;
     Ok(place)
@@ -72,9 +71,10 @@ fn secret(s3: &Endpoint) -> String {
 fn lines(table: &Table, data: &str) -> String {
     let keys = names::keys(table, |pattern| format!("regexp_extract(filename, {}, 1)", Quoted(&pattern)));
     format!(
-        "SELECT\n  json AS {LINE},\n  {}\nFROM read_ndjson_objects(\n  {},\n  compression = 'gzip', filename = true, \
+        "SELECT\n  json AS {LINE},\n  {}\nFROM read_ndjson_objects(\n  {},\n  compression = '{}', filename = true, \
          hive_partitioning = false, maximum_object_size = {LONGEST}\n)",
         keys.join(",\n  "),
-        Quoted(&format!("{data}{}/part-*.ndjson.gz", names::folders(table))),
+        Quoted(&format!("{data}{}/part-*{}", names::folders(table), table.layout.format().suffix())),
+        table.layout.format().compression.name(),
     )
 }

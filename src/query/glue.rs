@@ -40,7 +40,7 @@ pub(super) fn input(table: &Table, hours: &BTreeSet<Hour>) -> Result<Value> {
 
 fn parameters(table: &Table) -> Value {
     let kind = if table.serde.is_some() { "json" } else { "text" };
-    json!({"EXTERNAL": "TRUE", "classification": kind, "compressionType": "gzip"})
+    json!({"EXTERNAL": "TRUE", "classification": kind, "compressionType": table.layout.format().compression.name()})
 }
 
 fn partition(table: &Table, data: &str, hour: Hour) -> Value {

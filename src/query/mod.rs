@@ -26,7 +26,7 @@ pub(crate) use projection::{Span, Years};
 use crate::config::Destination;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::key::{Field, Layout, Piece, data_prefix};
+use crate::hour::key::{Field, Layout, Piece};
 
 /// How parts are divided for readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl Table {
     /// `s3://bucket/prefix/data/`.
     fn s3_data(&self) -> Result<String> {
         match &self.place {
-            Destination::S3 { bucket, prefix } => Ok(format!("s3://{bucket}/{}", data_prefix(prefix))),
+            Destination::S3 { bucket, prefix } => Ok(format!("s3://{bucket}/{}", self.layout.data_prefix(prefix))),
             Destination::Files(path) => {
                 let what = format!("Athena, Trino and Glue read from S3, not from the folder {}", path.display());
                 let hint = "name the place in S3 with --location s3://bucket/prefix/, or use --for duckdb";

@@ -6,12 +6,11 @@ use super::dialect::{self, LINE, Spark, quoted};
 use super::{Table, names};
 use crate::config::Destination;
 use crate::error::Result;
-use crate::hour::key::data_prefix;
 
 pub(super) fn print(table: &Table) -> Result<String> {
     let data = match &table.place {
-        Destination::S3 { bucket, prefix } => format!("s3a://{bucket}/{}", data_prefix(prefix)),
-        Destination::Files(path) => format!("file:{}/{}", path.display(), data_prefix("")),
+        Destination::S3 { bucket, prefix } => format!("s3a://{bucket}/{}", table.layout.data_prefix(prefix)),
+        Destination::Files(path) => format!("file:{}/{}", path.display(), table.layout.data_prefix("")),
     };
     names::check(&data, "Spark", "{},`")?;
     let mut text =
@@ -31,7 +30,7 @@ pub(super) fn print(table: &Table) -> Result<String> {
     let from = of(&table.table_name());
     let keys: Vec<String> =
         names::keys(table, |pattern| format!("regexp_extract(_metadata.file_path, {}, 1)", quoted(&pattern)));
-    let parts = format!("{data}{}/part-*.ndjson.gz", names::folders(table));
+    let parts = format!("{data}{}/part-*{}", names::folders(table), table.layout.format().suffix());
     let rows = format!("SELECT\n  value AS {LINE},\n  {}\nFROM text.`{parts}`", keys.join(",\n  "));
     let _ = writeln!(text, "CREATE OR REPLACE {kind} {from} AS\n{rows};\n");
     let query = dialect::query(table, &Spark, &from);

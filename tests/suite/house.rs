@@ -32,12 +32,13 @@ const GROUND: [&str; 8] = ["process/limits", "digest", "error", "secret", "proce
 const STATE: [&[&str]; 4] = [&["files"], &["pages", "hours"], &["front", "open", "mod"], &["status"]];
 
 /// Foreign crates that one room knows, and where that is.
-const FOREIGN: [(&str, &[&str]); 8] = [
+const FOREIGN: [(&str, &[&str]); 9] = [
     ("sled", &["state/hours/log/sled"]),
     ("s3", &["store/s3"]),
     ("fernet", &["page/decrypt"]),
     ("reqwest", &["net", "source", "store/s3"]),
     ("flate2", &["part", "page", "source", "state", "store", "job/output", "audit", "simulate"]),
+    ("zstd", &["part"]),
     ("clap", &["cli", "main", "simulate/options"]),
     ("askama", &["view/html"]),
     ("minisign", &["store/minisign"]),
