@@ -8,8 +8,8 @@ use super::folders::STRAY_AFTER;
 use super::look::Digested;
 use super::*;
 use crate::digest::Sha256;
-use crate::hour::part::PartIdentity;
 use crate::hour::format::Format;
+use crate::hour::part::PartIdentity;
 use crate::part::codec::content_of;
 
 const KEY: &str = "data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz";
