@@ -26,6 +26,7 @@ mod dictionaries;
 mod digests;
 mod docs;
 mod escapes;
+mod export;
 mod fetch_first;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
