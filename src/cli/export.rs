@@ -27,10 +27,10 @@ use crate::view::table::{bytes, plural};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  etl export --to s3://my-logs/columns/ --format parquet
   etl export --to s3://my-logs/zstd/ --compression zstd
-  etl export --to file:copy 2023-03-10T00..2023-03-10T23    some hours, in the format that they have
-  etl export --from lake --to file:zstd --compression zstd  of another lake than the configured one
+  etl export --to file:columns --format parquet
+  etl export --to file:copy 2023-03-10T00..2023-03-10T23   some hours, in the format that they have
+  etl export --from lake --to file:copy                    another lake than the configured one
 
 It may be started again at any time: what is there already is not made again.";
 

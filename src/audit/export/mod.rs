@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use self::target::Numbered;
 pub(crate) use self::target::{Below, Target};
 use super::restore::{Hours, Range, Restorer, Seen};
 use crate::error::{Error, ErrorKind, Result};
@@ -76,7 +77,7 @@ struct Plan {
     expired: BTreeMap<Hour, BTreeSet<u32>>,
     large: BTreeSet<Hour>,
     /// In the source.
-    manifests: BTreeSet<(Hour, u32)>,
+    manifests: Numbered,
 }
 
 impl Exporter<'_> {
@@ -211,8 +212,8 @@ impl Exported {
 }
 
 /// The parts that have a manifest.
-fn manifests(store: &dyn ObjectStore, prefix: &str, layout: &Layout) -> Result<BTreeSet<(Hour, u32)>> {
-    let mut manifests = BTreeSet::new();
+fn manifests(store: &dyn ObjectStore, prefix: &str, layout: &Layout) -> Result<Numbered> {
+    let mut manifests = Numbered::new();
     store.list(&manifest_prefix(prefix), &mut |key, _| {
         manifests.extend(layout.parse_manifest_key(prefix, key));
         Ok(())

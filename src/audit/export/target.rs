@@ -23,18 +23,18 @@ use crate::store::once::{self, CreateOnly, Outcome, Sealed};
 use crate::store::settings::{StoredSettings, first_part};
 use crate::store::{ObjectStore, PartMeta, probe};
 
+/// Parts by hour and number.
+pub(super) type Numbered = BTreeSet<(Hour, u32)>;
+
 /// Where the parts go, and what is there already.
 pub(crate) struct Target<'a> {
-    store: &'a dyn ObjectStore,
-    prefix: &'a str,
-    layout: &'a Layout,
-    dictionaries: &'a DictionaryStore<'a>,
+    place: Below<'a>,
     settings: StoredSettings,
     has_settings: bool,
     stop: &'a Stop,
     codec: Codec,
-    parts: BTreeSet<(Hour, u32)>,
-    manifests: BTreeSet<(Hour, u32)>,
+    parts: Numbered,
+    manifests: Numbered,
     /// Ids of dictionaries that are there.
     stored: Mutex<BTreeSet<String>>,
 }
@@ -54,30 +54,22 @@ impl<'a> Target<'a> {
     /// # Errors
     /// `Config`, naming both values: the parts there are made under other settings. Else those of the store.
     pub(crate) fn open(place: Below<'a>, timezone: &str, stop: &'a Stop) -> Result<Self> {
-        let Below { store, prefix, layout, dictionaries } = place;
+        let Below { store, prefix, layout, .. } = place;
         let settings = StoredSettings::new(timezone, layout);
         let stored = StoredSettings::read(store, prefix)?;
-        if let Some((name, ours, theirs)) = stored.as_ref().and_then(|stored| settings.difference(stored)) {
-            return Err(other_settings(store, name, &ours, &theirs));
+        match &stored {
+            Some(stored) => check_settings(store, &settings, stored)?,
+            None => check_first_part(place)?,
         }
-        if stored.is_none() {
-            check_first_part(place)?;
-        }
-        let (parts, manifests) = listed(place)?;
-        let (codec, stored_dictionaries) = (Codec::new(layout.format()), Mutex::default());
-        let has_settings = stored.is_some();
         Ok(Self {
-            store,
-            prefix,
-            layout,
-            dictionaries,
+            place,
             settings,
-            has_settings,
+            has_settings: stored.is_some(),
             stop,
-            codec,
-            parts,
-            manifests,
-            stored: stored_dictionaries,
+            codec: Codec::new(layout.format()),
+            parts: listed(place)?,
+            manifests: super::manifests(store, prefix, layout)?,
+            stored: Mutex::default(),
         })
     }
 
@@ -93,28 +85,29 @@ impl<'a> Target<'a> {
 
     /// Makes sure, before the first part, that nothing can be replaced there, and that the settings are there.
     pub(super) fn prepare(&self) -> Result<()> {
-        if probe::ask(self.store, self.prefix)?.create_only != CreateOnly::Proven {
-            let what = format!("{} does not show that it refuses to replace an object", self.store.place());
+        let Below { store, prefix, .. } = self.place;
+        if probe::ask(store, prefix)?.create_only != CreateOnly::Proven {
+            let what = format!("{} does not show that it refuses to replace an object", store.place());
             return Err(Error::new(ErrorKind::Config, what)
                 .hint("export to a store that honours If-None-Match, as AWS S3 does, or to a folder"));
         }
         if self.has_settings {
             return Ok(());
         }
-        let (key, bytes) = (settings_key(self.prefix), self.settings.to_bytes()?);
+        let (key, bytes) = (settings_key(prefix), self.settings.to_bytes()?);
         if self.document(&key, &bytes, ("settings", ""))? {
             return Ok(());
         }
         // Another export was faster, or the store keeps no metadata: what it says counts.
-        match StoredSettings::read(self.store, self.prefix)?.and_then(|stored| self.settings.difference(&stored)) {
-            Some((name, ours, theirs)) => Err(other_settings(self.store, name, &ours, &theirs)),
+        match StoredSettings::read(store, prefix)? {
+            Some(stored) => check_settings(store, &self.settings, &stored),
             None => Ok(()),
         }
     }
 
     /// Makes a part, with its dictionaries before it. Gives what is there then.
     pub(super) fn put(&self, hour: Hour, part: u32, sound: &SoundPart) -> Result<PartMeta> {
-        let key = self.layout.key(self.prefix, hour, part);
+        let key = self.place.layout.key(self.place.prefix, hour, part);
         let dict = self.ensure_dictionaries(sound)?;
         let mut body = draft()?;
         let identity = rewrite(sound.format, &sound.object, &self.codec, body.as_file_mut())
@@ -126,7 +119,7 @@ impl<'a> Target<'a> {
         }
         let mut meta = PartMeta { identity, hour: hour.to_string(), dict };
         let sealed = Sealed { key: &key, body: body.path(), meta: &meta };
-        match once::upload(self.store, &sealed, CreateOnly::Proven, self.stop)? {
+        match once::upload(self.place.store, &sealed, CreateOnly::Proven, self.stop)? {
             Outcome::Uploaded { sha256, size, .. } => {
                 (meta.identity.sha256, meta.identity.bytes) = (sha256, size);
                 Ok(meta)
@@ -137,13 +130,13 @@ impl<'a> Target<'a> {
 
     /// What is under a part's key. `None`: nothing, or no part.
     pub(super) fn look(&self, hour: Hour, part: u32) -> Result<Option<PartMeta>> {
-        Ok(self.store.head(&self.layout.key(self.prefix, hour, part))?.and_then(|found| found.meta))
+        Ok(self.place.store.head(&self.place.layout.key(self.place.prefix, hour, part))?.and_then(|found| found.meta))
     }
 
     /// Says that something else has the key of a part.
     pub(super) fn foreign(&self, hour: Hour, part: u32) -> Error {
-        let key = self.layout.key(self.prefix, hour, part);
-        let what = format!("hour {hour}: {key} in {} is not this part", self.store.place());
+        let key = self.place.layout.key(self.place.prefix, hour, part);
+        let what = format!("hour {hour}: {key} in {} is not this part", self.place.store.place());
         Error::new(ErrorKind::Mismatch, what)
             .hint("it was left alone: find out who put it there, or export to another prefix")
     }
@@ -152,9 +145,9 @@ impl<'a> Target<'a> {
     pub(super) fn marker(&self, hour: Hour, marker: Marker) -> Result<()> {
         let mut row = marker.into_row();
         let at = row.expired_at.unwrap_or(row.frozen_at);
-        row.key = self.layout.key(self.prefix, hour, row.part);
-        let key = self.layout.expired_key(self.prefix, hour, row.part);
-        if Marker::read(self.store, &key, hour, row.part)?.is_some_and(|there| there.is_of(&row.identity)) {
+        row.key = self.place.layout.key(self.place.prefix, hour, row.part);
+        let key = self.place.layout.expired_key(self.place.prefix, hour, row.part);
+        if Marker::read(self.place.store, &key, hour, row.part)?.is_some_and(|there| there.is_of(&row.identity)) {
             return Ok(());
         }
         let bytes = Marker::new(hour, &row, at).to_bytes()?;
@@ -165,12 +158,12 @@ impl<'a> Target<'a> {
     pub(super) fn manifest(&self, hour: Hour, part: u32, source: &[u8], there: &PartMeta) -> Result<()> {
         let encode = |e| Error::new(ErrorKind::Bug, "cannot encode a manifest").caused_by(e);
         let mut fields: serde_json::Map<_, _> = serde_json::from_slice(source).map_err(encode)?;
-        fields.insert("key".to_owned(), self.layout.key(self.prefix, hour, part).into());
+        fields.insert("key".to_owned(), self.place.layout.key(self.place.prefix, hour, part).into());
         fields.insert("bytes".to_owned(), there.identity.bytes.into());
         fields.insert("sha256".to_owned(), there.identity.sha256.clone().into());
         let mut bytes = serde_json::to_vec(&fields).map_err(encode)?;
         bytes.push(b'\n');
-        let key = self.layout.manifest_key(self.prefix, hour, part);
+        let key = self.place.layout.manifest_key(self.place.prefix, hour, part);
         self.ours_or_left_alone(&key, &bytes, (&hour.to_string(), &there.dict))
     }
 
@@ -187,24 +180,24 @@ impl<'a> Target<'a> {
     }
 
     fn store_dictionaries(&self, id: &str, dictionaries: &Dictionaries) -> Result<()> {
-        match self.dictionaries.stored(id)? {
+        match self.place.dictionaries.stored(id)? {
             Stored::Sound(_) => return Ok(()),
-            Stored::Missing => self.dictionaries.allow(dictionaries)?,
+            Stored::Missing => self.place.dictionaries.allow(dictionaries)?,
             Stored::Damaged => {}
         }
-        let key = dictionaries_key(self.prefix, id);
+        let key = dictionaries_key(self.place.prefix, id);
         self.document(&key, &dictionaries.to_stored()?, ("dict", id))?;
         // A store without metadata, or another spelling: the content says whether it is sound.
-        if matches!(self.dictionaries.stored(id)?, Stored::Sound(_)) {
+        if matches!(self.place.dictionaries.stored(id)?, Stored::Sound(_)) {
             return Ok(());
         }
-        let what = format!("the object {key} in {} is not what its name says", self.store.place());
+        let what = format!("the object {key} in {} is not what its name says", self.place.store.place());
         Err(Error::new(ErrorKind::Mismatch, what).hint("it was left alone: move it away, then export again"))
     }
 
     fn ours_or_left_alone(&self, key: &str, bytes: &[u8], names: (&str, &str)) -> Result<()> {
-        if !self.document(key, bytes, names)? && self.store.get(key)? != bytes {
-            tracing::warn!("{key} in {} is another one already: left alone", self.store.place());
+        if !self.document(key, bytes, names)? && self.place.store.get(key)? != bytes {
+            tracing::warn!("{key} in {} is another one already: left alone", self.place.store.place());
         }
         Ok(())
     }
@@ -215,7 +208,7 @@ impl<'a> Target<'a> {
         body.write_all(bytes).and_then(|()| body.flush()).map_err(|e| Error::disk("write", body.path(), e))?;
         let meta = PartMeta::of_document(bytes, hour, dict);
         let sealed = Sealed { key, body: body.path(), meta: &meta };
-        let put = once::upload(self.store, &sealed, CreateOnly::Proven, self.stop)?;
+        let put = once::upload(self.place.store, &sealed, CreateOnly::Proven, self.stop)?;
         Ok(matches!(put, Outcome::Uploaded { .. }))
     }
 }
@@ -242,15 +235,18 @@ fn check_first_part(place: Below<'_>) -> Result<()> {
     }
 }
 
-/// The parts and the manifests that are there.
-fn listed(place: Below<'_>) -> Result<(BTreeSet<(Hour, u32)>, BTreeSet<(Hour, u32)>)> {
-    let Below { store, prefix, layout, .. } = place;
-    let mut parts = BTreeSet::new();
-    store.list(&layout.data_prefix(prefix), &mut |key, _| {
-        parts.extend(layout.parse_key(prefix, key));
+/// The parts that are there.
+fn listed(place: Below<'_>) -> Result<Numbered> {
+    let mut parts = Numbered::new();
+    place.store.list(&place.layout.data_prefix(place.prefix), &mut |key, _| {
+        parts.extend(place.layout.parse_key(place.prefix, key));
         Ok(())
     })?;
-    Ok((parts, super::manifests(store, prefix, layout)?))
+    Ok(parts)
+}
+
+fn check_settings(store: &dyn ObjectStore, ours: &StoredSettings, stored: &StoredSettings) -> Result<()> {
+    ours.difference(stored).map_or(Ok(()), |(name, ours, theirs)| Err(other_settings(store, name, &ours, &theirs)))
 }
 
 fn other_settings(store: &dyn ObjectStore, name: &str, ours: &str, theirs: &str) -> Error {
