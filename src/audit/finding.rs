@@ -21,7 +21,7 @@ pub(crate) fn hint(fault: Fault, hour: Hour) -> String {
                 .to_owned()
         }
         Fault::Foreign | Fault::Unsigned | Fault::Forked => {
-            "if another etl put it there, `etl replay --from-s3` takes it over; else move it out of data/".to_owned()
+            "if another etl put it there, `etl replay --from-s3` takes it over; else move it away".to_owned()
         }
     }
 }

@@ -34,7 +34,7 @@ Examples:
 
 It fetches one page and keeps nothing of it. It puts one small object into S3, <prefix>check/…, the same every time, to test
 that the store refuses to replace it, with If-None-Match and, by the policy of `etl init --bucket-policy`, without. That object
-stays. It writes nothing below data/, and deletes nothing.";
+stays. It writes nothing where parts are, and deletes nothing.";
 
 /// `etl check`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -298,7 +298,8 @@ fn create_only(place: &Place, read_only: bool) -> Vec<Checked> {
         Err(error) if error.kind() == ErrorKind::Credentials => {
             let hint = error.next_step().unwrap_or_default();
             let hint = format!(
-                "{hint} (etl puts settings.json and below data/, dict/, manifest/, digest/ and expired/; check/ is for this probe, which --read-only leaves out)"
+                "{hint} (etl puts settings.json and below {}, dict/, manifest/, digest/ and expired/; check/ is for this probe, which --read-only leaves out)",
+                place.layout.format().encoding.root()
             );
             return vec![Checked::failed(name, &Error::new(error.kind(), error.chain()).hint(hint))];
         }

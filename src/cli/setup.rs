@@ -15,6 +15,7 @@ use crate::job::{Progress, Setup, Source};
 use crate::net::backoff::Backoff;
 use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
+use crate::part::codec::Columns;
 use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
 use crate::source::{Headers, HttpSettings, HttpSource, PageUrl};
@@ -116,6 +117,7 @@ pub(super) fn setup<'a>(
         closing: closing(config),
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
         dedup_window: signed(hours.dedup_window),
+        columns: Columns::new(&config.load.columns, &config.hours.timezone)?,
         layout: place.layout,
         prefix: place.prefix,
         store: place.store,
@@ -182,6 +184,12 @@ pub(super) fn settings(config: &Config) -> Result<Settings> {
         timezone: config.hours.timezone_name().to_owned(),
         layout: config.load.layout.template().to_owned(),
         format: config.load.layout.format(),
+        columns: config
+            .load
+            .columns
+            .iter()
+            .map(|column| (column.name.clone(), column.kind.name().to_owned()))
+            .collect(),
         destination,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),

@@ -13,11 +13,6 @@ use crate::hour::key::{DEFAULT_LAYOUT, HIVE_LAYOUT, Layout};
 
 /// The layout of parts of this format: the configured one, else what goes with it. Engines expect columns in hive's folders.
 pub(super) fn resolve(format: Format, given: Option<&Layout>, layers: &Layers<'_>) -> Result<Layout> {
-    if format.encoding == Encoding::Parquet {
-        return Err(layers
-            .error(&["load", "format"], "this version writes lines only")
-            .hint("write \"ndjson\", or use a version that has Parquet"));
-    }
     if let Some(given) = given {
         return Ok(given.clone().of_format(format));
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::aws::{AwsVariables, wrong_region};
+use super::columns::{self, LoadColumn};
 use super::environment::{Origin, Variable, check_name};
 use super::layers::Layers;
 use super::object::{self, Encryption, ObjectOptions};
@@ -145,6 +146,9 @@ pub struct LoadConfig {
     compression: Compression,
     #[serde(rename = "layout", deserialize_with = "format::layout")]
     folders: Option<Layout>,
+    /// Fields with a column of their own.
+    #[serde(deserialize_with = "columns::columns")]
+    pub columns: Vec<LoadColumn>,
     /// The age at which the store itself deletes parts, by a lifecycle rule. `None`: it deletes none.
     #[serde(deserialize_with = "value::optional_duration")]
     pub expire_after: Option<Duration>,

@@ -11,7 +11,7 @@ use crate::hour::closing::ClosingRules;
 use crate::hour::key::Layout;
 use crate::hour::part::PartRow;
 use crate::page::decode::Decoder;
-use crate::part::codec::Codec;
+use crate::part::codec::{Codec, Columns};
 use crate::part::cut::CutRules;
 use crate::state::Settings;
 use crate::state::status::StatusFile;
@@ -39,6 +39,8 @@ pub struct Setup<'a> {
     pub cut: CutRules,
     /// How long the hashes of an hour are remembered after its last receipt.
     pub dedup_window: SignedDuration,
+    /// Which columns parts have, where they are of columns.
+    pub columns: Columns,
     /// How object keys are spelled.
     pub layout: Layout,
     /// What they begin with.
@@ -65,8 +67,8 @@ pub struct Setup<'a> {
 
 impl Setup<'_> {
     /// What makes the objects of parts.
-    pub(crate) fn codec(&self) -> Codec {
-        Codec::new(self.layout.format())
+    pub(crate) fn codec(&self) -> Codec<'_> {
+        Codec::new(self.layout.format(), &self.columns, &self.decoder.compactor)
     }
 
     /// Whether the lifecycle rule may have deleted the part.

@@ -5,31 +5,58 @@
 
 use std::io::{self, Read, Write};
 
-use super::ndjson;
-use super::packer::Packers;
+use super::packer::{Levels, Packers};
+pub use super::parquet::Columns;
+use super::parquet::{self, ParquetWriter};
+use super::{LONGEST, ndjson};
 use crate::digest::Sha256;
-use crate::hour::format::Format;
+use crate::hour::format::{Compression, Encoding, Format};
 use crate::hour::part::PartIdentity;
+use crate::record::row::Compactor;
 
 /// Makes the objects of parts of one format. What it needs for that, it uses again.
-pub struct Codec {
-    packers: Packers,
+pub struct Codec<'c>(Kind<'c>);
+
+enum Kind<'c> {
+    Lines(Packers),
+    /// With these columns, of rows that this compactor restores.
+    Columns(&'c Columns, &'c Compactor, Compression),
 }
 
-impl Codec {
-    /// Parts of this format.
+impl<'c> Codec<'c> {
+    /// Parts of this format. Columns need to know which there are, and what restores the rows.
     #[must_use]
-    pub const fn new(format: Format) -> Self {
-        Self { packers: Packers::new(format.compression, ndjson::LEVELS) }
+    pub const fn new(format: Format, columns: &'c Columns, compactor: &'c Compactor) -> Self {
+        match format.encoding {
+            Encoding::Ndjson => Self::lines(format.compression),
+            Encoding::Parquet => Self(Kind::Columns(columns, compactor, format.compression)),
+        }
+    }
+
+    /// Parts of lines.
+    #[must_use]
+    pub const fn lines(compression: Compression) -> Self {
+        Self(Kind::Lines(Packers::new(compression, ndjson::LEVELS)))
+    }
+
+    /// The same, compressed as hard as these levels say: for measuring.
+    #[must_use]
+    pub const fn lines_at(compression: Compression, gzip: u32, zstd: i32) -> Self {
+        Self(Kind::Lines(Packers::new(compression, Levels { gzip, zstd })))
     }
 
     /// Begins a part.
-    pub(super) fn begin<W: Write>(&self, out: W) -> io::Result<PartWriter<'_, W>> {
-        Ok(PartWriter(ndjson::PartWriter::begin(&self.packers, out)?))
+    pub(super) fn begin<W: Write + Send>(&self, out: W) -> io::Result<PartWriter<'_, W>> {
+        Ok(match self.0 {
+            Kind::Lines(ref packers) => PartWriter::Lines(Box::new(ndjson::PartWriter::begin(packers, out)?)),
+            Kind::Columns(columns, compactor, compression) => {
+                PartWriter::Columns(Box::new(ParquetWriter::begin(columns, compactor, compression, out)?))
+            }
+        })
     }
 
     /// The object with these lines, and what identifies it.
-    pub(crate) fn encode(&self, lines: &[u8]) -> io::Result<(Vec<u8>, PartIdentity)> {
+    pub fn encode(&self, lines: &[u8]) -> io::Result<(Vec<u8>, PartIdentity)> {
         let mut object = Vec::new();
         let mut writer = self.begin(&mut object)?;
         writer.write(lines)?;
@@ -40,29 +67,48 @@ impl Codec {
 }
 
 /// Writes the lines of one part as its object.
-pub(super) struct PartWriter<'c, W>(ndjson::PartWriter<'c, W>);
+pub(super) enum PartWriter<'c, W: Write + Send> {
+    Lines(Box<ndjson::PartWriter<'c, W>>),
+    Columns(Box<ParquetWriter<'c, W>>),
+}
 
-impl<W: Write> PartWriter<'_, W> {
+impl<W: Write + Send> PartWriter<'_, W> {
     /// Adds a piece of the lines.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.0.write(lines)
+        match self {
+            Self::Lines(writer) => writer.write(lines),
+            Self::Columns(writer) => writer.write(lines),
+        }
     }
 
     /// Ends the part, of so many lines.
     pub(super) fn finish(self, rows: u64) -> io::Result<PartIdentity> {
-        self.0.finish(rows)
+        match self {
+            Self::Lines(writer) => writer.finish(rows),
+            Self::Columns(writer) => writer.finish(rows),
+        }
     }
 }
 
 /// Hands the lines of an object to `each`, one at a time, whether or not all of it turns out to be sound. Gives the digest of all. An error
 /// says why it is not a part.
 pub(crate) fn for_each_line(format: Format, object: &[u8], each: &mut dyn FnMut(&str)) -> io::Result<Sha256> {
-    ndjson::for_each_line(format.compression, object, each)
+    match format.encoding {
+        Encoding::Ndjson => ndjson::for_each_line(format.compression, object, each),
+        Encoding::Parquet => parquet::for_each_line(object, each),
+    }
 }
 
-/// The digest and the number of an object's lines, in little memory. `None`: it does not decode.
+/// The digest and the number of an object's lines, in little memory beside an object of columns. `None`: it does not decode.
 pub(crate) fn content_of(format: Format, object: impl Read) -> Option<(Sha256, u64)> {
-    ndjson::content_of(format.compression, object)
+    match format.encoding {
+        Encoding::Ndjson => ndjson::content_of(format.compression, object),
+        Encoding::Parquet => {
+            let mut whole = Vec::new();
+            object.take(LONGEST).read_to_end(&mut whole).ok()?;
+            parquet::content_of(&whole).ok()
+        }
+    }
 }
 
 /// Whether these bytes may be a part's: they begin as one of any format does.

@@ -8,9 +8,14 @@ mod gzip;
 pub mod ndjson;
 pub mod order;
 mod packer;
+pub mod parquet;
 pub mod read;
 pub(crate) mod rewrite;
 pub mod seal;
 #[cfg(test)]
 mod tests;
 mod zstd;
+
+/// The longest text that is decoded. Parts are cut at a quarter of it, and a line has a quarter at most: what is longer is a
+/// bomb, or not ours.
+const LONGEST: u64 = 4 * crate::record::MAX_LINE as u64;

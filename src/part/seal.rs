@@ -69,14 +69,14 @@ pub struct Encoded {
 pub struct Encoder<'s> {
     state: &'s Hours,
     rules: CutRules,
-    codec: Codec,
+    codec: Codec<'s>,
     stop: &'s Stop,
 }
 
 impl<'s> Encoder<'s> {
     /// Hours of `state`, cut by `rules`, into objects that `codec` makes.
     #[must_use]
-    pub const fn new(state: &'s Hours, rules: CutRules, codec: Codec, stop: &'s Stop) -> Self {
+    pub const fn new(state: &'s Hours, rules: CutRules, codec: Codec<'s>, stop: &'s Stop) -> Self {
         Self { state, rules, codec, stop }
     }
 
@@ -123,7 +123,7 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 
 /// Encodes a frozen part again, from the write-ahead log, because its spooled bytes are damaged or missing: the same content.
 /// `None`: the log no longer gives the part's content.
-pub fn encode_again(state: &Hours, codec: &Codec, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
+pub fn encode_again(state: &Hours, codec: &Codec<'_>, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     // One part does not take long: it is always finished.
     let stop = Stop::new();
     let mut sorter = state.sorter(AT_ONCE);
@@ -151,7 +151,7 @@ fn write_part(
     records: &mut Peekable<impl Iterator<Item = Result<LoggedRecord>>>,
     rules: CutRules,
     lines: &mut Lines<'_>,
-    codec: &Codec,
+    codec: &Codec<'_>,
 ) -> Result<Option<EncodedPart>> {
     let path = lines.state.spool_path(hour, part);
     let mut spooled = lines.state.begin_spooling(&path)?;

@@ -9,7 +9,7 @@ use super::cut::CutRules;
 use super::order::{AT_ONCE, order_holding};
 use super::seal::{EncodedPart, Encoder};
 use crate::hour::Hour;
-use crate::hour::format::Format;
+use crate::hour::format::{Compression, Format};
 use crate::hour::gaps::Seen;
 use crate::record::ContentHash;
 use crate::state::files::sorted_runs::Sorted;
@@ -49,6 +49,7 @@ fn settings() -> Settings {
         url: BTreeMap::new(),
         method: BTreeMap::new(),
         format: Format::default(),
+        columns: BTreeMap::new(),
     }
 }
 
@@ -65,7 +66,7 @@ fn encoded(
     let (rows, stop) = ([row], Stop::new());
     let ordered = order_holding(&state.hours, &rows, most, &stop).unwrap().unwrap();
     assert_eq!(ordered[0].records.held().is_some(), most >= AT_ONCE);
-    let encoded = Encoder::new(&state.hours, RULES, Codec::new(Format::default()), &stop)
+    let encoded = Encoder::new(&state.hours, RULES, Codec::lines(Compression::Gzip), &stop)
         .encode(&rows[0], &ordered[0], None)
         .unwrap()
         .unwrap();

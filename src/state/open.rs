@@ -198,6 +198,7 @@ mod tests {
             timezone: "UTC".into(),
             layout: "l".into(),
             format: crate::hour::format::Format::default(),
+            columns: BTreeMap::new(),
             destination: "file:lake".into(),
             url: BTreeMap::new(),
             method: BTreeMap::new(),

@@ -32,7 +32,7 @@ const GROUND: [&str; 8] = ["process/limits", "digest", "error", "secret", "proce
 const STATE: [&[&str]; 4] = [&["files"], &["pages", "hours"], &["front", "open", "mod"], &["status"]];
 
 /// Foreign crates that one room knows, and where that is.
-const FOREIGN: [(&str, &[&str]); 9] = [
+const FOREIGN: [(&str, &[&str]); 12] = [
     ("sled", &["state/hours/log/sled"]),
     ("s3", &["store/s3"]),
     ("fernet", &["page/decrypt"]),
@@ -42,6 +42,9 @@ const FOREIGN: [(&str, &[&str]); 9] = [
     ("clap", &["cli", "main", "simulate/options"]),
     ("askama", &["view/html"]),
     ("minisign", &["store/minisign"]),
+    ("parquet", &["part/parquet"]),
+    ("arrow_array", &["part/parquet"]),
+    ("arrow_schema", &["part/parquet"]),
 ];
 
 /// Lines that a file may have; one that holds tests only may have more.

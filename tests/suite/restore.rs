@@ -3,13 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
+use etl::hour::format::{Encoding, Format};
 use etl::hour::part::PartIdentity;
+use etl::part::codec::Codec;
+use etl::part::parquet::Columns;
+use etl::record::row::{Compactor, Dictionaries};
 use etl::store::PartMeta;
 use flate2::{Compression, GzBuilder};
+use jiff::tz::TimeZone;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::support::cli::{Place, Ran, gunzip, record};
+use crate::support::form::{GZIP, OTHERS, PARQUET, form, in_form, in_other_forms};
 use crate::support::intruder::Intruder;
 use crate::support::{TestS3, s3, unique_prefix};
 
@@ -17,7 +23,7 @@ use crate::support::{TestS3, s3, unique_prefix};
 const HOURS: u64 = 8;
 
 fn key(prefix: &str, hour: u64, part: u32) -> String {
-    format!("{prefix}data/2023_y/03_m/10_d/{hour:02}_h/part-{part:05}.ndjson.gz")
+    form().key(&format!("{prefix}data/2023_y/03_m/10_d/{hour:02}_h/part-{part:05}.ndjson.gz"))
 }
 
 /// A place that has uploaded eight hours, whoever can write there, and the prefix of its keys.
@@ -63,6 +69,13 @@ fn findings(place: &Place) -> BTreeSet<(String, String)> {
     found["findings"].as_array().unwrap().iter().map(|f| (text(&f["fault"]), text(&f["key"]))).collect()
 }
 
+/// What rows are written with by default.
+fn compactor() -> Compactor {
+    let table = |entries: &[(&str, i64)]| entries.iter().map(|(text, n)| ((*text).to_owned(), *n)).collect();
+    let (url, method) = (table(&[("/api/products/product/", 1)]), table(&[("GET", 1), ("POST", 2)]));
+    Compactor::new(&Dictionaries::new(url, method).unwrap())
+}
+
 /// A sound part of the same hour and size with other records, and what a store would say of it.
 fn other_part(object: &[u8], meta: Option<PartMeta>) -> (Vec<u8>, Option<PartMeta>) {
     let text = gunzip(object).join("\n").replace("json_logger", "x") + "\n";
@@ -72,13 +85,26 @@ fn other_part(object: &[u8], meta: Option<PartMeta>) -> (Vec<u8>, Option<PartMet
         gzip.write_all(text.as_bytes()).unwrap();
         gzip.finish().unwrap()
     };
-    // What is shorter is filled up in the header, where a comment takes its length and a zero.
-    let shorter = object.len().checked_sub(encoded(None).len() + 1).unwrap();
-    let bytes = encoded(Some(vec![b'-'; shorter]));
-    assert_eq!(bytes.len(), object.len());
+    let bytes = if form() == PARQUET {
+        let (columns, compactor) = (Columns::new(&[], &TimeZone::UTC).unwrap(), compactor());
+        let format = Format { encoding: Encoding::Parquet, compression: etl::hour::format::Compression::Zstd };
+        Codec::new(format, &columns, &compactor).encode(text.as_bytes()).unwrap().0
+    } else if form() != GZIP {
+        zstd::stream::encode_all(text.as_bytes(), 3).unwrap()
+    } else {
+        // What is shorter is filled up in the header, where a comment takes its length and a zero.
+        let shorter = object.len().checked_sub(encoded(None).len() + 1).unwrap();
+        encoded(Some(vec![b'-'; shorter]))
+    };
+    assert!(bytes.len() == object.len() || form() != GZIP);
     let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
     let meta = meta.map(|m| PartMeta {
-        identity: PartIdentity { sha256: hex(&bytes), content_sha256: hex(text.as_bytes()), ..m.identity },
+        identity: PartIdentity {
+            bytes: bytes.len() as u64,
+            sha256: hex(&bytes),
+            content_sha256: hex(text.as_bytes()),
+            ..m.identity
+        },
         ..m
     });
     (bytes, meta)
@@ -98,7 +124,7 @@ fn intrude(intruder: &Intruder, prefix: &str) {
     let (bytes, meta) = other_part(&intruder.read(&of(3, 0)), intruder.meta(&of(3, 0)));
     intruder.write(&of(3, 0), &bytes, meta.as_ref());
     // Strangers: one with a name of its own, one that repeats a part.
-    intruder.write(&format!("{prefix}data/notes.txt"), b"hello", None);
+    intruder.write(&form().key(&format!("{prefix}data/notes.txt")), b"hello", None);
     let meta = intruder.meta(&of(4, 0));
     intruder.write(&of(4, 1), &intruder.read(&of(4, 0)), meta.as_ref());
     // Into another hour, and to another number.
@@ -116,7 +142,7 @@ fn names_each_and_restores_the_rest((place, intruder, prefix): (Place, Intruder,
         ("missing", of(1, 0)),
         ("changed", of(2, 0)),
         ("changed", of(3, 0)),
-        ("foreign", format!("{prefix}data/notes.txt")),
+        ("foreign", form().key(&format!("{prefix}data/notes.txt"))),
         ("foreign", of(4, 1)),
         ("missing", of(5, 0)),
         ("foreign", of(15, 0)),
@@ -156,6 +182,30 @@ fn objects_of_a_lake_that_were_touched_are_named_and_refused() {
 #[test]
 fn objects_in_s3_that_were_touched_are_named_and_refused() {
     bucket().into_iter().for_each(names_each_and_restores_the_rest);
+}
+
+#[test]
+fn objects_in_another_form_that_were_touched_are_named_and_refused() {
+    in_other_forms(|| {
+        names_each_and_restores_the_rest(lake());
+        bucket().into_iter().for_each(names_each_and_restores_the_rest);
+    });
+}
+
+#[test]
+fn place_says_by_itself_in_which_form_its_parts_are() {
+    for (form, seen_by) in
+        OTHERS.into_iter().flat_map(|form| ["settings.json", "a part"].map(|seen_by| (form, seen_by)))
+    {
+        let mut place = None;
+        in_form(form, || place = Some(lake().0));
+        let place = place.unwrap();
+        if seen_by == "a part" {
+            std::fs::remove_file(place.path("lake/settings.json")).unwrap();
+        }
+        let by_default = Place::new("").etl(&["restore", "--from", place.path("lake").to_str().unwrap()]).exits(0);
+        assert_eq!(ids(&by_default), of_hours(0..HOURS), "{seen_by}");
+    }
 }
 
 #[test]

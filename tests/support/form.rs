@@ -26,6 +26,20 @@ pub const ZSTD: Form = Form {
     extension: "zst",
 };
 
+pub const PARQUET: Form = Form {
+    name: "parquet-zstd",
+    keys: "format = \"parquet\"\ncompression = \"zstd\"\n",
+    root: "parquet",
+    suffix: ".parquet",
+    extension: "parquet",
+};
+
+/// The other two.
+pub const OTHERS: [Form; 2] = [ZSTD, PARQUET];
+
+/// The folders of lines, so that the keys of all forms are alike.
+const LAYOUT: &str = "layout = \"{year}_y/{month}_m/{day}_d/{hour}_h\"\n";
+
 thread_local! {
     static FORM: Cell<Form> = const { Cell::new(GZIP) };
 }
@@ -33,6 +47,11 @@ thread_local! {
 /// The form that this thread's test runs with.
 pub fn form() -> Form {
     FORM.get()
+}
+
+/// Runs a test in each of the other forms.
+pub fn in_other_forms(test: impl Fn()) {
+    OTHERS.into_iter().for_each(|form| in_form(form, &test));
 }
 
 /// Runs a test in this form.
@@ -45,8 +64,12 @@ pub fn in_form(form: Form, test: impl FnOnce()) {
 impl Form {
     /// A configuration that makes parts so.
     pub fn configured(self, config: &str) -> String {
-        let with = format!("[load]\n{}", self.keys);
-        assert!(self.keys.is_empty() || config.contains("[load]\n"), "there is no [load] in {config}");
+        let layout = if self.root == GZIP.root || config.contains("\nlayout = ") { "" } else { LAYOUT };
+        let with = format!("[load]\n{}{layout}", self.keys);
+        assert!(
+            self.keys.is_empty() || config.is_empty() || config.contains("[load]\n"),
+            "there is no [load] in {config}"
+        );
         config.replacen("[load]\n", &with, 1)
     }
 
@@ -59,6 +82,11 @@ impl Form {
 
 /// The lines of a part, whatever its form.
 pub fn lines(object: &[u8]) -> Vec<String> {
+    if object.starts_with(b"PAR1") {
+        let mut lines = Vec::new();
+        etl::part::parquet::for_each_line(object, &mut |line| lines.push(line.to_owned())).unwrap();
+        return lines;
+    }
     let mut text = String::new();
     if object.starts_with(&[0x1f, 0x8b]) {
         flate2::read::GzDecoder::new(object).read_to_string(&mut text).unwrap();

@@ -11,6 +11,7 @@ use etl::job::Setup;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::part::cut::{CutRules, PART_BYTES};
+use etl::part::parquet::Columns;
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
 use etl::state::Settings;
@@ -25,6 +26,7 @@ pub fn settings(timezone: &str) -> Settings {
         timezone: timezone.into(),
         layout: "l".into(),
         format: Format::default(),
+        columns: BTreeMap::new(),
         destination: "file:lake".into(),
         url: BTreeMap::new(),
         method: BTreeMap::new(),
@@ -62,6 +64,7 @@ pub fn setup<'a>(
         closing: ClosingRules { zone: TimeZone::UTC, grace: SignedDuration::from_mins(10), late_hold: hour },
         cut: CutRules { part_max_records: 0, part_bytes: PART_BYTES },
         dedup_window: hour * 24 * 30,
+        columns: Columns::new(&[], &TimeZone::UTC).unwrap(),
         layout: Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
         prefix: String::new(),
         store,

@@ -37,6 +37,7 @@ fn each_record_is_new_once_wherever_its_hash_is() {
         timezone: "UTC".into(),
         layout: String::new(),
         format: crate::hour::format::Format::default(),
+        columns: BTreeMap::new(),
         destination: String::new(),
         url: BTreeMap::new(),
         method: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::format::Format;
+use crate::hour::format::{Encoding, Format};
 
 /// What parts depend on. Recorded, because a part must be the same whoever seals it, and whenever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Settings {
     /// The form of the parts.
     #[serde(flatten)]
     pub format: Format,
+    /// The configured columns with their types.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
     /// Where the parts go.
     pub destination: String,
     /// The dictionary of `url`.
@@ -50,7 +53,14 @@ impl Settings {
                 return Err(changed(key, &format!("an entry {entry:?} that is now missing or different")));
             }
         }
-        Ok(())
+        // Views over lines may have other columns any day: there is nothing of them in the parts.
+        let gone = self.columns.iter().find(|(name, kind)| new.columns.get(*name) != Some(kind));
+        match gone.filter(|_| self.format.encoding == Encoding::Parquet) {
+            Some((name, kind)) => {
+                Err(changed("load.columns", &format!("{name} = {kind:?}, which is now missing or different")))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ fn settings() -> Settings {
         timezone: "UTC".into(),
         layout: "l".into(),
         format: crate::hour::format::Format::default(),
+        columns: BTreeMap::new(),
         destination: "file:lake".into(),
         url: BTreeMap::from([("/a".into(), 1)]),
         method: BTreeMap::new(),
