@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::format::{Compression, Encoding, Format};
 use crate::hour::key::{DEFAULT_LAYOUT, HIVE_LAYOUT, Layout};
+use crate::part::codec::Columns;
 use crate::process::threads;
 use crate::stop::Stop;
 use crate::store::dictionaries::DictionaryStore;
@@ -126,7 +127,8 @@ fn export_until(config: &Config, args: &ExportArgs, stop: &Stop) -> Result<Done>
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };
     let below = Below { store: &*to.store, prefix: &to.prefix, layout: &made, dictionaries: of_target };
-    let target = Target::open(below, config.hours.timezone_name(), stop)?;
+    let columns = Columns::new(&config.load.columns, &config.hours.timezone)?;
+    let target = Target::open(below, &columns, config.hours.timezone_name(), stop)?;
     let exporter = Exporter { source, target, threads: to.uploads, stop, large: Mutex::default() };
     let exported = shown(&exporter, range)?;
     if exported.hours == 0 && exported.expired == 0 {

@@ -16,7 +16,12 @@ const AT_ONCE: usize = 1 << 18;
 ///
 /// # Errors
 /// `object` does not decode, or `out` takes no more: what is in `out` is then of no use.
-pub(crate) fn rewrite(from: Format, object: &[u8], codec: &Codec, out: impl Write) -> io::Result<PartIdentity> {
+pub(crate) fn rewrite(
+    from: Format,
+    object: &[u8],
+    codec: &Codec<'_>,
+    out: impl Write + Send,
+) -> io::Result<PartIdentity> {
     let mut writer = codec.begin(out)?;
     let (mut lines, mut rows, mut written) = (Vec::with_capacity(AT_ONCE), 0, Ok(()));
     codec::for_each_line(from, object, &mut |line| {
@@ -37,8 +42,12 @@ pub(crate) fn rewrite(from: Format, object: &[u8], codec: &Codec, out: impl Writ
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
-    use crate::hour::format::Compression;
+    use crate::hour::format::{Compression, Encoding};
+    use crate::part::codec::Columns;
+    use crate::record::row::{Compactor, Dictionaries};
 
     /// A writer that is full after so many bytes.
     struct Full(usize);
@@ -57,20 +66,39 @@ mod tests {
         }
     }
 
+    /// Makes objects of one format, whichever.
+    struct Maker(Format, Columns, Compactor);
+
+    impl Maker {
+        fn all() -> Vec<Self> {
+            let dictionaries = Dictionaries::new([].into(), [].into()).unwrap();
+            let formats = Encoding::ALL
+                .into_iter()
+                .flat_map(|encoding| Compression::ALL.map(|compression| Format { encoding, compression }));
+            formats
+                .map(|format| Self(format, Columns::new(&[], &TimeZone::UTC).unwrap(), Compactor::new(&dictionaries)))
+                .collect()
+        }
+
+        fn codec(&self) -> Codec<'_> {
+            Codec::new(self.0, &self.1, &self.2)
+        }
+    }
+
     fn lines(rows: usize) -> Vec<u8> {
         (0..rows).flat_map(|n| format!("{{\"record_id\":{n},\"x\":\"{}\"}}\n", n * 7919).into_bytes()).collect()
     }
 
     #[test]
     fn lines_stay_what_they_are_from_any_format_to_any_other() {
-        let all = [Compression::Gzip, Compression::Zstd].map(Format::ndjson);
-        for (from, to) in all.into_iter().flat_map(|from| all.map(|to| (from, to))) {
-            for rows in [1, 50_000] {
-                let (object, before) = Codec::new(from).encode(&lines(rows)).unwrap();
-                let (made, expected) = Codec::new(to).encode(&lines(rows)).unwrap();
+        let all = Maker::all();
+        for (from, to) in all.iter().flat_map(|from| all.iter().map(move |to| (from, to))) {
+            for rows in [1, 20_000] {
+                let (object, before) = from.codec().encode(&lines(rows)).unwrap();
+                let (made, expected) = to.codec().encode(&lines(rows)).unwrap();
                 let mut again = Vec::new();
-                let after = rewrite(from, &object, &Codec::new(to), &mut again).unwrap();
-                assert!(again == made, "{from} to {to}: the bytes that sealing makes");
+                let after = rewrite(from.0, &object, &to.codec(), &mut again).unwrap();
+                assert!(again == made, "{} to {}: the bytes that sealing makes", from.0, to.0);
                 assert_eq!(after, expected);
                 assert!(after.has_records_of(&before));
             }
@@ -79,11 +107,11 @@ mod tests {
 
     #[test]
     fn damage_and_a_full_disk_are_errors_and_another_end_is_another_identity() {
-        let (gzip, zstd) = (Format::ndjson(Compression::Gzip), Codec::new(Format::ndjson(Compression::Zstd)));
-        let (object, before) = Codec::new(gzip).encode(&lines(50_000)).unwrap();
+        let (gzip, zstd) = (Format::ndjson(Compression::Gzip), Codec::lines(Compression::Zstd));
+        let (object, before) = Codec::lines(Compression::Gzip).encode(&lines(50_000)).unwrap();
         assert!(rewrite(gzip, &object[..object.len() / 2], &zstd, Vec::new()).is_err());
         assert_eq!(rewrite(gzip, &object, &zstd, Full(1000)).unwrap_err().kind(), io::ErrorKind::StorageFull);
-        let (object, _) = Codec::new(gzip).encode(lines(50_000).trim_ascii_end()).unwrap();
+        let (object, _) = Codec::lines(Compression::Gzip).encode(lines(50_000).trim_ascii_end()).unwrap();
         let after = rewrite(gzip, &object, &zstd, Vec::new()).unwrap();
         assert_eq!(after.content_sha256, before.content_sha256, "the last line got its end");
     }

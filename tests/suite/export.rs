@@ -60,30 +60,60 @@ fn counts(ran: &Ran) -> [u64; 3] {
 }
 
 const ZSTD: [&str; 6] = ["export", "--to", "file:zstd", "--compression", "zstd", "--json"];
+const PARQUET: [&str; 8] = ["export", "--to", "file:columns", "--format", "parquet", "--compression", "zstd", "--json"];
+
+/// The parts among files, in the order of hours and numbers.
+fn parts(files: &BTreeMap<String, Vec<u8>>) -> Vec<(&String, &Vec<u8>)> {
+    files.iter().filter(|(name, _)| name.starts_with("data/") || name.starts_with("parquet/")).collect()
+}
 
 #[test]
-fn lake_in_another_compression_is_the_same_lake_and_a_second_export_makes_nothing() {
+fn lake_in_another_form_is_the_same_lake_and_a_second_export_makes_nothing() {
     let place = filled(LAKE, None);
-    let ran = place.etl(&ZSTD).exits(0);
-    assert_eq!(counts(&ran), [7, 0, 0], "{ran:?}");
-    let (lake, zstd) = (files(&place.path("lake")), files(&place.path("zstd")));
-    for (name, object) in lake.iter().filter(|(name, _)| name.starts_with("data/")) {
-        assert_eq!(lines(object), lines(&zstd[&name.replace(".gz", ".zst")]), "{name}");
-    }
-    let dictionaries = |of: &BTreeMap<String, Vec<u8>>| -> Vec<_> {
-        of.iter()
-            .filter(|(name, _)| name.starts_with("dict/"))
-            .map(|(name, bytes)| (name.clone(), bytes.clone()))
-            .collect()
-    };
-    assert_eq!(dictionaries(&lake), dictionaries(&zstd));
+    let lake = files(&place.path("lake"));
     let restored = |from: &[&str]| place.etl(&[&["restore"], from].concat()).exits(0).out;
-    assert_eq!(restored(&["--from", "zstd"]), restored(&[]));
-    assert_eq!(restored(&["--from", "zstd"]).lines().count(), 13);
+    assert_eq!(restored(&[]).lines().count(), 13);
+    for (dir, args, suffix) in [("zstd", &ZSTD[..], ".ndjson.zst"), ("columns", &PARQUET, ".parquet")] {
+        let ran = place.etl(args).exits(0);
+        assert_eq!(counts(&ran), [7, 0, 0], "{ran:?}");
+        let made = files(&place.path(dir));
+        for ((_, from), (name, to)) in parts(&lake).into_iter().zip(parts(&made)) {
+            assert!(name.ends_with(suffix), "{name}");
+            assert_eq!(lines(from), lines(to), "{name}");
+        }
+        assert_eq!(parts(&made).len(), 7);
+        let dictionaries = |of: &BTreeMap<String, Vec<u8>>| -> Vec<_> {
+            let of = of.iter().filter(|(name, _)| name.starts_with("dict/"));
+            of.map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
+        };
+        assert_eq!(dictionaries(&lake), dictionaries(&made));
+        assert_eq!(restored(&["--from", dir]), restored(&[]));
 
-    let ran = place.etl(&ZSTD[..5]).exits(0);
-    assert_eq!((&*ran.out, &*ran.err), ("nothing to export: 7 parts there already\n", ""));
-    assert_eq!(files(&place.path("zstd")), zstd);
+        let ran = place.etl(&args[..args.len() - 1]).exits(0);
+        assert_eq!((&*ran.out, &*ran.err), ("nothing to export: 7 parts there already\n", ""));
+        assert_eq!(files(&place.path(dir)), made);
+
+        let back = format!("{dir}-back");
+        let to = ["--to", &back, "--format", "ndjson", "--compression", "gzip"];
+        place.etl(&[&["export", "--from", dir], &to[..]].concat()).exits(0);
+        assert_eq!(files(&place.path(&back)), without_digests(&lake), "all bytes as they were");
+    }
+}
+
+fn without_digests(lake: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    lake.iter().filter(|(name, _)| !name.starts_with("digest/")).map(|(name, of)| (name.clone(), of.clone())).collect()
+}
+
+#[test]
+fn odd_records_come_back_from_columns_as_they_were() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let place = Place::new(&std::fs::read_to_string(fixtures.join("odd.toml")).unwrap());
+    crate::support::state_dir::copy_dir(&fixtures.join("odd"), &place.path("odd"));
+    place.etl(&["run"]).exits(65);
+    place.etl(&PARQUET).exits(0);
+    let restored = |from: &[&str]| place.etl(&[&["restore"], from].concat()).exits(0).out;
+    assert_eq!(restored(&["--from", "columns"]), restored(&[]));
+    assert_eq!(restored(&[]).lines().count(), 100);
 }
 
 #[test]
@@ -209,20 +239,24 @@ fn place_that_cannot_take_an_export_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn run_with_a_configuration_of_the_new_format_goes_on_from_the_export() {
-    let mut place = filled(LAKE, None);
-    place.etl(&ZSTD).exits(0);
-    place.configure(&config("to = \"file:zstd\"\ncompression = \"zstd\"\nmanifest = true\n"));
-    place.set("ETL_STATE_DIR", "new-state");
-    let ran = place.etl(&["replay", "--from-s3", "--json"]).exits(0);
-    assert_eq!(ran.json()["new"], 0, "{ran:?}");
-    // The same pages again, and a record that is new.
-    place.page("pages/4", &[log(2 * HOURS + 8)]);
-    let ran = place.etl(&["run", "--json"]).exits(0).json();
-    assert_eq!((&ran["new"], &ran["uploaded_parts"]), (&json!(1), &json!(1)), "{ran}");
-    let ids: Vec<u64> = restored_ids(&place, &[]);
-    assert_eq!(ids.len(), 14);
-    assert!(place.etl(&["verify", "--deep"]).exits(0).out.contains("8 parts"));
+fn run_with_a_configuration_of_the_new_form_goes_on_from_the_export() {
+    let zstd = "to = \"file:zstd\"\ncompression = \"zstd\"\nmanifest = true\n";
+    let columns = "to = \"file:columns\"\nformat = \"parquet\"\ncompression = \"zstd\"\nmanifest = true\n";
+    for (args, load) in [(&ZSTD[..], zstd), (&PARQUET, columns)] {
+        let mut place = filled(LAKE, None);
+        place.etl(args).exits(0);
+        place.configure(&config(load));
+        place.set("ETL_STATE_DIR", "new-state");
+        let ran = place.etl(&["replay", "--from-s3", "--json"]).exits(0);
+        assert_eq!(ran.json()["new"], 0, "{ran:?}");
+        // The same pages again, and a record that is new.
+        place.page("pages/4", &[log(2 * HOURS + 8)]);
+        let ran = place.etl(&["run", "--json"]).exits(0).json();
+        assert_eq!((&ran["new"], &ran["uploaded_parts"]), (&json!(1), &json!(1)), "{ran}");
+        assert_eq!(restored_ids(&place, &[]).len(), 14);
+        assert!(place.etl(&["verify", "--deep"]).exits(0).out.contains("8 parts"));
+        place.etl(&["verify", "--digests"]).exits(0);
+    }
 }
 
 /// The ids of what is restored, sorted; each is there once.
@@ -269,43 +303,49 @@ struct Bucket {
     place: Place,
     source: String,
     target: String,
+    format: &'static str,
 }
 
 impl Bucket {
-    fn new(name: &str) -> Option<Self> {
+    fn new(name: &str, format: &'static str) -> Option<Self> {
         let at = s3()?;
         let proxy = Proxy::start(&at.endpoint);
         let behind = at.behind(&proxy.endpoint);
         let (source, target) = (unique_prefix(name), unique_prefix(&format!("{name}-to")));
         let place = filled(&format!("{}manifest = true\n", behind.load(&source)), Some(&at));
-        Some(Self { at, proxy, place, source, target })
+        Some(Self { at, proxy, place, source, target, format })
     }
 
-    fn args(&self) -> [String; 6] {
+    fn args(&self) -> Vec<String> {
         let to = format!("s3://{}/{}", self.at.bucket, self.target);
-        ["export", "--to", &to, "--compression", "zstd", "--json"].map(str::to_owned)
+        let args = ["export", "--to", &to, "--format", self.format, "--compression", "zstd", "--json"];
+        args.map(str::to_owned).to_vec()
     }
 
     fn export(&self) -> Ran {
-        self.place.etl(&self.args().each_ref().map(String::as_str))
+        self.place.etl(&self.args().iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn spawn(&self) -> std::process::Child {
+        self.place.spawn(&self.args().iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Checks that the export is whole: each part once, with the identity that it has in the source.
     #[track_caller]
     fn is_whole(&self) {
         let store = self.at.store();
-        let mut parts = 0;
-        for key in self.at.keys(&format!("{}data/", self.source)) {
-            let other = key.replace(&self.source, &self.target).replace(".gz", ".zst");
-            let [mut of_source, of_target] = [&key, &other].map(|key| store.head(key).unwrap().unwrap().meta.unwrap());
-            assert!(of_source.identity.sha256 != of_target.identity.sha256, "{key}");
-            (of_source.identity.sha256, of_source.identity.bytes) =
-                (of_target.identity.sha256.clone(), of_target.identity.bytes);
-            assert_eq!(of_source, of_target, "{key}");
-            assert_eq!(lines(&store.get(&key).unwrap()), lines(&store.get(&other).unwrap()));
-            parts += 1;
+        let root = if self.format == "parquet" { "parquet" } else { "data" };
+        let [of_source, of_target] = [(&self.source, "data"), (&self.target, root)]
+            .map(|(prefix, root)| self.at.keys(&format!("{prefix}{root}/")));
+        let parts = of_source.len();
+        assert_eq!(of_target.len(), parts, "{of_target:?}");
+        for keys in of_source.iter().zip(&of_target) {
+            let [mut here, there] = [keys.0, keys.1].map(|key| store.head(key).unwrap().unwrap().meta.unwrap());
+            assert!(here.identity.sha256 != there.identity.sha256, "{keys:?}");
+            (here.identity.sha256, here.identity.bytes) = (there.identity.sha256.clone(), there.identity.bytes);
+            assert_eq!(here, there, "{keys:?}");
+            assert_eq!(lines(&store.get(keys.0).unwrap()), lines(&store.get(keys.1).unwrap()));
         }
-        assert_eq!(self.at.keys(&format!("{}data/", self.target)).len(), parts);
         assert_eq!(self.at.keys(&format!("{}manifest/", self.target)).len(), parts);
         let created = self.proxy.created(&self.target);
         assert!(created.iter().all(|(path, times)| *times == 1 || path.contains("/check/")), "{created:?}");
@@ -316,7 +356,7 @@ impl Bucket {
 
 #[test]
 fn export_into_a_bucket_keeps_each_part_s_identity_and_a_second_one_sends_nothing() {
-    let Some(bucket) = Bucket::new("export") else { return };
+    let Some(bucket) = Bucket::new("export", "parquet") else { return };
     assert_eq!(counts(&bucket.export().exits(0)), [7, 0, 0]);
     bucket.is_whole();
     bucket.proxy.forget();
@@ -327,7 +367,7 @@ fn export_into_a_bucket_keeps_each_part_s_identity_and_a_second_one_sends_nothin
 
 #[test]
 fn export_that_is_interrupted_anywhere_is_finished_by_the_next() {
-    let Some(mut bucket) = Bucket::new("broken-export") else { return };
+    let Some(mut bucket) = Bucket::new("broken-export", "parquet") else { return };
     let store_away = Fault::Instead(named("500"));
     let faults = [("PUT ", store_away), ("PUT ", Fault::AnswerDropped), ("GET ", store_away)];
     for (round, (verb, fault)) in faults.into_iter().enumerate() {
@@ -347,11 +387,11 @@ fn export_that_is_interrupted_anywhere_is_finished_by_the_next() {
 
 #[test]
 fn killed_export_leaves_whole_objects_and_the_next_makes_the_rest() {
-    let Some(bucket) = Bucket::new("killed-export") else { return };
+    let Some(bucket) = Bucket::new("killed-export", "parquet") else { return };
     // Two for the question about create-only, settings, dictionaries, a part.
     bucket.proxy.script(&[("PUT ", Fault::Drip); 5]);
     bucket.proxy.always("PUT ", Fault::HungAfter);
-    let mut export = bucket.place.spawn(&bucket.args().each_ref().map(String::as_str));
+    let mut export = bucket.spawn();
     let since = SystemTime::now();
     while bucket.proxy.created(&bucket.target).len() < 5 {
         assert!(since.elapsed().unwrap() < Duration::from_secs(30));
@@ -366,9 +406,9 @@ fn killed_export_leaves_whole_objects_and_the_next_makes_the_rest() {
 
 #[test]
 fn signal_ends_an_export_after_the_part_at_hand() {
-    let Some(bucket) = Bucket::new("stopped-export") else { return };
+    let Some(bucket) = Bucket::new("stopped-export", "ndjson") else { return };
     bucket.proxy.always("GET ", Fault::EndlessDrip);
-    let mut export = bucket.place.spawn(&bucket.args().each_ref().map(String::as_str));
+    let mut export = bucket.spawn();
     std::thread::sleep(Duration::from_millis(500));
     let sent = std::process::Command::new("kill").args(["-TERM", &export.id().to_string()]).status().unwrap();
     assert!(sent.success());
@@ -382,7 +422,7 @@ fn signal_ends_an_export_after_the_part_at_hand() {
 
 #[test]
 fn store_that_does_not_honour_create_only_gets_no_part() {
-    let Some(bucket) = Bucket::new("overwriting-export") else { return };
+    let Some(bucket) = Bucket::new("overwriting-export", "ndjson") else { return };
     bucket.proxy.always("PUT ", Fault::NoCondition("501 Not Implemented", "NotImplemented"));
     let ran = bucket.export().exits(78);
     assert!(ran.err.contains("refuses to replace") && ran.err.contains("If-None-Match"), "{ran:?}");
@@ -391,7 +431,7 @@ fn store_that_does_not_honour_create_only_gets_no_part() {
 
 #[test]
 fn part_in_glacier_is_named_and_the_others_are_exported() {
-    let Some(bucket) = Bucket::new("archived-export") else { return };
+    let Some(bucket) = Bucket::new("archived-export", "ndjson") else { return };
     bucket.proxy.at_keys("GET ", &["02_h/part-00000.ndjson.gz"], Fault::Instead(named("archived")));
     let ran = bucket.export();
     assert_eq!((ran.code, counts(&ran)), (75, [6, 0, 1]), "{ran:?}");

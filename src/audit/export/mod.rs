@@ -7,6 +7,7 @@
 //! Invariant: in the destination nothing is replaced, and what is there under a part's key is that part, or named. A crash leaves
 //! whole objects there; the next export finds them by a look and makes the rest. One bad part costs only itself.
 
+mod manifest;
 mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,6 @@ use super::restore::{Hours, Range, Restorer, Seen};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::{Layout, manifest_prefix};
-use crate::hour::part::PartIdentity;
 use crate::process::parallel::parallel_map;
 use crate::stop::Stop;
 use crate::store::expired::Marker;
@@ -133,9 +133,9 @@ impl Exporter<'_> {
         let _alone = plan.large.contains(&hour).then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
         let (mut done, mut seen) = (Exported::default(), Seen::new());
         for part in parts.iter().filter(|_| !self.stop.is_requested()) {
-            match self.part(hour, *part, &mut seen, &mut done) {
-                Ok(there) if plan.manifests.contains(&(hour, *part)) => self.manifest(hour, *part, &there)?,
-                Ok(_) => {}
+            let there = self.part(hour, *part, &mut seen, &mut done);
+            match there.and_then(|there| self.manifest(hour, *part, plan, &there)) {
+                Ok(()) => {}
                 // What fails after a signal fails because of it.
                 Err(_) if self.stop.is_requested() => {}
                 Err(error) if error.kind() == ErrorKind::Mismatch || error.concerns_one_object() => {
@@ -177,20 +177,17 @@ impl Exporter<'_> {
             .ok_or_else(|| self.target.foreign(hour, part))
     }
 
-    /// Makes the part's manifest, which names the object that is there now. One that is not of the part stays behind.
-    fn manifest(&self, hour: Hour, part: u32, there: &PartMeta) -> Result<()> {
-        if self.target.has_manifest(hour, part) {
+    /// Makes the part's manifest, if it has one, which names the object that is there now. One that is not of the part stays behind.
+    fn manifest(&self, hour: Hour, part: u32, plan: &Plan, there: &PartMeta) -> Result<()> {
+        if !plan.manifests.contains(&(hour, part)) || self.target.has_manifest(hour, part) {
             return Ok(());
         }
         let source = &self.source.parts;
         let key = source.layout.manifest_key(source.prefix, hour, part);
-        let bytes = source.store.get(&key)?;
-        let is_of_it = |identity: PartIdentity| identity.has_records_of(&there.identity);
-        if !serde_json::from_slice(&bytes).is_ok_and(is_of_it) {
+        if !self.target.manifest(hour, part, &source.store.get(&key)?, there)? {
             tracing::warn!("{key} is not the manifest of its part, and is left out");
-            return Ok(());
         }
-        self.target.manifest(hour, part, &bytes, there)
+        Ok(())
     }
 }
 

@@ -9,11 +9,13 @@ use std::sync::{Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
+use super::manifest::moved;
 use crate::audit::restore::SoundPart;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::format::Encoding;
 use crate::hour::key::{Layout, dictionaries_key, settings_key};
-use crate::part::codec::Codec;
+use crate::part::codec::{Codec, Columns};
 use crate::part::rewrite::rewrite;
 use crate::record::row::Dictionaries;
 use crate::stop::Stop;
@@ -32,7 +34,9 @@ pub(crate) struct Target<'a> {
     settings: StoredSettings,
     has_settings: bool,
     stop: &'a Stop,
-    codec: Codec,
+    /// Makes parts of lines; one of columns depends on a part's dictionaries.
+    lines: Codec<'static>,
+    columns: &'a Columns,
     parts: Numbered,
     manifests: Numbered,
     /// Ids of dictionaries that are there.
@@ -53,7 +57,7 @@ impl<'a> Target<'a> {
     ///
     /// # Errors
     /// `Config`, naming both values: the parts there are made under other settings. Else those of the store.
-    pub(crate) fn open(place: Below<'a>, timezone: &str, stop: &'a Stop) -> Result<Self> {
+    pub(crate) fn open(place: Below<'a>, columns: &'a Columns, timezone: &str, stop: &'a Stop) -> Result<Self> {
         let Below { store, prefix, layout, .. } = place;
         let settings = StoredSettings::new(timezone, layout);
         let stored = StoredSettings::read(store, prefix)?;
@@ -66,7 +70,8 @@ impl<'a> Target<'a> {
             settings,
             has_settings: stored.is_some(),
             stop,
-            codec: Codec::new(layout.format()),
+            lines: Codec::lines(layout.format().compression),
+            columns,
             parts: listed(place)?,
             manifests: super::manifests(store, prefix, layout)?,
             stored: Mutex::default(),
@@ -110,7 +115,10 @@ impl<'a> Target<'a> {
         let key = self.place.layout.key(self.place.prefix, hour, part);
         let dict = self.ensure_dictionaries(sound)?;
         let mut body = draft()?;
-        let identity = rewrite(sound.format, &sound.object, &self.codec, body.as_file_mut())
+        let format = self.place.layout.format();
+        let of_columns = Codec::new(format, self.columns, &sound.compactor);
+        let codec = if format.encoding == Encoding::Parquet { &of_columns } else { &self.lines };
+        let identity = rewrite(sound.format, &sound.object, codec, body.as_file_mut())
             .and_then(|identity| body.flush().map(|()| identity))
             .map_err(|e| Error::disk("write", body.path(), e).hint("free space, or name another folder in TMPDIR"))?;
         if !identity.has_records_of(&sound.identity) {
@@ -154,17 +162,12 @@ impl<'a> Target<'a> {
         self.ours_or_left_alone(&key, &bytes, (&hour.to_string(), &row.dict))
     }
 
-    /// Makes the manifest of the part that `there` describes, from the one of its source.
-    pub(super) fn manifest(&self, hour: Hour, part: u32, source: &[u8], there: &PartMeta) -> Result<()> {
-        let encode = |e| Error::new(ErrorKind::Bug, "cannot encode a manifest").caused_by(e);
-        let mut fields: serde_json::Map<_, _> = serde_json::from_slice(source).map_err(encode)?;
-        fields.insert("key".to_owned(), self.place.layout.key(self.place.prefix, hour, part).into());
-        fields.insert("bytes".to_owned(), there.identity.bytes.into());
-        fields.insert("sha256".to_owned(), there.identity.sha256.clone().into());
-        let mut bytes = serde_json::to_vec(&fields).map_err(encode)?;
-        bytes.push(b'\n');
-        let key = self.place.layout.manifest_key(self.place.prefix, hour, part);
-        self.ours_or_left_alone(&key, &bytes, (&hour.to_string(), &there.dict))
+    /// Makes the manifest of the part that `there` describes, from the one of its source. `false`: that is of another part.
+    pub(super) fn manifest(&self, hour: Hour, part: u32, source: &[u8], there: &PartMeta) -> Result<bool> {
+        let Below { prefix, layout, .. } = self.place;
+        let Some(bytes) = moved(source, &layout.key(prefix, hour, part), &there.identity) else { return Ok(false) };
+        let key = layout.manifest_key(prefix, hour, part);
+        self.ours_or_left_alone(&key, &bytes, (&hour.to_string(), &there.dict)).map(|()| true)
     }
 
     /// Makes sure that the dictionaries of a part are there. Gives their id.
