@@ -58,7 +58,7 @@ pub(crate) struct Hours {
     pub(crate) large: BTreeSet<Hour>,
 }
 
-/// Reads the original logs of parts.
+/// Reads parts, and their original logs.
 pub(crate) struct Restorer<'a> {
     pub(crate) parts: StoredParts<'a>,
     /// What a ledger says of each part, where there is one of this store.
