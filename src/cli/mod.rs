@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod ddl;
+mod export;
 mod failed;
 mod help;
 mod hours;
@@ -140,6 +141,9 @@ enum Command {
     /// Restore the original logs as NDJSON
     #[command(after_help = restore::EXAMPLES)]
     Restore(restore::RestoreArgs),
+    /// Make the parts of a lake again in another format, under another prefix
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::ExportArgs),
     /// Print the table and view for Athena, DuckDB or Glue
     #[command(after_help = ddl::EXAMPLES)]
     Ddl(ddl::DdlArgs),
@@ -184,6 +188,7 @@ impl Cli {
             Command::Verify(args) => verify::verify(&config()?, args),
             Command::Repair(args) => repair::repair(&config()?, args, say),
             Command::Restore(args) => restore::restore(&config()?, args, say),
+            Command::Export(args) => export::export(&config()?, args, say),
             Command::Ddl(args) => ddl::ddl(&config()?, args),
             Command::Check(args) => check::check(config(), args),
             Command::Config(args) => config::config(&self.overrides(), args),

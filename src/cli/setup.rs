@@ -40,7 +40,8 @@ pub(super) struct Place {
     pub(super) prefix: String,
     /// How the hours' folders are spelled.
     pub(super) layout: Layout,
-    uploads: usize,
+    /// Parts that go there at once.
+    pub(super) uploads: usize,
 }
 
 /// The configured destination.

@@ -26,6 +26,7 @@ mod dictionaries;
 mod digests;
 mod docs;
 mod escapes;
+mod export;
 mod fetch_first;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
@@ -35,6 +36,7 @@ mod gaps;
 mod guard;
 mod history;
 mod house;
+mod iceberg;
 mod init;
 mod lenient;
 #[cfg(target_os = "linux")]
