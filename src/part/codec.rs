@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 
 use super::packer::{Levels, Packers};
 pub use super::parquet::Columns;
-use super::parquet::{self, ParquetWriter};
+use super::parquet::ParquetWriter;
 use super::{LONGEST, ndjson};
 use crate::digest::Sha256;
 use crate::hour::format::{Compression, Encoding, Format};
@@ -95,7 +95,7 @@ impl<W: Write + Send> PartWriter<'_, W> {
 pub(crate) fn for_each_line(format: Format, object: &[u8], each: &mut dyn FnMut(&str)) -> io::Result<Sha256> {
     match format.encoding {
         Encoding::Ndjson => ndjson::for_each_line(format.compression, object, each),
-        Encoding::Parquet => parquet::for_each_line(object, each),
+        Encoding::Parquet => super::parquet::for_each_line(object, each),
     }
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn content_of(format: Format, object: impl Read) -> Option<(Sha256, u
         Encoding::Parquet => {
             let mut whole = Vec::new();
             object.take(LONGEST).read_to_end(&mut whole).ok()?;
-            parquet::content_of(&whole).ok()
+            super::parquet::content_of(&whole).ok()
         }
     }
 }

@@ -29,6 +29,7 @@ mod escapes;
 mod fetch_first;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+mod forms;
 mod full_disk;
 mod fuzz;
 mod gaps;
