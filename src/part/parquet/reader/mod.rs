@@ -79,7 +79,8 @@ fn for_each_row(object: &[u8], each: &mut dyn FnMut(&[u8]) -> io::Result<()>) ->
 /// Runs what may panic on a damaged object.
 fn guarded<T>(action: impl FnOnce() -> ParquetResult<T>) -> io::Result<T> {
     match crate::process::panics::quietly(|| catch_unwind(AssertUnwindSafe(action))) {
-        Ok(outcome) => outcome.map_err(io::Error::other),
+        // Each layer has put its name before what is wrong.
+        Ok(outcome) => outcome.map_err(|e| no_part(e.to_string().rsplit("error: ").next().unwrap_or_default())),
         Err(_) => Err(no_part("its pages do not decode")),
     }
 }
