@@ -30,6 +30,7 @@ mod export;
 mod fetch_first;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+mod forms;
 mod full_disk;
 mod fuzz;
 mod gaps;

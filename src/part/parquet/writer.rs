@@ -30,7 +30,7 @@ const CREATED_BY: &str = "etl version 1 (build 1)";
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
 /// The most entries of dictionaries. An object has them in its footer, which every reader of it reads.
-const MOST_ENTRIES: usize = 10_000;
+pub(in crate::part) const MOST_ENTRIES: usize = 10_000;
 /// How many of the first lines tell the order of fields.
 const SAMPLE: usize = 256;
 /// How many bytes of the first lines do, where they are long.
