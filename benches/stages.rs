@@ -21,7 +21,7 @@ use etl::part::seal::Encoder;
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
-use etl::source::PageSink;
+use etl::source::{PageShape, PageSink};
 use etl::state::{NewCommit, Settings, State};
 use etl::stop::Stop;
 use jiff::tz::TimeZone;
@@ -32,6 +32,7 @@ const PAGE: u64 = 1_000;
 fn decoder(key: &str) -> Decoder {
     let dictionaries = Dictionaries::default();
     Decoder {
+        shape: PageShape::default(),
         sequence: "record_id".to_owned(),
         ring: KeyRing::new(&[Secret::new(key)]).expect("a key"),
         zone: TimeZone::UTC,
@@ -50,7 +51,7 @@ fn pages() -> (Generator, Decoder, Timestamp) {
 fn in_memory(c: &mut Criterion) {
     let (pages, decoder, now) = pages();
     let body = pages.page(PAGE, 0);
-    let elements = parse::parse(&body).expect("a page");
+    let elements = parse::parse(&body, &decoder.shape).expect("a page");
     let tokens: Vec<String> = elements
         .iter()
         .filter_map(|element| if let Element::Token(token) = element { Some(token.to_string()) } else { None })
@@ -58,7 +59,9 @@ fn in_memory(c: &mut Criterion) {
     let decoded = decoder.page(&body, now).expect("a page");
     let mut group = c.benchmark_group("stages");
     group.throughput(Throughput::Elements(PAGE));
-    group.bench_function("page JSON", |b| b.iter(|| parse::parse(black_box(&body)).expect("a page").len()));
+    group.bench_function("page JSON", |b| {
+        b.iter(|| parse::parse(black_box(&body), &decoder.shape).expect("a page").len())
+    });
     group.bench_function("Fernet", |b| {
         b.iter(|| tokens.iter().map(|token| decoder.ring.decrypt(token).expect("a token").len()).sum::<usize>());
     });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{Config, Destination, SourceLocation};
+use crate::config::{Config, Destination, SourceLocation, TokenEncryption};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
@@ -18,7 +18,7 @@ use crate::page::decrypt::KeyRing;
 use crate::part::codec::Columns;
 use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
-use crate::source::{Headers, HttpSettings, HttpSource, PageUrl};
+use crate::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
 use crate::state::status::evidence::Rules;
@@ -159,13 +159,29 @@ pub(super) fn judging(config: &Config) -> Rules {
 /// What decodes pages.
 pub(super) fn decoder(config: &Config) -> Result<Decoder> {
     Ok(Decoder {
-        ring: KeyRing::new(&config.source.keys()?)?,
+        shape: shape(config),
+        ring: ring(config)?,
         zone: config.hours.timezone.clone(),
         compactor: compactor(config)?,
         dictionaries: dictionaries(config)?.fingerprint(),
         max_future: signed(config.hours.max_future),
         sequence: config.source.sequence.clone(),
     })
+}
+
+/// What the source's pages look like.
+pub(super) fn shape(config: &Config) -> PageShape {
+    let source = &config.source;
+    let is_encrypted = source.encryption == TokenEncryption::Fernet;
+    PageShape { items: source.items.clone(), token: source.token.clone(), is_encrypted }
+}
+
+/// The keys; none where nothing is encrypted.
+pub(super) fn ring(config: &Config) -> Result<KeyRing> {
+    match config.source.encryption {
+        TokenEncryption::Fernet => KeyRing::new(&config.source.keys()?),
+        TokenEncryption::None => Ok(KeyRing::of_plain()),
+    }
 }
 
 pub(super) fn signed(duration: Duration) -> SignedDuration {
@@ -216,6 +232,7 @@ pub(super) fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>>
         retries: config.source.retries,
         max_page_bytes: config.source.max_page_bytes,
         backoff: Backoff::SOURCE,
+        shape: shape(config),
     };
     Ok(Some(HttpSource::new(settings, stop.clone())))
 }

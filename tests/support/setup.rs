@@ -54,6 +54,7 @@ pub fn setup<'a>(
         min_free: 0,
         quarantine_max_bytes: 0,
         decoder: Decoder {
+            shape: etl::source::PageShape::default(),
             sequence: "record_id".to_owned(),
             ring: KeyRing::new(&[Secret::new(key)]).unwrap(),
             zone: TimeZone::UTC,
