@@ -18,12 +18,12 @@ FORMS = {
     "ndjson zstd": 'compression = "zstd"',
     "parquet zstd": 'format = "parquet"\ncompression = "zstd"',
 }
-HOUR = "year=2023/month=03/day=10/hour=07"
+HOUR = "year=2023/month=03/day=10/hour=01"
 QUERIES = {
     "count by activity": "SELECT activity, count(*) FROM logs GROUP BY activity ORDER BY activity",
     "four fields, filtered": "SELECT count(*), count(DISTINCT user_id), max(record_id), count(DISTINCT url) FROM logs WHERE method = 'GET'",
     "a minute of an hour": f"SELECT user_id, url, detail.message FROM logs WHERE dt = '{HOUR}' "
-    "AND event_time >= '2023-03-10 07:30:00' AND event_time < '2023-03-10 07:31:00' ORDER BY ALL",
+    "AND event_time >= '2023-03-10 01:30:00' AND event_time < '2023-03-10 01:31:00' ORDER BY ALL",
 }
 
 

@@ -40,9 +40,9 @@ pub(super) fn print(table: &Table) -> Result<String> {
             false => format!("  '{key}' = '{value}'"),
         })
         .collect();
-    let _ = writeln!(text, "TBLPROPERTIES (\n{}\n);\n", properties.join(",\n"));
+    let _ = writeln!(text, "TBLPROPERTIES (\n{}\n);", properties.join(",\n"));
     if let Some(query) = view(table, &of(&name, '"')) {
-        let _ = writeln!(text, "CREATE OR REPLACE VIEW {} AS\n{query};", of(&table.name, '"'));
+        let _ = writeln!(text, "\nCREATE OR REPLACE VIEW {} AS\n{query};", of(&table.name, '"'));
     }
     Ok(text)
 }

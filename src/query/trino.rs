@@ -39,10 +39,10 @@ pub(super) fn print(table: &Table) -> Result<String> {
         format!("  partition_projection_location_template = {}", Quoted(&projection::template(table, &data))),
     ];
     let (columns, properties) = (columns.join(",\n"), properties.join(",\n"));
-    let _ = writeln!(text, "CREATE TABLE IF NOT EXISTS {from} (\n{columns}\n)\nWITH (\n{properties}\n);\n");
+    let _ = writeln!(text, "CREATE TABLE IF NOT EXISTS {from} (\n{columns}\n)\nWITH (\n{properties}\n);");
     if !table.is_parquet() {
         let query = dialect::query(table, &engine, &from);
-        let _ = writeln!(text, "CREATE OR REPLACE VIEW {} AS\n{query};", of(&table.name));
+        let _ = writeln!(text, "\nCREATE OR REPLACE VIEW {} AS\n{query};", of(&table.name));
     }
     Ok(text)
 }

@@ -64,6 +64,24 @@ fn athena_s_table_has_the_columns_and_no_view() {
 }
 
 #[test]
+fn place_says_itself_of_which_format_its_parts_are() {
+    let there = Place::new(&format!("[load]\nto = \"file:lake\"\n{PARQUET}[source]\nurl = \"file:pages/*\"\n"));
+    there.page("pages/1", &[with_session(1, "'s'")]);
+    there.etl(&["run", "--drain"]).exits(0);
+    let lake = there.path("lake");
+    let expected = there.etl(&["ddl", "--for", "duckdb"]).exits(0).out;
+    // A configuration of lines, with other folders.
+    let here = Place::new("[load]\nto = \"file:lake\"\n");
+    let ran = here.etl(&["ddl", "--for", "duckdb", "--location", lake.to_str().unwrap()]).exits(0);
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), (expected.as_str(), ""));
+    fs::write(lake.join("settings.json"), "{").unwrap();
+    let ran = here.etl(&["ddl", "--for", "duckdb", "--location", lake.to_str().unwrap()]).exits(0);
+    assert!(ran.out.contains("read_parquet") && ran.err.contains("settings.json"), "{ran:?}");
+    let ran = here.etl(&["ddl", "--for", "duckdb", "--location", "s3://no"]).exits(0);
+    assert!(ran.out.contains("read_ndjson_objects") && ran.err.contains("taken as configured"), "{ran:?}");
+}
+
+#[test]
 fn what_is_for_lines_is_refused_over_parquet_with_the_way_out() {
     let place = Place::new(&format!("[load]\nto = \"s3://my-logs/a/\"\n{PARQUET}"));
     for (args, way) in [(["--column", "session:string"], "[load.columns]"), (["--serde", "hive"], "leave --serde out")]
