@@ -196,6 +196,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings> {
     Ok(Settings {
         timezone: config.hours.timezone_name().to_owned(),
         layout: config.load.layout.template().to_owned(),
+        format: config.load.layout.format(),
         destination,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),

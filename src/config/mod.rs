@@ -17,8 +17,10 @@
 mod aws;
 pub(crate) mod bucket;
 mod check;
+pub(crate) mod columns;
 mod environment;
 pub(crate) mod fernet_key;
+mod format;
 mod keys;
 mod layers;
 mod load;
@@ -45,6 +47,7 @@ pub use self::locale::{locale_is_utf8, under_cron};
 pub use aws::AwsVariables;
 pub(crate) use aws::{Profile, Profiles};
 pub use check::{Problems, problems};
+pub use columns::{ColumnKind, LoadColumn};
 pub use environment::{Ask, Origin};
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials, SigningKey};
 pub use object::{Encryption, ObjectOptions};
