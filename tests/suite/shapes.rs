@@ -221,11 +221,11 @@ fn nothing_encrypted_needs_no_key_and_keeps_what_json_says() {
 
 /// A dump of more than two pages, and how many records it has.
 fn dump() -> (String, u64) {
-    let filler = "x".repeat(600);
+    let filler = "x".repeat(6000);
     let record = |n: u64| {
         format!("{{\"record_id\":{n},\"inDate\":\"2023-03-10T01:00:00.{:03}Z\",\"text\":\"{filler}\"}}\n", n % 1000)
     };
-    ((0..16_000).map(record).collect(), 16_000)
+    ((0..1_600).map(record).collect(), 1_600)
 }
 
 #[test]
@@ -255,6 +255,31 @@ fn dump_that_breaks_off_keeps_its_pages_and_claims_nothing() {
     let now = std::fs::read_to_string(place.path("etl-state/heard")).unwrap_or_default();
     assert_ne!(heard, now, "only the whole dump counts as heard");
     place.etl(&["verify", "--deep"]).exits(0);
+}
+
+#[test]
+#[cfg(feature = "failpoints")]
+fn crash_around_each_page_of_a_dump_loses_nothing_and_keeps_nothing_twice() {
+    let (dump, count) = dump();
+    let origin = Origin::start(vec![answer("application/x-ndjson", dump.as_bytes())]);
+    let place = Place::new(&config(&origin.url, "encryption = \"none\"\ntoken = \"\""));
+    let steps = place.path("steps");
+    place.command(&["run"]).env("ETL_STEPS", &steps).output().unwrap();
+    let steps = std::fs::read_to_string(steps).unwrap();
+    let journaled: Vec<&str> =
+        steps.lines().filter_map(|line| line.strip_suffix(" PageJournaled")?.split(' ').next()).collect();
+    assert_eq!(journaled.len(), 3, "{steps}");
+    for (moment, step) in ["before", "after"].iter().flat_map(|moment| journaled.iter().map(move |step| (moment, step)))
+    {
+        for dir in ["etl-state", "lake"] {
+            std::fs::remove_dir_all(place.path(dir)).unwrap();
+        }
+        let crashed = place.command(&["run"]).env("ETL_CRASH", format!("{moment}:{step}")).output().unwrap();
+        assert!(!crashed.status.success());
+        place.etl(&["run"]).exits(0);
+        assert_eq!(place.status()["totals"]["uploaded"], count, "{moment}:{step}");
+        assert_eq!(place.etl(&["restore"]).exits(0).out.lines().count() as u64, count);
+    }
 }
 
 #[test]
