@@ -5,6 +5,7 @@
 //! every help text.
 
 mod check;
+mod check_auth;
 mod config;
 mod ddl;
 mod failed;

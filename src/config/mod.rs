@@ -14,6 +14,7 @@
 //! with nothing set. Relative paths are relative to the folder of the file that they or their default belong to; those
 //! of flags and variables, to the current directory.
 
+mod auth;
 mod aws;
 pub(crate) mod bucket;
 mod check;
@@ -41,6 +42,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 pub use self::locale::{locale_is_utf8, under_cron};
+pub use auth::{ClientAuth, ClientCredentials, PemText, SourceAuth};
 pub use aws::AwsVariables;
 pub(crate) use aws::{Profile, Profiles};
 pub use check::{Problems, problems};

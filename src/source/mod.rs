@@ -16,7 +16,7 @@ mod page_url;
 pub(crate) mod paging;
 pub(crate) mod shape;
 
-pub use http::{Headers, HttpSettings, HttpSource};
+pub use http::{Auth, Headers, HttpSettings, HttpSource, OAuth2, Request};
 pub use page_url::PageUrl;
 
 /// Some writers begin a UTF-8 text with it. JSON has none; a reader may skip it.

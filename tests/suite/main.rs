@@ -8,6 +8,7 @@
 
 mod airflow;
 mod archive;
+mod auth;
 mod backfill;
 mod beside;
 mod bounded;
