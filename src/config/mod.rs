@@ -214,10 +214,20 @@ impl Config {
         if !self.run.name.is_empty() {
             return self.run.name.clone();
         }
-        let file = self.file.as_deref();
-        let stem = file.and_then(Path::file_stem).filter(|stem| *stem != "etl");
-        let folder = file.map_or(self.state.dir.parent(), Path::parent).and_then(Path::file_name);
-        stem.or(folder).map_or_else(|| "etl".to_owned(), |name| name.to_string_lossy().into_owned())
+        match self.file.as_deref() {
+            Some(file) => name_of(file),
+            None => {
+                let folder = self.state.dir.parent().and_then(Path::file_name);
+                folder.map_or_else(|| "etl".to_owned(), |name| name.to_string_lossy().into_owned())
+            }
+        }
+    }
+
+    /// The name that tells the pipeline from others of this machine: `None` where it has only that of its folder.
+    #[must_use]
+    pub fn own_name(&self) -> Option<String> {
+        let has_own = !self.run.name.is_empty() || self.file.as_deref().is_some_and(|file| own_stem(file).is_some());
+        has_own.then(|| self.name())
     }
 
     /// Nothing else may be in the state directory, which etl prunes.
@@ -240,6 +250,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What the pipeline of this configuration file is called, where it does not say: like the file, or like the folder of an `etl.toml`.
+#[must_use]
+pub fn name_of(file: &Path) -> String {
+    let name = own_stem(file).or_else(|| file.parent().and_then(Path::file_name));
+    name.map_or_else(|| "etl".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn own_stem(file: &Path) -> Option<&std::ffi::OsStr> {
+    file.file_stem().filter(|stem| *stem != "etl")
 }
 
 /// What `use_them` makes of the layers that `flags`, the environment behind `ask` and `cwd` lead to.

@@ -396,12 +396,12 @@ fn server_of_tokens_that_fails_is_told_from_one_that_refuses() {
 fn neither_server_learns_what_is_meant_for_the_other_nor_do_strangers() {
     let mut place = Place::new("");
     place.set("CLIENT_SECRET", "SECRET");
-    place.set("API_KEY", "for the source");
+    place.set("SOURCE_KEY", "for the source");
     let stranger = Server::start(|_, _| answer("200 OK", "", "[]"));
     let away = stranger.address.clone();
     let source = Server::start(move |_, _| answer("302 Found", &format!("Location: {away}/log\r\n"), ""));
     let idp = tokens("");
-    let headers = "headers = { X-Api-Key = \"env:API_KEY\" }";
+    let headers = "headers = { X-Api-Key = \"env:SOURCE_KEY\" }";
     place.configure(&config(&source.address, &oauth2(&idp.address, headers)));
     let ran = place.etl(&["run"]).exits(75);
     assert!(ran.err.contains("redirects to another host"), "{}", ran.err);
