@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{ClientAuth, Config, Destination, PemText, SourceAuth, SourceLocation};
+use crate::config::{ClientAuth, Config, Destination, PemText, SourceAuth, SourceLocation, TokenEncryption};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
@@ -18,7 +18,7 @@ use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
 use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
-use crate::source::{Auth, Headers, HttpSettings, HttpSource, OAuth2, PageUrl, Request};
+use crate::source::{Auth, Headers, HttpSettings, HttpSource, OAuth2, PageShape, PageUrl, Request};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
 use crate::state::status::evidence::Rules;
@@ -158,13 +158,29 @@ pub(super) fn judging(config: &Config) -> Rules {
 /// What decodes pages.
 pub(super) fn decoder(config: &Config) -> Result<Decoder> {
     Ok(Decoder {
-        ring: KeyRing::new(&config.source.keys()?)?,
+        shape: shape(config),
+        ring: ring(config)?,
         zone: config.hours.timezone.clone(),
         compactor: compactor(config)?,
         dictionaries: dictionaries(config)?.fingerprint(),
         max_future: signed(config.hours.max_future),
         sequence: config.source.sequence.clone(),
     })
+}
+
+/// What the source's pages look like.
+pub(super) fn shape(config: &Config) -> PageShape {
+    let source = &config.source;
+    let is_encrypted = source.encryption == TokenEncryption::Fernet;
+    PageShape { items: source.items.clone(), token: source.token.clone(), is_encrypted }
+}
+
+/// The keys; none where nothing is encrypted.
+pub(super) fn ring(config: &Config) -> Result<KeyRing> {
+    match config.source.encryption {
+        TokenEncryption::Fernet => KeyRing::new(&config.source.keys()?),
+        TokenEncryption::None => Ok(KeyRing::of_plain()),
+    }
 }
 
 pub(super) fn signed(duration: Duration) -> SignedDuration {
@@ -181,6 +197,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings> {
     Ok(Settings {
         timezone: config.hours.timezone_name().to_owned(),
         layout: config.load.layout.template().to_owned(),
+        format: config.load.layout.format(),
         destination,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),
@@ -208,6 +225,7 @@ pub(super) fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>>
         retries: config.source.retries,
         max_page_bytes: config.source.max_page_bytes,
         backoff: Backoff::SOURCE,
+        shape: shape(config),
     };
     Ok(Some(HttpSource::new(settings, stop.clone()).with(auth(sent)?)))
 }

@@ -62,6 +62,7 @@ mod secrets;
 mod seen;
 mod settings;
 mod several;
+mod shapes;
 mod signals;
 mod source;
 mod status;
