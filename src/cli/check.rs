@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
+use super::check_auth;
 use super::print::{print, print_json};
 use super::setup::{self, Place};
 use crate::config::{Config, Destination, SigningKey, SourceLocation};
@@ -77,6 +78,7 @@ fn steps(config: &Config, args: &CheckArgs) -> Vec<Checked> {
     let file =
         config.file.as_ref().map_or("no file: only the environment".to_owned(), |file| file.display().to_string());
     let mut steps = vec![Checked::ok("configuration", file)];
+    steps.extend(check_auth::steps(config));
     steps.extend(source_and_key(config));
     steps.extend(clocks(config));
     steps.push(state(config));

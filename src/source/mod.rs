@@ -20,7 +20,7 @@ pub(crate) mod paging;
 pub(crate) mod shape;
 
 pub(crate) use each_page::{EachPage, TakePage};
-pub use http::{Headers, HttpSettings, HttpSource};
+pub use http::{Auth, Headers, HttpSettings, HttpSource, OAuth2, Request};
 pub use page_shape::PageShape;
 pub use page_url::PageUrl;
 

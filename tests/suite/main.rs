@@ -8,6 +8,7 @@
 
 mod airflow;
 mod archive;
+mod auth;
 mod backfill;
 mod beside;
 mod bounded;
@@ -63,6 +64,7 @@ mod s3_store;
 mod secrets;
 mod seen;
 mod settings;
+mod several;
 mod shapes;
 mod signals;
 mod source;
