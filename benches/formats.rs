@@ -19,11 +19,12 @@ use etl::part::parquet::{Columns, ParquetWriter, content_of};
 use etl::record::row::{Compactor, Dictionaries};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
+use etl::source::PageShape;
 use flate2::write::GzEncoder;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::{TimeVal, TimeValLike as _};
+use nix::sys::time::TimeVal;
 
 const PAGE: u64 = 1_000;
 const HOURS: [u64; 3] = [1_000_000, 50_000, 2_000];
@@ -43,6 +44,7 @@ impl Hour {
         let options = Options { window: PAGE, interval, ..Options::default() };
         let (key, dictionaries) = (options.key().to_text(), Dictionaries::default());
         let decoder = Decoder {
+            shape: PageShape::default(),
             sequence: "record_id".to_owned(),
             ring: KeyRing::new(&[Secret::new(&*key)]).expect("a key"),
             zone: TimeZone::UTC,
