@@ -15,7 +15,7 @@ use crate::job::{Progress, Setup, Source};
 use crate::net::backoff::Backoff;
 use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
-use crate::part::codec::{Columns, check_dictionaries};
+use crate::part::codec::Columns;
 use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
 use crate::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
@@ -105,7 +105,6 @@ pub(super) fn setup<'a>(
     progress: &'a (dyn Fn(Progress) + Sync),
 ) -> Result<Setup<'a>> {
     let place = place_until(config, config.load.destination()?, stop)?;
-    check_dictionaries(place.layout.format(), &dictionaries(config)?)?;
     let hours = &config.hours;
     Ok(Setup {
         state_dir: config.state.dir.clone(),
