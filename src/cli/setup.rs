@@ -16,7 +16,7 @@ use crate::net::backoff::Backoff;
 use crate::net::tls::{Pem, Tls};
 use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
-use crate::part::codec::{Columns, check_dictionaries};
+use crate::part::codec::Columns;
 use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
 use crate::source::{Auth, Headers, HttpSettings, HttpSource, OAuth2, PageShape, PageUrl, Request};
@@ -107,7 +107,6 @@ pub(super) fn setup<'a>(
     progress: &'a (dyn Fn(Progress) + Sync),
 ) -> Result<Setup<'a>> {
     let place = place_until(config, config.load.destination()?, stop)?;
-    check_dictionaries(place.layout.format(), &dictionaries(config)?)?;
     let hours = &config.hours;
     Ok(Setup {
         state_dir: config.state.dir.clone(),

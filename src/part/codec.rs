@@ -7,13 +7,12 @@ use std::io::{self, Read, Write};
 
 use super::packer::{Levels, Packers};
 pub use super::parquet::Columns;
-use super::parquet::{MOST_ENTRIES, ParquetWriter};
+use super::parquet::ParquetWriter;
 use super::{LONGEST, ndjson};
 use crate::digest::Sha256;
-use crate::error::{Error, ErrorKind, Result};
 use crate::hour::format::{Compression, Encoding, Format};
 use crate::hour::part::PartIdentity;
-use crate::record::row::{Compactor, Dictionaries};
+use crate::record::row::Compactor;
 
 /// Makes the objects of parts of one format. What it needs for that, it uses again.
 pub struct Codec<'c>(Kind<'c>);
@@ -65,20 +64,6 @@ impl<'c> Codec<'c> {
         let identity = writer.finish(rows)?;
         Ok((object, identity))
     }
-}
-
-/// Checks that parts of this format can be written under these dictionaries: those of columns hold them in their footers.
-///
-/// # Errors
-/// `Config`: there are more entries than a footer holds.
-pub(crate) fn check_dictionaries(format: Format, dictionaries: &Dictionaries) -> Result<()> {
-    if format.encoding == Encoding::Ndjson || dictionaries.len() <= MOST_ENTRIES {
-        return Ok(());
-    }
-    let what =
-        format!("[compact] has {} entries, and a part of Parquet holds at most {MOST_ENTRIES}", dictionaries.len());
-    Err(Error::new(ErrorKind::Config, what)
-        .hint("leave rare values out of it: they are stored as they are, and Parquet packs them well"))
 }
 
 /// Writes the lines of one part as its object.

@@ -15,12 +15,14 @@ use std::sync::LazyLock;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use etl::config::{Config, Overrides};
+use etl::digest::Sha256;
 use etl::hour::Hour;
 use etl::hour::format::{Compression, Format};
 use etl::hour::key::Layout;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
+use etl::part::parquet::{self, Columns, ParquetWriter};
 use etl::part::read::read_part;
 use etl::pointer::Pointer;
 use etl::record::row::{Compactor, Dictionaries};
@@ -36,19 +38,21 @@ use jiff::{SignedDuration, Timestamp};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets, by the names of their folders in `corpus/`.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("page", page),
     ("literal", literal),
     ("token", token),
     ("record", record),
     ("row", row),
     ("part", part),
+    ("parquet", parquet),
     ("journal", journal),
     ("config", config),
 ];
 
 const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
+static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns::new(&[], &TimeZone::UTC).unwrap());
 static COMPACTOR: LazyLock<Compactor> = LazyLock::new(|| Compactor::new(&Dictionaries::default()));
 static DECODER: LazyLock<Decoder> = LazyLock::new(|| Decoder {
     shape: PageShape::default(),
@@ -198,4 +202,28 @@ pub fn config(text: &[u8]) {
         Err(error) => assert!(!error.chain().is_empty() && !error.chain().contains(KEY)),
     }
     std::fs::remove_file(&path).unwrap();
+}
+
+/// An object of columns: lines or an error, and always the same ones. And as lines: what is a part comes back line for line.
+pub fn parquet(input: &[u8]) {
+    if let Ok((lines, sha256)) = lines_of_parquet(input) {
+        assert_eq!(Sha256::of(&lines), sha256);
+        let rows = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_eq!(parquet::content_of(input).ok(), Some((sha256, rows)));
+    }
+    let mut object = Vec::new();
+    let mut writer = ParquetWriter::begin(&COLUMNS, &COMPACTOR, Compression::Zstd, &mut object).unwrap();
+    let rows = input.iter().filter(|byte| **byte == b'\n').count() as u64;
+    if writer.write(input).is_ok() && writer.finish(rows).is_ok() {
+        assert_eq!(lines_of_parquet(&object).unwrap().0, input);
+    }
+}
+
+fn lines_of_parquet(object: &[u8]) -> std::io::Result<(Vec<u8>, Sha256)> {
+    let mut lines = Vec::new();
+    let sha256 = parquet::for_each_line(object, &mut |line| {
+        lines.extend_from_slice(line.as_bytes());
+        lines.push(b'\n');
+    })?;
+    Ok((lines, sha256))
 }

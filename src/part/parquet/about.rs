@@ -22,8 +22,9 @@ pub(super) struct About {
     pub(super) order: Vec<String>,
     /// The id of the dictionaries that the lines are compact by.
     pub(super) dict: String,
-    /// These dictionaries, as they are stored beside the parts.
-    pub(super) dictionaries: String,
+    /// Where in the object these dictionaries are, as they are stored beside the parts too, and how many bytes. They may be long, and every
+    /// reader of the object reads the footer.
+    pub(super) dictionaries: (u64, u64),
 }
 
 #[cfg(test)]
@@ -32,7 +33,7 @@ mod tests {
 
     #[test]
     fn metadata_is_pinned() {
-        let text = r#"{"version":1,"time":"inDate","columns":["event_time"],"order":["user_id","inDate"],"dict":"00","dictionaries":"{}\n"}"#;
+        let text = r#"{"version":1,"time":"inDate","columns":["event_time"],"order":["user_id","inDate"],"dict":"00","dictionaries":[4,100]}"#;
         let about: About = serde_json::from_str(text).unwrap();
         assert_eq!(about.version, VERSION);
         assert_eq!(serde_json::to_string(&about).unwrap(), text);

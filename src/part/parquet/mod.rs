@@ -1,7 +1,7 @@
 //! The other format of a part's object: Parquet, with a column for each field that queries ask for.
 //!
 //! Pure. The only place that encodes or decodes such objects. A part's identity is that of its compact lines, as in every format, and
-//! [`for_each_line`] gives exactly the lines that [`ParquetWriter`] was given: fields become columns ([`columns`], `cells`), what does not
+//! [`for_each_line`] gives exactly the lines that [`ParquetWriter`] was given: fields become columns (`columns`, `cells`), what does not
 //! fit is kept as JSON in `extra`, and what even that would give back in another order is kept whole in `raw` (`batch`, `order`). What an
 //! object needs to be read it says itself (`about`); a line that this program would write otherwise today, because a dictionary gained an
 //! entry since, is kept in `line`. Invariants: the same lines give the same bytes; no object, whatever is in it, makes the
@@ -24,7 +24,6 @@ mod writer;
 
 pub use columns::Columns;
 pub use reader::{content_of, for_each_line};
-pub(super) use writer::MOST_ENTRIES;
 pub use writer::ParquetWriter;
 
 /// Records in a row group. Engines read one at a time, and skip those whose times they are not asked for.

@@ -78,22 +78,25 @@ impl Order {
 
     /// The fields of a record, from its columns and from what is in none of them, which goes before a column of the same name.
     pub(super) fn put_together<'a>(
-        &self,
+        &'a self,
         mut of_place: impl FnMut(Place) -> Option<Value<'a>>,
         extra: Fields<'a>,
     ) -> Fields<'a> {
         let mut fields = Vec::with_capacity(self.names.len());
-        let mut extra: Vec<Option<(Cow<'a, str>, Value<'a>)>> = extra.into_iter().map(Some).collect();
-        for (name, place) in &self.names {
-            let is_it =
-                |field: &&mut Option<(Cow<'a, str>, Value<'a>)>| field.as_ref().is_some_and(|(key, _)| key == name);
-            if let Some(field) = extra.iter_mut().find(is_it).and_then(Option::take) {
-                fields.push(field);
-            } else if let Some(value) = of_place(*place) {
-                fields.push((Cow::Owned(name.clone()), value));
+        let mut own: Vec<Option<(Cow<'a, str>, Value<'a>)>> = Vec::new();
+        own.resize_with(if extra.is_empty() { 0 } else { self.names.len() }, || None);
+        let mut others = Vec::new();
+        for field in extra {
+            match self.find(&field.0, 0).and_then(|(rank, _)| own.get_mut(rank)) {
+                Some(slot) => *slot = Some(field),
+                None => others.push(field),
             }
         }
-        fields.extend(extra.into_iter().flatten());
+        for (rank, (name, place)) in self.names.iter().enumerate() {
+            let own = own.get_mut(rank).and_then(Option::take);
+            fields.extend(own.or_else(|| Some((Cow::Borrowed(name.as_str()), of_place(*place)?))));
+        }
+        fields.extend(others);
         fields
     }
 }

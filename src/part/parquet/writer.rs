@@ -29,8 +29,6 @@ const CREATED_BY: &str = "etl version 1 (build 1)";
 /// Levels by measurement: `benches/README.md`.
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
-/// The most entries of dictionaries. An object has them in its footer, which every reader of it reads.
-pub(in crate::part) const MOST_ENTRIES: usize = 10_000;
 /// How many of the first lines tell the order of fields.
 const SAMPLE: usize = 256;
 /// How many bytes of the first lines do, where they are long.
@@ -55,9 +53,6 @@ pub struct ParquetWriter<'c, W: Write + Send> {
 impl<'c, W: Write + Send> ParquetWriter<'c, W> {
     /// Begins a part. `out` gets large pieces.
     pub fn begin(columns: &'c Columns, compactor: &'c Compactor, compression: Compression, out: W) -> io::Result<Self> {
-        if compactor.dictionaries().len() > MOST_ENTRIES {
-            return Err(io::Error::other("the dictionaries have more entries than a footer holds"));
-        }
         let failure = Failure::default();
         let out = Digesting { out, sha256: Hasher::default(), bytes: 0, failure: Arc::clone(&failure) };
         let properties = properties(columns, compression).map_err(io::Error::other)?;
@@ -116,16 +111,19 @@ impl<'c, W: Write + Send> ParquetWriter<'c, W> {
         Ok(PartIdentity { rows, bytes: out.bytes, sha256, content_sha256 })
     }
 
-    fn about(&self) -> io::Result<String> {
+    /// Writes the dictionaries behind all rows. Gives what the object says of itself.
+    fn about(&mut self) -> io::Result<String> {
+        self.object.flush().map_err(|error| of_output(&self.failure, error))?;
         let (columns, dictionaries) = (self.columns.schema(), self.compactor.dictionaries());
+        let (at, stored) = (self.object.bytes_written() as u64, dictionaries.to_stored().map_err(io::Error::other)?);
+        self.object.write_all(&stored)?;
         let about = About {
             version: VERSION,
             time: self.columns.time.clone(),
             columns: columns.fields().iter().map(|field| field.name().clone()).collect(),
             order: self.order.iter().flat_map(Order::names).map(str::to_owned).collect(),
             dict: dictionaries.fingerprint(),
-            dictionaries: String::from_utf8(dictionaries.to_stored().map_err(io::Error::other)?)
-                .map_err(io::Error::other)?,
+            dictionaries: (at, stored.len() as u64),
         };
         serde_json::to_string(&about).map_err(io::Error::other)
     }

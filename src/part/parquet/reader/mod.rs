@@ -31,6 +31,8 @@ mod rows;
 const ROWS: usize = 1_024;
 /// The largest footer. Ours have some kilobytes; a claim in it may cost a hundred times its bytes.
 const LARGEST_FOOTER: usize = 1 << 20;
+/// The most fields whose order is told.
+const MOST_NAMES: usize = 1_000;
 /// The most rows of a row group.
 const MOST_ROWS: i64 = 1 << 20;
 
@@ -136,7 +138,8 @@ impl Described {
         let columns: io::Result<Vec<Column>> = of_fields.iter().map(column).collect();
         let columns = Columns::of(columns?, about.time, TimeZone::UTC);
         let order = Order::of(about.order, &columns);
-        let dictionaries = Dictionaries::from_stored(about.dictionaries.as_bytes(), &about.dict);
+        let stored = piece(&groups.object, about.dictionaries).unwrap_or_default();
+        let dictionaries = Dictionaries::from_stored(stored, &about.dict);
         let dictionaries = dictionaries.ok_or_else(|| no_part("its dictionaries are not those that it names"))?;
         Ok(Self { columns, order, levels, compactor: Compactor::new(&dictionaries) })
     }
@@ -151,12 +154,22 @@ impl Described {
     }
 }
 
+/// So many bytes from there.
+fn piece(object: &[u8], (at, length): (u64, u64)) -> Option<&[u8]> {
+    let (at, length) = (usize::try_from(at).ok()?, usize::try_from(length).ok()?);
+    object.get(at..)?.get(..length)
+}
+
 fn about(metadata: &ParquetMetaData) -> io::Result<About> {
     let pairs = metadata.file_metadata().key_value_metadata();
     let ours = pairs.and_then(|pairs| pairs.iter().find(|pair| pair.key == KEY)).and_then(|pair| pair.value.as_ref());
     let ours = ours.ok_or_else(|| no_part("it was not written by this program"))?;
     let about: About = serde_json::from_str(ours).map_err(|_| no_part("its own metadata cannot be read"))?;
-    if about.version == VERSION { Ok(about) } else { Err(no_part("it was written by another version of this program")) }
+    match about.version {
+        VERSION if about.order.len() <= MOST_NAMES => Ok(about),
+        VERSION => Err(no_part("it names more fields than any part")),
+        _ => Err(no_part("it was written by another version of this program")),
+    }
 }
 
 /// The columns as they are read: texts as views into the pages, so that a text that comes often is in memory once.

@@ -29,8 +29,14 @@ fn forged(columns: &[(&str, ArrayRef)], about: Option<&str>, compression: basic:
     let mut object = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut object, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
+    writer.flush().unwrap();
+    let (at, dictionaries) = (writer.bytes_written(), Dictionaries::default().to_stored().unwrap());
+    writer.write_all(&dictionaries).unwrap();
     if let Some(about) = about {
-        writer.append_key_value_metadata(KeyValue::new("etl".to_owned(), about.to_owned()));
+        let place = format!("\"dictionaries\":[{at},{}]", dictionaries.len());
+        let about =
+            about.split_once("\"dictionaries\":").map_or(about.to_owned(), |(head, _)| format!("{head}{place}}}"));
+        writer.append_key_value_metadata(KeyValue::new("etl".to_owned(), about));
     }
     writer.close().unwrap();
     object
@@ -76,8 +82,10 @@ fn object_that_is_no_part_is_refused_with_words() {
     let mut other = named(&all);
     other[3].1 = Arc::new(arrow_array::Int32Array::from(vec![1; all[3].1.len()]));
     assert_eq!(why(&forged(&other, Some(&about), plain)), "the column record_id is of a type that no part has");
-    let another = about.replace("GET", "PUT");
-    assert_eq!(why(&forged(&named(&all), Some(&another), plain)), "its dictionaries are not those that it names");
+    let at = object.windows(3).position(|some| some == b"GET").unwrap();
+    let mut another = object.clone();
+    another[at] = b'P';
+    assert_eq!(why(&another), "its dictionaries are not those that it names");
     let bad_extra = |text: &str| {
         let mut columns = named(&all);
         let (at, rows) = (columns.len() - 3, all[0].1.len());
