@@ -28,7 +28,7 @@ Examples:
   etl ddl --for trino --database web         the same for Trino's Hive connector
   etl ddl --for duckdb                       the same for DuckDB, over S3 or a folder; for Spark: --for spark
   etl ddl --keys hour                        year, month, day and hour as partition keys instead of one text
-  etl ddl --for duckdb --location lake       for another place than the configured one
+  etl ddl --for duckdb --location lake       for another place than the configured one; its settings.json says its format
   etl ddl --column session:string --column price:double
   etl ddl --glue --since 2023-03-10T00       table and partitions for Glue's API, for Spark or Redshift Spectrum
 
@@ -47,7 +47,7 @@ pub(super) struct DdlArgs {
     /// Athena and Glue: typed columns with this JSON SerDe, in NAME_compact: faster, and one odd record makes its hour unreadable
     #[arg(long, value_name = "SERDE")]
     serde: Option<SerdeArg>,
-    /// Name of the view of the original logs; its table is NAME_line
+    /// Name of the table or view of the original logs; over lines, the table under the view is NAME_line
     #[arg(long, value_name = "NAME", default_value = "logs", value_parser = name)]
     table: String,
     /// Database of table and view [default: the session's; with --glue "default"]
@@ -56,7 +56,7 @@ pub(super) struct DdlArgs {
     /// Where the objects are: s3://bucket/prefix/ or a folder [default: the configured destination]
     #[arg(long, value_name = "PLACE")]
     location: Option<String>,
-    /// Add a field of the logs, or change the type of a known one, as in session:string; repeatable
+    /// Over lines: add a field of the logs, or change the type of a known one, as in session:string; repeatable
     #[arg(long = "column", value_name = "NAME:TYPE")]
     columns: Vec<Column>,
     /// Years that partition projection covers [default: those of the store]
