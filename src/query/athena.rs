@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::dialect::{self, LINE, Trino};
-use super::{Table, parquet, projection, typed};
+use super::{Table, columnar, projection, typed};
 use crate::error::Result;
 
 /// Hive's reader of texts: one column takes the line as it is.
@@ -72,7 +72,7 @@ fn define(name: &str, ty: &str, comment: &str) -> String {
 /// Name, type and comment of every column of the table.
 pub(super) fn columns(table: &Table) -> Vec<(String, String, String)> {
     match table.serde {
-        _ if table.is_parquet() => parquet::columns(table)
+        _ if table.is_parquet() => columnar::columns(table)
             .iter()
             .map(|column| (column.name.to_ascii_lowercase(), column.ty.hive(), column.comment.to_owned()))
             .collect(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::column::{Column, TIMESTAMP};
 use super::dialect::{self, Dialect as _, DuckDb, LINE};
-use super::{Quoted, Table, names, parquet};
+use super::{Quoted, Table, columnar, names};
 use crate::config::Destination;
 use crate::error::Result;
 
@@ -92,7 +92,7 @@ fn keys(table: &Table) -> Vec<String> {
 
 /// With the columns said, no part is opened to learn them, and one from before a column was added has NULL there.
 fn columns(table: &Table, data: &str) -> String {
-    let all = parquet::columns(table);
+    let all = columnar::columns(table);
     let mut selected: Vec<String> = all.iter().map(|column| DuckDb.ident(&column.name)).collect();
     selected.extend(keys(table));
     let schema: Vec<String> = all.iter().map(define).collect();

@@ -7,11 +7,11 @@
 
 mod athena;
 mod column;
+mod columnar;
 mod dialect;
 mod duckdb;
 mod glue;
 mod names;
-mod parquet;
 mod projection;
 mod spark;
 mod trino;

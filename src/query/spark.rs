@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::dialect::{self, Dialect as _, LINE, Spark, quoted};
-use super::{Table, names, parquet};
+use super::{Table, columnar, names};
 use crate::config::Destination;
 use crate::error::Result;
 
@@ -46,7 +46,7 @@ pub(super) fn print(table: &Table) -> Result<String> {
 
 /// The table of the parts. A table and no view: only a table both takes the columns as they are said here and knows its files' names.
 fn of_parquet(table: &Table, name: &str, parts: &str) -> String {
-    let columns = parquet::columns(table);
+    let columns = columnar::columns(table);
     let columns: Vec<String> =
         columns.iter().map(|column| format!("  {} {}", Spark.ident(&column.name), column.ty.hive())).collect();
     format!(

@@ -1,6 +1,8 @@
 //! That tables and views say what the configuration says. Owns nothing, keeps nothing on the disk.
 
 use super::*;
+use crate::config::ColumnKind;
+use crate::hour::format::{Compression, Format};
 
 fn column(text: &str) -> Result<Column> {
     text.parse()
@@ -100,5 +102,47 @@ fn years_are_two_and_in_order() {
     assert_eq!("2020-2039".parse::<Years>().unwrap(), projection::Years { from: 2020, to: 2039 });
     for text in ["2020", "2020-", "2039-2020", "20-21", "2020-99999", "-1-2"] {
         assert!(text.parse::<Years>().is_err(), "{text}");
+    }
+}
+
+/// A table over parts of this format, with a configured column.
+fn table(encoding: Encoding) -> Table {
+    let configured = [LoadColumn { name: "Session".to_owned(), kind: ColumnKind::String }];
+    Table {
+        database: None,
+        name: "logs".to_owned(),
+        place: Destination::S3 { bucket: "b".to_owned(), prefix: String::new() },
+        layout: Layout::default().of_format(Format { encoding, compression: Compression::Zstd }),
+        keys: Keys::Dt,
+        serde: None,
+        columns: Table::columns(&configured, &[], Keys::Dt).unwrap(),
+        url: BTreeMap::new(),
+        method: BTreeMap::new(),
+        zone: "UTC".to_owned(),
+        ahead: 0,
+        span: Span::new(None, None, "2026-11-26T16".parse().unwrap(), Keys::Dt),
+    }
+}
+
+#[test]
+fn view_over_lines_has_the_columns_of_parquet_parts_in_their_order() {
+    let columns = columnar::columns(&table(Encoding::Parquet));
+    let names: Vec<String> = columns.iter().map(|column| column.name.to_lowercase()).collect();
+    let shared = &names[..names.len() - 2];
+    assert_eq!((shared[0].as_str(), shared.last().unwrap().as_str()), ("event_time", "session"));
+    assert_eq!(names[shared.len()..], ["extra", "raw"]);
+    let lines = table(Encoding::Ndjson);
+    let dialects: [&dyn dialect::Dialect; 3] = [&dialect::DuckDb, &dialect::Spark, &dialect::Trino { athena: false }];
+    for dialect in dialects {
+        let query = dialect::query(&lines, dialect, "t");
+        let (selected, _) = query.split_once("\nFROM (").unwrap();
+        let found: Vec<String> = selected
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.trim_end_matches(',').rsplit(' ').next())
+            .map(|name| name.trim_matches(['"', '`']).to_lowercase())
+            .collect();
+        let expected = [shared, &["indate".to_owned(), "dt".to_owned(), "line".to_owned()]].concat();
+        assert_eq!(found, expected);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::dialect::{self, Dialect as _, LINE, Trino};
-use super::{Keys, Quoted, Table, parquet, projection};
+use super::{Keys, Quoted, Table, columnar, projection};
 use crate::error::Result;
 
 /// A column's precision must be the catalog's.
@@ -24,7 +24,7 @@ pub(super) fn print(table: &Table) -> Result<String> {
     let engine = Trino { athena: false };
     let mut columns = if table.is_parquet() {
         text.push_str(PRECISION);
-        let of = parquet::columns(table);
+        let of = columnar::columns(table);
         of.iter().map(|column| format!("  {} {}", engine.ident(&column.name), column.ty.trino())).collect()
     } else {
         vec![format!("  {LINE} varchar")]

@@ -84,7 +84,7 @@ fn polars_reads_the_lake_as_the_manual_says() {
         let place = super::filled(&service, &format!("to = \"file:lake\"\n{load}"), None);
         let example = examples[n / 2]
             .replace(".ndjson.gz", &format!(".ndjson{}", if suffix.is_empty() { ".gz" } else { suffix }));
-        let count = "\nprint(logs.group_by('activity').len().sort('activity').rows())\n";
+        let count = "\nprint(logs.group_by('activity').len().sort('activity').collect().rows())\n";
         fs::write(place.path("example.py"), example + count).unwrap();
         let ran =
             Command::new(polars.join("bin/python")).arg("example.py").current_dir(place.path("")).output().unwrap();

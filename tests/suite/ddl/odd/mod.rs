@@ -100,7 +100,6 @@ struct Odd {
 struct Lake {
     place: Place,
     prefix: String,
-    bucket: String,
     form: Form,
     records: Vec<Odd>,
 }
@@ -112,20 +111,14 @@ impl Lake {
     }
 
     fn ddl(&self, args: &[&str]) -> String {
-        let location = format!("s3://{}/{}", self.bucket, self.prefix);
-        let form: &[&str] = match self.form {
-            Form::Parquet if !args.contains(&"--location") => &["ddl", "--location", &location],
-            _ => &["ddl"],
-        };
-        self.place.etl(&[form, args].concat()).exits(0).out
+        self.place.etl(&[&["ddl"], args].concat()).exits(0).out
     }
 }
 
 /// All records of the fixture in S3.
 fn lake(at: &TestS3, form: Form) -> Lake {
     let prefix = unique_prefix("odd");
-    let load =
-        format!("{}{}", at.load(&prefix), if form == Form::Parquet { "layout = \"hive\"\n" } else { form.load() });
+    let load = at.load(&prefix) + form.load();
     let mut place =
         Place::new(&format!("[source]\nurl = \"file:pages/*\"\n[hours]\nmax_future = \"30000d\"\n[load]\n{load}"));
     place.trust(at);
@@ -145,37 +138,7 @@ fn lake(at: &TestS3, form: Form) -> Lake {
             original,
         })
         .collect();
-    if form == Form::Parquet {
-        let data = format!("{prefix}data/");
-        let part = |key: &String| (key.strip_prefix(&data).unwrap().to_owned(), gunzip(&at.store().get(key).unwrap()));
-        temporary(at, &format!("{prefix}pq/"), &keys.iter().map(part).collect::<Vec<_>>());
-    }
-    let prefix = if form == Form::Parquet { prefix + "pq/" } else { prefix };
-    Lake { place, prefix, form, records, bucket: at.bucket.clone() }
-}
-
-fn put(at: &TestS3, key: &str, bytes: &[u8]) {
-    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
-    std::fs::write(&path, bytes).unwrap();
-    let identity = etl::hour::part::PartIdentity { rows: 3, bytes: 5, sha256: "x".into(), content_sha256: "y".into() };
-    let meta = etl::store::PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d1".into() };
-    at.store().put_new(key, &path, &meta).unwrap();
-}
-
-fn temporary(at: &TestS3, prefix: &str, parts: &[(String, Vec<String>)]) {
-    let settings = r#"{"schema":1,"timezone":"UTC","layout":"year={year}/month={month}/day={day}/hour={hour}","format":"parquet","compression":"zstd"}"#;
-    put(at, &format!("{prefix}settings.json"), settings.as_bytes());
-    let dictionaries = etl::record::row::Dictionaries::default();
-    let compactor = etl::record::row::Compactor::new(&dictionaries);
-    let columns = etl::part::parquet::Columns::new(&[], &TimeZone::UTC).unwrap();
-    for (key, lines) in parts {
-        let mut object = Vec::new();
-        let zstd = etl::hour::format::Compression::Zstd;
-        let mut writer = etl::part::parquet::ParquetWriter::begin(&columns, &compactor, zstd, &mut object).unwrap();
-        lines.iter().for_each(|line| writer.write(format!("{line}\n").as_bytes()).unwrap());
-        writer.finish(lines.len() as u64).unwrap();
-        put(at, &format!("{prefix}parquet/{}", key.replace(".ndjson.gz", ".parquet")), &object);
-    }
+    Lake { place, prefix, form, records }
 }
 
 /// A text as it is, any other value but null as JSON.
@@ -370,9 +333,7 @@ fn hours_outside_of_the_years_are_named_and_those_of_the_store_are_within() {
         let sql = lake.ddl(&["--keys", "hour"]);
         assert!(sql.contains("'projection.year.range' = '1999,2099'"), "{sql}");
         for engine in ["athena", "trino"] {
-            let location = format!("s3://{}/{}", lake.bucket, lake.prefix);
-            let ran =
-                lake.place.etl(&["ddl", "--for", engine, "--years", "2023-2030", "--location", &location]).exits(0);
+            let ran = lake.place.etl(&["ddl", "--for", engine, "--years", "2023-2030"]).exits(0);
             for text in [&ran.out, &ran.err] {
                 assert!(text.contains("2 hours are outside of the years 2023-2030"), "{ran:?}");
                 assert!(text.contains("1999-12-31T23, 2099-01-01T00. --years 1999-2099 covers all"), "{ran:?}");
