@@ -4,6 +4,7 @@
 //! the only way to one is a call of `expose()`, which is easy to grep for.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// A value that is never printed, logged or serialized.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +67,31 @@ impl SourceUrl {
     #[must_use]
     pub fn hides_something(&self) -> bool {
         redact_url(&self.0) != self.0
+    }
+}
+
+impl SourceUrl {
+    /// Whether a user stands in it.
+    #[must_use]
+    pub fn has_user(&self) -> bool {
+        self.authority().contains('@')
+    }
+
+    /// Whether what is sent there can be read on the way: it goes to another machine, without TLS.
+    #[must_use]
+    pub fn is_in_the_clear(&self) -> bool {
+        let host = self.authority().rsplit('@').next().unwrap_or_default();
+        let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        let is_here = name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        !self.0.starts_with("https:") && !is_here
+    }
+
+    fn authority(&self) -> &str {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        rest.split(['/', '?', '#']).next().unwrap_or_default()
     }
 }
 
@@ -159,6 +185,30 @@ mod tests {
     fn password_with_a_delimiter_in_it_is_not_shown_either() {
         for url in ["https://user:p/w@host/x", "https://user:p?w@host/x", "https://user:p#w@host/x"] {
             assert_eq!(redact_url(url), "https://***");
+        }
+    }
+
+    #[test]
+    fn what_goes_to_this_machine_or_through_tls_is_not_in_the_clear() {
+        for (url, clear) in [
+            ("http://localhost:80/x", false),
+            ("http://127.0.0.1/x", false),
+            ("http://u:p@[::1]:9?q", false),
+            ("https://h/x", false),
+            ("http://h/x", true),
+            ("http://127.0.0.1@h/x", true),
+            ("http://localhost.h/x", true),
+            ("http://h/@localhost", true),
+            ("http://h?@127.0.0.1", true),
+        ] {
+            let url = SourceUrl::parse(url).unwrap();
+            assert_eq!(url.is_in_the_clear(), clear, "{}", url.expose());
+            assert_eq!(
+                url.has_user(),
+                url.expose().contains("u:p@") || url.expose().contains("1@h"),
+                "{}",
+                url.expose()
+            );
         }
     }
 

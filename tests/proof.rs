@@ -108,6 +108,8 @@ struct Counts {
     /// Checks, and what they found: lost, duplicated, rewritten.
     found: [u64; 4],
     seeds: BTreeMap<String, u64>,
+    /// How often something was done with parts in a form.
+    forms: BTreeMap<String, u64>,
     skipped: BTreeSet<String>,
 }
 
@@ -123,6 +125,9 @@ impl Counts {
             }
             if let Some(test) = text("test") {
                 counts.seeds.insert(test, number("seed"));
+            }
+            if let Some(form) = text("form") {
+                *counts.forms.entry(form).or_default() += 1;
             }
             counts.skipped.extend(text("skipped"));
             for (sum, name) in counts.found.iter_mut().zip(["checks", "lost", "duplicated", "rewritten"]) {
@@ -181,12 +186,14 @@ fn commit() -> String {
 
 /// Which code it was, when, in which form, from which seeds.
 fn origin(wanted: &Wanted, commit: &str, counts: &Counts, took: Duration) -> String {
-    let seeds: Vec<String> = counts.seeds.iter().map(|(test, seed)| format!("{test} {seed}")).collect();
+    let listed = |of: &BTreeMap<String, u64>| of.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>();
+    let (seeds, forms) = (listed(&counts.seeds), listed(&counts.forms));
     format!(
-        "{} form, commit {commit}, {}, {} s. Seeds: {}.",
+        "{} form, commit {commit}, {}, {} s. Tests and cases by the form of parts, where one was chosen: {}. Seeds: {}.",
         if wanted.release { "Release" } else { "Quick" },
         jiff::Timestamp::now().strftime("%F"),
         took.as_secs(),
+        if forms.is_empty() { "none".to_owned() } else { forms.join(", ") },
         if seeds.is_empty() { "none".to_owned() } else { seeds.join(", ") }
     )
 }

@@ -1,9 +1,10 @@
-//! The store against what is known of it: verified, restored, compared. Reads only.
+//! The store against what is known of it: verified, restored, compared, and exported into another one. Nothing of it is written.
 //!
 //! A failed look ends the work: it says nothing about a part.
 
 pub(crate) mod compare;
 pub(crate) mod digests;
+pub(crate) mod export;
 pub mod finding;
 pub(crate) mod restore;
 pub mod verify;

@@ -30,6 +30,8 @@ const MISSING_NAMED: usize = 100;
 const KEPT: usize = 16 << 20;
 /// Bytes of original logs that are handed over at once.
 const AT_ONCE: usize = 1 << 20;
+/// A large object, in bytes. Few hours have one.
+const LARGE: u64 = 4 << 20;
 /// Hashes of an hour's parts in memory before they go to the disk.
 const HASHES: usize = 440_000;
 
@@ -52,9 +54,11 @@ pub(crate) struct Hours {
     pub(crate) parts: BTreeMap<Hour, BTreeSet<u32>>,
     /// Those that are gone for good.
     pub(crate) expired: BTreeMap<Hour, BTreeSet<u32>>,
+    /// Those with an object of more than [`LARGE`] bytes.
+    pub(crate) large: BTreeSet<Hour>,
 }
 
-/// Reads the original logs of parts.
+/// Reads parts, and their original logs.
 pub(crate) struct Restorer<'a> {
     pub(crate) parts: StoredParts<'a>,
     /// What a ledger says of each part, where there is one of this store.
@@ -101,12 +105,13 @@ impl Restorer<'_> {
     /// The parts that there are of the hours in `range`, and those that there should be.
     pub(crate) fn hours(&self, range: Range) -> Result<Hours> {
         let StoredParts { store, prefix, layout, .. } = self.parts;
-        let mut hours: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
-        store.list(&layout.data_prefix(prefix), &mut |key, _| {
+        let (mut hours, mut large): (BTreeMap<Hour, BTreeSet<u32>>, _) = (BTreeMap::new(), BTreeSet::new());
+        store.list(&layout.data_prefix(prefix), &mut |key, size| {
             if let Some((hour, part)) = layout.parse_key(prefix, key)
                 && range.contains(hour)
             {
                 hours.entry(hour).or_default().insert(part);
+                large.extend((size > LARGE).then_some(hour));
             }
             Ok(())
         })?;
@@ -135,7 +140,7 @@ impl Restorer<'_> {
                 hours.remove(hour);
             }
         }
-        Ok(Hours { parts: hours, expired })
+        Ok(Hours { parts: hours, expired, large })
     }
 
     /// Gives the original logs of an hour's parts to `each`, one sound part after the other, in pieces. Returns why others were refused.
@@ -161,15 +166,26 @@ impl Restorer<'_> {
     /// # Errors
     /// The store could not be read.
     pub(crate) fn part(&self, hour: Hour, part: u32, seen: &mut Seen) -> Result<Result<SoundPart>> {
+        self.checked(hour, part, seen, Some(Vec::new()))
+    }
+
+    /// The same, and its original logs are not wanted.
+    pub(super) fn object(&self, hour: Hour, part: u32, seen: &mut Seen) -> Result<Result<SoundPart>> {
+        self.checked(hour, part, seen, None)
+    }
+
+    /// `kept`: where the original logs are kept.
+    fn checked(&self, hour: Hour, part: u32, seen: &mut Seen, kept: Option<Vec<u8>>) -> Result<Result<SoundPart>> {
         let key = self.parts.key(hour, part);
-        let checked =
-            self.read(hour, &key).and_then(|(meta, read, sound)| match self.doubt(hour, part, &meta, &read, seen)? {
+        let checked = self.read(hour, &key, kept).and_then(|(meta, read, sound)| {
+            match self.doubt(hour, part, &meta, &read, seen)? {
                 Some(why) => Err(refused(hour, &key, why)),
                 None => {
                     seen.add(read);
                     Ok(sound)
                 }
-            });
+            }
+        });
         match checked {
             Err(error) if error.kind() != ErrorKind::Mismatch => Err(error),
             checked => Ok(checked),
@@ -177,7 +193,7 @@ impl Restorer<'_> {
     }
 
     /// What the store says of a part, what it holds, and the part itself.
-    fn read(&self, hour: Hour, key: &str) -> Result<(PartMeta, ReadPart, SoundPart)> {
+    fn read(&self, hour: Hour, key: &str, mut kept: Option<Vec<u8>>) -> Result<(PartMeta, ReadPart, SoundPart)> {
         let refuse = |why: &str| refused(hour, key, why);
         let StoredParts { store, layout, dictionaries, zone, .. } = self.parts;
         let found = store.head(key)?.ok_or_else(|| refuse("it is not there"))?;
@@ -190,7 +206,6 @@ impl Restorer<'_> {
             _ => error,
         })?;
         let object = store.get(key)?;
-        let mut kept = Some(Vec::new());
         let format = layout.format_of(key);
         let read = read_part_and_fields(format, &object, &compactor, zone, hour, &mut |fields| {
             if let Some(originals) = &mut kept {
@@ -199,7 +214,8 @@ impl Restorer<'_> {
             kept.take_if(|originals| originals.len() > KEPT);
         });
         let read = read.map_err(|why| refuse(&why.to_string()))?;
-        Ok((meta, read, SoundPart { format, object, compactor, kept }))
+        let (dict, identity) = (meta.dict.clone(), read.identity.clone());
+        Ok((meta, read, SoundPart { format, object, compactor, dict, identity, kept }))
     }
 
     /// Why a part that can be read is not believed.
@@ -242,9 +258,12 @@ impl Restorer<'_> {
 
 /// A part that may be believed.
 pub(crate) struct SoundPart {
-    format: Format,
-    object: Vec<u8>,
-    compactor: Arc<Compactor>,
+    pub(super) format: Format,
+    pub(super) object: Vec<u8>,
+    pub(super) compactor: Arc<Compactor>,
+    /// The id of its dictionaries; empty where the store does not say it.
+    pub(super) dict: String,
+    pub(super) identity: PartIdentity,
     /// Its original logs, where they are few.
     kept: Option<Vec<u8>>,
 }

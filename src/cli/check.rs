@@ -1,8 +1,11 @@
 //! `etl check`: tests what a run needs, step by step. Fetches one page and keeps nothing; makes no state directory.
 
+use std::cell::RefCell;
+
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
+use super::check_auth;
 use super::print::{print, print_json};
 use super::setup::{self, Place};
 use crate::config::{Config, Destination, SigningKey, SourceLocation};
@@ -13,7 +16,8 @@ use crate::net::ping;
 use crate::page::decode::Decoded;
 use crate::page::decrypt::KeyRing;
 use crate::secret::SourceUrl;
-use crate::source::{self, Fetched};
+use crate::source::file::PageFile;
+use crate::source::{self, EachPage, Fetched, HttpSource, PageUrl};
 use crate::state::files::access;
 use crate::state::files::free_space::Disk;
 use crate::state::{Ledger, Lock};
@@ -74,6 +78,7 @@ fn steps(config: &Config, args: &CheckArgs) -> Vec<Checked> {
     let file =
         config.file.as_ref().map_or("no file: only the environment".to_owned(), |file| file.display().to_string());
     let mut steps = vec![Checked::ok("configuration", file)];
+    steps.extend(check_auth::steps(config));
     steps.extend(source_and_key(config));
     steps.extend(clocks(config));
     steps.push(state(config));
@@ -132,19 +137,31 @@ fn page(config: &Config) -> Result<Option<Vec<u8>>> {
     config.source.retries = config.source.retries.min(1);
     let stop = Stop::new();
     let mut client = setup::client(&config, &stop)?;
-    let fetched = match setup::source(&config, client.as_mut())? {
-        Source::Http { client, url, .. } => client.fetch(&url, None, || Ok(Vec::new()))?,
+    match setup::source(&config, client.as_mut())? {
+        Source::Http { client, url, .. } => first_page(client, &url).map(Some),
         Source::Files { pattern, max_page_bytes } => {
             let listing = source::file::list(&pattern)?;
             let Some(first) = listing.files.first() else {
                 return listing.unreadable.into_iter().next().map_or(Ok(None), Err);
             };
-            return source::file::PageFile::open(first, &setup::shape(&config), max_page_bytes)?.next(Vec::new());
+            PageFile::open(first, &setup::shape(&config), max_page_bytes)?.next(Vec::new())
         }
-    };
-    match fetched {
-        Fetched::Page { sink, .. } => Ok(Some(sink)),
-        Fetched::NotModified | Fetched::Stopped => Err(Error::new(ErrorKind::Unavailable, "the source sent no page")),
+    }
+}
+
+/// The page at an address; of lines, the first of their pages is enough.
+fn first_page(client: &mut HttpSource, url: &PageUrl) -> Result<Vec<u8>> {
+    let first = RefCell::new(None);
+    let each = RefCell::new(|page| {
+        *first.borrow_mut() = Some(page);
+        Err(Error::new(ErrorKind::Unavailable, "the first page is enough"))
+    });
+    let fetched = client.fetch(url, None, || Ok(EachPage::new(&each)));
+    match (first.take(), fetched) {
+        (Some(page), _) => Ok(page),
+        (None, Ok(Fetched::Page { sink, .. })) => Ok(sink.into_last()),
+        (None, Ok(_)) => Err(Error::new(ErrorKind::Unavailable, "the source sent no page")),
+        (None, Err(error)) => Err(error),
     }
 }
 

@@ -123,7 +123,7 @@ fn what_the_stages_refuse(found: &Problems) -> Vec<Error> {
     if let Ok(config::SourceLocation::Http(url)) = config.source.location() {
         refused.extend(PageUrl::parse(url.expose()).err());
         // A client cannot be made without its secrets. They may be missing where the configuration is checked: that is not an error.
-        if config.source.headers().is_ok() {
+        if config.source.auth().is_ok() {
             refused.extend(setup::client(config, &Stop::new()).err());
         }
     }

@@ -13,6 +13,7 @@ use super::values::{check_range, hour};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::lifecycle::HourRow;
+use crate::hour::part::PartRow;
 use crate::hour::verdict::{Verdict, Witness};
 use crate::hour::{Clock, Hour, SystemClock};
 use crate::output::plain_text::clean_json;
@@ -163,7 +164,24 @@ struct Line<'a> {
     reason: &'a str,
     records: u64,
     parts: usize,
+    /// The parts that are in the store.
+    objects: Vec<Object<'a>>,
     witness: Option<Witness>,
+}
+
+/// A part in the store: what a program needs that goes on from the lake, as a table's catalog does.
+#[derive(Serialize)]
+struct Object<'a> {
+    part: u32,
+    key: &'a str,
+    rows: u64,
+    bytes: u64,
+}
+
+impl<'a> Object<'a> {
+    fn of(part: &'a PartRow) -> Self {
+        Self { part: part.part, key: &part.key, rows: part.identity.rows, bytes: part.identity.bytes }
+    }
 }
 
 fn range(known: &mut Known, args: &HoursArgs) -> Result<u8> {
@@ -183,7 +201,7 @@ fn range(known: &mut Known, args: &HoursArgs) -> Result<u8> {
             *sum += u64::from(verdict == certificate.verdict);
         }
         if !args.not.contains(&certificate.verdict) {
-            out.hour(&certificate, hour, records)?;
+            out.hour(&certificate, hour, records, row.as_ref())?;
         }
     }
     out.end(&sums)?;
@@ -205,7 +223,7 @@ struct Out {
 }
 
 impl Out {
-    fn hour(&mut self, certificate: &Certificate, hour: Hour, records: u64) -> Result<()> {
+    fn hour(&mut self, certificate: &Certificate, hour: Hour, records: u64, row: Option<&HourRow>) -> Result<()> {
         if self.json {
             let line = Line {
                 hour,
@@ -213,6 +231,7 @@ impl Out {
                 reason: &certificate.reason,
                 records,
                 parts: certificate.parts.len(),
+                objects: row.into_iter().flat_map(HourRow::uploaded).map(Object::of).collect(),
                 witness: certificate.witness,
             };
             if !std::mem::take(&mut self.is_first) {

@@ -5,8 +5,10 @@
 //! every help text.
 
 mod check;
+mod check_auth;
 mod config;
 mod ddl;
+mod export;
 mod failed;
 mod help;
 mod hours;
@@ -21,6 +23,7 @@ mod repair;
 mod restore;
 mod run;
 mod setup;
+mod several;
 mod simulate;
 mod status;
 mod tell;
@@ -34,7 +37,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, Overrides};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The version, with the commit and the target that this was built from and for.
 const VERSION: &str = env!("ETL_VERSION");
@@ -90,9 +93,9 @@ pub struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 struct GlobalArgs {
-    /// Configuration file [default: $ETL_CONFIG, else ./etl.toml if there is one]
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
+    /// Configuration file [default: $ETL_CONFIG, else ./etl.toml if there is one]; `etl status` takes several
+    #[arg(long, global = true, value_name = "FILE", action = ArgAction::Append)]
+    config: Vec<PathBuf>,
     /// State directory [default: state.dir]
     #[arg(long, global = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -140,6 +143,9 @@ enum Command {
     /// Restore the original logs as NDJSON
     #[command(after_help = restore::EXAMPLES)]
     Restore(restore::RestoreArgs),
+    /// Make the parts of a lake again in another format, under another prefix
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::ExportArgs),
     /// Print the table and view for Athena, DuckDB or Glue
     #[command(after_help = ddl::EXAMPLES)]
     Ddl(ddl::DdlArgs),
@@ -175,15 +181,17 @@ impl Cli {
     /// # Errors
     /// What ended the command.
     pub fn run(&self, say: &dyn Fn(&Error)) -> Result<u8> {
+        self.check_configs()?;
         let config = || Config::from_process(&self.overrides());
         match &self.command {
             Command::Run(args) => run::run(&self.overrides(), args, say),
             Command::Replay(args) => run::replay(&self.overrides(), args, say),
-            Command::Status(args) => status::status(&self.overrides(), args),
+            Command::Status(args) => status::status(&self.all_overrides(), args),
             Command::Hours(args) => hours::hours(&config()?, args),
             Command::Verify(args) => verify::verify(&config()?, args),
             Command::Repair(args) => repair::repair(&config()?, args, say),
             Command::Restore(args) => restore::restore(&config()?, args, say),
+            Command::Export(args) => export::export(&config()?, args, say),
             Command::Ddl(args) => ddl::ddl(&config()?, args),
             Command::Check(args) => check::check(config(), args),
             Command::Config(args) => config::config(&self.overrides(), args),
@@ -202,7 +210,30 @@ impl Cli {
     }
 
     fn overrides(&self) -> Overrides {
-        Overrides { config: self.global.config.clone(), state_dir: self.global.state_dir.clone() }
+        Overrides { config: self.global.config.first().cloned(), state_dir: self.global.state_dir.clone() }
+    }
+
+    /// One for each configuration, at least one.
+    fn all_overrides(&self) -> Vec<Overrides> {
+        let one = |config: &PathBuf| Overrides { config: Some(config.clone()), ..self.overrides() };
+        if self.global.config.len() < 2 { vec![self.overrides()] } else { self.global.config.iter().map(one).collect() }
+    }
+
+    /// Several configurations are several pipelines: each has a state, and a run, of its own.
+    fn check_configs(&self) -> Result<()> {
+        if self.global.config.len() < 2 {
+            return Ok(());
+        }
+        let refused = |what: &str, hint: &str| Err(Error::new(ErrorKind::Usage, what).hint(hint));
+        match (&self.command, &self.global.state_dir) {
+            (Command::Status(_), None) => Ok(()),
+            (Command::Status(_), Some(_)) => {
+                refused("--state-dir is one state, and --config names several pipelines", "set state.dir in each file")
+            }
+            _ => {
+                refused("--config names several files, which only `etl status` takes", "run the command once for each")
+            }
+        }
     }
 }
 
@@ -214,7 +245,6 @@ mod tests {
     use clap::error::ErrorKind as Clap;
 
     use super::*;
-    use crate::error::ErrorKind;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split_whitespace())
@@ -280,6 +310,21 @@ mod tests {
             assert_eq!(cli.global.verbose, 2);
         }
         assert_eq!(parse("etl status --log-format json").unwrap().global.log_format, Some(LogFormat::Json));
+    }
+
+    #[test]
+    fn several_configurations_are_for_the_status_alone_and_none_is_lost() {
+        for line in ["etl --config a --config b status", "etl status --config a --config b"] {
+            let all = parse(line).unwrap().all_overrides();
+            let files: Vec<_> = all.iter().filter_map(|one| one.config.as_deref()?.to_str()).collect();
+            assert_eq!(files, ["a", "b"], "{line}");
+        }
+        let refused = |line: &str| parse(line).unwrap().check_configs().unwrap_err();
+        for line in ["etl --config a --config b run", "etl status --config a --config b --state-dir s"] {
+            assert_eq!(refused(line).kind(), ErrorKind::Usage, "{line}");
+        }
+        let split = parse("etl --config a status --config b");
+        assert!(split.is_err() || split.unwrap().all_overrides().len() == 2, "one of them would be dropped in silence");
     }
 
     #[test]

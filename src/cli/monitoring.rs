@@ -18,12 +18,17 @@ use crate::view::monitor::{self, Answer, Finding, Level, Thresholds};
 /// Prints the line, and gives the exit code.
 pub(super) fn check(flags: &Overrides, limits: &Thresholds) -> u8 {
     let now = SystemClock.now();
-    let answer = answer(&Watched::from_process(flags), limits, now);
-    match print(&answer.line) {
+    let answer = answer_of(flags, limits, now);
+    match print(&answer.line()) {
         Ok(()) => answer.level as u8,
         // Nobody was told.
         Err(_) => Level::Unknown as u8,
     }
+}
+
+/// How the pipeline of `flags` stands.
+pub(super) fn answer_of(flags: &Overrides, limits: &Thresholds, now: Timestamp) -> Answer {
+    answer(&Watched::from_process(flags), limits, now)
 }
 
 fn answer(watched: &Watched, limits: &Thresholds, now: Timestamp) -> Answer {

@@ -135,16 +135,20 @@ where
     I::IntoIter: ExactSizeIterator,
 {
     let hours = hours.into_iter();
-    let bar = if on_stdout && std::io::stdout().is_terminal() {
-        ProgressBar::hidden()
-    } else {
-        match columns() {
-            NARROW.. => spinner("{spinner} {human_pos} of {human_len} hours {elapsed}, {eta} left"),
-            _ => spinner("{spinner} {human_pos} of {human_len}"),
-        }
-    };
+    let bar = of_hours(on_stdout);
     bar.set_length(hours.len() as u64);
     hours.progress_with(bar.with_finish(ProgressFinish::AndClear))
+}
+
+/// The same, for whoever counts the hours.
+pub(super) fn of_hours(on_stdout: bool) -> ProgressBar {
+    if on_stdout && std::io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    match columns() {
+        NARROW.. => spinner("{spinner} {human_pos} of {human_len} hours {elapsed}, {eta} left"),
+        _ => spinner("{spinner} {human_pos} of {human_len}"),
+    }
 }
 
 fn spinner(template: &str) -> ProgressBar {

@@ -34,7 +34,7 @@ pub(super) struct RepairArgs {
     #[arg(long, conflicts_with_all = ["accept_loss", "recut"])]
     dry_run: bool,
     /// Give up what is missing of an hour, or of several, as in 2023-03-10T01..2023-03-10T05
-    #[arg(long, value_name = "HOUR[..HOUR]", value_parser = hours, conflicts_with = "recut")]
+    #[arg(long, value_name = "HOUR[..HOUR]", value_parser = super::values::hours, conflicts_with = "recut")]
     accept_loss: Option<RangeInclusive<Hour>>,
     /// Cut the parts of an hour again that the store never takes: an hour after the first time this is said
     #[arg(long, value_name = "HOUR", value_parser = super::values::hour)]
@@ -42,13 +42,6 @@ pub(super) struct RepairArgs {
     /// Print what was done as one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// Reads an hour, or two with `..` between them.
-fn hours(text: &str) -> std::result::Result<RangeInclusive<Hour>, String> {
-    let (first, last) = text.split_once("..").unwrap_or((text, text));
-    let (first, last) = (super::values::hour(first)?, super::values::hour(last)?);
-    if first > last { Err(format!("{last} is before {first}")) } else { Ok(first..=last) }
 }
 
 /// Repairs, and says what was done.

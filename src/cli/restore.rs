@@ -86,7 +86,7 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
         },
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };
-    let Hours { parts: hours, expired } = restorer.hours(range)?;
+    let Hours { parts: hours, expired, .. } = restorer.hours(range)?;
     let gone: usize = expired.values().map(BTreeSet::len).sum();
     if let Some(first) = expired.keys().next() {
         let gone = plural(gone as u64, "part is", "parts are");
@@ -113,7 +113,7 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
 }
 
 /// Says what there is instead of the hours that were asked for.
-fn nothing_there(restorer: &Restorer<'_>, range: Range) -> Result<Error> {
+pub(super) fn nothing_there(restorer: &Restorer<'_>, range: Range) -> Result<Error> {
     let there = restorer.hours(Range::default())?.parts;
     let chosen = match (range.since, range.until) {
         (Some(since), Some(until)) if since == until => format!(" of hour {since}"),
@@ -131,7 +131,7 @@ fn nothing_there(restorer: &Restorer<'_>, range: Range) -> Result<Error> {
 }
 
 /// What the ledger knows, where it can be read. Restoring works without it.
-fn known(config: &Config, range: Range) -> Known {
+pub(super) fn known(config: &Config, range: Range) -> Known {
     let read = || -> Result<Known> {
         let Some(ledger) = Ledger::open(&config.state.dir)? else { return Ok(Known::default()) };
         let here = setup::settings(config)?.destination;

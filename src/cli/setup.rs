@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{Config, Destination, SourceLocation, TokenEncryption};
+use crate::config::{ClientAuth, Config, Destination, PemText, SourceAuth, SourceLocation, TokenEncryption};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
@@ -13,12 +13,13 @@ use crate::hour::key::Layout;
 use crate::job::output::archive::Archive;
 use crate::job::{Progress, Setup, Source};
 use crate::net::backoff::Backoff;
+use crate::net::tls::{Pem, Tls};
 use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
-use crate::part::codec::Columns;
+use crate::part::codec::{Columns, check_dictionaries};
 use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
-use crate::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
+use crate::source::{Auth, Headers, HttpSettings, HttpSource, OAuth2, PageShape, PageUrl, Request};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
 use crate::state::status::evidence::Rules;
@@ -40,7 +41,8 @@ pub(super) struct Place {
     pub(super) prefix: String,
     /// How the hours' folders are spelled.
     pub(super) layout: Layout,
-    uploads: usize,
+    /// Parts that go there at once.
+    pub(super) uploads: usize,
 }
 
 /// The configured destination.
@@ -105,6 +107,7 @@ pub(super) fn setup<'a>(
     progress: &'a (dyn Fn(Progress) + Sync),
 ) -> Result<Setup<'a>> {
     let place = place_until(config, config.load.destination()?, stop)?;
+    check_dictionaries(place.layout.format(), &dictionaries(config)?)?;
     let hours = &config.hours;
     Ok(Setup {
         state_dir: config.state.dir.clone(),
@@ -224,8 +227,8 @@ pub(super) fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>>
     let SourceLocation::Http(_) = config.source.location()? else {
         return Ok(None);
     };
-    let headers = config.source.headers()?;
-    let headers = Headers::new(headers.iter().map(|(name, value)| (name.as_str(), value.expose())))?;
+    let sent = config.source.auth()?;
+    let headers = Headers::new(sent.headers.iter().map(|(name, value)| (name.as_str(), value.expose())))?;
     let settings = HttpSettings {
         headers,
         timeout: config.source.timeout,
@@ -234,7 +237,29 @@ pub(super) fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>>
         backoff: Backoff::SOURCE,
         shape: shape(config),
     };
-    Ok(Some(HttpSource::new(settings, stop.clone())))
+    Ok(Some(HttpSource::new(settings, stop.clone()).with(auth(sent)?)))
+}
+
+/// What lets requests in beside their headers.
+pub(super) fn auth(sent: SourceAuth) -> Result<Auth> {
+    let oauth2 = sent.oauth2.map(|client| {
+        let in_body = client.auth == ClientAuth::Post;
+        let request = Request { scope: &client.scope, audience: &client.audience, in_body };
+        OAuth2::new(&client.token_url, client.id, client.secret, request)
+    });
+    let oauth2 = oauth2.transpose()?;
+    let mut tls = Tls::default();
+    if let Some(ca) = &sent.ca {
+        tls = tls.trusting(pem(ca))?;
+    }
+    if let Some((cert, key)) = &sent.identity {
+        tls = tls.showing(pem(cert), pem(key))?;
+    }
+    Ok(Auth { oauth2, tls, disguised: sent.disguised })
+}
+
+fn pem(text: &PemText) -> Pem<'_> {
+    Pem { place: &text.place, text: text.text.expose() }
 }
 
 /// Where the pages come from; `client` is that of [`client`].

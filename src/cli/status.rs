@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::print::{print_bytes, print_json, styled};
 use super::values::hour;
-use super::{hours, monitoring, setup};
+use super::{hours, monitoring, setup, several};
 use crate::config::{self, Config, Overrides, parse_duration, parse_positive_duration};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, Hour, SystemClock};
@@ -34,6 +34,7 @@ Examples:
   etl status --hour 2023-03-10T01            is this hour complete? the same as `etl hours`
   etl status --runs                          the runs of the past: when, exit, counts, problem
   etl status --html status.html              one self-contained page for a browser
+  etl status --config a.toml --config b.toml several pipelines in one table; also --json, --html, --check
 
 For monitoring, one line and exit 0 fine, 1 warning, 2 critical, 3 unknown:
   etl status --check
@@ -44,10 +45,10 @@ For monitoring, one line and exit 0 fine, 1 warning, 2 critical, 3 unknown:
 pub(super) struct StatusArgs {
     /// Print one JSON object
     #[arg(long, conflicts_with_all = ["check", "watch", "html"])]
-    json: bool,
+    pub(super) json: bool,
     /// Only this hour, as in 2023-03-10T01
     #[arg(long, value_name = "HOUR", value_parser = hour)]
-    hour: Option<Hour>,
+    pub(super) hour: Option<Hour>,
     /// Days in the heat map, up to 31 [default: 7; in HTML 31]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=31))]
     days: Option<u8>,
@@ -57,20 +58,20 @@ pub(super) struct StatusArgs {
     /// Refresh on the terminal at this interval, until Ctrl-C
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", value_parser = parse_positive_duration)]
     #[arg(conflicts_with_all = ["check", "html"])]
-    watch: Option<Duration>,
+    pub(super) watch: Option<Duration>,
     /// List the newest runs, up to 500 [default: 20; with --json all]
     #[arg(long, value_name = "N", num_args = 0..=1, value_parser = clap::value_parser!(u16).range(1..=500))]
     #[arg(conflicts_with_all = ["check", "hour", "watch", "html"])]
-    runs: Option<Option<u16>>,
+    pub(super) runs: Option<Option<u16>>,
     /// Write one self-contained HTML page to this file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "hour"])]
-    html: Option<PathBuf>,
+    pub(super) html: Option<PathBuf>,
     /// Print one line for monitoring: exit 0 fine, 1 warning, 2 critical, 3 unknown
     #[arg(long, conflicts_with = "hour")]
-    check: bool,
+    pub(super) check: bool,
     /// What --check finds too much.
     #[command(flatten)]
-    limits: LimitArgs,
+    pub(super) limits: LimitArgs,
 }
 
 /// The limits of `--check`.
@@ -114,7 +115,8 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Prints the status. With `--check` the exit code is that of a monitoring plugin.
-pub(super) fn status(flags: &Overrides, args: &StatusArgs) -> Result<u8> {
+pub(super) fn status(all: &[Overrides], args: &StatusArgs) -> Result<u8> {
+    let [flags] = all else { return several::status(all, args) };
     if args.check {
         return Ok(monitoring::check(flags, &thresholds(&args.limits)));
     }
@@ -123,7 +125,10 @@ pub(super) fn status(flags: &Overrides, args: &StatusArgs) -> Result<u8> {
         return runs(config, most, args.json);
     }
     if let Some(interval) = args.watch {
-        return watch(config, args, interval);
+        return watch(interval, |now| match read(config, args, now) {
+            Ok(status) => text(config, args, &status, now, screen(args)),
+            Err(error) => format!("{}\n", clean(&error.chain())),
+        });
     }
     let now = SystemClock.now();
     if let Some(hour) = args.hour {
@@ -162,7 +167,7 @@ fn runs(config: &Config, most: Option<u16>, json: bool) -> Result<u8> {
     Ok(0)
 }
 
-fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
+pub(super) fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
     let mut status = status::read_both(&config.state.dir, config.run.status_file.as_deref(), now)?;
     status.disk = status::usage(&config.state.dir, now).or(status.disk);
     if args.all {
@@ -186,7 +191,7 @@ fn text(config: &Config, args: &StatusArgs, status: &Status, now: Timestamp, scr
     screen::status(status, &heat, now, screen)
 }
 
-fn heat(config: &Config, args: &StatusArgs, status: &Status, now: Timestamp, days: usize) -> Heat {
+pub(super) fn heat(config: &Config, args: &StatusArgs, status: &Status, now: Timestamp, days: usize) -> Heat {
     Heat::of(status, &setup::closing(config), now, args.days.map_or(days, usize::from))
 }
 
@@ -194,18 +199,18 @@ fn screen(args: &StatusArgs) -> Screen {
     let size = terminal_size::terminal_size();
     let columns = size.map_or(COLUMNS, |(columns, _)| usize::from(columns.0));
     let (unicode, all) = (config::locale_is_utf8(), args.all || args.hour.is_some());
-    Screen { unicode, columns, all, fresh: seconds(args.limits.warn_age) }
+    Screen { unicode, columns, all, fresh: fresh(args) }
 }
 
 fn write_page(config: &Config, args: &StatusArgs, status: &Status, file: &Path, now: Timestamp) -> Result<()> {
     let heat = heat(config, args, status, now, KEPT);
     let (name, runs) = (config.name(), history::read(&config.state.dir));
-    let shown = html::Shown { name: &name, fresh: seconds(args.limits.warn_age), runs: &runs };
+    let shown = html::Shown { name: &name, fresh: fresh(args), runs: &runs };
     output::replace(file, html::page(status, &heat, &shown, now).as_bytes(), Form::PUBLIC)
 }
 
-/// Shows the status again and again, on the terminal's other screen, until a signal comes.
-fn watch(config: &Config, args: &StatusArgs, interval: Duration) -> Result<u8> {
+/// Shows what `show` gives again and again, on the terminal's other screen, until a signal comes.
+pub(super) fn watch(interval: Duration, show: impl Fn(Timestamp) -> String) -> Result<u8> {
     if !std::io::stdout().is_terminal() {
         return Err(
             Error::new(ErrorKind::Usage, "--watch needs a terminal").hint("for a file use --html, for programs --json")
@@ -217,10 +222,7 @@ fn watch(config: &Config, args: &StatusArgs, interval: Duration) -> Result<u8> {
     loop {
         let now = SystemClock.now();
         // A run may be replacing what is read: what cannot be read is said, and tried again.
-        let shown = match read(config, args, now) {
-            Ok(status) => text(config, args, &status, now, screen(args)),
-            Err(error) => format!("{}\n", clean(&error.chain())),
-        };
+        let shown = show(now);
         print_bytes(frame(&styled(&shown), now, interval).as_bytes())?;
         if stop.sleep(interval) {
             break;
@@ -259,12 +261,17 @@ impl Drop for OtherScreen {
     }
 }
 
+/// The age up to which a success counts.
+pub(super) fn fresh(args: &StatusArgs) -> Option<u64> {
+    seconds(args.limits.warn_age)
+}
+
 /// A limit; `0s` is none.
 fn seconds(limit: Duration) -> Option<u64> {
     (!limit.is_zero()).then_some(limit.as_secs())
 }
 
-fn thresholds(args: &LimitArgs) -> Thresholds {
+pub(super) fn thresholds(args: &LimitArgs) -> Thresholds {
     let ages = |warn, crit| Limits { warn: seconds(warn), crit: seconds(crit) };
     Thresholds {
         age: ages(args.warn_age, args.crit_age),

@@ -1,5 +1,7 @@
 //! What the value of a flag may be, where several commands take it.
 
+use std::ops::RangeInclusive;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 
@@ -9,6 +11,13 @@ pub(super) fn hour(text: &str) -> Result<Hour, String> {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
     })
+}
+
+/// An hour, or two with `..` between them.
+pub(super) fn hours(text: &str) -> Result<RangeInclusive<Hour>, String> {
+    let (first, last) = text.split_once("..").unwrap_or((text, text));
+    let (first, last) = (hour(first)?, hour(last)?);
+    if first > last { Err(format!("{last} is before {first}")) } else { Ok(first..=last) }
 }
 
 /// Refuses a range that ends before it begins.

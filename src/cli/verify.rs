@@ -20,6 +20,7 @@ use crate::state::status::verified::{self, LastVerify};
 use crate::state::{Ledger, newest_digest};
 use crate::store::dictionaries::DictionaryStore;
 use crate::store::minisign::Signer;
+use crate::store::settings::layout_there;
 use crate::view::table::plural;
 
 pub(super) const EXAMPLES: &str = "\
@@ -65,9 +66,11 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let (place, compactor) = (setup::place(config)?, setup::compactor(config)?);
     let former = ledger.as_ref().map(Ledger::former_dictionaries).unwrap_or_default();
     let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor).with_former(former);
-    // The ledger's parts are what is looked at, whatever format is configured by now.
-    let format = ledger.as_ref().map_or(place.layout.format(), |ledger| ledger.settings().format);
-    let layout = place.layout.clone().of_format(format);
+    // What is there is looked at, whatever format is configured by now.
+    let layout = match &ledger {
+        Some(ledger) => place.layout.clone().of_format(ledger.settings().format),
+        None => layout_there(&*place.store, &place.prefix, &place.layout)?,
+    };
     let parts = StoredParts {
         store: &*place.store,
         prefix: &place.prefix,

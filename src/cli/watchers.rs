@@ -22,6 +22,7 @@ pub(super) struct Watchers {
     metrics: Option<PathBuf>,
     ping: Option<Secret>,
     state: PathBuf,
+    pipeline: Option<String>,
     started: Timestamp,
 }
 
@@ -30,7 +31,13 @@ impl Watchers {
     pub(super) fn start(config: &Config, ping: Option<&str>, metrics_file: Option<&PathBuf>) -> Self {
         let ping = ping.map(Secret::new).or_else(|| config.run.ping.clone());
         let metrics = metrics_file.or(config.run.metrics_file.as_ref()).cloned();
-        let watchers = Self { metrics, ping, state: config.state.dir.clone(), started: SystemClock.now() };
+        let watchers = Self {
+            metrics,
+            ping,
+            state: config.state.dir.clone(),
+            pipeline: config.own_name(),
+            started: SystemClock.now(),
+        };
         watchers.ping("/start", String::new());
         watchers
     }
@@ -46,7 +53,14 @@ impl Watchers {
         let status = status::read(&self.state, ended).ok();
         let nothing = crate::job::Summary::default();
         let summary = outcome.map_or(&nothing, |outcome| &outcome.summary);
-        let run = Ended { exit, started: self.started, ended, summary, status: status.as_ref() };
+        let run = Ended {
+            exit,
+            started: self.started,
+            ended,
+            summary,
+            status: status.as_ref(),
+            pipeline: self.pipeline.as_deref(),
+        };
         let text = metrics::text(&run, &output::before(path));
         if let Err(error) = output::replace(path, text.as_bytes(), Form::PUBLIC) {
             warn(&error);
@@ -72,7 +86,7 @@ impl Watchers {
 /// Reports a run that found no configuration it could use, to the monitor that a flag or the usual variable names.
 pub(super) fn end_without_config(ping: Option<&str>, error: &Error) {
     let ping = ping.map(Secret::new).or_else(config::usual_ping);
-    let watchers = Watchers { metrics: None, ping, state: PathBuf::new(), started: SystemClock.now() };
+    let watchers = Watchers { metrics: None, ping, state: PathBuf::new(), pipeline: None, started: SystemClock.now() };
     watchers.end(error.kind().exit_code(), Err(error));
 }
 

@@ -102,8 +102,8 @@ impl Problems {
         if needs_keys && !is_known(&self.errors, "source.key") {
             self.note(config.source.keys().err());
         }
-        if !is_known(&self.errors, "source.headers") {
-            self.note(config.source.headers().err());
+        if !is_known(&self.errors, "source.headers") && !is_known(&self.errors, "source.auth") {
+            self.note(config.source.auth().err());
         }
         if matches!(config.load.destination(), Ok(Destination::S3 { .. })) {
             self.note(config.load.s3().err());

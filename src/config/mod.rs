@@ -14,6 +14,7 @@
 //! with nothing set. Relative paths are relative to the folder of the file that they or their default belong to; those
 //! of flags and variables, to the current directory.
 
+mod auth;
 mod aws;
 pub(crate) mod bucket;
 mod check;
@@ -44,6 +45,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 pub use self::locale::{locale_is_utf8, under_cron};
+pub use auth::{ClientAuth, ClientCredentials, PemText, SourceAuth};
 pub use aws::AwsVariables;
 pub(crate) use aws::{Profile, Profiles};
 pub use check::{Problems, problems};
@@ -217,10 +219,20 @@ impl Config {
         if !self.run.name.is_empty() {
             return self.run.name.clone();
         }
-        let file = self.file.as_deref();
-        let stem = file.and_then(Path::file_stem).filter(|stem| *stem != "etl");
-        let folder = file.map_or(self.state.dir.parent(), Path::parent).and_then(Path::file_name);
-        stem.or(folder).map_or_else(|| "etl".to_owned(), |name| name.to_string_lossy().into_owned())
+        match self.file.as_deref() {
+            Some(file) => name_of(file),
+            None => {
+                let folder = self.state.dir.parent().and_then(Path::file_name);
+                folder.map_or_else(|| "etl".to_owned(), |name| name.to_string_lossy().into_owned())
+            }
+        }
+    }
+
+    /// The name that tells the pipeline from others of this machine: `None` where it has only that of its folder.
+    #[must_use]
+    pub fn own_name(&self) -> Option<String> {
+        let has_own = !self.run.name.is_empty() || self.file.as_deref().is_some_and(|file| own_stem(file).is_some());
+        has_own.then(|| self.name())
     }
 
     /// Nothing else may be in the state directory, which etl prunes.
@@ -243,6 +255,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What the pipeline of this configuration file is called, where it does not say: like the file, or like the folder of an `etl.toml`.
+#[must_use]
+pub fn name_of(file: &Path) -> String {
+    let name = own_stem(file).or_else(|| file.parent().and_then(Path::file_name));
+    name.map_or_else(|| "etl".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn own_stem(file: &Path) -> Option<&std::ffi::OsStr> {
+    file.file_stem().filter(|stem| *stem != "etl")
 }
 
 /// What `use_them` makes of the layers that `flags`, the environment behind `ask` and `cwd` lead to.

@@ -1,7 +1,7 @@
 //! Every setting with its value and where it comes from: `etl config show`, and what changed between two ticks.
 //!
 //! Invariant: no secret is shown. What stands below `headers` and `auth`, and the keys themselves, is shown only where it is the
-//! name of a variable or of a file; an address without its user and query.
+//! name of a variable or of a file, or can hold no secret; an address without its user and query.
 
 use std::path::Path;
 
@@ -15,6 +15,9 @@ use crate::secret::{Secret, SourceUrl};
 
 /// What a secret is shown as.
 const SET: &str = "set";
+
+/// The keys of `source.auth` that hold no secret.
+const OPEN: [&str; 7] = ["style", "scope", "audience", "client_auth", "cert", "key", "ca"];
 
 /// All settings, and the files they come from.
 #[derive(Debug, Clone, Serialize)]
@@ -124,7 +127,8 @@ fn of_value(path: &[String], value: toml::Value, origin: &Origin) -> Setting {
 fn without_secret(path: &[String], value: toml::Value) -> toml::Value {
     let names: Vec<&str> = path.iter().map(String::as_str).collect();
     let is_private = match names.as_slice() {
-        ["source", "headers" | "auth", .., key] => *key != "style",
+        ["source", "headers", ..] | ["source", "auth", _, _, ..] => true,
+        ["source", "auth", key] => !OPEN.contains(key),
         [.., "keys" | "mask_key"] => true,
         _ => false,
     };

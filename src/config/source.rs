@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use super::auth::{AuthConfig, SourceAuth};
 use super::environment::{Variable, check_name};
 use super::layers::Layers;
 use super::paths::wrong;
@@ -36,8 +37,10 @@ pub struct SourceConfig {
     keys_file: Option<PathBuf>,
     #[serde(default, deserialize_with = "value::secrets")]
     keys: Option<Vec<Secret>>,
+    /// The older name of `auth.headers`.
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    auth: AuthConfig,
     /// How long the source may be silent; a whole try takes ten times that at most.
     #[serde(deserialize_with = "value::positive_duration")]
     pub timeout: Duration,
@@ -70,9 +73,6 @@ pub struct SourceConfig {
     /// What errors call the place of `keys`.
     #[serde(skip)]
     keys_place: String,
-    /// What is sent for `headers`.
-    #[serde(skip)]
-    resolved: Vec<Header>,
 }
 
 /// `[source.paging]`.
@@ -91,18 +91,6 @@ enum PagingStyle {
     Link,
     /// Not at all.
     None,
-}
-
-/// A request header.
-#[derive(Debug, Clone)]
-struct Header {
-    name: String,
-    /// `None` where the variable that holds it is not set.
-    value: Option<Secret>,
-    /// That variable, if one holds it.
-    variable: Option<String>,
-    /// What errors call the place.
-    place: String,
 }
 
 fn paging_style<'de, D: Deserializer<'de>>(from: D) -> Result<PagingStyle, D::Error> {
@@ -145,9 +133,7 @@ impl SourceConfig {
     pub(super) fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         self.location = self.find(layers)?;
         self.resolve_keys(layers)?;
-        let headers = self.headers.iter().map(|(name, value)| Header::resolve(name, value, layers));
-        self.resolved = headers.collect::<Result<_>>()?;
-        Ok(())
+        self.auth.resolve(&self.headers, self.location.as_ref(), layers)
     }
 
     /// A `file:` source in the file stays what it is: it belongs to a demo or a backfill, and must not turn into a live
@@ -228,54 +214,16 @@ impl SourceConfig {
         keys::of_variable(variable, name)
     }
 
-    /// The request headers, by name and value.
+    /// What requests carry so that the source lets them in.
+    ///
+    /// # Errors
+    /// `Config`: a secret that is not there, or in a file that others may read. Never holds one.
+    pub fn auth(&self) -> Result<SourceAuth> {
+        self.auth.read()
+    }
+
+    /// The request headers that the user spelled, by name and value.
     pub fn headers(&self) -> Result<Vec<(String, Secret)>> {
-        self.resolved.iter().map(Header::sent).collect()
+        self.auth.headers()
     }
-}
-
-impl Header {
-    /// The header `name`, whose value is written as `text`: itself, or `env:` and the variable that holds it.
-    fn resolve(name: &str, text: &str, layers: &Layers<'_>) -> Result<Self> {
-        let path = ["source", "headers", name];
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)) {
-            return Err(layers.error(&path, "not a header's name"));
-        }
-        let variable = text.strip_prefix("env:").map(|name| name.trim().to_owned());
-        let value = match &variable {
-            Some(variable) => {
-                check_name(variable, |what| layers.error(&path, what))?;
-                layers.environment.get(variable)?.map(|variable| variable.value)
-            }
-            None if is_secret_header(name) => {
-                return Err(layers
-                    .error(&path, "a secret does not belong in the file")
-                    .hint(format!("put it into a variable: {name} = \"env:API_TOKEN\"")));
-            }
-            None => Some(Secret::new(text)),
-        };
-        let place = format!("{}: source.headers.{name}", layers.origin(&path));
-        Ok(Self { name: name.to_owned(), value, variable, place })
-    }
-
-    fn sent(&self) -> Result<(String, Secret)> {
-        let Some(value) = &self.value else {
-            let name = self.variable.as_deref().unwrap_or_default();
-            return Err(wrong(format!("{}: {name} is not set", self.place))
-                .hint(format!("set {name} in the environment or in .env")));
-        };
-        if value.expose().contains(|c: char| c.is_control()) {
-            return Err(wrong(format!("{}: the value has a control character", self.place))
-                .hint("take the line end, or whatever it is, out of the value"));
-        }
-        Ok((self.name.clone(), value.clone()))
-    }
-}
-
-/// Whether a header of this name carries a credential.
-fn is_secret_header(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["authorization", "cookie", "api-key", "apikey", "token", "secret", "password"]
-        .iter()
-        .any(|word| name.contains(word))
 }

@@ -5,6 +5,7 @@
 //! same time: the journal is read first, because a page leaves it only when the ledger has its records, and an array that was
 //! replaced meanwhile is looked up again.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ use crate::page::decode::{Decoded, Ended};
 use crate::record::ContentHash;
 use crate::source::file::PageFile;
 use crate::source::paging::{Trail, Visit};
-use crate::source::{self, Fetched, shape};
+use crate::source::{self, EachPage, Fetched, TakePage, shape};
 use crate::state::pages::journal::Journal;
 use crate::state::pages::quarantine::OddToken;
 use crate::state::{HashArray, HashDir, Ledger};
@@ -48,22 +49,22 @@ pub struct DryRun {
 pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
     let mut known = Known::read(setup)?;
     let mut found = DryRun { schema: 1, ..DryRun::default() };
-    let mut take = |body: Vec<u8>| known.take(setup, &body, &mut found);
+    let take: &TakePage<'_> = &RefCell::new(|body: Vec<u8>| known.take(setup, &body, &mut found));
     match source {
         Source::Files { pattern, max_page_bytes } => {
             let listing = source::file::list(pattern)?;
             for path in listing.files {
                 let mut file = PageFile::open(&path, &setup.decoder.shape, *max_page_bytes)?;
                 while let Some(page) = file.next(Vec::new())? {
-                    take(page)?;
+                    (take.borrow_mut())(page)?;
                 }
             }
         }
         Source::Http { client, url, follow_links } => {
             let (mut trail, mut next) = (Trail::new(crate::job::intake::fetch::MAX_LINKED), Some(url.clone()));
             while let Some(url) = next.take().filter(|url| trail.enter(url) == Visit::New) {
-                if let Fetched::Page { sink, head } = client.fetch(&url, None, || Ok(Vec::new()))? {
-                    take(sink)?;
+                if let Fetched::Page { sink, head } = client.fetch(&url, None, || Ok(EachPage::new(take)))? {
+                    (take.borrow_mut())(sink.into_last())?;
                     next = head.next.filter(|_| *follow_links).transpose()?;
                 }
             }

@@ -5,6 +5,8 @@
 
 pub mod backoff;
 pub mod ping;
+pub mod tls;
+mod validity;
 
 use std::error::Error as StdError;
 use std::io;
@@ -129,7 +131,7 @@ fn about_tls(error: &rustls::Error, setting: &str) -> Option<String> {
         | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Some(format!(
             "the server speaks no HTTP/1.1 (HTTP/2 only?): name one that does in {setting}, or put a proxy in between"
         )),
-        rustls::Error::AlertReceived(alert) => about_alert(*alert),
+        rustls::Error::AlertReceived(alert) => about_alert(*alert, setting),
         rustls::Error::PeerIncompatible(_) => Some(NOTHING_IN_COMMON.to_owned()),
         _ => None,
     }
@@ -137,20 +139,37 @@ fn about_tls(error: &rustls::Error, setting: &str) -> Option<String> {
 
 const NOTHING_IN_COMMON: &str = "ask the server's owner for TLS 1.2 or 1.3 with one of today's ciphers";
 
-fn about_alert(alert: AlertDescription) -> Option<String> {
+fn about_alert(alert: AlertDescription, setting: &str) -> Option<String> {
     let text = match alert {
         AlertDescription::CertificateRequired
         | AlertDescription::NoCertificate
         | AlertDescription::BadCertificate
-        | AlertDescription::AccessDenied => {
-            "the server wants a certificate from its clients, which is not supported: ask its owner for another way in"
-        }
+        | AlertDescription::CertificateExpired
+        | AlertDescription::DecryptError
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied => return Some(about_client(setting)),
         AlertDescription::ProtocolVersion
         | AlertDescription::InsufficientSecurity
         | AlertDescription::HandshakeFailure => NOTHING_IN_COMMON,
         _ => return None,
     };
     Some(text.to_owned())
+}
+
+/// The server wants to know its clients, and did not like what it was shown.
+fn about_client(setting: &str) -> String {
+    if setting.starts_with("source.") {
+        "the server wants a certificate from its clients that it trusts: name it in [source.auth] (cert, key); `etl check` says until \
+         when it is valid"
+            .to_owned()
+    } else {
+        format!(
+            "the server of {setting} wants a certificate from its clients, which is not supported: ask its owner for another way in"
+        )
+    }
 }
 
 fn about_certificate(wrong: &CertificateError, setting: &str) -> String {
@@ -166,13 +185,13 @@ fn about_certificate(wrong: &CertificateError, setting: &str) -> String {
             format!("the certificate is for another host: write one that it is for in {setting}")
         }
         // A bad signature is that of an authority of the same name with another key: one that was made again.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => about_roots(),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => about_roots(setting),
         _ => "ask the server's owner to look at its certificate".to_owned(),
     }
 }
 
 /// Nobody vouches for the certificate: because it is private, or because nobody is known at all.
-fn about_roots() -> String {
+fn about_roots(setting: &str) -> String {
     let named = std::env::var("SSL_CERT_FILE").ok().filter(|file| !file.is_empty());
     // Read again, as this end is seldom: the HTTP library does not tell what it found.
     let any = !rustls_native_certs::load_native_certs().certs.is_empty();
@@ -188,9 +207,13 @@ fn about_roots() -> String {
         (None, false) => "this machine has no root certificates: install them (the package is often called \
              ca-certificates), or name a file of them in SSL_CERT_FILE"
             .to_owned(),
-        (None, true) => "if the certificate is signed by a private authority, name the file of that authority's \
-             certificate in SSL_CERT_FILE"
-            .to_owned(),
+        (None, true) => {
+            let place =
+                if setting.starts_with("source.") { "source.auth.ca (or SSL_CERT_FILE)" } else { "SSL_CERT_FILE" };
+            format!(
+                "if the certificate is signed by a private authority, name the file of that authority's certificate in {place}"
+            )
+        }
     }
 }
 

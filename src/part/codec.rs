@@ -7,12 +7,13 @@ use std::io::{self, Read, Write};
 
 use super::packer::{Levels, Packers};
 pub use super::parquet::Columns;
-use super::parquet::{self, ParquetWriter};
+use super::parquet::{MOST_ENTRIES, ParquetWriter};
 use super::{LONGEST, ndjson};
 use crate::digest::Sha256;
+use crate::error::{Error, ErrorKind, Result};
 use crate::hour::format::{Compression, Encoding, Format};
 use crate::hour::part::PartIdentity;
-use crate::record::row::Compactor;
+use crate::record::row::{Compactor, Dictionaries};
 
 /// Makes the objects of parts of one format. What it needs for that, it uses again.
 pub struct Codec<'c>(Kind<'c>);
@@ -66,6 +67,20 @@ impl<'c> Codec<'c> {
     }
 }
 
+/// Checks that parts of this format can be written under these dictionaries: those of columns hold them in their footers.
+///
+/// # Errors
+/// `Config`: there are more entries than a footer holds.
+pub(crate) fn check_dictionaries(format: Format, dictionaries: &Dictionaries) -> Result<()> {
+    if format.encoding == Encoding::Ndjson || dictionaries.len() <= MOST_ENTRIES {
+        return Ok(());
+    }
+    let what =
+        format!("[compact] has {} entries, and a part of Parquet holds at most {MOST_ENTRIES}", dictionaries.len());
+    Err(Error::new(ErrorKind::Config, what)
+        .hint("leave rare values out of it: they are stored as they are, and Parquet packs them well"))
+}
+
 /// Writes the lines of one part as its object.
 pub(super) enum PartWriter<'c, W: Write + Send> {
     Lines(Box<ndjson::PartWriter<'c, W>>),
@@ -95,7 +110,7 @@ impl<W: Write + Send> PartWriter<'_, W> {
 pub(crate) fn for_each_line(format: Format, object: &[u8], each: &mut dyn FnMut(&str)) -> io::Result<Sha256> {
     match format.encoding {
         Encoding::Ndjson => ndjson::for_each_line(format.compression, object, each),
-        Encoding::Parquet => parquet::for_each_line(object, each),
+        Encoding::Parquet => super::parquet::for_each_line(object, each),
     }
 }
 
@@ -106,7 +121,7 @@ pub(crate) fn content_of(format: Format, object: impl Read) -> Option<(Sha256, u
         Encoding::Parquet => {
             let mut whole = Vec::new();
             object.take(LONGEST).read_to_end(&mut whole).ok()?;
-            parquet::content_of(&whole).ok()
+            super::parquet::content_of(&whole).ok()
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Parts: an hour's records as objects. They are put in order ([`order`]), cut ([`cut`](mod@cut)), gathered from the log (`gather`), encoded
-//! ([`seal`]), and read back ([`read`]). What their bytes look like, [`codec`] chooses, and each format knows for itself.
+//! ([`seal`]), read back ([`read`]), and put into another format (`rewrite`). What their bytes look like, [`codec`] chooses, and each format knows for itself.
 
 pub mod codec;
 pub mod cut;
@@ -10,6 +10,7 @@ pub mod order;
 mod packer;
 pub mod parquet;
 pub mod read;
+pub(crate) mod rewrite;
 pub mod seal;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use std::io::{self, Read};
 use crate::error::Result;
 
 mod body;
+mod each_page;
 pub(crate) mod file;
 pub(crate) mod http;
 pub(crate) mod page_shape;
@@ -18,7 +19,8 @@ mod page_url;
 pub(crate) mod paging;
 pub(crate) mod shape;
 
-pub use http::{Headers, HttpSettings, HttpSource};
+pub(crate) use each_page::{EachPage, TakePage};
+pub use http::{Auth, Headers, HttpSettings, HttpSource, OAuth2, Request};
 pub use page_shape::PageShape;
 pub use page_url::PageUrl;
 

@@ -16,6 +16,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) summary: &'a Summary,
     /// What it left, where that can be read.
     pub(crate) status: Option<&'a Status>,
+    /// The pipeline's own name, a label of all its figures: one collector takes the files of several.
+    pub(crate) pipeline: Option<&'a str>,
 }
 
 const LAST_SUCCESS: &str = "etl_last_success_timestamp_seconds";
@@ -46,7 +48,26 @@ pub(crate) fn text(run: &Ended<'_>, before: &str) -> String {
     for (name, help, value) in run.status.map(totals).into_iter().flatten() {
         add(name, "counter", help, value.to_string());
     }
-    text + &run.status.map(reasons).unwrap_or_default()
+    text.push_str(&run.status.map(reasons).unwrap_or_default());
+    run.pipeline.map_or(text.clone(), |name| labelled(&text, name))
+}
+
+/// The same with the label `pipeline` in each line that has a figure.
+fn labelled(text: &str, name: &str) -> String {
+    let name: String = name.chars().filter(|c| !c.is_control() && !['"', '\\'].contains(c)).collect();
+    let mut labelled = String::new();
+    for line in text.lines() {
+        let _ = match line.split_once(['{', ' ']) {
+            Some((metric, rest)) if !line.starts_with('#') && line.contains('{') => {
+                writeln!(labelled, "{metric}{{pipeline=\"{name}\",{rest}")
+            }
+            Some((metric, rest)) if !line.starts_with('#') => {
+                writeln!(labelled, "{metric}{{pipeline=\"{name}\"}} {rest}")
+            }
+            _ => writeln!(labelled, "{line}"),
+        };
+    }
+    labelled
 }
 
 /// The quarantined tokens by reason.
@@ -69,7 +90,7 @@ fn build() -> String {
 }
 
 fn last_success(before: &str) -> Option<i64> {
-    before.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok())
+    before.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.rsplit(' ').next()?.trim().parse().ok())
 }
 
 type Metric = (&'static str, &'static str, u64);
@@ -135,7 +156,8 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let never = Status::empty(at(1));
         let status = Status { last_success: Some(at(100)), ..never.clone() };
-        let run = |exit, status| Ended { exit, started: at(1), ended: at(50), summary: &summary, status };
+        let run =
+            |exit, status| Ended { exit, started: at(1), ended: at(50), summary: &summary, status, pipeline: None };
         assert!(!text(&run(75, Some(&never)), "").contains(LAST_SUCCESS), "there was none");
         let known = text(&run(65, Some(&status)), "");
         for text in [&known, &text(&run(74, None), &known)] {
@@ -152,7 +174,16 @@ mod tests {
         let mut status = Status::empty(Timestamp::UNIX_EPOCH);
         status.quarantine.reasons = [("not-a-record".to_owned(), 2), ("a\"b\\c\n".to_owned(), 1)].into();
         let (started, ended) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        let text = text(&Ended { exit: 0, started, ended, summary: &summary, status: Some(&status) }, "");
+        let run = Ended { exit: 0, started, ended, summary: &summary, status: Some(&status), pipeline: None };
+        let named = text(&Ended { pipeline: Some("a \"b"), ..run }, "");
+        for line in named.lines().filter(|line| !line.starts_with('#')) {
+            assert!(line.contains("{pipeline=\"a b\"} ") || line.contains("{pipeline=\"a b\","), "{line}");
+        }
+        assert!(named.contains("_by_reason{pipeline=\"a b\",reason=\"abc\"} 1\n"), "{named}");
+        let succeeded = Status { last_success: Some(started), ..status.clone() };
+        let before = text(&Ended { pipeline: Some("a b"), status: Some(&succeeded), ..run }, "");
+        assert_eq!(last_success(&before), Some(0), "{before}");
+        let text = text(&run, "");
         assert!(text.contains("\netl_quarantined_tokens_by_reason{reason=\"not-a-record\"} 2\n"), "{text}");
         assert!(text.contains("{reason=\"abc\"} 1\n"), "{text}");
         assert!(text.contains(&format!("etl_build_info{{version=\"{}\"}} 1\n", env!("CARGO_PKG_VERSION"))), "{text}");

@@ -6,6 +6,7 @@ pub mod heat;
 pub(crate) mod html;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
+pub(crate) mod overview;
 pub mod screen;
 pub(crate) mod table;
 pub(crate) mod text;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::cli::{Place, Ran, page, record};
+use crate::support::form::{form, in_other_forms};
 use crate::support::origin::{Answer, Origin};
 use crate::support::state_dir::{Everything, config, in_lake, sane};
 use crate::support::tally;
@@ -142,16 +143,28 @@ fn kinds(everything: &Everything) -> BTreeMap<String, PathBuf> {
 
 #[test]
 fn damaged_file_of_any_kind_is_repaired_or_refused_and_nothing_is_lost_in_silence() {
+    damages(|_| true, 100);
+}
+
+#[test]
+fn damage_to_what_depends_on_the_form_of_parts_is_repaired_in_other_forms_too() {
+    let kinds = ["spool", "ledger/head", "hashes/2023-03-01T05.1", "wal/000001/db"];
+    in_other_forms(|| damages(|kind| kinds.contains(&kind), 20));
+}
+
+/// All damage to files of these kinds, which are more than so many cases.
+fn damages(is_meant: impl Fn(&str) -> bool, more_than: usize) {
     let everything = Everything::build();
     let cases: Vec<(String, PathBuf, Damage)> = kinds(&everything)
         .into_iter()
+        .filter(|(kind, _)| is_meant(kind))
         .flat_map(|(kind, file)| {
             let content = fs::read(everything.place.path("etl-state").join(&file)).unwrap();
             let earlier = everything.earlier.iter().map(|dir| dir.path().join(&file)).collect();
             Damage::all(&content, earlier).into_iter().map(move |damage| (kind.clone(), file.clone(), damage))
         })
         .collect();
-    assert!(cases.len() > 100, "{} cases", cases.len());
+    assert!(cases.len() > more_than, "{} cases", cases.len());
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -192,10 +205,11 @@ fn put_foreign_part(everything: &Everything, place: &Place) {
     let origin = Origin::start(vec![Answer::Page(page(&other.key, &[record(7_000_001, "2023-03-04T18:59:00.000Z")]))]);
     other.configure(&config(&origin));
     other.etl(&["run", "--drain"]).exits(0);
-    let key = "data/2023_y/03_m/04_d/18_h/part-00000.ndjson.gz";
-    assert!(everything.place.path("etl-state/spool/2023-03-04T18.part-00000.gz").exists());
-    fs::create_dir_all(place.path("lake").join(key).parent().unwrap()).unwrap();
-    fs::copy(other.path("lake").join(key), place.path("lake").join(key)).unwrap();
+    let key = form().key("data/2023_y/03_m/04_d/18_h/part-00000.ndjson.gz");
+    let spooled = format!("etl-state/spool/2023-03-04T18.part-00000.{}", form().extension);
+    assert!(everything.place.path(spooled).exists());
+    fs::create_dir_all(place.path("lake").join(&key).parent().unwrap()).unwrap();
+    fs::copy(other.path("lake").join(&key), place.path("lake").join(&key)).unwrap();
 }
 
 #[test]
@@ -226,6 +240,15 @@ fn log_that_is_lost_while_parts_wait_is_filled_from_the_journal_even_where_a_for
             place.etl(&["verify", "--deep"]).exits(0);
         }
     }
+}
+
+#[test]
+fn lost_log_or_state_is_made_up_for_in_other_forms_too() {
+    in_other_forms(|| {
+        log_that_is_lost_while_parts_wait_is_filled_from_the_journal_even_where_a_foreign_part_is_in_the_way();
+        older_ledger_than_the_store_and_the_log_loses_and_repeats_nothing();
+        state_directory_that_is_lost_is_rebuilt_from_the_store();
+    });
 }
 
 #[test]

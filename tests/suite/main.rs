@@ -8,6 +8,7 @@
 
 mod airflow;
 mod archive;
+mod auth;
 mod backfill;
 mod beside;
 mod bounded;
@@ -26,15 +27,18 @@ mod dictionaries;
 mod digests;
 mod docs;
 mod escapes;
+mod export;
 mod fetch_first;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
+mod forms;
 mod full_disk;
 mod fuzz;
 mod gaps;
 mod guard;
 mod history;
 mod house;
+mod iceberg;
 mod init;
 mod lenient;
 #[cfg(target_os = "linux")]
@@ -60,6 +64,7 @@ mod s3_store;
 mod secrets;
 mod seen;
 mod settings;
+mod several;
 mod shapes;
 mod signals;
 mod source;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::cli::{Place, page, record};
+use crate::support::form::{form_of, in_form};
 use crate::support::origin::{Answer, Origin};
 use crate::support::power::Disk;
 use crate::support::tally;
@@ -129,11 +130,12 @@ fn mounted(dir: &Path) -> Option<Disk> {
 
 #[test]
 fn power_cut_at_any_moment_loses_nothing_that_was_acknowledged() {
-    let place = Place::new("");
+    let seed = tally::seed("power cuts", 4);
+    let place = in_form(form_of(seed), || Place::new(""));
     let Some(disk) = mounted(&place.path("disk")) else {
         return tally::skipped("no power was cut: that needs root, /dev/fuse, mount and mkfs.ext4");
     };
-    let (seed, origin) = (tally::seed("power cuts", 4), Origin::start(vec![]));
+    let origin = Origin::start(vec![]);
     let mut grid = Grid { seed, drawn: 0, place, origin, disk: Some(disk), acknowledged: 0 };
     for _ in 0..tally::scale(10, 100) {
         let image = grid.run_until_the_cut();

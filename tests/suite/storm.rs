@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
+use crate::support::form::{form_of, in_form};
 use crate::support::origin::{Answer, Origin};
 use crate::support::proxy::{CANNED, Fault, LOST, Proxy};
 use crate::support::{s3, tally, unique_prefix};
@@ -51,7 +52,7 @@ struct Storm {
 
 impl Storm {
     fn new(seed: u64, machines: usize, load: String, proxy: Option<(Proxy, String)>) -> Self {
-        let mut places: Vec<Place> = (0..machines).map(|_| Place::in_memory("")).collect();
+        let mut places: Vec<Place> = in_form(form_of(seed), || (0..machines).map(|_| Place::in_memory("")).collect());
         let key = places[0].key.clone();
         for place in &mut places {
             place.set("FERNET_KEY", &key);

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::io::Read;
 
+use super::tally;
+
 /// A form of parts, as it is configured and named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
@@ -34,8 +36,16 @@ pub const PARQUET: Form = Form {
     extension: "parquet",
 };
 
+/// All of them.
+pub const FORMS: [Form; 3] = [GZIP, ZSTD, PARQUET];
+
 /// The other two.
 pub const OTHERS: [Form; 2] = [ZSTD, PARQUET];
+
+/// The form of a case or of a seed: a third each.
+pub fn form_of(case: u64) -> Form {
+    FORMS[usize::try_from(case % 3).unwrap()]
+}
 
 /// The folders of lines, so that the keys of all forms are alike.
 const LAYOUT: &str = "layout = \"{year}_y/{month}_m/{day}_d/{hour}_h\"\n";
@@ -54,11 +64,18 @@ pub fn in_other_forms(test: impl Fn()) {
     OTHERS.into_iter().for_each(|form| in_form(form, &test));
 }
 
-/// Runs a test in this form.
-pub fn in_form(form: Form, test: impl FnOnce()) {
+/// Does what a test does in this form. It is counted for the table of the proof.
+pub fn in_form<T>(form: Form, test: impl FnOnce() -> T) -> T {
+    tally::form(form.name);
+    within(form, test)
+}
+
+/// The same in another thread of a test whose form was counted.
+pub fn within<T>(form: Form, test: impl FnOnce() -> T) -> T {
     let before = FORM.replace(form);
-    test();
+    let done = test();
     FORM.set(before);
+    done
 }
 
 impl Form {

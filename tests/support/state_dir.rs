@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::cli::{Place, Ran, page, record};
+use super::form::within;
 use super::origin::{Answer, Origin};
 
 /// Hours that are sealed and uploaded, two records each: more than the ledger's head keeps.
@@ -75,7 +76,7 @@ impl Everything {
 
     /// A copy to break, with the reserve left out: it means nothing and is large.
     pub fn copy(&self) -> Place {
-        let mut copy = Place::new(&config(&self.quiet));
+        let mut copy = within(self.place.form, || Place::new(&config(&self.quiet)));
         copy.key.clone_from(&self.place.key);
         copy.set("FERNET_KEY", &self.place.key);
         for name in ["etl-state", "lake"] {

@@ -33,6 +33,11 @@ pub fn found(lost: usize, duplicated: usize, rewritten: usize) {
     append(&json!({"checks": 1, "lost": lost, "duplicated": duplicated, "rewritten": rewritten}));
 }
 
+/// Notes that something was done with parts in the form of this name.
+pub fn form(name: &str) {
+    append(&json!({"form": name}));
+}
+
 /// A seed of a test: its own, or what `ETL_TEST_SEED` says. Noted, and to be named in what the test says when it fails.
 pub fn seed(test: &str, own: u64) -> u64 {
     let given = std::env::var("ETL_TEST_SEED").ok().and_then(|text| text.parse().ok());

@@ -70,3 +70,52 @@ pub fn pem(certificate: &[u8]) -> String {
     let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
+
+/// An authority of a test's own, and what it signs.
+pub struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    certificate: Vec<u8>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = rcgen::CertificateParams::new([]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().to_vec();
+        Self { issuer: rcgen::Issuer::new(params, key), certificate }
+    }
+
+    /// Its certificate, as the text of a file.
+    pub fn pem(&self) -> String {
+        pem(&self.certificate)
+    }
+
+    /// A certificate for `name` that is valid for so many days, and its key, as texts of files.
+    pub fn sign(&self, name: &str, days: u64) -> (String, String) {
+        let (certificate, key) = self.signed(name, days);
+        (pem(&certificate), pem(&key).replace("CERTIFICATE", "PRIVATE KEY"))
+    }
+
+    fn signed(&self, name: &str, days: u64) -> (Vec<u8>, Vec<u8>) {
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = (std::time::SystemTime::now() + std::time::Duration::from_secs(days * 86_400)).into();
+        let key = rcgen::KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.issuer).unwrap().der().to_vec(), key.serialize_der())
+    }
+
+    /// The address of a server that this authority vouches for, and that answers only those whom it vouches for.
+    pub fn serve_known(&self, answer: Vec<u8>) -> String {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.certificate.clone().into()).unwrap();
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let (certificate, key) = self.signed("localhost", 30);
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.into());
+        let builder = builder.with_client_cert_verifier(verifier.build().unwrap());
+        listen(builder.with_single_cert(vec![certificate.into()], key).unwrap(), answer)
+    }
+}

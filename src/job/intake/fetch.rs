@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::hearing::Poll;
-use super::receive::Receiver;
+use super::receive::{Received, Receiver};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::context::has_room;
 use crate::job::progress_log::took;
@@ -235,7 +235,8 @@ impl PageTrail {
         self.forget_place(setup).map(|()| false)
     }
 
-    fn receive(&mut self, segments: Vec<u64>, head: PageHead, setup: &Setup<'_>, summary: &mut Summary) -> Result<()> {
+    fn receive(&mut self, received: Received, head: PageHead, setup: &Setup<'_>, summary: &mut Summary) -> Result<()> {
+        let Received { segments, last } = received;
         summary.pages += segments.len() as u64;
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
@@ -244,12 +245,9 @@ impl PageTrail {
         if !self.follow_links {
             (self.next, self.ended) = (None, Some(None));
             // A tag is noted with the one segment that it speaks for.
-            let only = if let [only] = segments.as_slice() { Some(*only) } else { None };
+            let etag = head.etag.filter(|_| self.takes_notes && segments.len() == 1);
             self.segments.extend(segments);
-            return match (head.etag.filter(|_| self.takes_notes), only) {
-                (Some(etag), Some(segment)) => note_validator(setup, &self.first, etag, segment),
-                _ => Ok(()),
-            };
+            return etag.map_or(Ok(()), |etag| note_validator(setup, &self.first, etag, last.id.number));
         }
         self.segments.extend(segments);
         self.next = match head.next.transpose() {

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::source::PageSink;
-use crate::state::pages::journal::{Journal, Writer};
+use crate::state::pages::journal::{Journal, Segment, Writer};
 
 /// Where the pages of one address go, in all its tries.
 pub(super) struct Receiver<'a> {
@@ -21,6 +21,14 @@ pub(super) struct Receiver<'a> {
     has_room: &'a dyn Fn(u64) -> Result<bool>,
     /// The segments of pages that were cut off so far, by what is in them.
     cut: RefCell<HashMap<blake3::Hash, u64>>,
+}
+
+/// A body that came to its end.
+pub(super) struct Received {
+    /// The segments that it is in, in its order.
+    pub(super) segments: Vec<u64>,
+    /// The last of them: the only one, unless the body is lines.
+    pub(super) last: Segment,
 }
 
 /// The body of one try.
@@ -43,12 +51,12 @@ impl<'a> Receiver<'a> {
 }
 
 impl Incoming<'_> {
-    /// Ends the body. Returns its segments: durable, in its order.
-    pub(super) fn end(mut self) -> Result<Vec<u64>> {
+    /// Ends the body. All of it is durable on return.
+    pub(super) fn end(mut self) -> Result<Received> {
         self.page.end_page();
-        let segment = self.receiver.journal.append(self.page, self.receiver.clock.now())?;
-        self.segments.push(segment.id.number);
-        Ok(self.segments)
+        let last = self.receiver.journal.append(self.page, self.receiver.clock.now())?;
+        self.segments.push(last.id.number);
+        Ok(Received { segments: self.segments, last })
     }
 
     /// Makes a page durable, unless an earlier try did. Returns its segment.

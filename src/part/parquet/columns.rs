@@ -4,15 +4,18 @@
 //! text, then the fields that the program knows, then the configured ones by name, then `extra`, `raw` and `line`. A column that is added moves
 //! those behind it; engines find columns by name, and read one that an older part lacks as NULL.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use jiff::tz::TimeZone;
 
+use super::cells::micros_of;
+use super::time;
 use crate::config::{ColumnKind, LoadColumn};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::schema;
+use crate::record::{Fields, Reason, ReasonKind, Record, Value, schema};
 
 /// The instant that dates a record, in microseconds.
 pub(super) const EVENT_TIME: &str = "event_time";
@@ -103,6 +106,26 @@ impl Columns {
         self.by_name.get(name).copied()
     }
 
+    /// The fields of a record, and its instant in microseconds.
+    pub(super) fn dated<'a>(&self, fields: Fields<'a>) -> std::result::Result<(Fields<'a>, i64), Reason> {
+        if let Some(micros) = self.usual_time(&fields) {
+            return Ok((fields, micros));
+        }
+        let record = Record::dated(fields, &self.zone)?;
+        let micros =
+            micros_of(record.at).ok_or(Reason::new(ReasonKind::BadInDate, "inDate is beyond all calendars"))?;
+        Ok((record.fields, micros))
+    }
+
+    /// The instant of a record whose time has the usual form, which is the same in every zone.
+    fn usual_time(&self, fields: &[(Cow<'_, str>, Value<'_>)]) -> Option<i64> {
+        let time = self.time.as_deref()?;
+        match fields.iter().find(|(key, _)| key == time) {
+            Some((_, Value::Str(text))) => time::micros(text),
+            _ => None,
+        }
+    }
+
     /// All columns of an object.
     pub(super) fn schema(&self) -> SchemaRef {
         let text = |name| Field::new(name, DataType::Utf8, true);
@@ -115,10 +138,14 @@ impl Columns {
         Arc::new(Schema::new(columns))
     }
 
-    /// The names of the fields, the time's before `detail` as a record has it.
+    /// The names of the fields as the service has them: a product before the record, the time before `detail`.
     pub(super) fn usual_order(&self) -> Vec<String> {
         let mut names: Vec<String> = self.fields.iter().map(|column| column.name.clone()).collect();
-        let at = self.position(schema::DETAIL).unwrap_or(0);
+        let place = |names: &[String], name: &str| names.iter().position(|known| known == name);
+        if let (Some(record), Some(product)) = (place(&names, schema::RECORD_ID), place(&names, schema::PRODUCT_ID)) {
+            names.swap(record, product);
+        }
+        let at = place(&names, schema::DETAIL).unwrap_or(0);
         self.time.iter().for_each(|time| names.insert(at, time.clone()));
         names
     }
@@ -162,6 +189,6 @@ impl Kind {
     }
 }
 
-pub(super) fn detail_fields(text: &DataType) -> Fields {
+pub(super) fn detail_fields(text: &DataType) -> arrow_schema::Fields {
     schema::DETAIL_FIELDS.map(|name| Field::new(name, text.clone(), true)).to_vec().into()
 }

@@ -24,6 +24,7 @@ mod writer;
 
 pub use columns::Columns;
 pub use reader::{content_of, for_each_line};
+pub(super) use writer::MOST_ENTRIES;
 pub use writer::ParquetWriter;
 
 /// Records in a row group. Engines read one at a time, and skip those whose times they are not asked for.

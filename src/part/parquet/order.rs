@@ -131,12 +131,12 @@ mod tests {
 
     #[test]
     fn order_is_that_of_most_records_with_what_others_add_in_its_place() {
-        let usual = "user_id record_id product_id activity url method name inDate detail";
+        let usual = "user_id product_id record_id activity url method name inDate detail";
         assert_eq!(learned(&[]), usual);
         assert_eq!(learned(&["user_id record_id activity url method name inDate detail"]), usual);
         assert_eq!(
             learned(&["inDate record_id", "record_id x inDate y", "record_id x inDate y"]),
-            "user_id record_id product_id activity url method name x inDate detail y",
+            "user_id product_id record_id activity url method name x inDate detail y",
         );
         let many = (0..300).map(|n| format!("f{n}")).collect::<Vec<_>>().join(" ");
         assert_eq!(learned(&[&many]), usual, "such a record is kept whole");

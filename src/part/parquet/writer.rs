@@ -16,14 +16,12 @@ use parquet::schema::types::ColumnPath;
 
 use super::about::{About, KEY, VERSION};
 use super::batch::Batch;
-use super::cells::micros_of;
 use super::columns::{Columns, EVENT_TIME, EXTRA, Kind, LINE, RAW};
 use super::order::Order;
 use super::{GROUP_BYTES, GROUP_ROWS};
 use crate::digest::Hasher;
 use crate::hour::format::Compression;
 use crate::hour::part::PartIdentity;
-use crate::record::Record;
 use crate::record::row::Compactor;
 
 /// Who wrote the object. The form is one that readers parse: they use no statistics of an author whom they cannot tell.
@@ -32,7 +30,7 @@ const CREATED_BY: &str = "etl version 1 (build 1)";
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
 /// The most entries of dictionaries. An object has them in its footer, which every reader of it reads.
-const MOST_ENTRIES: usize = 10_000;
+pub(in crate::part) const MOST_ENTRIES: usize = 10_000;
 /// How many of the first lines tell the order of fields.
 const SAMPLE: usize = 256;
 /// How many bytes of the first lines do, where they are long.
@@ -160,12 +158,14 @@ impl<'c, W: Write + Send> ParquetWriter<'c, W> {
     /// Adds a line, without its newline.
     fn add_line(&mut self, line: &str) -> io::Result<()> {
         let Some(order) = &self.order else { return Err(io::Error::other("the order of fields is not known")) };
-        let fields = self.compactor.restore(line).map_err(no_row)?;
-        let record = Record::dated(fields, &self.columns.zone).map_err(no_row)?;
-        let micros = micros_of(record.at).ok_or_else(|| no_row("a time beyond all calendars"))?;
-        self.scratch.clear();
-        self.compactor.write_row(&record.fields, &mut self.scratch);
-        self.batch.push(order, &record.fields, micros, line, self.scratch == line.as_bytes());
+        let (fields, is_certain) = self.compactor.restore_and_tell(line).map_err(no_row)?;
+        let (fields, micros) = self.columns.dated(fields).map_err(no_row)?;
+        let is_usual = is_certain || {
+            self.scratch.clear();
+            self.compactor.write_row(&fields, &mut self.scratch);
+            self.scratch == line.as_bytes()
+        };
+        self.batch.push(order, &fields, micros, line, is_usual);
         self.rows += 1;
         if self.batch.is_full() { self.hand_on() } else { Ok(()) }
     }

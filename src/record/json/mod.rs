@@ -3,6 +3,7 @@
 //! Pure. `serde_json` reads and checks the grammar. Numbers and nested containers are taken as their text, so that integers of any size
 //! stay exact and the recursion is limited here.
 
+mod plain;
 mod writer;
 
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+pub(super) use plain::plain;
 pub(super) use writer::{Position, write_sorted};
 pub use writer::{length, write, write_fields, write_text};
 

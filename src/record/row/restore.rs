@@ -15,20 +15,32 @@ impl Compactor {
     /// `bad-row` for an unknown code, a malformed compact value, or an original that does not belong to the value before it; and those
     /// of [`json::parse`].
     pub fn restore<'a>(&self, line: &'a str) -> Result<Fields<'a>, Reason> {
-        let Value::Dict(row) = json::parse(line)? else { return Err(bad("a row that is no JSON object")) };
+        self.restore_and_tell(line).map(|(fields, _)| fields)
+    }
+
+    /// The same, and whether it is certain that [`write_row`](Self::write_row) gives `line` back: it is spelled as the writer spells it, and
+    /// has no original that may have got a code since.
+    pub(crate) fn restore_and_tell<'a>(&self, line: &'a str) -> Result<(Fields<'a>, bool), Reason> {
+        let plain = json::plain(line);
+        let mut is_certain = plain.is_some();
+        let row = match plain {
+            Some(row) => row,
+            None => object(line)?,
+        };
         let mut fields = Vec::with_capacity(row.len());
         let mut row = row.into_iter().peekable();
         while let Some((key, value)) = row.next() {
             fields.push(match Column::named(&key) {
                 Some(column) => {
                     let raw = raw_after(&key, &mut row);
+                    is_certain &= raw.is_none();
                     (key, self.original(column, &value, raw)?)
                 }
                 None if looks_raw(&key) => (own_key(key)?, value),
                 None => (key, value),
             });
         }
-        Ok(fields)
+        Ok((fields, is_certain))
     }
 
     fn original<'a>(&self, column: Column, compact: &Value<'a>, raw: Option<Value<'a>>) -> Result<Value<'a>, Reason> {
@@ -53,6 +65,13 @@ impl Compactor {
 impl Codes {
     fn text(&self, code: &str) -> Option<String> {
         self.by_code.get(code).cloned()
+    }
+}
+
+fn object(line: &str) -> Result<Fields<'_>, Reason> {
+    match json::parse(line)? {
+        Value::Dict(row) => Ok(row),
+        _ => Err(bad("a row that is no JSON object")),
     }
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use reqwest::header::{self, HeaderName};
 use reqwest::{Response, StatusCode};
 
-use super::MAX_REDIRECTS;
+use super::engine::MAX_REDIRECTS;
 use super::waiting::Waiting;
 use crate::error::{Error, ErrorKind};
 use crate::net::backoff::retry_after;
@@ -33,9 +33,11 @@ pub(super) struct Trouble {
     pub(super) what: String,
     /// The wait that the source asked for.
     pub(super) asked: Option<Duration>,
-    cause: Option<reqwest::Error>,
+    pub(super) cause: Option<reqwest::Error>,
     /// What to do, where it is known.
-    hint: Option<&'static str>,
+    pub(super) hint: Option<&'static str>,
+    /// The key that holds the address, where it is not that of the page.
+    pub(super) setting: Option<&'static str>,
 }
 
 /// What to do about a source that is away.
@@ -63,8 +65,9 @@ impl Trouble {
         let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries, at the last") };
         let error = Error::new(ErrorKind::Unavailable, format!("{url} gave no page in {times}: {}", self.what));
         let Some(cause) = self.cause else { return error.hint(self.hint.unwrap_or(AGAIN)) };
-        let usual = || "run again later; if it stays so, check source.url, source.timeout and the network".to_owned();
-        let hint = net::hint(&cause, "source.url").unwrap_or_else(usual);
+        let setting = self.setting.unwrap_or("source.url");
+        let usual = || format!("run again later; if it stays so, check {setting}, source.timeout and the network");
+        let hint = net::hint(&cause, setting).unwrap_or_else(usual);
         error.hint(hint).caused_by(cause)
     }
 }
@@ -131,7 +134,9 @@ pub(super) fn refused(url: &PageUrl, response: &Response) -> Failure {
     }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         let error = Error::new(ErrorKind::Credentials, format!("{url} refused the credentials: {status}"));
-        return Failure::Final(error.hint("check what source.headers sends, and the environment it is taken from"));
+        return Failure::Final(error.hint(
+            "check what source.auth sends (source.headers, by its older name), and where its secrets are taken from",
+        ));
     }
     match text_of(response, &header::LOCATION) {
         Some(target) if status.is_redirection() => not_followed(url, response, target),
@@ -159,7 +164,7 @@ pub(super) fn text_of<'a>(response: &'a Response, name: &HeaderName) -> Option<&
 }
 
 /// The wait that the answer asks for, by the source's own clock where it tells the time.
-fn asked_wait(response: &Response) -> Option<Duration> {
+pub(super) fn asked_wait(response: &Response) -> Option<Duration> {
     let now = text_of(response, &header::DATE).and_then(http_date).unwrap_or_else(Timestamp::now);
     retry_after(text_of(response, &header::RETRY_AFTER)?, now)
 }

@@ -20,6 +20,8 @@
 //! damaged gzip). Final: other answers, and a body over the caps, which would come again. The first byte tells what a body is, not its
 //! content type: small frameworks send JSON as `text/html`.
 
+mod auth;
+mod engine;
 mod failure;
 mod note;
 mod peek;
@@ -27,15 +29,16 @@ mod skew;
 mod waiting;
 mod whole;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
 
+pub use self::auth::Auth;
+pub use self::auth::oauth2::{OAuth2, Request};
+use self::engine::Engine;
 use self::failure::{Failure, Trouble, text_of};
 use self::skew::Skew;
 use self::waiting::Waiting;
@@ -44,19 +47,14 @@ use super::body::{BodyCheck, Expected};
 use super::{Fetched, PageHead, PageShape, PageSink, PageUrl, paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::backoff::Backoff;
-use crate::net::{self, Names};
 use crate::stop::Stop;
 
-/// The longest wait for a connection, even where `timeout` is longer.
-const MAX_CONNECT: Duration = Duration::from_secs(10);
 /// How many times the `timeout` a whole try may take.
 const WHOLE_TRY: u32 = 10;
 /// A source whose newest page came within this time does not hang when the deadline ends the trail.
 const LIVELY: Duration = Duration::from_secs(2);
 /// The page that stands for an answer without a body.
 const NO_ELEMENTS: &[u8] = b"[]";
-/// How many redirects one try follows.
-const MAX_REDIRECTS: usize = 5;
 
 /// Request headers whose values are secrets.
 #[derive(Debug, Clone, Default)]
@@ -106,6 +104,7 @@ pub struct HttpSettings {
 #[derive(Debug)]
 pub struct HttpSource {
     settings: HttpSettings,
+    auth: Auth,
     stop: Stop,
     /// Made at the first fetch: other runs need none.
     engine: Option<Engine>,
@@ -114,28 +113,18 @@ pub struct HttpSource {
     skew: Skew,
 }
 
-#[derive(Debug)]
-struct Engine {
-    /// `None` only while it is dropped.
-    runtime: Option<Runtime>,
-    client: Client,
-    waiting: Waiting,
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Resolving a host name may hang for a long time; the end of the run does not wait for it.
-            runtime.shutdown_background();
-        }
-    }
-}
-
 impl HttpSource {
     /// A source that stops waiting at a stop.
     #[must_use]
     pub fn new(settings: HttpSettings, stop: Stop) -> Self {
-        Self { settings, stop, engine: None, newest: None, skew: Skew::default() }
+        Self { settings, auth: Auth::default(), stop, engine: None, newest: None, skew: Skew::default() }
+    }
+
+    /// The same, let in by `auth`.
+    #[must_use]
+    pub fn with(mut self, auth: Auth) -> Self {
+        self.auth = auth;
+        self
     }
 
     /// Ends the waiting for the source.
@@ -193,14 +182,9 @@ impl HttpSource {
         etag: Option<&str>,
         new_sink: &mut impl FnMut() -> Result<S>,
     ) -> Result<Option<Fetched<S>>, Failure> {
-        let engine = match self.engine.take() {
-            Some(engine) => engine,
-            None => Engine::new(&self.settings, net::needs_roots(url.reveal())).map_err(Failure::Final)?,
-        };
-        let engine = self.engine.insert(engine);
-        let Some(runtime) = &engine.runtime else { return Ok(None) };
+        self.start(url).map_err(Failure::Final)?;
+        let Some((engine, runtime, attempt)) = self.attempt(url) else { return Ok(None) };
         let longest = self.settings.timeout.saturating_mul(WHOLE_TRY);
-        let attempt = TryOf { settings: &self.settings, url, waiting: &engine.waiting, skew: &self.skew };
         let work = async {
             let tried = tokio::time::timeout(longest, attempt.run(&engine.client, etag, new_sink)).await;
             // Lets the connection close: some servers wait for that before they accept the next.
@@ -218,6 +202,36 @@ impl HttpSource {
         }
     }
 
+    /// Gets a token, where the source wants one, and says how long it is used: `Some(None)`, until it is refused.
+    ///
+    /// # Errors
+    /// As of [`HttpSource::fetch`], in one try.
+    pub(crate) fn authorise(&mut self, url: &PageUrl) -> Result<Option<Option<Duration>>> {
+        self.start(url)?;
+        let Some((_, runtime, attempt)) = self.attempt(url) else { return Ok(None) };
+        match runtime.block_on(self.stop.or_stopped(async { attempt.token_left().await })) {
+            None => Ok(None),
+            Some(Ok(left)) => Ok(left),
+            Some(Err(Failure::Final(error))) => Err(error),
+            Some(Err(Failure::Again(trouble))) => Err(trouble.into_error(url, 1)),
+        }
+    }
+
+    /// Makes the client, if there is none yet.
+    fn start(&mut self, url: &PageUrl) -> Result<()> {
+        if self.engine.is_none() {
+            self.engine = Some(Engine::new(&self.settings, &self.auth, url)?);
+        }
+        Ok(())
+    }
+
+    fn attempt<'a>(&'a self, url: &'a PageUrl) -> Option<(&'a Engine, &'a Runtime, TryOf<'a>)> {
+        let engine = self.engine.as_ref()?;
+        let (settings, auth, skew) = (&self.settings, &self.auth, &self.skew);
+        let attempt = TryOf { settings, auth, tokens: &engine.tokens, url, waiting: &engine.waiting, skew };
+        Some((engine, engine.runtime.as_ref()?, attempt))
+    }
+
     /// The result of a fetch that a stop ended while it waited for the source. The deadline may end a trail whose pages keep coming;
     /// otherwise it ends a source that gives nothing.
     fn cut_short<S>(&self, url: &PageUrl, before: Option<Trouble>) -> Result<Fetched<S>> {
@@ -231,60 +245,11 @@ impl HttpSource {
     }
 }
 
-impl Engine {
-    fn new(settings: &HttpSettings, needs_roots: bool) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|cause| {
-            Error::new(ErrorKind::State, "cannot start the network runtime")
-                .caused_by(cause)
-                .hint(crate::net::NO_RUNTIME)
-        })?;
-        let waiting = Waiting::default();
-        let watch = waiting.clone();
-        let client = Client::builder()
-            .dns_resolver(Arc::new(Names(move |host: Option<&str>| watch.for_name(host))))
-            // See the module: no connection is used twice.
-            .pool_max_idle_per_host(0)
-            .default_headers(default_headers(settings))
-            .connect_timeout(settings.timeout.min(MAX_CONNECT))
-            .redirect(Policy::custom(redirect))
-            .referer(false)
-            .tls_built_in_root_certs(needs_roots)
-            // Unpacked by us, so that both sizes are checked.
-            .no_gzip()
-            .build()
-            .map_err(|cause| {
-                Error::new(ErrorKind::Config, "cannot make an HTTP client")
-                    .hint("install the system's root certificates, or name a file of them in SSL_CERT_FILE")
-                    .caused_by(cause.without_url())
-            })?;
-        Ok(Self { runtime: Some(runtime), client, waiting })
-    }
-}
-
-fn default_headers(settings: &HttpSettings) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("etl/", env!("CARGO_PKG_VERSION"))));
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-    for (name, value) in &settings.headers.0 {
-        headers.insert(name, value.clone());
-    }
-    headers
-}
-
-/// Follows only to the same scheme, host and port: the headers are meant for that host.
-fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let from = attempt.previous().first().map(reqwest::Url::origin);
-    if from == Some(attempt.url().origin()) && attempt.previous().len() <= MAX_REDIRECTS {
-        attempt.follow()
-    } else {
-        attempt.stop()
-    }
-}
-
 /// One try.
 struct TryOf<'a> {
     settings: &'a HttpSettings,
+    auth: &'a Auth,
+    tokens: &'a Client,
     url: &'a PageUrl,
     waiting: &'a Waiting,
     skew: &'a Skew,
@@ -306,7 +271,8 @@ impl TryOf<'_> {
         }
         self.waiting.for_answer();
         let asked = Timestamp::now();
-        let mut response = self.send(request).await.inspect_err(|failure| self.note_failure(failure, asked))?;
+        let mut response =
+            self.send_authorised(request).await.inspect_err(|failure| self.note_failure(failure, asked))?;
         self.skew.look_at(&response, asked);
         self.note(&mut response, asked).await;
         match response.status() {

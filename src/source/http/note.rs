@@ -18,7 +18,7 @@ impl TryOf<'_> {
         let millis = Timestamp::now().duration_since(asked).as_millis();
         let is_error = status.is_client_error() || status.is_server_error();
         let begins = match is_error {
-            true => peek::beginning(response, url.reveal(), &self.settings.headers.0).await,
+            true => peek::beginning(response, url.reveal(), &self.settings.headers.0, self.auth.secrets()).await,
             false => String::new(),
         };
         let length = response.content_length().map_or_else(|| "unknown".to_owned(), |length| length.to_string());

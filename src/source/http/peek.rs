@@ -15,21 +15,23 @@ const SHOWN: usize = 200;
 /// Shorter words are no secrets, and occur everywhere.
 const SECRET: usize = 4;
 
-/// The beginning of the body of `response`, an answer to a request for `url` with these `headers`. Takes it off the body.
-pub(super) async fn beginning(response: &mut Response, url: &Url, headers: &HeaderMap) -> String {
+/// The beginning of the body of `response`, an answer to a request for `url` with these `headers`, and `others` that are secret. Takes
+/// it off the body.
+pub(super) async fn beginning(response: &mut Response, url: &Url, headers: &HeaderMap, others: Vec<String>) -> String {
     if response.headers().contains_key(header::CONTENT_ENCODING) {
         return String::new();
     }
     match tokio::time::timeout(PATIENCE, response.chunk()).await {
-        Ok(Ok(Some(bytes))) => shown(&String::from_utf8_lossy(&bytes), &secrets(url, headers)),
+        Ok(Ok(Some(bytes))) => shown(&String::from_utf8_lossy(&bytes), &secrets(url, headers, others)),
         _ => String::new(),
     }
 }
 
 /// The secrets that a request carries.
-fn secrets(url: &Url, headers: &HeaderMap) -> Vec<String> {
+fn secrets(url: &Url, headers: &HeaderMap, others: Vec<String>) -> Vec<String> {
     let values = headers.values().filter_map(|value| value.to_str().ok());
     let mut secrets: Vec<String> = values.flat_map(str::split_whitespace).map(str::to_owned).collect();
+    secrets.extend(others);
     secrets.extend([url.username(), url.password().unwrap_or_default()].map(str::to_owned));
     secrets.extend(url.query().unwrap_or_default().split(['&', '=']).map(str::to_owned));
     secrets.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
@@ -61,10 +63,11 @@ mod tests {
         let url = Url::parse("https://me-too:pass%2Fword@h/l?key=s3cret%21&n=2&next").unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("authorization", "Bearer t0ken".parse().unwrap());
-        let secrets = secrets(&url, &headers);
+        let secrets = secrets(&url, &headers, vec!["opa1que".to_owned()]);
         let body = "<h1>No</h1>\r\n\u{1b}[2J /l?key=s3cret%21&n=2 (s3cret!) authorization: bASIC bWU6cGFzcw== of me-too:pass%2Fword";
         assert_eq!(shown(body, &secrets), "<h1>No</h1> [2J /l?key=***&n=2 (***) authorization: bASIC *** of ***:***");
         assert_eq!(shown("Bearer t0ken", &secrets), "*** ***");
+        assert_eq!(shown("no opa1que", &secrets), "no ***");
         assert_eq!(shown(&"x".repeat(1000), &secrets).len(), SHOWN);
     }
 }

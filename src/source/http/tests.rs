@@ -319,7 +319,7 @@ fn resolver_that_never_answers_is_named_with_the_host() {
     let url = PageUrl::parse("http://me:s3cret@api.example/l?key=s3cret").unwrap();
     for (deadline, timeout) in [(Some(Duration::from_millis(300)), 5000), (None, 300)] {
         let settings = HttpSettings { timeout: Duration::from_millis(timeout), retries: 0, ..settings() };
-        let mut engine = Engine::new(&settings, false).unwrap();
+        let mut engine = Engine::new(&settings, &Auth::default(), &url).unwrap();
         let resolver = Arc::new(Silent(engine.waiting.clone()));
         let builder = Client::builder().dns_resolver(resolver).tls_built_in_root_certs(false).no_proxy();
         engine.client = builder.connect_timeout(settings.timeout).build().unwrap();

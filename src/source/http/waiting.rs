@@ -14,6 +14,8 @@ enum For {
     /// A connection, or the head of an answer on it.
     #[default]
     Answer,
+    /// A token to ask with.
+    Token,
     /// The address of this host.
     Name(String),
     /// The rest of a body of which so many bytes came.
@@ -24,6 +26,11 @@ impl Waiting {
     /// For an answer: a try begins.
     pub(super) fn for_answer(&self) {
         *self.lock() = For::Answer;
+    }
+
+    /// For a token, before the page can be asked for.
+    pub(super) fn for_token(&self) {
+        *self.lock() = For::Token;
     }
 
     /// For the address of `host`, or no longer.
@@ -51,6 +58,7 @@ impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.lock() {
             For::Answer => f.write_str("there was no answer yet"),
+            For::Token => f.write_str("there was no token to ask with yet"),
             For::Name(host) => write!(f, "the resolver had given no address of {host} yet"),
             For::Body(received) => write!(f, "the body was not complete after {received} bytes"),
         }

@@ -4,6 +4,8 @@
 //! `html/page.html`, `html/style.css` and `html/stale.js` are the page; here is what they ask for. Whatever text the template is given is made one
 //! line and escaped on its way into the page ([`OneLineHtml`]). The page follows the reader's choice of light and dark. Pure.
 
+pub(super) mod several;
+
 use std::fmt;
 
 use askama::Template;

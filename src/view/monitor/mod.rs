@@ -79,19 +79,51 @@ pub(crate) struct Thresholds {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) level: Level,
-    /// The line, with its end.
-    pub(crate) line: String,
+    text: String,
+    /// The figures; empty: there are none.
+    performance: String,
 }
 
 impl Answer {
     /// An answer without figures.
     pub(crate) fn of(level: Level, text: &str) -> Self {
-        Self { level, line: format!("{level} - {}\n", one_line(text)) }
+        Self::with(level, text, String::new())
     }
 
-    fn with(level: Level, text: &str, performance: &str) -> Self {
-        Self { level, line: format!("{level} - {} | {performance}\n", one_line(text)) }
+    fn with(level: Level, text: &str, performance: String) -> Self {
+        Self { level, text: one_line(text), performance }
     }
+
+    /// The line, with its end.
+    pub(crate) fn line(&self) -> String {
+        let figures = if self.performance.is_empty() { String::new() } else { format!(" | {}", self.performance) };
+        format!("{} - {}{figures}\n", self.level, self.text)
+    }
+}
+
+/// One answer for several pipelines, which names each, the worst first. A pipeline that is known to be in trouble outranks one of which
+/// nothing is known: who is woken for the first must not be told of the second.
+pub(crate) fn of_several(mut answers: Vec<(String, Answer)>) -> Answer {
+    let rank = |level| match level {
+        Level::Ok => 0,
+        Level::Warning => 1,
+        Level::Unknown => 2,
+        Level::Critical => 3,
+    };
+    answers.sort_by_key(|(_, answer)| std::cmp::Reverse(rank(answer.level)));
+    let level = answers.first().map_or(Level::Unknown, |(_, answer)| answer.level);
+    let texts: Vec<String> =
+        answers.iter().map(|(name, answer)| format!("{name}: {} {}", answer.level, answer.text)).collect();
+    let figures: Vec<String> =
+        answers.iter().flat_map(|(name, answer)| figures_of(name, &answer.performance)).collect();
+    Answer::with(level, &texts.join("; "), figures.join(" "))
+}
+
+/// The figures of a pipeline, each under its name.
+fn figures_of(name: &str, performance: &str) -> Vec<String> {
+    let name: String = name.chars().map(|c| if "'=|".contains(c) || acts(c) { '_' } else { c }).collect();
+    let figures = performance.split_ascii_whitespace().filter_map(|figure| figure.split_once('='));
+    figures.map(|(label, value)| format!("'{name}.{label}'={value}")).collect()
 }
 
 /// How bad something is, and what it is.
@@ -108,10 +140,10 @@ pub(crate) fn check(status: &Status, limits: &Thresholds, now: Timestamp, found:
     match problems.first() {
         Some((level, _)) => {
             let texts: Vec<&str> = problems.iter().map(|(_, text)| text.as_str()).collect();
-            Answer::with(*level, &texts.join("; "), &performance)
+            Answer::with(*level, &texts.join("; "), performance)
         }
-        None if status.last_run.is_none() => Answer::with(Level::Unknown, NO_RUN, &performance),
-        None => Answer::with(Level::Ok, &all_well(status, &figures, now), &performance),
+        None if status.last_run.is_none() => Answer::with(Level::Unknown, NO_RUN, performance),
+        None => Answer::with(Level::Ok, &all_well(status, &figures, now), performance),
     }
 }
 

@@ -39,9 +39,9 @@ fn limits() -> Thresholds {
 #[track_caller]
 fn says(status: &Status, now: &str, level: Level, text: &str) {
     let answer = check(status, &limits(), at(now), Vec::new());
-    assert_eq!(answer.level, level, "{}", answer.line);
-    assert!(answer.line.starts_with(&format!("{level} - {text}")), "{}", answer.line);
-    assert_eq!((answer.line.matches('\n').count(), answer.line.matches('|').count()), (1, 1), "{}", answer.line);
+    assert_eq!(answer.level, level, "{}", answer.line());
+    assert!(answer.line().starts_with(&format!("{level} - {text}")), "{}", answer.line());
+    assert_eq!((answer.line().matches('\n').count(), answer.line().matches('|').count()), (1, 1), "{}", answer.line());
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn all_is_well_and_the_figures_follow() {
                     pending_age=0s;3600;43200;0 overdue=0 quarantined=0;0;10;0 gaps=0 missing=0;0;;0 \
                     uncommitted=0;0;;0 pending=0 uploaded=0c journal=0B rejected=0 parked=0\n";
     let expected = expected.replace("179 s ago", "2 min ago");
-    assert_eq!(check(&well_run(), &limits(), at("10:03:00"), Vec::new()).line, expected);
+    assert_eq!(check(&well_run(), &limits(), at("10:03:00"), Vec::new()).line(), expected);
 }
 
 #[test]
@@ -177,4 +177,21 @@ fn what_verify_found_is_critical_until_it_is_mended() {
     (last.left, last.findings) = (0, Vec::new());
     status.last_verify = Some(last);
     says(&status, "10:03:00", Level::Ok, "last run");
+}
+
+#[test]
+fn several_pipelines_are_one_line_with_the_worst_first_and_each_named() {
+    let answer = |level, text| Answer::with(level, text, "age=1s;2;3;0 gaps=0".to_owned());
+    let all = of_several(vec![
+        ("orders".to_owned(), answer(Level::Ok, "fine")),
+        ("no file".to_owned(), Answer::of(Level::Unknown, "gone")),
+        ("it's".to_owned(), answer(Level::Critical, "down | out\n")),
+    ]);
+    assert_eq!(all.level, Level::Critical, "what is known to be bad outranks what is not known");
+    assert_eq!(
+        all.line(),
+        "CRITICAL - it's: CRITICAL down   out ; no file: UNKNOWN gone; orders: OK fine | \
+         'it_s.age'=1s;2;3;0 'it_s.gaps'=0 'orders.age'=1s;2;3;0 'orders.gaps'=0\n"
+    );
+    assert_eq!(of_several(Vec::new()).level, Level::Unknown);
 }

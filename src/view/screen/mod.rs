@@ -28,10 +28,10 @@ const LISTED_PARKED: usize = 3;
 
 const DIM: Style = Style::new().dimmed();
 const GREEN: Style = AnsiColor::Green.on_default();
-const YELLOW: Style = AnsiColor::Yellow.on_default();
+pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default();
 const CYAN: Style = AnsiColor::Cyan.on_default();
 const MAGENTA: Style = AnsiColor::Magenta.on_default();
-const RED: Style = AnsiColor::Red.on_default();
+pub(super) const RED: Style = AnsiColor::Red.on_default();
 
 /// What the screen can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,7 @@ fn last_run(status: &Status, now: Timestamp, fresh: Option<u64>) -> String {
     text
 }
 
-const fn style(tone: Tone) -> Style {
+pub(super) const fn style(tone: Tone) -> Style {
     match tone {
         Tone::Neutral => CYAN,
         Tone::Good => GREEN,

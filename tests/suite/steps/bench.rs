@@ -132,7 +132,7 @@ impl Bench {
     pub fn outcome(&self) -> Outcome {
         let state = self.place.path("etl-state");
         let mut lake = BTreeMap::new();
-        files(&self.place.path("lake/data"), &mut |path| {
+        files(&self.place.path("lake").join(self.place.form.root), &mut |path| {
             let name = path.strip_prefix(self.place.path("lake")).unwrap();
             lake.insert(name.to_str().unwrap().to_owned(), std::fs::read(path).unwrap());
         });

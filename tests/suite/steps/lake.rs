@@ -8,6 +8,7 @@ use etl::state::files::step::Step;
 
 use super::bench::{Bench, Outcome, Point};
 use super::scenario::{self, Scenario};
+use crate::support::form::{Form, GZIP, PARQUET, ZSTD, form, in_form, within};
 use crate::support::tally;
 
 /// What befalls a step.
@@ -19,6 +20,7 @@ enum Befalls {
 
 /// A scenario that ran to its end without a crash: what each stage began with, which steps it took, what came of it.
 struct Uncrashed {
+    form: Form,
     scenario: Scenario,
     kept: tempfile::TempDir,
     steps: Vec<Vec<String>>,
@@ -42,7 +44,12 @@ impl Uncrashed {
             outcomes.push(bench.outcome());
         }
         bench.place.etl(&["verify", "--deep", "--digests"]).exits(0);
-        Self { scenario, kept, steps, outcomes }
+        Self { form: form(), scenario, kept, steps, outcomes }
+    }
+
+    /// Crashes it in its form.
+    fn within(&self, crash: impl FnOnce(&Self)) {
+        within(self.form, || crash(self));
     }
 
     fn before(&self, stage: usize) -> PathBuf {
@@ -146,6 +153,16 @@ impl Uncrashed {
         });
     }
 
+    /// One of four crashes, in the quick form.
+    fn survives_some(&self, seed: u64) {
+        let one = tally::scale(4, 1);
+        let points = self.points().zip(seed..).filter(|(_, number)| number % one == 0);
+        let cases: Vec<(usize, Point)> = points.map(|(point, _)| point).collect();
+        parallel_map(&cases, Bench::new, |bench, (number, point)| {
+            self.survives(bench, *number, *point, Befalls::Crash);
+        });
+    }
+
     /// In the quick form a step fails only once it is done: that is the harder half.
     fn survives_all_failures(&self) {
         let cases: Vec<_> = self.points().filter(|(_, point)| point.after || tally::scale(false, true)).collect();
@@ -164,26 +181,37 @@ impl Uncrashed {
 /// Checks all cases on two threads, each with a bench of its own.
 pub fn parallel_map<T: Sync, B>(cases: &[T], bench: impl Fn() -> B + Sync, check: impl Fn(&mut B, &T) + Sync) {
     assert!(!cases.is_empty());
-    let next = AtomicUsize::new(0);
+    let (next, form) = (AtomicUsize::new(0), form());
+    let work = || {
+        let mut bench = bench();
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            check(&mut bench, case);
+        }
+    };
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| {
-                let mut bench = bench();
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    check(&mut bench, case);
-                }
-            });
+            scope.spawn(|| within(form, work));
         }
     });
 }
 
-/// All of them; some have files in `dir`.
-fn scenarios(dir: &Path) -> [Scenario; 6] {
+/// All of them, each in a form; some have files in `dir`.
+fn scenarios(dir: &Path) -> Vec<Uncrashed> {
     let [pages, copies] = ["pages", "copies"].map(|name| dir.join(name));
     std::fs::create_dir(&pages).unwrap();
     std::fs::create_dir(&copies).unwrap();
-    let (archive, repaired) = (scenario::archive(pages), scenario::repaired(copies));
-    [scenario::daily(), archive, scenario::damage(), scenario::parked(), repaired, scenario::recut()]
+    vec![
+        uncrashed(GZIP, scenario::daily),
+        uncrashed(ZSTD, || scenario::archive(pages)),
+        uncrashed(PARQUET, scenario::damage),
+        uncrashed(ZSTD, scenario::parked),
+        uncrashed(PARQUET, || scenario::repaired(copies)),
+        uncrashed(GZIP, scenario::recut),
+    ]
+}
+
+fn uncrashed(form: Form, scenario: impl FnOnce() -> Scenario) -> Uncrashed {
+    in_form(form, || Uncrashed::new(scenario()))
 }
 
 #[test]
@@ -191,7 +219,6 @@ fn scenarios_pass_every_step() {
     let dir = tempfile::tempdir().unwrap();
     let passed: BTreeSet<String> = scenarios(dir.path())
         .into_iter()
-        .map(Uncrashed::new)
         .flat_map(|uncrashed| uncrashed.steps.into_iter().skip(uncrashed.scenario.first).flatten().collect::<Vec<_>>())
         .collect();
     // A directory is known to be create-only: only a server is asked (see `store`).
@@ -207,40 +234,48 @@ fn crash_at_any_step_of_daily_work_changes_nothing_in_the_end() {
 }
 
 #[test]
+fn crash_at_a_step_of_daily_work_in_another_form_changes_nothing_in_the_end() {
+    let seed = tally::seed("crashes in other forms", 0);
+    for form in [ZSTD, PARQUET] {
+        uncrashed(form, scenario::daily).within(|uncrashed| uncrashed.survives_some(seed));
+    }
+}
+
+#[test]
 fn crash_at_any_step_of_a_run_that_archives_changes_nothing_in_the_end() {
     let dir = tempfile::tempdir().unwrap();
-    Uncrashed::new(scenario::archive(dir.path().to_owned())).survives_all();
+    uncrashed(ZSTD, || scenario::archive(dir.path().to_owned())).within(Uncrashed::survives_all);
 }
 
 #[test]
 fn crash_at_any_step_of_a_run_that_repairs_changes_nothing_in_the_end() {
-    Uncrashed::new(scenario::damage()).survives_all();
+    uncrashed(PARQUET, scenario::damage).within(Uncrashed::survives_all);
 }
 
 #[test]
 fn crash_at_any_step_of_a_run_that_parks_or_brings_back_changes_nothing_in_the_end() {
-    Uncrashed::new(scenario::parked()).survives_all();
+    uncrashed(ZSTD, scenario::parked).within(Uncrashed::survives_all);
 }
 
 #[test]
 fn crash_at_any_step_of_a_repair_changes_nothing_in_the_end() {
     let dir = tempfile::tempdir().unwrap();
-    Uncrashed::new(scenario::repaired(dir.path().to_owned())).survives_all();
-    Uncrashed::new(scenario::recut()).survives_all();
+    uncrashed(PARQUET, || scenario::repaired(dir.path().to_owned())).within(Uncrashed::survives_all);
+    uncrashed(GZIP, scenario::recut).within(Uncrashed::survives_all);
 }
 
 #[test]
 fn failure_of_any_step_changes_nothing_in_the_end() {
     let dir = tempfile::tempdir().unwrap();
-    for scenario in scenarios(dir.path()) {
-        Uncrashed::new(scenario).survives_all_failures();
+    for uncrashed in scenarios(dir.path()) {
+        uncrashed.within(Uncrashed::survives_all_failures);
     }
 }
 
 #[test]
 fn crash_of_the_recovery_is_recovered_from() {
     let dir = tempfile::tempdir().unwrap();
-    for scenario in scenarios(dir.path()) {
-        Uncrashed::new(scenario).recovers_all();
+    for uncrashed in scenarios(dir.path()) {
+        uncrashed.within(Uncrashed::recovers_all);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::bench::Bench;
 use crate::support::cli::{Place, record};
+use crate::support::form::form;
 
 /// A key that is in the ring from the start, and one that joins it later.
 struct Keys {
@@ -158,10 +159,10 @@ fn foreign(key: String) -> impl Fn(&Bench) {
     let page = [log(&key, 60, 6, 0), log(&key, 61, 6, 1)];
     std::fs::write(other.path("page.json"), serde_json::to_string(&page).unwrap()).unwrap();
     other.etl(&["run"]).exits(0);
-    let name = "lake/data/2023_y/03_m/10_d/06_h/part-00000.ndjson.gz";
-    let part = std::fs::read(other.path(name)).unwrap();
+    let name = form().key("lake/data/2023_y/03_m/10_d/06_h/part-00000.ndjson.gz");
+    let part = std::fs::read(other.path(&name)).unwrap();
     move |bench| {
-        let path = bench.place.path(name);
+        let path = bench.place.path(&name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, &part).unwrap();
     }
@@ -224,7 +225,8 @@ pub fn damage() -> Scenario {
 pub fn parked() -> Scenario {
     let a = Fernet::generate_key();
     let kept = Arc::new(Mutex::new(Vec::new()));
-    let part = "lake/data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz";
+    let part = form().key("lake/data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz");
+    let put_back = part.clone();
     let (taken, back) = (Arc::clone(&kept), kept);
     let stages = vec![
         Stage::new("an hour", &a, vec![log(&a, 1, 1, 0), log(&a, 2, 1, 1)]),
@@ -235,7 +237,7 @@ pub fn parked() -> Scenario {
             vec![log(&a, 1, 1, 0), log(&a, 4, 1, 2), log(&a, 5, 3, 0)],
         )
         .outside(move |bench| {
-            let path = bench.place.path(part);
+            let path = bench.place.path(&part);
             if let Ok(bytes) = std::fs::read(&path) {
                 *taken.lock().unwrap() = bytes;
                 std::fs::remove_file(path).unwrap();
@@ -243,7 +245,7 @@ pub fn parked() -> Scenario {
         })
         .exits(76),
         Stage { args: vec!["replay"], ..Stage::new("a replay when it is back", &a, vec![]) }
-            .outside(move |bench| std::fs::write(bench.place.path(part), &*back.lock().unwrap()).unwrap()),
+            .outside(move |bench| std::fs::write(bench.place.path(&put_back), &*back.lock().unwrap()).unwrap()),
         Stage { args: vec!["run", "--drain"], ..Stage::new("a run after it", &a, vec![log(&a, 4, 1, 2)]) },
     ];
     Scenario { name: "parked", stages, first: 2 }
@@ -253,12 +255,13 @@ pub fn parked() -> Scenario {
 pub fn repaired(copies: PathBuf) -> Scenario {
     let a = Fernet::generate_key();
     let hour = |hour: u32| format!("lake/data/2023_y/03_m/10_d/{hour:02}_h");
-    let part = move |n: u32| format!("{}/part-00000.ndjson.gz", hour(n));
+    let (form, extension) = (form(), form().extension);
+    let part = move |n: u32| form.key(&format!("{}/part-00000.ndjson.gz", hour(n)));
     let from: &'static str = copies.display().to_string().leak();
     let take_away = move |bench: &Bench, n: u32| {
         let path = bench.place.path(part(n));
         if let Ok(bytes) = std::fs::read(&path) {
-            std::fs::write(copies.join(format!("{n}.gz")), bytes).unwrap();
+            std::fs::write(copies.join(format!("{n}.{extension}")), bytes).unwrap();
             std::fs::remove_file(path).unwrap();
         }
     };
@@ -281,15 +284,16 @@ pub fn repaired(copies: PathBuf) -> Scenario {
 /// A part that the lake does not take at first, and that is cut again when it would.
 pub fn recut() -> Scenario {
     let a = Fernet::generate_key();
-    let folder = "lake/data/2023_y/03_m/10_d/04_h";
+    let folder = form().key("lake/data/2023_y/03_m/10_d/04_h");
+    let taken_away = folder.clone();
     let stages = vec![
         Stage::new("an hour", &a, vec![log(&a, 1, 1, 0)]),
         Stage::new("a part that is not taken", &a, vec![log(&a, 5, 4, 0), log(&a, 6, 4, 1)])
-            .outside(move |bench| std::fs::write(bench.place.path(folder), "in the way").unwrap())
+            .outside(move |bench| std::fs::write(bench.place.path(&folder), "in the way").unwrap())
             .exits(74),
         Stage { args: vec!["repair", "--recut", "2023-03-10T04"], ..Stage::new("to be cut again", &a, vec![]) }
             .outside(move |bench| {
-                let folder = bench.place.path(folder);
+                let folder = bench.place.path(&taken_away);
                 if folder.is_file() {
                     std::fs::remove_file(folder).unwrap();
                 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
+use crate::support::form::{form_of, in_form};
 use crate::support::origin::{Answer, Origin};
 use crate::support::proxy::{CANNED, Fault, LOST, Proxy, named};
 mod refusals;
@@ -113,22 +114,23 @@ impl Bench {
         assert_eq!((&status["totals"]["pending"], &status["journal"]["pages"]), (&0.into(), &0.into()), "{what}");
         let verified = self.place.etl(&["verify", "--deep", "--json"]);
         assert_eq!(verified.code, 0, "{what}: {verified:#?}");
-        let parts = created.keys().filter(|key| key.contains("/data/")).count();
+        let root = format!("/{}/", self.place.form.root);
+        let parts = created.keys().filter(|key| key.contains(&root)).count();
         let others: BTreeSet<&str> =
-            created.keys().filter(|key| !key.contains("/data/")).map(|key| &key[self.prefix.len() - 1..]).collect();
+            created.keys().filter(|key| !key.contains(&root)).map(|key| &key[self.prefix.len() - 1..]).collect();
         assert_eq!(&verified.json()["parts"], parts, "{what}: {created:?}");
         assert!(others.len() == 2 && others.iter().any(|key| key.ends_with("/settings.json")), "{what}: {others:?}");
     }
 }
 
-/// Each case, several at once: most of the time is waiting.
+/// Each case, in one form after the other, several at once: most of the time is waiting.
 fn parallel_map<T: Sync>(cases: &[T], work: impl Fn(&T) + Sync) {
-    let left = Mutex::new(cases.iter());
+    let left = Mutex::new(cases.iter().zip(0..));
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
-                while let Some(case) = { left.lock().unwrap().next() } {
-                    work(case);
+                while let Some((case, number)) = { left.lock().unwrap().next() } {
+                    in_form(form_of(number), || work(case));
                 }
             });
         }

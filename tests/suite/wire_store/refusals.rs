@@ -246,7 +246,8 @@ fn store_that_refuses_the_condition_gets_the_part_without_it_after_a_look() {
         assert!(puts.len() == 2 && puts.iter().all(|(_, condition)| !condition), "{puts:?}");
         // What is in the way is seen by the look.
         bench.give_hours(3, 0..1);
-        let key = format!("{}data/2023_y/04_m/03_d/00_h/part-00000.ndjson.gz", bench.prefix);
+        let key = bench.place.form.key("data/2023_y/04_m/03_d/00_h/part-00000.ndjson.gz");
+        let key = format!("{}{key}", bench.prefix);
         let (foreign, meta) = (tempfile::NamedTempFile::new().unwrap(), meta());
         at.store().put_new(&key, foreign.path(), &meta).unwrap();
         bench.run(&what, LONG).exits(76);

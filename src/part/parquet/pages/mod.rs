@@ -217,3 +217,52 @@ impl Iterator for Chunk {
         self.get_next_page().transpose()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use parquet::basic::{GzipLevel, ZstdLevel};
+
+    use super::*;
+
+    #[test]
+    fn no_more_is_unpacked_than_a_byte_beyond_what_a_page_says() {
+        let text = vec![b'a'; 10 << 20];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&text).unwrap();
+        let gzip = Bytes::from(gzip.finish().unwrap());
+        let kind = Compression::GZIP(GzipLevel::default());
+        assert_eq!(unpack(kind, gzip.clone(), text.len()).unwrap(), text);
+        assert_eq!(unpack(kind, gzip.clone(), 100).unwrap().len(), 101);
+        assert!(unpack(kind, gzip.slice(..100), text.len()).is_err());
+        let zstd = Bytes::from(zstd::encode_all(&*text, 1).unwrap());
+        let kind = Compression::ZSTD(ZstdLevel::default());
+        assert_eq!(unpack(kind, zstd.clone(), text.len()).unwrap(), text);
+        assert!(unpack(kind, zstd.clone(), 100).is_err());
+        assert!(unpack(kind, zstd.slice(..10), text.len()).is_err());
+        assert!(unpack(Compression::SNAPPY, zstd, 100).is_err());
+    }
+
+    #[test]
+    fn header_is_read_as_thrift_spells_it_and_nothing_else() {
+        // A data page of 3 values: 100 bytes, 50 packed, a checksum, plain, levels RLE; with statistics that are skipped.
+        let page = [
+            0x15, 0, 0x15, 0xc8, 1, 0x15, 100, 0x15, 6, 0x1c, 0x15, 6, 0x15, 0, 0x15, 6, 0x15, 6, 0x1c, 0x36, 2, 0x28,
+            1, b'x', 0x11, 0, 0, 0, 9,
+        ];
+        let (header, length) = Header::read(&page).unwrap();
+        let expected =
+            Header { kind: PageType::DATA_PAGE, packed: 50, unpacked: 100, values: 3, encoding: Encoding::PLAIN };
+        assert_eq!((header, length), (expected, page.len() - 1));
+        (0..length).for_each(|cut| assert_eq!(Header::read(&page[..cut]), None, "{cut}"));
+        let dictionary = [0x15, 4, 0x15, 20, 0x15, 20, 0x4c, 0x15, 4, 0x15, 4, 0x11, 0, 0];
+        assert_eq!(Header::read(&dictionary).unwrap().0.kind, PageType::DICTIONARY_PAGE);
+        let negative = [0x15, 4, 0x15, 21, 0x15, 20, 0x4c, 0x15, 4, 0x15, 4, 0, 0];
+        assert_eq!(Header::read(&negative), None);
+        let nested = [[0x1c; 40].as_slice(), &[0; 41]].concat();
+        assert_eq!(Header::read(&nested), None);
+        let endless_list = [0x19, 0xf1, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, 1, 1];
+        assert_eq!(Header::read(&endless_list), None);
+    }
+}

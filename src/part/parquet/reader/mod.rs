@@ -43,7 +43,7 @@ pub fn for_each_line(object: &[u8], each: &mut dyn FnMut(&str)) -> io::Result<Sh
         if length > LONGEST {
             return Err(no_part("it unpacks to more than any part holds"));
         }
-        sha256.update(&*line);
+        sha256.update(line);
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         each(std::str::from_utf8(text).map_err(|_| no_part("a line is no text"))?);
         Ok(())
@@ -79,7 +79,8 @@ fn for_each_row(object: &[u8], each: &mut dyn FnMut(&[u8]) -> io::Result<()>) ->
 /// Runs what may panic on a damaged object.
 fn guarded<T>(action: impl FnOnce() -> ParquetResult<T>) -> io::Result<T> {
     match crate::process::panics::quietly(|| catch_unwind(AssertUnwindSafe(action))) {
-        Ok(outcome) => outcome.map_err(io::Error::other),
+        // Each layer has put its name before what is wrong.
+        Ok(outcome) => outcome.map_err(|e| no_part(e.to_string().rsplit("error: ").next().unwrap_or_default())),
         Err(_) => Err(no_part("its pages do not decode")),
     }
 }
