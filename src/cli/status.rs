@@ -34,7 +34,7 @@ Examples:
   etl status --hour 2023-03-10T01            is this hour complete? the same as `etl hours`
   etl status --runs                          the runs of the past: when, exit, counts, problem
   etl status --html status.html              one self-contained page for a browser
-  etl status --config a.toml --config b.toml several pipelines in one table; also --json, --html, --check
+  etl status --config a.toml --config b.toml   several pipelines in one table; also --json, --html, --check
 
 For monitoring, one line and exit 0 fine, 1 warning, 2 critical, 3 unknown:
   etl status --check

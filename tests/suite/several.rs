@@ -100,6 +100,8 @@ fn only_the_status_takes_several() {
         let ran = place.etl(&all).exits(2);
         assert!(ran.err.contains("only `etl status` takes") && ran.err.contains("once for each"), "{}", ran.err);
     }
+    let split = place.etl(&["--config", "orders.toml", "status", "--config=clicks.toml"]).exits(2);
+    assert!(split.err.contains("before and after the command"), "{}", split.err);
     for more in [&["--runs"][..], &["--hour", "2023-03-10T01"], &["--state-dir", "x"]] {
         place.etl(&args(&["orders.toml", "clicks.toml"], more)).exits(2);
     }
