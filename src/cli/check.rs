@@ -9,7 +9,7 @@ use crate::config::{Config, Destination, SigningKey, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::data_prefix;
 use crate::hour::{Clock, SystemClock};
-use crate::job::Source;
+use crate::job::{Source, first_page};
 use crate::net::ping;
 use crate::page::decode::Decoded;
 use crate::page::decrypt::KeyRing;
@@ -135,7 +135,10 @@ fn page(config: &Config) -> Result<Option<Vec<u8>>> {
     let stop = Stop::new();
     let mut client = setup::client(&config, &stop)?;
     let fetched = match setup::source(&config, client.as_mut())? {
-        Source::Http { client, url, .. } => client.fetch(&url, None, || Ok(Vec::new()))?,
+        Source::Http { client, template } => {
+            let page = first_page(&config.state.dir, &template, SystemClock.now())?;
+            client.fetch(&page, None, || Ok(Vec::new()))?
+        }
         Source::Files { pattern, max_page_bytes } => {
             let listing = source::file::list(&pattern)?;
             let Some(first) = listing.files.first() else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{Config, Destination, SourceLocation};
+use crate::config::{Config, Destination, SourceConfig, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
@@ -16,8 +16,9 @@ use crate::net::backoff::Backoff;
 use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
 use crate::part::cut::{CutRules, PART_BYTES};
+use crate::pointer::Pointer;
 use crate::record::row::{Compactor, Dictionaries};
-use crate::source::{Headers, HttpSettings, HttpSource, PageUrl};
+use crate::source::{Headers, HttpSettings, HttpSource, Template};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
 use crate::state::status::evidence::Rules;
@@ -215,7 +216,9 @@ pub(super) fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>>
 pub(super) fn source<'a>(config: &Config, client: Option<&'a mut HttpSource>) -> Result<Source<'a>> {
     Ok(match (config.source.location()?, client) {
         (SourceLocation::Http(url), Some(client)) => {
-            Source::Http { client, url: PageUrl::parse(url.expose())?, follow_links: config.source.follows_links() }
+            let SourceConfig { paging, .. } = &config.source;
+            let template = Template::new(url.expose(), config.source.asking(), paging.clone(), Pointer::default())?;
+            Source::Http { client, template }
         }
         (SourceLocation::Http(_), None) => {
             return Err(Error::new(ErrorKind::Bug, "an HTTP source without a client"));

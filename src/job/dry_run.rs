@@ -11,13 +11,15 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::intake::fetch::MAX_LINKED;
+use super::intake::increment;
 use super::{Setup, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::HashesRef;
 use crate::page::decode::{Decoded, Ended};
 use crate::record::ContentHash;
-use crate::source::paging::{Trail, Visit};
+use crate::source::paging::{Next, Position, Trail, Visit};
 use crate::source::{self, Fetched};
 use crate::state::pages::journal::Journal;
 use crate::state::pages::quarantine::OddToken;
@@ -57,12 +59,21 @@ pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
                 }
             }
         }
-        Source::Http { client, url, follow_links } => {
-            let (mut trail, mut next) = (Trail::new(crate::job::intake::fetch::MAX_LINKED), Some(url.clone()));
-            while let Some(url) = next.take().filter(|url| trail.enter(url) == Visit::New) {
-                if let Fetched::Page { sink, head } = client.fetch(&url, None, || Ok(Vec::new()))? {
+        Source::Http { client, template } => {
+            let values = increment::values(&setup.state_dir, template, setup.clock.now())?;
+            let (mut trail, mut next) = (Trail::new(MAX_LINKED), Some(Position::First));
+            while let Some(position) = next.take() {
+                let page = template.request(&values, &position)?;
+                if trail.enter(&page) != Visit::New {
+                    break;
+                }
+                if let Fetched::Page { sink, head } = client.fetch(&page, None, || Ok(Vec::new()))? {
+                    next = match template.next(&position, &page, &head, &sink, &mut trail) {
+                        Next::Page(next) => Some(next),
+                        Next::End => None,
+                        Next::Lost(error) => return Err(error),
+                    };
                     take(sink)?;
-                    next = head.next.filter(|_| *follow_links).transpose()?;
                 }
             }
         }

@@ -24,6 +24,7 @@ use std::time::{Instant, SystemTime};
 
 pub use dry_run::{DryRun, dry_run};
 pub use intake::fetch::Source;
+pub(crate) use intake::increment::first_page;
 pub use recover::repair::{Place, RepairRequest, Repaired, RepairedPart, repair};
 pub(crate) use setup::has_expired;
 pub use setup::{Progress, RunRequest, Setup};
@@ -32,8 +33,8 @@ pub use summary::{Outcome, Summary, UploadedPart};
 
 use self::context::Run;
 use self::intake::Intake;
-use self::intake::address;
 use self::intake::fetch::{self, Halt, PageTrail};
+use self::intake::{address, increment, notes};
 use self::output::Output;
 use self::progress_log::StepLog;
 use self::recover::Recover;
@@ -164,9 +165,9 @@ fn attempt(
 fn open_front(setup: &Setup<'_>, source: Option<&mut Source<'_>>) -> Result<Front> {
     let opened = Front::open(&setup.state_dir);
     if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy)
-        && let Some(Source::Http { client, url, follow_links }) = source
+        && let Some(Source::Http { client, template }) = source
     {
-        fetch::receive_beside(client, url, *follow_links, setup);
+        fetch::receive_beside(client, template, setup);
     }
     opened
 }
@@ -179,11 +180,11 @@ fn fetch_first(
     front: &Front,
     summary: &mut Summary,
 ) -> Result<()> {
-    let Some(Source::Http { client, url, follow_links }) = source else { return Ok(()) };
+    let Some(Source::Http { client, template }) = source else { return Ok(()) };
     if trail.is_some() {
         return Ok(());
     }
-    let trail = trail.insert(PageTrail::start(url, *follow_links, front, setup.clock.now())?);
+    let trail = trail.insert(PageTrail::start(template, front, setup.clock.now())?);
     if front.can_receive(&setup.settings) {
         summary.began = true;
         status::note_start(&setup.state_dir, history, setup.status_file.as_ref());
@@ -221,7 +222,8 @@ impl<'a> Job<'a> {
         }
         let losses = self.run.state.take_losses();
         if !losses.is_empty() {
-            fetch::forget_seen(self.run.state.dir())?;
+            notes::forget_seen(self.run.state.dir())?;
+            increment::forget(self.run.state.dir())?;
         }
         self.run.problems.extend(losses);
         Ok(())
@@ -258,6 +260,7 @@ impl<'a> Job<'a> {
     fn settle(&mut self, seal: bool, trail: Option<&PageTrail>) -> Result<()> {
         self.commit_journal()?;
         self.intake.hear(&self.run, trail);
+        self.intake.note_increment(&self.run, trail)?;
         self.run.note_step("commit");
         self.recover.retry_quarantine(&mut self.run, &mut self.intake)?;
         self.recover.retry_parked(&mut self.run, &mut self.intake)?;
@@ -281,6 +284,9 @@ impl<'a> Job<'a> {
                 return Ok(());
             }
             trail.settled();
+            if !self.intake.is_clean(&self.run) {
+                trail.leave_no_notes();
+            }
             let received = self.run.summary.pages;
             let waiting = self.run.state.uncommitted_bytes()?;
             if self.run.is_short_of_space(waiting)? {

@@ -64,7 +64,7 @@ pub fn read<S: FileSink>(path: &Path, max_page_bytes: u64, sink: S) -> Result<Fe
     let mut file = File::open(path).map_err(|cause| unreadable(path, cause))?;
     body.read(&mut file).map_err(refused)?.map_err(|cause| unreadable(path, cause))?;
     let (sink, bytes) = body.finish().map_err(refused)?;
-    let head = PageHead { etag: None, next: None, bytes };
+    let head = PageHead { bytes, ..PageHead::default() };
     Ok(Fetched::Page { sink, head })
 }
 

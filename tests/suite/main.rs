@@ -47,6 +47,7 @@ mod nth_call;
 mod oddities;
 mod output;
 mod page;
+mod paging;
 mod parked;
 #[cfg(target_os = "linux")]
 mod power;
