@@ -22,6 +22,7 @@ mod restore;
 mod run;
 mod setup;
 mod simulate;
+mod span;
 mod status;
 mod tell;
 mod units;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{Config, Destination, SourceConfig, SourceLocation};
+use crate::config::{Config, Destination, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
@@ -212,14 +212,19 @@ pub(super) fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>>
     Ok(Some(HttpSource::new(settings, stop.clone())))
 }
 
+/// What an HTTP source is asked for, and how one page leads to the next.
+pub(super) fn template(config: &Config) -> Result<Template> {
+    let SourceLocation::Http(url) = config.source.location()? else {
+        return Err(Error::new(ErrorKind::Config, "source.url is files, and no API")
+            .hint("name an http: or https: address; files are read whole by `etl run`"));
+    };
+    Template::new(url.expose(), config.source.asking(), config.source.paging.clone(), Pointer::default())
+}
+
 /// Where the pages come from; `client` is that of [`client`].
 pub(super) fn source<'a>(config: &Config, client: Option<&'a mut HttpSource>) -> Result<Source<'a>> {
     Ok(match (config.source.location()?, client) {
-        (SourceLocation::Http(url), Some(client)) => {
-            let SourceConfig { paging, .. } = &config.source;
-            let template = Template::new(url.expose(), config.source.asking(), paging.clone(), Pointer::default())?;
-            Source::Http { client, template }
-        }
+        (SourceLocation::Http(_), Some(client)) => Source::Http { client, template: template(config)? },
         (SourceLocation::Http(_), None) => {
             return Err(Error::new(ErrorKind::Bug, "an HTTP source without a client"));
         }

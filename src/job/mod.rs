@@ -25,6 +25,7 @@ use std::time::{Instant, SystemTime};
 pub use dry_run::{DryRun, dry_run};
 pub use intake::fetch::Source;
 pub(crate) use intake::increment::first_page;
+pub use intake::windows::windows_left;
 pub use recover::repair::{Place, RepairRequest, Repaired, RepairedPart, repair};
 pub(crate) use setup::has_expired;
 pub use setup::{Progress, RunRequest, Setup};
@@ -166,6 +167,7 @@ fn open_front(setup: &Setup<'_>, source: Option<&mut Source<'_>>) -> Result<Fron
     let opened = Front::open(&setup.state_dir);
     if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy)
         && let Some(Source::Http { client, template }) = source
+        && template.span().is_none()
     {
         fetch::receive_beside(client, template, setup);
     }
@@ -209,7 +211,7 @@ impl<'a> Job<'a> {
         let Task { setup, request, history } = task;
         Self {
             run: Run::new(setup, state, request, summary, history),
-            intake: Intake::new(matches!(source, Some(Source::Files { .. }))),
+            intake: Intake::new(source.is_some_and(Source::is_backfill)),
             output: Output::new(request.drain, &setup.state_dir),
             recover: Recover::new(source.is_none()),
             is_live: false,
@@ -242,7 +244,7 @@ impl<'a> Job<'a> {
         if self.run.state.hours.any_misses_records() {
             self.upload_left()?;
         }
-        self.intake.watch_ids(&self.run, trail.as_ref().map(|trail| trail.source()))?;
+        self.intake.watch_ids(&self.run, trail.as_ref().and_then(|trail| trail.source()))?;
         if self.run.request.rejected {
             self.recover.retry_rejected(&mut self.run, &mut self.intake)?;
         }
@@ -261,6 +263,7 @@ impl<'a> Job<'a> {
         self.commit_journal()?;
         self.intake.hear(&self.run, trail);
         self.intake.note_increment(&self.run, trail)?;
+        self.intake.note_window(&self.run, trail)?;
         self.run.note_step("commit");
         self.recover.retry_quarantine(&mut self.run, &mut self.intake)?;
         self.recover.retry_parked(&mut self.run, &mut self.intake)?;
@@ -279,7 +282,9 @@ impl<'a> Job<'a> {
         let drain = self.run.request.drain;
         loop {
             self.output.drain = drain && trail.is_over();
-            self.settle(!drain || trail.is_over(), Some(trail))?;
+            // Its records are not late: its hours are sealed when all of it is there.
+            self.output.drain_closed |= trail.is_window() && trail.is_over();
+            self.settle(!(drain || trail.is_window()) || trail.is_over(), Some(trail))?;
             if trail.is_over() || self.run.is_stopped() {
                 return Ok(());
             }

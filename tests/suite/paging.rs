@@ -489,3 +489,90 @@ fn what_cannot_be_asked_for_is_refused_with_what_to_write() {
     assert!(ran.err.contains("{sinse} is no placeholder"), "{}", ran.err);
     assert_eq!(api.take_asked().len(), 0);
 }
+
+/// An API over a record every hour of 10 and 11 March that honours `from` and `to`, both as dates with the first excluded: what its
+/// callers fear.
+fn spans(key: &str, fails: &Arc<Mutex<Option<String>>>) -> Api {
+    let (key, fails) = (key.to_owned(), Arc::clone(fails));
+    Api::start(move |request| {
+        let (from, to) = (request.query("from").unwrap(), request.query("to").unwrap());
+        if fails.lock().unwrap().as_ref() == Some(&from) {
+            return reply("502 Away", "", "");
+        }
+        let ids = (0..48_u64).filter(|id| hour(*id) > from && hour(*id) <= to);
+        let plaintexts: Vec<String> = ids.map(|id| record(id, &hour(id))).collect();
+        ok(&page(&key, &plaintexts))
+    })
+}
+
+fn hour(id: u64) -> String {
+    format!("2023-03-{:02}T{:02}:00:00.000Z", 10 + id / 24, id % 24)
+}
+
+#[test]
+fn span_is_asked_for_in_windows_once_each_and_the_live_cursor_stays() {
+    let place = Place::new("");
+    let fails = Arc::new(Mutex::new(None));
+    let api = spans(&place.key, &fails);
+    let source = "start = \"2023-03-11T22:30:00Z\"\noverlap = \"30m\"";
+    place.configure(&config(&api, "?from={since}&to={until}", source));
+    place.etl(&["run"]).exits(0);
+    assert_eq!(ids(&place), [47]);
+    let cursor = std::fs::read(place.path("etl-state/increment")).unwrap();
+    drop(api.take_asked());
+
+    // The third window fails: the two before it are done, and are not asked for again.
+    *fails.lock().unwrap() = Some("2023-03-10T23:30:00.000Z".into());
+    let span = ["run", "--since", "2023-03-10T00:00", "--until", "2023-03-11T23:00:00Z", "--window", "12h", "--json"];
+    let ran = place.etl(&span).exits(75).json();
+    assert_eq!((&ran["asked"], &ran["left"], &ran["new"]), (&json!(3), &json!(2), &json!(24)));
+    *fails.lock().unwrap() = None;
+    assert_eq!(api.asked_with("from").len(), 3);
+    let ran = place.etl(&span).exits(0).json();
+    assert_eq!((&ran["asked"], &ran["left"]), (&json!(2), &json!(0)));
+    assert_eq!(api.asked_with("from"), ["2023-03-10T23:30:00.000Z", "2023-03-11T11:30:00.000Z"]);
+    assert_eq!(ids(&place), (1..48).collect::<Vec<u64>>(), "the first is not after the start of the span");
+    assert_eq!(std::fs::read(place.path("etl-state/increment")).unwrap(), cursor);
+    assert_eq!(place.status()["totals"]["pending"], 0, "no record is late");
+
+    let again = place.etl(&span).exits(0);
+    assert_eq!((&again.json()["asked"], api.take_asked().len()), (&json!(0), 0));
+    let ran = place.etl(&["run", "--since", "2023-03-09", "--until", "2023-03-10T12:00", "--window", "12h"]).exits(0);
+    assert!(ran.out.contains("2 windows asked for, 1 new records"), "{}", ran.out);
+    assert_eq!(ids(&place), (0..48).collect::<Vec<u64>>());
+    drop(api.take_asked());
+    place.etl(&["run"]).exits(0);
+    assert_eq!(api.asked_with("from"), ["2023-03-11T22:30:00.000Z"], "what is new");
+}
+
+#[test]
+fn window_with_a_page_that_waits_or_was_set_aside_is_not_done() {
+    let mut place = Place::new("");
+    let body = Arc::new(Mutex::new("[{\"x\": 1}]".to_owned()));
+    let script = Arc::clone(&body);
+    let api = Api::start(move |_| ok(&script.lock().unwrap()));
+    place.configure(&config(&api, "?from={since}&to={until}", ""));
+    let span = ["run", "--since", "2023-03-10", "--until", "2023-03-11", "--json"];
+    let left = |place: &Place, code: i32| place.etl(&span).exits(code).json()["left"].clone();
+    assert_eq!(left(&place, 75), 1);
+    let other = fernet::Fernet::generate_key();
+    *body.lock().unwrap() = page_of(&other, &[1], &Value::Null);
+    assert_eq!(left(&place, 77), 1);
+    place.set("FERNET_KEY", &other);
+    assert_eq!(left(&place, 0), 0);
+    assert_eq!(ids(&place), [1]);
+}
+
+#[test]
+fn span_that_cannot_be_asked_for_is_refused() {
+    let place = Place::new("");
+    let api = Api::start(|_| ok("[]"));
+    place.configure(&config(&api, "?from={since}", ""));
+    let ran = place.etl(&["run", "--since", "2023-03-10", "--until", "2023-03-11"]).exits(78);
+    assert!(ran.err.contains("{since} and {until}"), "{}", ran.err);
+    place.configure(&config(&api, "?from={since}&to={until}", ""));
+    place.etl(&["run", "--since", "2023-03-11", "--until", "2023-03-10"]).exits(2);
+    place.etl(&["run", "--since", "soon", "--until", "2023-03-10"]).exits(2);
+    place.etl(&["run", "--since", "2023-03-10"]).exits(2);
+    assert_eq!(api.take_asked().len(), 0);
+}

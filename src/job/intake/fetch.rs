@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::hearing::Poll;
 use super::increment;
 use super::notes::{self, Interrupted, Validator};
+use super::windows::Window;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::context::has_room;
 use crate::job::progress_log::took;
@@ -48,6 +49,16 @@ pub enum Source<'a> {
         /// The cap on a page.
         max_page_bytes: u64,
     },
+}
+
+impl Source<'_> {
+    /// Whether what it gives is of long ago, and all there at once: then no record of it is late.
+    pub(crate) const fn is_backfill(&self) -> bool {
+        match self {
+            Self::Http { template, .. } => template.span().is_some(),
+            Self::Files { .. } => true,
+        }
+    }
 }
 
 /// Why a trail does not go on.
@@ -98,7 +109,7 @@ impl PageTrail {
     pub(crate) fn start(template: &Template, front: &Front, now: Timestamp) -> Result<Self> {
         let values = increment::values(front.dir(), template, now)?;
         let mut trail = Self { takes_notes: true, ..Self::beside(template, values, now) };
-        trail.is_noted = notes::has_place(front.dir());
+        trail.is_noted = notes::has_place(front.dir(), template);
         if template.is_one_page() {
             trail.validator = notes::validator(front, template.request(&trail.values, &Position::First)?.url())?;
         } else if let Some(place) = notes::interrupted(front.dir(), template, now)? {
@@ -137,9 +148,20 @@ impl PageTrail {
         self.next.is_none()
     }
 
-    /// The fingerprint of what it asks for.
-    pub(crate) fn source(&self) -> String {
-        self.template.fingerprint()
+    /// The fingerprint of what it asks for. `None`: it is not what is new.
+    pub(crate) fn source(&self) -> Option<String> {
+        self.template.span().is_none().then(|| self.template.fingerprint())
+    }
+
+    /// Whether it is a window of a bounded backfill.
+    pub(crate) const fn is_window(&self) -> bool {
+        self.template.span().is_some()
+    }
+
+    /// The window that it was, where all of it came.
+    pub(crate) fn whole_window(&self) -> Option<(&Template, Window)> {
+        let window = self.template.span().filter(|_| self.ended.is_some())?;
+        Some((&self.template, window))
     }
 
     /// What it asked for, and when the source began to answer, where all of it came. `None`: the next trail asks for the same.
@@ -157,7 +179,7 @@ impl PageTrail {
     pub(crate) fn poll(&self) -> Option<Poll> {
         let not_modified = self.ended.filter(|_| self.is_whole)?;
         let (asked, segments, clock_is_off) = (self.asked, self.segments.clone(), self.clock_is_off);
-        Some(Poll { source: self.source(), asked, segments, not_modified, clock_is_off })
+        Some(Poll { source: self.source()?, asked, segments, not_modified, clock_is_off })
     }
 
     /// Notes that what was received so far is committed, or waits for its key.
@@ -246,7 +268,7 @@ impl PageTrail {
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
         self.began = self.began.or(Some(head.date.unwrap_or(self.asked)));
         summary.pages += 1;
-        summary.asked = true;
+        summary.asked |= !self.is_window();
         (setup.progress)(Progress::Fetched(summary.pages));
         Ok(segment)
     }
@@ -288,7 +310,7 @@ impl PageTrail {
     fn note_place(&mut self, next: Position, setup: &Setup<'_>) -> Result<()> {
         let (first, values, at) = (self.template.fingerprint(), self.values.clone(), setup.clock.now());
         let place = Interrupted { first, next, values, began: self.began.unwrap_or(self.asked), at };
-        notes::note_place(&setup.state_dir, &place).map(|()| self.is_noted = true)
+        notes::note_place(&setup.state_dir, &self.template, &place).map(|()| self.is_noted = true)
     }
 
     /// Handles a page that did not come. The place that an earlier page or trail led to may be gone: then the source is asked from the
@@ -322,7 +344,7 @@ impl PageTrail {
 
     fn forget_place(&mut self, setup: &Setup<'_>) -> Result<()> {
         match std::mem::take(&mut self.is_noted) {
-            true => notes::forget_place(&setup.state_dir),
+            true => notes::forget_place(&setup.state_dir, &self.template),
             false => Ok(()),
         }
     }

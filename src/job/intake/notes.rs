@@ -1,6 +1,6 @@
 //! Notes beside the journal that save asking for what is there: the tag of a page that is durable, and where a trail was interrupted.
 //!
-//! Owns `validator.json` and `trail.json`. Not fsynced: after a power cut a page comes again, or a trail goes on earlier. In doubt there is
+//! Owns `validator.json`, `trail.json`, and for a bounded backfill `window.json`. Not fsynced: after a power cut a page comes again, or a trail goes on earlier. In doubt there is
 //! none: receiving a known page again costs little.
 
 use std::path::{Path, PathBuf};
@@ -16,6 +16,11 @@ use crate::state::files::durable;
 
 /// A trail that was interrupted longer ago than this starts at its first page: its next page may have changed.
 const RESUMED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// Where the trail of what is new goes on.
+const TRAIL: &str = "trail.json";
+/// Where that of a window of a bounded backfill goes on.
+const WINDOW: &str = "window.json";
 
 /// The entity tag of a page that is durable. Only where a source has one page: a 304 for the first of several says nothing about
 /// those after it.
@@ -44,7 +49,7 @@ pub(super) struct Interrupted {
 
 /// Where the trail of `template` was interrupted, if that is not long ago. A damaged note counts as none.
 pub(super) fn interrupted(dir: &Path, template: &Template, now: Timestamp) -> Result<Option<Interrupted>> {
-    let text = durable::read(&trail_path(dir))?;
+    let text = durable::read(&trail_path(dir, template))?;
     let Some(note) = text.and_then(|text| serde_json::from_slice::<Interrupted>(&text).ok()) else { return Ok(None) };
     let age = now.duration_since(note.at);
     let is_ours = note.first == template.fingerprint() && (SignedDuration::ZERO..RESUMED_WITHIN).contains(&age);
@@ -52,18 +57,18 @@ pub(super) fn interrupted(dir: &Path, template: &Template, now: Timestamp) -> Re
 }
 
 /// Notes where the trail goes on.
-pub(super) fn note_place(dir: &Path, place: &Interrupted) -> Result<()> {
-    write_note(&trail_path(dir), place)
+pub(super) fn note_place(dir: &Path, template: &Template, place: &Interrupted) -> Result<()> {
+    write_note(&trail_path(dir, template), place)
 }
 
 /// Whether a trail was interrupted.
-pub(super) fn has_place(dir: &Path) -> bool {
-    trail_path(dir).exists()
+pub(super) fn has_place(dir: &Path, template: &Template) -> bool {
+    trail_path(dir, template).exists()
 }
 
 /// Forgets where the trail goes on.
-pub(super) fn forget_place(dir: &Path) -> Result<()> {
-    durable::remove(&trail_path(dir))
+pub(super) fn forget_place(dir: &Path, template: &Template) -> Result<()> {
+    durable::remove(&trail_path(dir, template))
 }
 
 /// The entity tag of the newest page of `url`, where that page is known to be safe: still whole in the journal, or removed from there
@@ -93,13 +98,13 @@ fn write_note(path: &Path, note: &impl Serialize) -> Result<()> {
 /// Forgets the entity tag, and where a trail goes on: a page was rejected, damaged or lost, so the source has to send it again.
 pub(crate) fn forget_seen(state: &Path) -> Result<()> {
     durable::remove(&validator_path(state))?;
-    forget_place(state)
+    [TRAIL, WINDOW].into_iter().try_for_each(|name| durable::remove(&state.join(name)))
 }
 
 fn validator_path(state: &Path) -> PathBuf {
     state.join("validator.json")
 }
 
-fn trail_path(state: &Path) -> PathBuf {
-    state.join("trail.json")
+fn trail_path(state: &Path, template: &Template) -> PathBuf {
+    state.join(if template.span().is_some() { WINDOW } else { TRAIL })
 }

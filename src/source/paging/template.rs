@@ -33,6 +33,10 @@ pub struct Template {
     start: String,
     format: TimeFormat,
     overlap: Duration,
+    /// All from the first time on until before the second is wanted, and nothing else.
+    span: Option<(Timestamp, Timestamp)>,
+    /// From when on it is asked for: no later than the span begins.
+    from: Option<Timestamp>,
 }
 
 /// What the placeholders stand for in one trail.
@@ -52,7 +56,7 @@ impl Template {
         let plain = PageUrl::parse(&render(url, &Values::default(), percent_encoded))?;
         let body = (asking.method == Method::Post).then_some(asking.body);
         let Asking { start, since_format: format, overlap, .. } = asking;
-        Ok(Self { url: url.to_owned(), plain, body, paging, items, start, format, overlap })
+        Ok(Self { url: url.to_owned(), plain, body, paging, items, start, format, overlap, span: None, from: None })
     }
 
     /// GET of `url`, and what its links lead to.
@@ -67,22 +71,30 @@ impl Template {
             start: String::new(),
             format: TimeFormat::Rfc3339,
             overlap: Duration::ZERO,
+            span: None,
+            from: None,
         }
+    }
+
+    /// The same for what happened in a span of time, asked for from `from` on, which is no later than it begins.
+    #[must_use]
+    pub fn within(self, span: (Timestamp, Timestamp), from: Timestamp) -> Self {
+        Self { span: Some(span), from: Some(from), ..self }
+    }
+
+    /// The span of time that alone is asked for. `None`: all that is new.
+    pub(crate) const fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        self.span
     }
 
     /// Whether it is one page whose tag may be sent with the next request.
     pub(crate) fn is_one_page(&self) -> bool {
-        self.paging.style == PagingStyle::None && self.body.is_none()
-    }
-
-    /// Whether one page may lead to another.
-    pub(crate) fn leads_on(&self) -> bool {
-        self.paging.style != PagingStyle::None
+        self.paging.style == PagingStyle::None && self.body.is_none() && self.span.is_none()
     }
 
     /// Whether a run asks only for what is new.
     pub(crate) fn is_incremental(&self) -> bool {
-        self.has(SINCE) || self.has(LAST_ID)
+        self.span.is_none() && (self.has(SINCE) || self.has(LAST_ID))
     }
 
     /// Whether it can be asked for a span of time.
@@ -96,6 +108,14 @@ impl Template {
 
     /// A name for what is asked for, which reveals nothing of it: 32 hex digits. That of a plain address is the address's own.
     pub(crate) fn fingerprint(&self) -> String {
+        match self.span {
+            Some((since, until)) => format!("{}-{since}-{until}", self.fingerprint_without_span()),
+            None => self.fingerprint_without_span(),
+        }
+    }
+
+    /// The same for all spans of time.
+    pub(crate) fn fingerprint_without_span(&self) -> String {
         let is_plain =
             matches!(self.paging.style, PagingStyle::Link | PagingStyle::None) && self.paging.size_param.is_empty();
         if is_plain && self.body.is_none() && !self.url.contains('{') {
@@ -111,8 +131,11 @@ impl Template {
 
     /// What the placeholders stand for where all before `safe` is there, and all ids up to `last_id` are; `None`: nothing yet.
     pub(crate) fn values(&self, safe: Option<Timestamp>, last_id: Option<i64>, now: Timestamp) -> Values {
-        let overlap = SignedDuration::try_from(self.overlap).unwrap_or(SignedDuration::MAX);
-        let since = safe.map(|safe| safe.saturating_sub(overlap).unwrap_or(Timestamp::MIN));
+        if let Some((since, until)) = self.span {
+            let (since, until) = (self.format.spell(self.from.unwrap_or(since)), self.format.spell(until));
+            return Values { since, until, last_id: "0".to_owned() };
+        }
+        let since = safe.map(|safe| self.before(safe));
         Values {
             since: since.map_or_else(|| self.spelled_start(), |since| self.format.spell(since)),
             until: self.format.spell(now),
@@ -120,9 +143,10 @@ impl Template {
         }
     }
 
-    /// What they stand for where all from `since` to `until` is wanted.
-    pub(crate) fn span(&self, since: Timestamp, until: Timestamp) -> Values {
-        Values { since: self.format.spell(since), until: self.format.spell(until), last_id: "0".to_owned() }
+    /// The overlap before a time.
+    pub(crate) fn before(&self, at: Timestamp) -> Timestamp {
+        let overlap = SignedDuration::try_from(self.overlap).unwrap_or(SignedDuration::MAX);
+        at.saturating_sub(overlap).unwrap_or(Timestamp::MIN)
     }
 
     /// A time is spelled as all are; any other text is sent as it is.

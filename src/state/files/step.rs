@@ -9,7 +9,7 @@ use crate::state::files::crash_point;
 /// Every step after which something is durable, or done outside, that was not before; in the order of a record's life.
 ///
 /// Not steps, because a crash around them leaves nothing that the next run has to understand:
-/// - `status.json` (a view), `runs/` (a history on which nothing depends), `verified.json` (what `etl verify` found, which finds it again), `source.json`, `validator.json` and `trail.json` (notes that save a download), `parked/tried` and `refused.json` (when
+/// - `status.json` (a view), `runs/` (a history on which nothing depends), `verified.json` (what `etl verify` found, which finds it again), `source.json`, `validator.json`, `trail.json`, `window.json` and `windows.json` (notes that save a download), `parked/tried` and `refused.json` (when
 ///   something was tried last): all are made again
 /// - the reserve and empty directories, which mean nothing
 /// - the archive's copies; a part's manifest, and the objects with its dictionaries and the settings, which are created again with their part until
