@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{Config, Destination, SourceLocation};
+use crate::config::{Config, Destination, SourceLocation, TokenEncryption};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
@@ -16,9 +16,8 @@ use crate::net::backoff::Backoff;
 use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
 use crate::part::cut::{CutRules, PART_BYTES};
-use crate::pointer::Pointer;
 use crate::record::row::{Compactor, Dictionaries};
-use crate::source::{Headers, HttpSettings, HttpSource, Template};
+use crate::source::{Headers, HttpSettings, HttpSource, PageShape, Template};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
 use crate::state::status::evidence::Rules;
@@ -158,13 +157,29 @@ pub(super) fn judging(config: &Config) -> Rules {
 /// What decodes pages.
 pub(super) fn decoder(config: &Config) -> Result<Decoder> {
     Ok(Decoder {
-        ring: KeyRing::new(&config.source.keys()?)?,
+        shape: shape(config),
+        ring: ring(config)?,
         zone: config.hours.timezone.clone(),
         compactor: compactor(config)?,
         dictionaries: dictionaries(config)?.fingerprint(),
         max_future: signed(config.hours.max_future),
         sequence: config.source.sequence.clone(),
     })
+}
+
+/// What the source's pages look like.
+pub(super) fn shape(config: &Config) -> PageShape {
+    let source = &config.source;
+    let is_encrypted = source.encryption == TokenEncryption::Fernet;
+    PageShape { items: source.items.clone(), token: source.token.clone(), is_encrypted }
+}
+
+/// The keys; none where nothing is encrypted.
+pub(super) fn ring(config: &Config) -> Result<KeyRing> {
+    match config.source.encryption {
+        TokenEncryption::Fernet => KeyRing::new(&config.source.keys()?),
+        TokenEncryption::None => Ok(KeyRing::of_plain()),
+    }
 }
 
 pub(super) fn signed(duration: Duration) -> SignedDuration {
@@ -181,6 +196,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings> {
     Ok(Settings {
         timezone: config.hours.timezone_name().to_owned(),
         layout: config.load.layout.template().to_owned(),
+        format: config.load.layout.format(),
         destination,
         url: config.compact.url.clone(),
         method: config.compact.method.clone(),
@@ -208,6 +224,7 @@ pub(super) fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>>
         retries: config.source.retries,
         max_page_bytes: config.source.max_page_bytes,
         backoff: Backoff::SOURCE,
+        shape: shape(config),
     };
     Ok(Some(HttpSource::new(settings, stop.clone())))
 }
@@ -218,7 +235,7 @@ pub(super) fn template(config: &Config) -> Result<Template> {
         return Err(Error::new(ErrorKind::Config, "source.url is files, and no API")
             .hint("name an http: or https: address; files are read whole by `etl run`"));
     };
-    Template::new(url.expose(), config.source.asking(), config.source.paging.clone(), Pointer::default())
+    Template::new(url.expose(), config.source.asking(), config.source.paging.clone(), config.source.items.clone())
 }
 
 /// Where the pages come from; `client` is that of [`client`].

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::layers::Layers;
 use super::paths::wrong;
-use super::value;
+use super::{shape, value};
 use crate::error::Result;
 use crate::pointer::Pointer;
 
@@ -32,7 +32,7 @@ pub struct PagingConfig {
     #[serde(deserialize_with = "style")]
     pub style: PagingStyle,
     /// Where the next address or cursor stands in a page.
-    #[serde(deserialize_with = "pointer")]
+    #[serde(deserialize_with = "shape::pointer")]
     pub next: Pointer,
     /// The name of what carries the cursor, the page's number or the offset.
     #[serde(deserialize_with = "value::text")]
@@ -179,10 +179,6 @@ fn place<'de, D: Deserializer<'de>>(from: D) -> Result<ParamPlace, D::Error> {
         "header" => Ok(ParamPlace::Header),
         _ => Err(wrong("not a place of a parameter").hint("write \"query\", \"body\" or \"header\"")),
     })
-}
-
-fn pointer<'de, D: Deserializer<'de>>(from: D) -> Result<Pointer, D::Error> {
-    value::parsed_by(from, |text| Pointer::parse(text).map_err(|malformed| wrong(malformed.to_string())))
 }
 
 /// Checks what `[source]` says of paging as a whole.

@@ -5,11 +5,12 @@
 use std::str::FromStr;
 
 use super::Keys;
+use crate::config::{ColumnKind, LoadColumn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{row, schema};
 
 /// Names that the view uses for something else.
-const TAKEN: [&str; 3] = ["event_time", "filename", "line"];
+const TAKEN: [&str; 4] = ["event_time", "event_time_text", "filename", "line"];
 /// How deep types may nest.
 const DEEPEST: u8 = 16;
 
@@ -48,25 +49,38 @@ const PLAIN: [(&str, &str); 10] = [
 ];
 pub(super) const STRING: Type = Type::Plain("string", "VARCHAR");
 pub(super) const BIGINT: Type = Type::Plain("bigint", "BIGINT");
+pub(super) const TIMESTAMP: Type = Type::Plain("timestamp", "TIMESTAMP");
 
 /// The fields of the logs that the service is known to send.
 pub(super) fn known() -> Vec<Column> {
     let column = |name: &str, ty, comment| Column { name: name.to_owned(), ty, comment };
-    let detail = Type::Struct(vec![("message".to_owned(), STRING), ("levelname".to_owned(), STRING)]);
+    let detail = Type::Struct(schema::DETAIL_FIELDS.map(|name| (name.to_owned(), STRING)).into());
     vec![
         column(schema::USER_ID, STRING, "64 hex digits as two base64url UUIDs, the second half first"),
         column(schema::RECORD_ID, BIGINT, "rises by one at the source"),
-        column("product_id", BIGINT, "of product logs only"),
-        column("activity", STRING, "view, cart or purchase"),
+        column(schema::PRODUCT_ID, BIGINT, "of product logs only"),
+        column(schema::ACTIVITY, STRING, "view, cart or purchase"),
         column(schema::URL, BIGINT, "its number in compact.url, 0 where it has none"),
         column(schema::METHOD, BIGINT, "its number in compact.method, 0 where it has none"),
-        column("name", STRING, "the logger"),
-        column("detail", detail, "what was logged"),
+        column(schema::NAME, STRING, "the logger"),
+        column(schema::DETAIL, detail, "what was logged"),
         column(schema::IN_DATE, STRING, "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero"),
     ]
 }
 
 impl Column {
+    /// A column of `[load.columns]`.
+    pub(super) fn configured(column: &LoadColumn) -> Self {
+        let ty = match column.kind {
+            ColumnKind::String => STRING,
+            ColumnKind::Int64 => BIGINT,
+            ColumnKind::Float64 => Type::Plain("double", "DOUBLE"),
+            ColumnKind::Boolean => Type::Plain("boolean", "BOOLEAN"),
+            ColumnKind::Timestamp => TIMESTAMP,
+        };
+        Self { name: column.name.clone(), ty, comment: "" }
+    }
+
     /// Whether rows hold a compact value of it, and perhaps `<name>_raw`.
     pub(super) fn is_compact(&self) -> bool {
         row::is_compact(&self.name)

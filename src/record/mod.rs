@@ -76,6 +76,20 @@ pub fn read<'a>(plaintext: &'a [u8], zone: &TimeZone) -> Result<Record<'a>, Reas
     }
 }
 
+/// The same for a text that was never encrypted. It is JSON, or else a Python literal: in a text that is both, `\/` is a slash.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_plain<'a>(plaintext: &'a [u8], zone: &TimeZone) -> Result<Record<'a>, Reason> {
+    let text = std::str::from_utf8(plaintext)
+        .map_err(|error| Reason::new(ReasonKind::NotUtf8, "the text is not UTF-8").at(error.valid_up_to()))?;
+    let json = |json| python::parse(text).map_err(|python| Reason::more_telling(python, json));
+    match json::parse(text).or_else(json)? {
+        Value::Dict(fields) => Record::dated(fields, zone),
+        _ => Err(Reason::new(ReasonKind::NotARecord, "a literal, but no dict")),
+    }
+}
+
 fn literal(text: &str) -> Result<Value<'_>, Reason> {
     python::parse(text).or_else(|python| json::parse(text).map_err(|json| Reason::more_telling(python, json)))
 }

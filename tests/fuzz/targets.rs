@@ -16,14 +16,17 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use etl::config::{Config, Overrides};
 use etl::hour::Hour;
+use etl::hour::format::{Compression, Format};
 use etl::hour::key::Layout;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
 use etl::part::read::read_part;
+use etl::pointer::Pointer;
 use etl::record::row::{Compactor, Dictionaries};
 use etl::record::{self, Fields, Record, Scratch, Value, json, python};
 use etl::secret::Secret;
+use etl::source::PageShape;
 use etl::state::pages::journal::{Segment, SegmentId};
 use hmac::{Hmac, Mac};
 use jiff::tz::TimeZone;
@@ -48,6 +51,7 @@ const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
 static COMPACTOR: LazyLock<Compactor> = LazyLock::new(|| Compactor::new(&Dictionaries::default()));
 static DECODER: LazyLock<Decoder> = LazyLock::new(|| Decoder {
+    shape: PageShape::default(),
     sequence: "record_id".to_owned(),
     ring: KeyRing::new(&[Secret::new(KEY)]).unwrap(),
     zone: TimeZone::UTC,
@@ -60,9 +64,18 @@ fn hash(fields: &[(Cow<'_, str>, Value<'_>)]) -> record::ContentHash {
     record::content_hash(fields, &mut Scratch::default())
 }
 
+/// The origin's shape and others.
+static SHAPES: LazyLock<Vec<PageShape>> = LazyLock::new(|| {
+    let shape = |items, token, is_encrypted| {
+        let pointer = |text| Pointer::parse(text).unwrap();
+        PageShape { items: pointer(items), token: pointer(token), is_encrypted }
+    };
+    vec![PageShape::default(), shape("/data", "", true), shape("", "/data/x", false), shape("/0/data", "", false)]
+});
+
 /// A body of the source: every element is a token or odd, and each odd one has a text.
 pub fn page(body: &[u8]) {
-    if let Ok(elements) = parse::parse(body) {
+    for elements in SHAPES.iter().filter_map(|shape| parse::parse(body, shape).ok()) {
         assert!(elements.iter().all(|element| !matches!(element, Element::Odd(bytes) if bytes.is_empty())));
         assert!(elements.len() <= body.len());
     }
@@ -137,10 +150,12 @@ pub fn row(line: &[u8]) {
 /// An object as found in the store, and the same bytes as its content.
 pub fn part(object: &[u8]) {
     let hour: Hour = "2023-03-10T01".parse().unwrap();
-    drop(read_part(object, &COMPACTOR, &TimeZone::UTC, hour));
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        drop(read_part(Format::ndjson(compression), object, &COMPACTOR, &TimeZone::UTC, hour));
+    }
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, object).unwrap();
-    if let Ok(read) = read_part(&gzip.finish().unwrap(), &COMPACTOR, &TimeZone::UTC, hour) {
+    if let Ok(read) = read_part(Format::default(), &gzip.finish().unwrap(), &COMPACTOR, &TimeZone::UTC, hour) {
         let lines = object.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
         assert!(read.identity.rows <= u64::try_from(lines).unwrap() && read.first <= read.last);
     }

@@ -211,6 +211,34 @@ fn every_style_brings_each_record_once() {
     }
 }
 
+#[test]
+fn page_within_an_object_and_lines_of_json_lead_on_too() {
+    let place = Place::new("");
+    let plain = |id: usize| json!({"record_id": id, "inDate": minute(id as u64)});
+    let three = move |number: usize| (1..=7).skip(number * 3).take(3).map(plain).collect::<Vec<Value>>();
+    let within = Api::start(move |request| {
+        let number = number(request.query("n").as_deref());
+        let next = if number < 2 { json!(format!("?n={}", number + 1)) } else { Value::Null };
+        ok(&json!({"meta": {"next": next}, "data": three(number)}).to_string())
+    });
+    let lines = Api::start(move |request| {
+        let lines: Vec<String> =
+            three(number(request.query("n").as_deref()) / 3).iter().map(Value::to_string).collect();
+        reply("200 OK", "Content-Type: application/x-ndjson\r\n", &(lines.join("\n") + "\n"))
+    });
+    for (api, items, paging) in [
+        (within, "/data", "style = \"next-url\", next = \"/meta/next\""),
+        (lines, "", "style = \"offset\", param = \"n\", size = 3"),
+    ] {
+        drop(std::fs::remove_dir_all(place.path("etl-state")));
+        drop(std::fs::remove_dir_all(place.path("lake")));
+        let source = format!("items = \"{items}\"\ntoken = \"\"\nencryption = \"none\"\npaging = {{ {paging} }}");
+        place.configure(&config(&api, "", &source));
+        place.etl(&["run"]).exits(0);
+        assert_eq!((ids(&place), api.asked_with("n").len()), ((1..=7).collect(), 3), "{paging}");
+    }
+}
+
 /// A cursor API over seven records: the test says what befalls the page of a number.
 fn failing(key: &str, fails: &Arc<Mutex<BTreeMap<usize, String>>>) -> Api {
     let (key, fails) = (key.to_owned(), Arc::clone(fails));

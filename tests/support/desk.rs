@@ -11,7 +11,7 @@ use etl::hour::verdict::Verdict;
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
-use etl::source::{Headers, HttpSettings, HttpSource, PageUrl, Template};
+use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl, Template};
 use etl::state::Lock;
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
@@ -49,6 +49,7 @@ impl Clock for SetClock {
 
 fn client(stop: &Stop) -> HttpSource {
     let settings = HttpSettings {
+        shape: PageShape::default(),
         headers: Headers::new([]).unwrap(),
         timeout: Duration::from_secs(5),
         retries: 0,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use etl::hour::Clock;
 use etl::hour::closing::ClosingRules;
+use etl::hour::format::Format;
 use etl::hour::key::Layout;
 use etl::job::Setup;
 use etl::page::decode::Decoder;
@@ -23,6 +24,7 @@ pub fn settings(timezone: &str) -> Settings {
     Settings {
         timezone: timezone.into(),
         layout: "l".into(),
+        format: Format::default(),
         destination: "file:lake".into(),
         url: BTreeMap::new(),
         method: BTreeMap::new(),
@@ -50,6 +52,7 @@ pub fn setup<'a>(
         min_free: 0,
         quarantine_max_bytes: 0,
         decoder: Decoder {
+            shape: etl::source::PageShape::default(),
             sequence: "record_id".to_owned(),
             ring: KeyRing::new(&[Secret::new(key)]).unwrap(),
             zone: TimeZone::UTC,

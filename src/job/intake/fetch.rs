@@ -12,15 +12,16 @@ use jiff::{SignedDuration, Timestamp};
 use super::hearing::Poll;
 use super::increment;
 use super::notes::{self, Interrupted, Validator};
+use super::receive::{Received, Receiver};
 use super::windows::Window;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::context::has_room;
 use crate::job::progress_log::took;
 use crate::job::{Progress, Setup, Summary};
 use crate::output::numbers::bytes;
-use crate::source::paging::{Next, Position, Trail, Values, Visit};
+use crate::source::paging::{Body, Next, Position, Trail, Values, Visit};
 use crate::source::{Fetched, HttpSource, PageHead, PageRequest, Template};
-use crate::state::pages::journal::{Journal, Segment, Writer};
+use crate::state::pages::journal::Journal;
 use crate::state::status;
 use crate::state::{Front, Inbox, Reserve};
 
@@ -213,13 +214,17 @@ impl PageTrail {
             let known = self.validator.take();
             let etag = known.as_ref().map(|known| known.etag.as_str());
             let asked = Instant::now();
-            let fetched = client.fetch(&page, etag, || Ok(journal.begin(Vec::new())));
+            let before = waiting.saturating_add(self.unsettled);
+            let has_room = |bytes: u64| has_room(setup, before.saturating_add(bytes));
+            let receiver = Receiver::new(journal, setup.clock, &has_room);
+            let fetched = client.fetch(&page, etag, || Ok(receiver.sink()));
             self.clock_is_off |= client.clock_is_off();
             match fetched {
                 Ok(Fetched::Page { sink, head }) => {
                     tracing::info!("fetched {page}: {}, in {}", bytes(head.bytes), took(asked.elapsed()));
-                    let segment = self.receive(sink, &head, setup, journal, summary)?;
-                    self.go_on(&position, &page, &head, &segment, setup)?;
+                    let received = sink.end()?;
+                    self.receive(&received, &head, setup, summary);
+                    self.go_on(&position, &page, &head, &received, setup)?;
                 }
                 Ok(Fetched::NotModified) => {
                     tracing::info!("{page} has nothing new (304), in {}", took(asked.elapsed()));
@@ -253,24 +258,14 @@ impl PageTrail {
         self.forget_place(setup).map(|()| false)
     }
 
-    fn receive(
-        &mut self,
-        mut page: Writer,
-        head: &PageHead,
-        setup: &Setup<'_>,
-        journal: &Journal,
-        summary: &mut Summary,
-    ) -> Result<Segment> {
-        page.end_page();
-        let segment = journal.append(page, setup.clock.now())?;
-        self.segments.push(segment.id.number);
+    fn receive(&mut self, received: &Received, head: &PageHead, setup: &Setup<'_>, summary: &mut Summary) {
+        self.segments.extend(&received.segments);
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
         self.began = self.began.or(Some(head.date.unwrap_or(self.asked)));
-        summary.pages += 1;
+        summary.pages += received.segments.len() as u64;
         summary.asked |= !self.is_window();
         (setup.progress)(Progress::Fetched(summary.pages));
-        Ok(segment)
     }
 
     /// Finds what comes after a page, which is durable, and notes it.
@@ -279,16 +274,19 @@ impl PageTrail {
         position: &Position,
         page: &PageRequest,
         head: &PageHead,
-        segment: &Segment,
+        received: &Received,
         setup: &Setup<'_>,
     ) -> Result<()> {
         if self.template.is_one_page() {
             (self.next, self.ended) = (None, Some(None));
             let etag = head.etag.clone().filter(|_| self.takes_notes);
-            let dir = &setup.state_dir;
-            return etag.map_or(Ok(()), |etag| notes::note_validator(dir, page.url(), etag, segment.id.number));
+            // A tag is noted with the one segment that it speaks for.
+            return match (etag, received.segments.as_slice()) {
+                (Some(etag), [only]) => notes::note_validator(&setup.state_dir, page.url(), etag, *only),
+                _ => Ok(()),
+            };
         }
-        let body = segment.pages().next().unwrap_or_default();
+        let body = Body { bytes: received.body(), lines: received.lines };
         self.next = match self.template.next(position, page, head, body, &mut self.passed) {
             Next::Page(next) => Some(next),
             Next::End => {

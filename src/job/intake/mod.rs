@@ -10,6 +10,7 @@ pub(super) mod hearing;
 pub(crate) mod increment;
 pub(super) mod notes;
 mod quarantine;
+mod receive;
 pub(super) mod windows;
 
 use self::hearing::Hearing;

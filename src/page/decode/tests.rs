@@ -13,6 +13,7 @@ const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
 fn decoder() -> Decoder {
     Decoder {
+        shape: PageShape::default(),
         ring: KeyRing::new(&[Secret::new(KEY)]).unwrap(),
         zone: TimeZone::UTC,
         compactor: Compactor::new(&Dictionaries::default()),

@@ -29,6 +29,10 @@ impl Dialect for DuckDb {
         format!("json_extract_string(line, '{path}')")
     }
 
+    fn matches(&self, text: &str, pattern: &str) -> String {
+        format!("regexp_matches({text}, '{pattern}')")
+    }
+
     fn value(&self, path: &str, ty: &Type) -> String {
         let text = self.text(path);
         let kinds = match ty {

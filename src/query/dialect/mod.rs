@@ -1,5 +1,6 @@
 //! The view over lines: each column is an expression over the row's JSON text, so a value that does not fit its column is NULL there
-//! and never an error. The columns and their order are the same for every engine; a dialect says how that engine spells an expression.
+//! and never an error. The columns and their order are the same for every engine, and those of Parquet parts up to the last, which have
+//! `extra` and `raw` in place of `inDate` and `line`; a dialect says how that engine spells an expression.
 //!
 //! Pure. Invariant: a text column holds a text as it is, and any other value but null as its JSON text; a column of another type holds
 //! a value of just that type, not rounded and not parsed from a text; `line`, last, is the whole row.
@@ -23,6 +24,10 @@ use crate::record::schema;
 pub(super) const LINE: &str = "line";
 /// `inDate` as a timestamp.
 pub(super) const EVENT_TIME: &str = "event_time";
+/// `inDate` as it came, where it is in another form than the usual one: that one follows from the timestamp.
+pub(super) const EVENT_TIME_TEXT: &str = "event_time_text";
+/// The usual form.
+const USUAL: &str = "^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9][.][0-9]{3}Z$";
 
 /// How an engine spells what the view needs. A path is `$.name` or `$.name.inner`: names are letters, digits and `_`.
 pub(super) trait Dialect {
@@ -48,6 +53,10 @@ pub(super) trait Dialect {
     fn uuid_pair(&self, text: &str) -> String;
     /// The instant that `text` spells, as [`crate::record`] reads it; NULL for none.
     fn instant(&self, text: &str, zone: &str) -> String;
+    /// Whether a text matches a pattern.
+    fn matches(&self, text: &str, pattern: &str) -> String {
+        format!("regexp_like({text}, '{pattern}')")
+    }
     /// A text as a date.
     fn date(&self, text: &str) -> String {
         format!("TRY_CAST({text} AS date)")
@@ -57,14 +66,19 @@ pub(super) trait Dialect {
 /// The query behind the view, over the table `from` of lines and partition keys.
 pub(super) fn query(table: &Table, dialect: &dyn Dialect, from: &str) -> String {
     let keys = table.key_names().iter().map(|key| (*key).to_owned());
-    let time = dialect.instant(&dialect.ident(schema::IN_DATE), &table.zone);
-    let mut outer = vec![format!("{time} AS {EVENT_TIME}")];
+    let text = dialect.ident(schema::IN_DATE);
+    let time = dialect.instant(&text, &table.zone);
+    let unusual = format!("CASE WHEN NOT {} THEN {text} END", dialect.matches(&text, USUAL));
+    let mut outer = vec![format!("{time} AS {EVENT_TIME}"), format!("{unusual} AS {EVENT_TIME_TEXT}")];
     let mut inner = Vec::new();
     for column in &table.columns {
         let name = dialect.ident(&column.name);
         inner.push(format!("{} AS {name}", restored(table, dialect, column)));
         outer.push(name);
     }
+    // Parquet parts have no column of it.
+    outer.retain(|name| *name != text);
+    outer.push(text);
     for plain in keys.chain([LINE.to_owned()]) {
         inner.push(plain.clone());
         outer.push(plain);

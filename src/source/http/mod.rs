@@ -28,6 +28,7 @@ mod pace;
 mod peek;
 mod skew;
 mod waiting;
+mod whole;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,8 +44,8 @@ use self::pace::Pace;
 use self::skew::Skew;
 use self::waiting::Waiting;
 
-use super::body::BodyCheck;
-use super::{Fetched, PageRequest, PageSink, PageUrl};
+use super::body::{BodyCheck, Expected};
+use super::{Fetched, NO_ELEMENTS, PageRequest, PageShape, PageSink, PageUrl};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::backoff::{Backoff, MAX_RETRY_AFTER};
 use crate::net::{self, Names};
@@ -56,8 +57,6 @@ const MAX_CONNECT: Duration = Duration::from_secs(10);
 const WHOLE_TRY: u32 = 10;
 /// A source whose newest page came within this time does not hang when the deadline ends the trail.
 const LIVELY: Duration = Duration::from_secs(2);
-/// The page that stands for an answer without a body.
-const NO_ELEMENTS: &[u8] = b"[]";
 /// How many redirects one try follows.
 const MAX_REDIRECTS: usize = 5;
 
@@ -101,6 +100,8 @@ pub struct HttpSettings {
     pub max_page_bytes: u64,
     /// The waits between tries.
     pub backoff: Backoff,
+    /// What the pages look like.
+    pub shape: PageShape,
 }
 
 /// A source of pages. Blocks; must not be used from within an asynchronous runtime.
@@ -362,11 +363,13 @@ impl TryOf<'_> {
     ) -> Result<Fetched<S>, Failure> {
         let (url, limit) = (self.page.url(), self.settings.max_page_bytes);
         let coding = failure::coding(url, &response)?;
-        if response.content_length().is_some_and(|length| length > limit) {
+        let expected = Expected { shape: &self.settings.shape, kind: whole::kind(url, &response), limit };
+        if !expected.may_be_lines() && response.content_length().is_some_and(|length| length > limit) {
             return Err(failure::too_large(url, "body", limit));
         }
         let sink = new_sink().map_err(Failure::Final)?;
-        let mut body = BodyCheck::new(coding, limit, sink);
+        let mut body = BodyCheck::new(coding, expected, sink)
+            .map_err(|refusal| failure::no_page(url, refusal, limit, &response))?;
         loop {
             let received = body.received();
             self.waiting.for_body(received);
@@ -384,6 +387,9 @@ impl TryOf<'_> {
                     return Err(Failure::again(format!("the body stalled for {limit:?} after {received} bytes")));
                 }
             }
+        }
+        if body.is_lines() && !whole::shows_its_end(body.coding(), &response) {
+            return Err(failure::endless(url));
         }
         let (sink, bytes) = body.finish().map_err(|refusal| failure::no_page(url, refusal, limit, &response))?;
         Ok(Fetched::Page { sink, head: self.head(&response, bytes) })

@@ -79,6 +79,7 @@ fn read_request(stream: &mut TcpStream) -> String {
 
 fn settings() -> HttpSettings {
     HttpSettings {
+        shape: PageShape::default(),
         headers: Headers::default(),
         timeout: Duration::from_secs(5),
         retries: 2,
@@ -403,7 +404,7 @@ fn redirects_stay_on_the_host() {
 
 fn next(url: &PageUrl, head: &PageHead) -> Next {
     let request = PageRequest::get(url.clone());
-    Template::of_links(url.clone()).next(&Position::First, &request, head, b"[]", &mut Trail::new(1))
+    Template::of_links(url.clone()).next(&Position::First, &request, head, (&b"[]"[..]).into(), &mut Trail::new(1))
 }
 
 #[test]

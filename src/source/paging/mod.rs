@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::page_shape;
 use crate::error::Error;
 
 mod link;
@@ -30,6 +31,21 @@ pub(crate) enum Position {
     Cursor(String),
     /// At the page of this number, or behind so many elements.
     Number(u64),
+}
+
+/// The body of a page, which is durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Body<'a> {
+    /// Its bytes; of a body of lines, the last of them.
+    pub(crate) bytes: &'a [u8],
+    /// How many lines it has; `None`: it is none of lines.
+    pub(crate) lines: Option<usize>,
+}
+
+impl<'a> From<&'a [u8]> for Body<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { bytes, lines: page_shape::lines(bytes) }
+    }
 }
 
 /// What comes after a page.

@@ -3,11 +3,11 @@
 //! Pure. Invariant: only what is not there, null, false or empty says that nothing follows; anything else that cannot be asked for is an
 //! error, and the trail is not whole.
 
-use super::{Next, PageRequest, Position, Template, Trail};
+use super::{Body, Next, PageRequest, Position, Template, Trail};
 use crate::config::PagingStyle;
 use crate::error::{Error, ErrorKind};
 use crate::pointer::{self, Found, Instead};
-use crate::source::PageHead;
+use crate::source::{NO_ELEMENTS, PageHead};
 
 impl Template {
     /// What comes after the page at `position`, whose body is `body`: it is durable.
@@ -16,7 +16,7 @@ impl Template {
         position: &Position,
         asked: &PageRequest,
         head: &PageHead,
-        body: &[u8],
+        body: Body<'_>,
         trail: &mut Trail,
     ) -> Next {
         match self.paging.style {
@@ -35,17 +35,22 @@ impl Template {
     }
 
     /// How many elements a page has; `None`: there is no array where they should be.
-    fn elements(&self, body: &[u8]) -> Option<usize> {
-        self.items.find(body).value().and_then(pointer::elements)
+    fn elements(&self, body: Body<'_>) -> Option<usize> {
+        let Some(lines) = body.lines else {
+            // An answer without a body is an empty page, whatever the shape.
+            let is_nothing = body.bytes == NO_ELEMENTS;
+            return if is_nothing { Some(0) } else { self.items.find(body.bytes).value().and_then(in_array) };
+        };
+        Some(lines)
     }
 
     /// By what stands in the page.
-    fn pointed(&self, asked: &PageRequest, head: &PageHead, body: &[u8], trail: &mut Trail) -> Next {
+    fn pointed(&self, asked: &PageRequest, head: &PageHead, body: Body<'_>, trail: &mut Trail) -> Next {
         let elements = self.elements(body);
-        if trail.ends_with(body, elements) {
+        if trail.ends_with(body.bytes, elements) {
             return Next::End;
         }
-        let value = match self.paging.next.find(body) {
+        let value = match self.paging.next.find(body.bytes) {
             Found::Value(value) => value,
             Found::Missing(missing) => {
                 self.note_missing(asked, elements, &missing.to_string());
@@ -91,12 +96,12 @@ impl Template {
     }
 
     /// By counting: an empty page is the last, and one that is not full where its size is known.
-    fn counted(&self, position: &Position, asked: &PageRequest, body: &[u8], trail: &mut Trail) -> Next {
+    fn counted(&self, position: &Position, asked: &PageRequest, body: Body<'_>, trail: &mut Trail) -> Next {
         let Some(elements) = self.elements(body) else {
             let what = format!("{asked}: the elements of the page cannot be counted: {}", self.what_is_there(body));
             return Next::Lost(Error::new(ErrorKind::Unavailable, what).hint("look at what source.url answers"));
         };
-        if trail.ends_with(body, Some(elements)) || elements == 0 || elements < self.size() {
+        if trail.ends_with(body.bytes, Some(elements)) || elements == 0 || elements < self.size() {
             return Next::End;
         }
         let here = if let Position::Number(number) = position { *number } else { u64::from(self.paging.start) };
@@ -104,10 +109,15 @@ impl Template {
         Next::Page(Position::Number(here.saturating_add(step)))
     }
 
-    fn what_is_there(&self, body: &[u8]) -> String {
-        match self.items.find(body) {
+    fn what_is_there(&self, body: Body<'_>) -> String {
+        match self.items.find(body.bytes) {
             Found::Value(value) => format!("there is {}, and no array", Instead::of(value)),
             Found::Missing(missing) => missing.to_string(),
         }
     }
+}
+
+/// How many elements an array has. `null` counts as an empty one.
+fn in_array(value: &[u8]) -> Option<usize> {
+    if value == b"null" { Some(0) } else { pointer::elements(value) }
 }

@@ -33,7 +33,7 @@ fn asked(template: &Template, position: &Position) -> String {
 fn after(template: &Template, position: &Position, body: &str) -> String {
     let mut trail = Trail::new(10);
     let request = template.request(&Values::default(), position).unwrap();
-    said(template.next(position, &request, &PageHead::default(), body.as_bytes(), &mut trail))
+    said(template.next(position, &request, &PageHead::default(), body.as_bytes().into(), &mut trail))
 }
 
 fn said(next: Next) -> String {
@@ -172,8 +172,9 @@ fn counting_ends_at_an_empty_a_short_or_a_repeated_page() {
     );
 
     let (mut trail, request) = (Trail::new(9), page.request(&Values::default(), &Position::First).unwrap());
-    let mut next =
-        |body: &str| said(page.next(&Position::First, &request, &PageHead::default(), body.as_bytes(), &mut trail));
+    let mut next = |body: &str| {
+        said(page.next(&Position::First, &request, &PageHead::default(), body.as_bytes().into(), &mut trail))
+    };
     assert_eq!([next(one), next(two), next(two)], ["Number(1)", "Number(1)", "end"]);
 }
 
@@ -183,7 +184,10 @@ fn cursor_that_only_leads_to_empty_pages_ends_after_three_of_them() {
     let (mut trail, request) = (Trail::new(9), cursor.request(&Values::default(), &Position::First).unwrap());
     let mut is_end = |data: &str, n: u32| {
         let body = format!("{{\"data\":[{data}],\"meta\":{{\"next\":{n}}}}}");
-        matches!(cursor.next(&Position::First, &request, &PageHead::default(), body.as_bytes(), &mut trail), Next::End)
+        matches!(
+            cursor.next(&Position::First, &request, &PageHead::default(), body.as_bytes().into(), &mut trail),
+            Next::End
+        )
     };
     let ends: Vec<bool> = ["1", "", "", "1", "", "", ""].iter().zip(1..).map(|(data, n)| is_end(data, n)).collect();
     assert_eq!(ends, [false, false, false, false, false, false, true]);

@@ -23,7 +23,7 @@ use etl::error::{Error, ErrorKind};
 use etl::job::{self, Outcome, Progress, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::part::cut::CutRules;
-use etl::source::{Headers, HttpSettings, HttpSource, PageUrl, Template};
+use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl, Template};
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
 use jiff::{SignedDuration, Timestamp};
@@ -338,6 +338,7 @@ impl World {
 
 fn http() -> HttpSettings {
     HttpSettings {
+        shape: PageShape::default(),
         headers: Headers::new([]).unwrap(),
         timeout: Duration::from_secs(5),
         retries: 2,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::hour::format::Format;
 
 /// What parts depend on. Recorded, because a part must be the same whoever seals it, and whenever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,9 @@ pub struct Settings {
     pub timezone: String,
     /// The template of the keys.
     pub layout: String,
+    /// The form of the parts.
+    #[serde(flatten)]
+    pub format: Format,
     /// Where the parts go.
     pub destination: String,
     /// The dictionary of `url`.
@@ -28,16 +32,17 @@ impl Settings {
     /// # Errors
     /// `Config`, naming the setting.
     pub fn allow(&self, new: &Self) -> Result<()> {
+        // The format before the layout: it brings a layout of its own.
         let fixed = [
-            ("hours.timezone", &self.timezone, &new.timezone),
+            ("hours.timezone", &*self.timezone, &*new.timezone),
+            ("load.format", self.format.encoding.name(), new.format.encoding.name()),
+            ("load.compression", self.format.compression.name(), new.format.compression.name()),
             ("load.layout", &self.layout, &new.layout),
             ("load.to", &self.destination, &new.destination),
         ];
         for (key, old, new) in fixed {
             if old != new {
-                let prefix = if key == "load.to" { "" } else { " and another prefix in load.to" };
-                let hint = format!("change it back, or use another state.dir{prefix} for the new setting");
-                return Err(changed(key, &format!("{old:?}, now {new:?}")).hint(hint));
+                return Err(changed(key, &format!("{old:?}, now {new:?}")).hint(way_out(key)));
             }
         }
         for (key, old, new) in [("compact.url", &self.url, &new.url), ("compact.method", &self.method, &new.method)] {
@@ -47,6 +52,18 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// What to do about a setting that must not be another.
+pub(crate) fn way_out(key: &str) -> String {
+    let prefix = if key == "load.to" { "" } else { " and another prefix in load.to" };
+    let export = match key {
+        "load.format" | "load.compression" => {
+            "; `etl export` writes what there is in the new form under another prefix"
+        }
+        _ => "",
+    };
+    format!("change it back, or use another state.dir{prefix} for the new setting{export}")
 }
 
 fn changed(key: &str, what: &str) -> Error {

@@ -9,6 +9,7 @@ fn settings() -> Settings {
     Settings {
         timezone: "UTC".into(),
         layout: "l".into(),
+        format: crate::hour::format::Format::default(),
         destination: "file:lake".into(),
         url: BTreeMap::from([("/a".into(), 1)]),
         method: BTreeMap::new(),
