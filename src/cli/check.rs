@@ -1,5 +1,7 @@
 //! `etl check`: tests what a run needs, step by step. Fetches one page and keeps nothing; makes no state directory.
 
+use std::cell::RefCell;
+
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,12 +10,13 @@ use super::setup::{self, Place};
 use crate::config::{Config, Destination, SigningKey, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::job::{Source, first_page};
+use crate::job::{self, Source};
 use crate::net::ping;
 use crate::page::decode::Decoded;
 use crate::page::decrypt::KeyRing;
 use crate::secret::SourceUrl;
-use crate::source::{self, Fetched};
+use crate::source::file::PageFile;
+use crate::source::{self, EachPage, Fetched, HttpSource, PageRequest};
 use crate::state::files::access;
 use crate::state::files::free_space::Disk;
 use crate::state::{Ledger, Lock};
@@ -132,22 +135,34 @@ fn page(config: &Config) -> Result<Option<Vec<u8>>> {
     config.source.retries = config.source.retries.min(1);
     let stop = Stop::new();
     let mut client = setup::client(&config, &stop)?;
-    let fetched = match setup::source(&config, client.as_mut())? {
+    match setup::source(&config, client.as_mut())? {
         Source::Http { client, template } => {
-            let page = first_page(&config.state.dir, &template, SystemClock.now())?;
-            client.fetch(&page, None, || Ok(Vec::new()))?
+            let page = job::first_page(&config.state.dir, &template, SystemClock.now())?;
+            first_page(client, &page).map(Some)
         }
         Source::Files { pattern, max_page_bytes } => {
             let listing = source::file::list(&pattern)?;
             let Some(first) = listing.files.first() else {
                 return listing.unreadable.into_iter().next().map_or(Ok(None), Err);
             };
-            return source::file::PageFile::open(first, &setup::shape(&config), max_page_bytes)?.next(Vec::new());
+            PageFile::open(first, &setup::shape(&config), max_page_bytes)?.next(Vec::new())
         }
-    };
-    match fetched {
-        Fetched::Page { sink, .. } => Ok(Some(sink)),
-        Fetched::NotModified | Fetched::Stopped => Err(Error::new(ErrorKind::Unavailable, "the source sent no page")),
+    }
+}
+
+/// The page that is asked for; of lines, the first of their pages is enough.
+fn first_page(client: &mut HttpSource, page: &PageRequest) -> Result<Vec<u8>> {
+    let first = RefCell::new(None);
+    let each = RefCell::new(|page| {
+        *first.borrow_mut() = Some(page);
+        Err(Error::new(ErrorKind::Unavailable, "the first page is enough"))
+    });
+    let fetched = client.fetch(page, None, || Ok(EachPage::new(&each)));
+    match (first.take(), fetched) {
+        (Some(page), _) => Ok(page),
+        (None, Ok(Fetched::Page { sink, .. })) => Ok(sink.into_last()),
+        (None, Ok(_)) => Err(Error::new(ErrorKind::Unavailable, "the source sent no page")),
+        (None, Err(error)) => Err(error),
     }
 }
 

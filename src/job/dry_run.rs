@@ -5,6 +5,7 @@
 //! same time: the journal is read first, because a page leaves it only when the ledger has its records, and an array that was
 //! replaced meanwhile is looked up again.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
@@ -21,7 +22,7 @@ use crate::page::decode::{Decoded, Ended};
 use crate::record::ContentHash;
 use crate::source::file::PageFile;
 use crate::source::paging::{Next, Position, Trail, Visit};
-use crate::source::{self, Fetched, shape};
+use crate::source::{self, EachPage, Fetched, TakePage, shape};
 use crate::state::pages::journal::Journal;
 use crate::state::pages::quarantine::OddToken;
 use crate::state::{HashArray, HashDir, Ledger};
@@ -50,14 +51,14 @@ pub struct DryRun {
 pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
     let mut known = Known::read(setup)?;
     let mut found = DryRun { schema: 1, ..DryRun::default() };
-    let mut take = |body: Vec<u8>| known.take(setup, &body, &mut found);
+    let take: &TakePage<'_> = &RefCell::new(|body: Vec<u8>| known.take(setup, &body, &mut found));
     match source {
         Source::Files { pattern, max_page_bytes } => {
             let listing = source::file::list(pattern)?;
             for path in listing.files {
                 let mut file = PageFile::open(&path, &setup.decoder.shape, *max_page_bytes)?;
                 while let Some(page) = file.next(Vec::new())? {
-                    take(page)?;
+                    (take.borrow_mut())(page)?;
                 }
             }
         }
@@ -69,13 +70,14 @@ pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
                 if trail.enter(&page) != Visit::New {
                     break;
                 }
-                if let Fetched::Page { sink, head } = client.fetch(&page, None, || Ok(Vec::new()))? {
-                    next = match template.next(&position, &page, &head, sink.as_slice().into(), &mut trail) {
+                if let Fetched::Page { sink, head } = client.fetch(&page, None, || Ok(EachPage::new(take)))? {
+                    let last = sink.into_last();
+                    next = match template.next(&position, &page, &head, last.as_slice().into(), &mut trail) {
                         Next::Page(next) => Some(next),
                         Next::End => None,
                         Next::Lost(error) => return Err(error),
                     };
-                    take(sink)?;
+                    (take.borrow_mut())(last)?;
                 }
             }
         }

@@ -11,6 +11,7 @@ use std::io::{self, Read};
 use crate::error::Result;
 
 mod body;
+mod each_page;
 pub(crate) mod file;
 pub(crate) mod http;
 pub(crate) mod page_shape;
@@ -18,6 +19,7 @@ mod page_url;
 pub(crate) mod paging;
 pub(crate) mod shape;
 
+pub(crate) use each_page::{EachPage, TakePage};
 pub use http::{Headers, HttpSettings, HttpSource};
 pub use page_shape::PageShape;
 pub use page_url::PageUrl;

@@ -35,6 +35,7 @@ const JUST_STARTED: SignedDuration = SignedDuration::from_secs(10);
 const AT_WORK: Duration = Duration::from_secs(10);
 
 /// Where pages come from.
+#[expect(clippy::large_enum_variant, reason = "there is one in a run")]
 pub enum Source<'a> {
     /// An HTTP API.
     Http {

@@ -30,27 +30,42 @@ impl Lines {
         Self { limit, most, open: Vec::new(), in_page: 0, is_begun: false }
     }
 
-    /// Takes the next bytes; whole lines go to the sink.
-    pub(in crate::source) fn add<S: PageSink>(&mut self, bytes: &[u8], sink: &mut S) -> Result<(), Refusal> {
-        let (lines, rest) = at_last_line_end(bytes);
-        if !lines.is_empty() {
-            if !self.has_room_for(bytes) {
-                if sink.cut().map_err(Refusal::Sink)? {
-                    self.begin_page();
-                } else {
-                    within(self.limit, length(bytes).saturating_add(self.in_page as u64), "uncompressed body")?;
-                }
+    /// Takes the next bytes; whole lines go to the sink, into as many pages as they need.
+    pub(in crate::source) fn add<S: PageSink>(&mut self, mut bytes: &[u8], sink: &mut S) -> Result<(), Refusal> {
+        loop {
+            bytes = self.fill(bytes, sink)?;
+            if bytes.is_empty() {
+                return Ok(());
             }
-            self.put(lines, sink)?;
+            match sink.cut().map_err(Refusal::Sink)? {
+                true => self.begin_page(),
+                false => self.most = usize::MAX,
+            }
         }
-        self.open.extend_from_slice(rest);
-        within(self.limit, length(&self.open), "line")
     }
 
-    /// Whether the lines that end in `bytes` fit into the page at hand. An empty page takes whatever comes.
-    pub(in crate::source) fn has_room_for(&self, bytes: &[u8]) -> bool {
-        let more = self.open.len().saturating_add(at_last_line_end(bytes).0.len());
-        self.in_page == 0 || self.in_page.saturating_add(more) <= self.most
+    /// Takes the next bytes as far as their lines fit into the page at hand, and returns the others. Where a page ends depends on its lines
+    /// alone, not on the pieces in which they come.
+    pub(in crate::source) fn fill<'b, S: PageSink>(
+        &mut self,
+        mut bytes: &'b [u8],
+        sink: &mut S,
+    ) -> Result<&'b [u8], Refusal> {
+        while let Some(first) = memchr::memchr(b'\n', bytes) {
+            let room = self.most.saturating_sub(self.in_page).saturating_sub(self.open.len());
+            let fitting = bytes.get(..room.min(bytes.len())).and_then(|some| memchr::memrchr(b'\n', some));
+            let end = match fitting {
+                Some(end) => end,
+                None if self.in_page == 0 => first,
+                None => return Ok(bytes),
+            };
+            let (lines, rest) = bytes.split_at_checked(end + 1).unwrap_or((bytes, &[]));
+            self.put(lines, sink)?;
+            bytes = rest;
+        }
+        self.open.extend_from_slice(bytes);
+        within(self.limit, length(&self.open), "line")?;
+        Ok(&[])
     }
 
     /// What comes goes into another page.
@@ -72,16 +87,13 @@ impl Lines {
             sink.write(&[LINES]).map_err(Refusal::Sink)?;
         }
         self.in_page += self.open.len() + rest.len();
+        if self.most == usize::MAX {
+            within(self.limit, self.in_page as u64, "uncompressed body")?;
+        }
         sink.write(&self.open).map_err(Refusal::Sink)?;
         self.open.clear();
         sink.write(rest).map_err(Refusal::Sink)
     }
-}
-
-/// The bytes up to and with the last line end, and the rest.
-fn at_last_line_end(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
-    bytes.split_at_checked(end).unwrap_or((bytes, &[]))
 }
 
 /// Whether the brackets and strings of a line without an end close.
@@ -171,6 +183,7 @@ mod tests {
             let pages = pages(&body, step, 1000, 300).unwrap();
             assert!(pages.len() > 10 && pages.iter().all(|page| page.len() <= 301), "{step}");
             assert!(pages.iter().all(|page| page.starts_with('\u{1e}') && page.ends_with('\n')));
+            assert_eq!(pages.len(), 17, "wherever the pieces end");
             let joined: String = pages.iter().map(|page| &page[1..]).collect();
             assert_eq!(joined, body);
         }

@@ -121,11 +121,11 @@ impl<'p> PageFile<'p> {
         lines.begin_page();
         let mut chunk = held;
         loop {
-            if !lines.has_room_for(&chunk) {
-                self.rest = Rest::Lines(source, lines, chunk);
+            let left = lines.fill(&chunk, &mut sink).map_err(|refusal| self.refused(refusal))?;
+            if !left.is_empty() {
+                self.rest = Rest::Lines(source, lines, left.to_vec());
                 return Ok(sink);
             }
-            lines.add(&chunk, &mut sink).map_err(|refusal| self.refused(refusal))?;
             chunk = read_some(&mut source, CHUNK).map_err(|cause| self.broken(cause))?;
             if chunk.is_empty() {
                 lines.finish(&mut sink).map_err(|refusal| self.refused(refusal))?;
