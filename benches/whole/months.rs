@@ -17,7 +17,7 @@ use etl::hour::Clock;
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::simulate::{Generator, Options};
-use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
+use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl, Template};
 use etl::state::status;
 use etl::state::{Ledger, State};
 use etl::stop::Stop;
@@ -196,6 +196,6 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
     };
     let mut client = HttpSource::new(http, stop.clone());
     let source =
-        Source::Http { client: &mut client, url: PageUrl::parse(url).expect("an address"), follow_links: true };
+        Source::Http { client: &mut client, template: Template::of_links(PageUrl::parse(url).expect("an address")) };
     job::run(&setup, Some(source), RunRequest::default())
 }

@@ -11,13 +11,13 @@ use super::setup::{self, Place};
 use crate::config::{Config, Destination, SigningKey, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::job::Source;
+use crate::job::{self, Source};
 use crate::net::ping;
 use crate::page::decode::Decoded;
 use crate::page::decrypt::KeyRing;
 use crate::secret::SourceUrl;
 use crate::source::file::PageFile;
-use crate::source::{self, EachPage, Fetched, HttpSource, PageUrl};
+use crate::source::{self, EachPage, Fetched, HttpSource, PageRequest};
 use crate::state::files::access;
 use crate::state::files::free_space::Disk;
 use crate::state::{Ledger, Lock};
@@ -138,7 +138,10 @@ fn page(config: &Config) -> Result<Option<Vec<u8>>> {
     let stop = Stop::new();
     let mut client = setup::client(&config, &stop)?;
     match setup::source(&config, client.as_mut())? {
-        Source::Http { client, url, .. } => first_page(client, &url).map(Some),
+        Source::Http { client, template } => {
+            let page = job::first_page(&config.state.dir, &template, SystemClock.now())?;
+            first_page(client, &page).map(Some)
+        }
         Source::Files { pattern, max_page_bytes } => {
             let listing = source::file::list(&pattern)?;
             let Some(first) = listing.files.first() else {
@@ -149,14 +152,14 @@ fn page(config: &Config) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// The page at an address; of lines, the first of their pages is enough.
-fn first_page(client: &mut HttpSource, url: &PageUrl) -> Result<Vec<u8>> {
+/// The page that is asked for; of lines, the first of their pages is enough.
+fn first_page(client: &mut HttpSource, page: &PageRequest) -> Result<Vec<u8>> {
     let first = RefCell::new(None);
     let each = RefCell::new(|page| {
         *first.borrow_mut() = Some(page);
         Err(Error::new(ErrorKind::Unavailable, "the first page is enough"))
     });
-    let fetched = client.fetch(url, None, || Ok(EachPage::new(&each)));
+    let fetched = client.fetch(page, None, || Ok(EachPage::new(&each)));
     match (first.take(), fetched) {
         (Some(page), _) => Ok(page),
         (None, Ok(Fetched::Page { sink, .. })) => Ok(sink.into_last()),

@@ -8,7 +8,7 @@ use super::setup;
 use crate::config::{Config, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::source::PageUrl;
+use crate::source::{PageRequest, PageUrl};
 use crate::stop::Stop;
 use crate::view::findings::Checked;
 use crate::view::words::ago;
@@ -32,9 +32,9 @@ pub(super) fn steps(config: &Config) -> Vec<Checked> {
 }
 
 fn token(config: &Config, url: &str) -> Result<Checked> {
-    let url = PageUrl::parse(url)?;
+    let page = PageRequest::get(PageUrl::parse(url)?);
     let mut client = setup::client(config, &Stop::new())?;
-    let left = client.as_mut().map(|client| client.authorise(&url)).transpose()?.flatten();
+    let left = client.as_mut().map(|client| client.authorise(&page)).transpose()?.flatten();
     Ok(match left {
         None => Checked::skipped("token", "there was none"),
         Some(None) => Checked::ok("token", "given, without a lifetime: it is used until it is refused"),

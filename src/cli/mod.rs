@@ -25,6 +25,7 @@ mod run;
 mod setup;
 mod several;
 mod simulate;
+mod span;
 mod status;
 mod tell;
 mod units;

@@ -8,11 +8,12 @@ use clap::Args;
 use super::print::{print, print_json};
 use super::progress::RunDisplay;
 use super::watchers::{self, Watchers};
-use super::{failed, setup, tell};
+use super::{failed, setup, span, tell};
 use crate::config::{self, Config, Overrides, Shown, SourceLocation, parse_positive_duration};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
-use crate::job::{self, Outcome, Report, RunRequest, Summary};
+use crate::job::{self, Outcome, Report, RunRequest, Source, Summary};
+use crate::source::Template;
 use crate::state::status::Command;
 use crate::stop::Stop;
 use crate::view::text;
@@ -24,6 +25,7 @@ Examples:
   etl run --max-runtime 10m                  stop cleanly before the next tick is due
   etl run --drain                            seal and upload everything now, open hours too
   etl run --dry-run                          fetch, print what a run would do, write nothing
+  etl run --since 2023-03-01 --until 2023-04-01   what an API has of that month, a day at a time
   etl run --json                             the summary as one JSON object
   etl run --metrics-file /var/lib/node_exporter/etl.prom
 
@@ -48,10 +50,19 @@ pub(super) struct RunArgs {
     pub(super) max_runtime: Option<Duration>,
     /// Seal and upload everything now, including hours that are still open
     #[arg(long)]
-    drain: bool,
+    pub(super) drain: bool,
     /// Fetch and decode in memory, print what a run would do, write nothing
     #[arg(long, conflicts_with = "every")]
     dry_run: bool,
+    /// Ask an API for what happened from this time on, until --until: a backfill beside what is new. A day, or a time
+    #[arg(long, value_name = "TIME", requires = "until", conflicts_with_all = ["every", "dry_run", "metrics_file", "ping"])]
+    pub(super) since: Option<String>,
+    /// The end of that time
+    #[arg(long, value_name = "TIME", requires = "since")]
+    pub(super) until: Option<String>,
+    /// How much of it is asked for at once [default: 1d]
+    #[arg(long, value_name = "DURATION", value_parser = parse_positive_duration, requires = "since")]
+    pub(super) window: Option<Duration>,
     /// Write the run's metrics to this file, for Prometheus [default: run.metrics_file]
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     pub(super) metrics_file: Option<PathBuf>,
@@ -61,7 +72,7 @@ pub(super) struct RunArgs {
     pub(super) ping: Option<String>,
     /// Print the summary as one JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// `etl replay`.
@@ -87,6 +98,9 @@ pub(super) fn run(flags: &Overrides, args: &RunArgs, say: &dyn Fn(&Error)) -> Re
     let started = Instant::now();
     let stop = Stop::with_deadline(args.max_runtime.and_then(|limit| started.checked_add(limit)));
     crate::stop::install(&stop).map_err(|error| failed::unread(flags, Command::Run, error))?;
+    if args.since.is_some() {
+        return span::run(flags, args, &stop, say);
+    }
     let Some(every) = args.every else { return run_once(flags, args, &stop, say) };
     let mut before = None;
     loop {
@@ -132,7 +146,7 @@ fn run_once(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error)
     }
     let watchers = Watchers::start(&config, args.ping.as_deref(), args.metrics_file.as_ref());
     let request = RunRequest { drain: args.drain, ..RunRequest::default() };
-    let outcome = match tick(&config, request, stop) {
+    let outcome = match tick(&config, request, stop, |template| template) {
         Ok(outcome) => outcome,
         Err(error) => {
             let error = failed::unused(&config, Command::Run, error);
@@ -156,14 +170,22 @@ fn ended_early(error: Error, json: bool) -> Result<u8> {
     Err(error)
 }
 
-/// One run.
-fn tick(config: &Config, request: RunRequest, stop: &Stop) -> Result<Outcome> {
+/// One run, which asks an API for what `wanted` makes of the template.
+pub(super) fn tick(
+    config: &Config,
+    request: RunRequest,
+    stop: &Stop,
+    wanted: impl FnOnce(Template) -> Template,
+) -> Result<Outcome> {
     // Fetching may take half of the time: the other half is for sealing and uploading.
     let mut client = setup::client(config, &stop.at_half_time())?;
     let display = RunDisplay::new();
     let progress = |progress| display.show(progress);
     let setup = setup::setup(config, &SystemClock, stop, &progress)?;
-    let source = setup::source(config, client.as_mut())?;
+    let source = match setup::source(config, client.as_mut())? {
+        Source::Http { client, template } => Source::Http { client, template: wanted(template) },
+        files => files,
+    };
     let outcome = job::run(&setup, Some(source), request);
     display.end();
     Ok(outcome)
@@ -235,7 +257,7 @@ fn show(outcome: &Outcome, exit: u8, json: bool) -> Result<()> {
 }
 
 /// The exit code of the most urgent problem; without one, that of the signal.
-fn code(outcome: &Outcome, stop: &Stop) -> u8 {
+pub(super) fn code(outcome: &Outcome, stop: &Stop) -> u8 {
     or_of_signal(outcome.exit_code(), stop)
 }
 

@@ -19,7 +19,7 @@ use crate::page::decrypt::KeyRing;
 use crate::part::codec::Columns;
 use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Compactor, Dictionaries};
-use crate::source::{Auth, Headers, HttpSettings, HttpSource, OAuth2, PageShape, PageUrl, Request};
+use crate::source::{Auth, Headers, HttpSettings, HttpSource, OAuth2, PageShape, Request, Template};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
 use crate::state::status::evidence::Rules;
@@ -261,12 +261,19 @@ fn pem(text: &PemText) -> Pem<'_> {
     Pem { place: &text.place, text: text.text.expose() }
 }
 
+/// What an HTTP source is asked for, and how one page leads to the next.
+pub(super) fn template(config: &Config) -> Result<Template> {
+    let SourceLocation::Http(url) = config.source.location()? else {
+        return Err(Error::new(ErrorKind::Config, "source.url is files, and no API")
+            .hint("name an http: or https: address; files are read whole by `etl run`"));
+    };
+    Template::new(url.expose(), config.source.asking(), config.source.paging.clone(), config.source.items.clone())
+}
+
 /// Where the pages come from; `client` is that of [`client`].
 pub(super) fn source<'a>(config: &Config, client: Option<&'a mut HttpSource>) -> Result<Source<'a>> {
     Ok(match (config.source.location()?, client) {
-        (SourceLocation::Http(url), Some(client)) => {
-            Source::Http { client, url: PageUrl::parse(url.expose())?, follow_links: config.source.follows_links() }
-        }
+        (SourceLocation::Http(_), Some(client)) => Source::Http { client, template: template(config)? },
         (SourceLocation::Http(_), None) => {
             return Err(Error::new(ErrorKind::Bug, "an HTTP source without a client"));
         }

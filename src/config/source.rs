@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::auth::{AuthConfig, SourceAuth};
 use super::environment::{Variable, check_name};
 use super::layers::Layers;
+use super::paging::{self, Asking, Method, PagingConfig, TimeFormat};
 use super::paths::wrong;
 use super::shape::{self, TokenEncryption};
 use super::{keys, paths, value};
@@ -59,7 +60,18 @@ pub struct SourceConfig {
     /// How tokens are encrypted.
     #[serde(deserialize_with = "shape::encryption")]
     pub encryption: TokenEncryption,
-    paging: Paging,
+    #[serde(deserialize_with = "paging::method")]
+    method: Method,
+    #[serde(deserialize_with = "value::text")]
+    body: String,
+    #[serde(deserialize_with = "value::text")]
+    start: String,
+    #[serde(deserialize_with = "paging::time_format")]
+    since_format: TimeFormat,
+    #[serde(deserialize_with = "value::duration")]
+    overlap: Duration,
+    /// How one page leads to the next.
+    pub paging: PagingConfig,
     /// The field with the source's rising number, by which gaps are found. Empty: none.
     #[serde(deserialize_with = "value::text")]
     pub sequence: String,
@@ -73,33 +85,6 @@ pub struct SourceConfig {
     /// What errors call the place of `keys`.
     #[serde(skip)]
     keys_place: String,
-}
-
-/// `[source.paging]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Paging {
-    #[serde(default, deserialize_with = "paging_style")]
-    style: PagingStyle,
-}
-
-/// How one page leads to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum PagingStyle {
-    /// By `Link: rel="next"`.
-    #[default]
-    Link,
-    /// Not at all.
-    None,
-}
-
-fn paging_style<'de, D: Deserializer<'de>>(from: D) -> Result<PagingStyle, D::Error> {
-    value::parsed_by(from, |text| match text {
-        "link" => Ok(PagingStyle::Link),
-        "none" => Ok(PagingStyle::None),
-        _ => Err(wrong("not a paging style")
-            .hint("\"link\" follows Link headers with rel=\"next\", \"none\" takes one page")),
-    })
 }
 
 impl fmt::Display for SourceLocation {
@@ -132,6 +117,8 @@ impl SourceConfig {
     /// Completes what was read by what it refers to: folders and variables.
     pub(super) fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
         self.location = self.find(layers)?;
+        let url = if let Some(SourceLocation::Http(url)) = &self.location { Some(url.expose()) } else { None };
+        paging::check(&self.paging, &self.asking(), url, layers)?;
         self.resolve_keys(layers)?;
         self.auth.resolve(&self.headers, self.location.as_ref(), layers)
     }
@@ -189,10 +176,16 @@ impl SourceConfig {
         })
     }
 
-    /// Whether `Link: rel="next"` leads to more pages.
+    /// What is asked for beyond the address.
     #[must_use]
-    pub fn follows_links(&self) -> bool {
-        self.paging.style == PagingStyle::Link
+    pub fn asking(&self) -> Asking {
+        Asking {
+            method: self.method,
+            body: self.body.clone(),
+            start: self.start.clone(),
+            since_format: self.since_format.clone(),
+            overlap: self.overlap,
+        }
     }
 
     /// The decryption keys, newest first, each checked to be a Fernet key; at least one.

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::intake::fetch::MAX_LINKED;
+use super::intake::increment;
 use super::{Setup, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -19,7 +21,7 @@ use crate::hour::lifecycle::HashesRef;
 use crate::page::decode::{Decoded, Ended};
 use crate::record::ContentHash;
 use crate::source::file::PageFile;
-use crate::source::paging::{Trail, Visit};
+use crate::source::paging::{Next, Position, Trail, Visit};
 use crate::source::{self, EachPage, Fetched, TakePage, shape};
 use crate::state::pages::journal::Journal;
 use crate::state::pages::quarantine::OddToken;
@@ -60,12 +62,22 @@ pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
                 }
             }
         }
-        Source::Http { client, url, follow_links } => {
-            let (mut trail, mut next) = (Trail::new(crate::job::intake::fetch::MAX_LINKED), Some(url.clone()));
-            while let Some(url) = next.take().filter(|url| trail.enter(url) == Visit::New) {
-                if let Fetched::Page { sink, head } = client.fetch(&url, None, || Ok(EachPage::new(take)))? {
-                    (take.borrow_mut())(sink.into_last())?;
-                    next = head.next.filter(|_| *follow_links).transpose()?;
+        Source::Http { client, template } => {
+            let values = increment::values(&setup.state_dir, template, setup.clock.now())?;
+            let (mut trail, mut next) = (Trail::new(MAX_LINKED), Some(Position::First));
+            while let Some(position) = next.take() {
+                let page = template.request(&values, &position)?;
+                if trail.enter(&page) != Visit::New {
+                    break;
+                }
+                if let Fetched::Page { sink, head } = client.fetch(&page, None, || Ok(EachPage::new(take)))? {
+                    let last = sink.into_last();
+                    next = match template.next(&position, &page, &head, last.as_slice().into(), &mut trail) {
+                        Next::Page(next) => Some(next),
+                        Next::End => None,
+                        Next::Lost(error) => return Err(error),
+                    };
+                    (take.borrow_mut())(last)?;
                 }
             }
         }

@@ -24,6 +24,8 @@ use std::time::{Instant, SystemTime};
 
 pub use dry_run::{DryRun, dry_run};
 pub use intake::fetch::Source;
+pub(crate) use intake::increment::first_page;
+pub use intake::windows::windows_left;
 pub use recover::repair::{Place, RepairRequest, Repaired, RepairedPart, repair};
 pub(crate) use setup::has_expired;
 pub use setup::{Progress, RunRequest, Setup};
@@ -32,8 +34,8 @@ pub use summary::{Outcome, Summary, UploadedPart};
 
 use self::context::Run;
 use self::intake::Intake;
-use self::intake::address;
 use self::intake::fetch::{self, Halt, PageTrail};
+use self::intake::{address, increment, notes};
 use self::output::Output;
 use self::progress_log::StepLog;
 use self::recover::Recover;
@@ -164,9 +166,10 @@ fn attempt(
 fn open_front(setup: &Setup<'_>, source: Option<&mut Source<'_>>) -> Result<Front> {
     let opened = Front::open(&setup.state_dir);
     if opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::Busy)
-        && let Some(Source::Http { client, url, follow_links }) = source
+        && let Some(Source::Http { client, template }) = source
+        && template.span().is_none()
     {
-        fetch::receive_beside(client, url, *follow_links, setup);
+        fetch::receive_beside(client, template, setup);
     }
     opened
 }
@@ -179,11 +182,11 @@ fn fetch_first(
     front: &Front,
     summary: &mut Summary,
 ) -> Result<()> {
-    let Some(Source::Http { client, url, follow_links }) = source else { return Ok(()) };
+    let Some(Source::Http { client, template }) = source else { return Ok(()) };
     if trail.is_some() {
         return Ok(());
     }
-    let trail = trail.insert(PageTrail::start(url, *follow_links, front, setup.clock.now())?);
+    let trail = trail.insert(PageTrail::start(template, front, setup.clock.now())?);
     if front.can_receive(&setup.settings) {
         summary.began = true;
         status::note_start(&setup.state_dir, history, setup.status_file.as_ref());
@@ -208,7 +211,7 @@ impl<'a> Job<'a> {
         let Task { setup, request, history } = task;
         Self {
             run: Run::new(setup, state, request, summary, history),
-            intake: Intake::new(matches!(source, Some(Source::Files { .. }))),
+            intake: Intake::new(source.is_some_and(Source::is_backfill)),
             output: Output::new(request.drain, &setup.state_dir),
             recover: Recover::new(source.is_none()),
             is_live: false,
@@ -221,7 +224,8 @@ impl<'a> Job<'a> {
         }
         let losses = self.run.state.take_losses();
         if !losses.is_empty() {
-            fetch::forget_seen(self.run.state.dir())?;
+            notes::forget_seen(self.run.state.dir())?;
+            increment::forget(self.run.state.dir())?;
         }
         self.run.problems.extend(losses);
         Ok(())
@@ -240,7 +244,7 @@ impl<'a> Job<'a> {
         if self.run.state.hours.any_misses_records() {
             self.upload_left()?;
         }
-        self.intake.watch_ids(&self.run, trail.as_ref().map(|trail| trail.source()))?;
+        self.intake.watch_ids(&self.run, trail.as_ref().and_then(|trail| trail.source()))?;
         if self.run.request.rejected {
             self.recover.retry_rejected(&mut self.run, &mut self.intake)?;
         }
@@ -258,6 +262,8 @@ impl<'a> Job<'a> {
     fn settle(&mut self, seal: bool, trail: Option<&PageTrail>) -> Result<()> {
         self.commit_journal()?;
         self.intake.hear(&self.run, trail);
+        self.intake.note_increment(&self.run, trail)?;
+        self.intake.note_window(&self.run, trail)?;
         self.run.note_step("commit");
         self.recover.retry_quarantine(&mut self.run, &mut self.intake)?;
         self.recover.retry_parked(&mut self.run, &mut self.intake)?;
@@ -276,11 +282,16 @@ impl<'a> Job<'a> {
         let drain = self.run.request.drain;
         loop {
             self.output.drain = drain && trail.is_over();
-            self.settle(!drain || trail.is_over(), Some(trail))?;
+            // Its records are not late: its hours are sealed when all of it is there.
+            self.output.drain_closed |= trail.is_window() && trail.is_over();
+            self.settle(!(drain || trail.is_window()) || trail.is_over(), Some(trail))?;
             if trail.is_over() || self.run.is_stopped() {
                 return Ok(());
             }
             trail.settled();
+            if !self.intake.is_clean(&self.run) {
+                trail.leave_no_notes();
+            }
             let received = self.run.summary.pages;
             let waiting = self.run.state.uncommitted_bytes()?;
             if self.run.is_short_of_space(waiting)? {

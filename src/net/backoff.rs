@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::net::http_date;
 
 /// The longest wait that a server's `Retry-After` can ask for within one run. What takes longer is for the next run.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Exponential back-off: about `base` after the first failure, `factor` times that after the second, never more than `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

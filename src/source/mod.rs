@@ -2,7 +2,7 @@
 //!
 //! Owns the seam between what fetches pages and what makes them durable. Invariant: only a complete body within the size caps, a JSON array or an object that may hold one or lines of JSON,
 //! leaves here as a page; the sink of any other body is dropped unfinished, which discards its bytes. The caller makes the returned
-//! sink durable, and only then follows `PageHead::next`; of a body of lines, a sink that can be cut may make page after page durable while
+//! sink durable, and only then asks for the page after it; of a body of lines, a sink that can be cut may make page after page durable while
 //! it comes. A crash leaves what a dropped sink leaves: nothing of the page at hand. Whether the array's
 //! elements are tokens is checked later, by the page parser.
 
@@ -23,9 +23,13 @@ pub(crate) use each_page::{EachPage, TakePage};
 pub use http::{Auth, Headers, HttpSettings, HttpSource, OAuth2, Request};
 pub use page_shape::PageShape;
 pub use page_url::PageUrl;
+pub use paging::{PageRequest, Template};
 
 /// Some writers begin a UTF-8 text with it. JSON has none; a reader may skip it.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The page that stands for an answer without a body.
+pub(crate) const NO_ELEMENTS: &[u8] = b"[]";
 
 /// Where a page's bytes go while they arrive. Dropped before `Fetched::Page` returns it, it discards them.
 pub trait PageSink {
@@ -67,12 +71,16 @@ impl FileSink for Vec<u8> {
 }
 
 /// What is known of a page besides its body.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PageHead {
     /// The entity tag, as the source spelled it (with quotes), to send along the next time.
     pub etag: Option<String>,
-    /// The page after this one. An error where the link leads to another host: this page is good, but the next one is not fetched.
-    pub next: Option<Result<PageUrl>>,
+    /// What the `Link` header with `rel="next"` refers to.
+    pub link: Option<String>,
+    /// The address that the answer came from, after redirects.
+    pub answered_at: Option<reqwest::Url>,
+    /// When the source made the answer, by its own clock.
+    pub date: Option<jiff::Timestamp>,
     /// The body's length in bytes, uncompressed.
     pub bytes: u64,
 }

@@ -48,6 +48,12 @@ impl PageShape {
     }
 }
 
+/// How many lines a page of lines has, without empty ones; `None`: it is another page.
+pub(crate) fn lines(page: &[u8]) -> Option<usize> {
+    let text = page.strip_prefix(&[LINES])?;
+    Some(text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count())
+}
+
 /// Whether a content type says that the body is lines of JSON.
 pub(crate) fn type_says_lines(content_type: &str) -> bool {
     let name = content_type.split(';').next().unwrap_or_default().trim();

@@ -98,6 +98,7 @@ fn power(step: Step) -> Cell {
         | Step::FileSetAside
         | Step::PageRejected
         | Step::RecordsParked
+        | Step::IncrementNoted
         | Step::QuarantineReleased
         | Step::ParkedReleased
         | Step::QuarantineMerged
@@ -145,6 +146,9 @@ fn deleted(step: Step) -> Cell {
         Step::DigestPut => Cell::By("digests", "whatever_is_changed_or_removed_is_named"),
         Step::ManifestsNoted | Step::DigestFixed | Step::DigestReceipted => {
             Cell::By("digests", "lost_state_goes_on_from_the_newest_digest_and_names_what_none_names")
+        }
+        Step::IncrementNoted => {
+            Cell::By("paging", "other_requests_forget_since_and_a_damaged_or_lost_note_only_asks_for_more")
         }
         Step::RecordsParked => Cell::By("parked", "parked_file_that_vanishes_is_missed"),
         Step::GenerationSetAside | Step::FileSetAside => Cell::Never("what was set aside is for a look only"),

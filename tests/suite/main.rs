@@ -51,6 +51,7 @@ mod nth_call;
 mod oddities;
 mod output;
 mod page;
+mod paging;
 mod parked;
 #[cfg(target_os = "linux")]
 mod power;

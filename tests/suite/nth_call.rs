@@ -207,8 +207,15 @@ fn is_passing(path: &Path) -> bool {
     if path.extension() == Some("ids".as_ref()) {
         return true;
     }
-    let views =
-        ["status.json", "runs/index.jsonl", "validator.json", "trail.json", "source.json", "quarantine/reasons"];
+    let views = [
+        "status.json",
+        "runs/index.jsonl",
+        "validator.json",
+        "trail.json",
+        "window.json",
+        "source.json",
+        "quarantine/reasons",
+    ];
     let is_view = views.iter().any(|name| path.ends_with(name));
     let is_spare = is_unfinished(path) && path.parent().unwrap().ends_with("spool");
     is_view || is_spare || path.ancestors().skip(2).any(|above| above.ends_with("wal"))

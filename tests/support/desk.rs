@@ -11,7 +11,7 @@ use etl::hour::verdict::Verdict;
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
-use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
+use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl, Template};
 use etl::state::Lock;
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
@@ -116,7 +116,7 @@ impl Desk {
         let mut client = client(&stop);
         let url = PageUrl::parse(&self.origin.url).unwrap();
         run_alone(&self.dir.path().join("state"), || {
-            let source = Source::Http { client: &mut client, url: url.clone(), follow_links: true };
+            let source = Source::Http { client: &mut client, template: Template::of_links(url.clone()) };
             job::run(&self.setup(&stop), Some(source), RunRequest::default())
         })
     }
@@ -125,7 +125,7 @@ impl Desk {
     pub fn dry_run(&self, url: &str) -> etl::error::Result<job::DryRun> {
         let stop = Stop::new();
         let mut source =
-            Source::Http { client: &mut client(&stop), url: PageUrl::parse(url).unwrap(), follow_links: true };
+            Source::Http { client: &mut client(&stop), template: Template::of_links(PageUrl::parse(url).unwrap()) };
         job::dry_run(&self.setup(&stop), &mut source)
     }
 

@@ -19,6 +19,14 @@ pub struct PolledTooRarely {
     pub(crate) before: Timestamp,
 }
 
+impl Seen {
+    /// The end of the unbroken run of ids that the counter's newest epoch began with. `None`: no id came.
+    pub(crate) fn unbroken_to(&self) -> Option<i64> {
+        let epoch = self.epochs.last().filter(|epoch| !epoch.is_aside())?;
+        epoch.ranges.first_key_value().map(|(_, range)| range.to)
+    }
+}
+
 /// Watches whether a poll overlaps with the one before.
 #[derive(Debug)]
 pub struct Watch {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::fetch::{self, Source};
+use super::fetch::Source;
+use super::{increment, notes};
 use crate::error::Result;
 use crate::output::draft::Survives;
 use crate::state::files::checked;
@@ -30,7 +31,7 @@ fn path(dir: &Path) -> PathBuf {
 /// then asked of the new one.
 pub(crate) fn note(dir: &Path, source: &Source<'_>) -> Result<()> {
     let now = match source {
-        Source::Http { url, .. } => Noted::Http(url.to_string()),
+        Source::Http { template, .. } => Noted::Http(template.to_string()),
         Source::Files { pattern, .. } => Noted::Files(pattern.clone()),
     };
     let before: Option<Noted> = checked::read_json(&path(dir))?;
@@ -42,7 +43,8 @@ pub(crate) fn note(dir: &Path, source: &Source<'_>) -> Result<()> {
             tracing::warn!(
                 "the source is {now} now, and was {before}: its records go on in the same hours; for another source use another state.dir"
             );
-            fetch::forget_seen(dir)?;
+            notes::forget_seen(dir)?;
+            increment::forget(dir)?;
         }
         _ => {}
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::Intake;
 use super::decoding::decode;
 use super::dedup::NewRecords;
-use super::fetch::forget_seen;
+use super::notes::forget_seen;
 use super::quarantine::{hold, quarantine, quarantine_held};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
@@ -154,6 +154,8 @@ impl Intake {
         let seen = self.see(run, &new, segment);
         new.leave_strays_out(&run.setup.decoder.zone, |id| seen.is_stray(id));
         self.hearing.took(segment, pages);
+        let times = pages.iter().flat_map(|page| &page.records).map(|record| record.entry.at());
+        self.newest = self.newest.max(times.filter(|at| *at <= received).max());
         let tallies = totals(run, &new.tallies)?;
         let SegmentId { number, pages: count } = segment.id;
         run.state.hours.commit(NewCommit {

@@ -5,22 +5,22 @@
 //! pages pauses where the disk gets full or much waits to be committed. A crash leaves whole segments, or nothing of the one that
 //! was being written, and a note of where the trail was: it saves asking again for pages that are there, and nothing depends on it.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
 use super::hearing::Poll;
+use super::increment;
+use super::notes::{self, Interrupted, Validator};
 use super::receive::{Received, Receiver};
+use super::windows::Window;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::context::has_room;
 use crate::job::progress_log::took;
 use crate::job::{Progress, Setup, Summary};
 use crate::output::numbers::bytes;
-use crate::source::paging::{Trail, Visit};
-use crate::source::{Fetched, HttpSource, PageHead, PageUrl};
-use crate::state::files::durable;
+use crate::source::paging::{Body, Next, Position, Trail, Values, Visit};
+use crate::source::{Fetched, HttpSource, PageHead, PageRequest, Template};
 use crate::state::pages::journal::Journal;
 use crate::state::status;
 use crate::state::{Front, Inbox, Reserve};
@@ -29,23 +29,20 @@ use crate::state::{Front, Inbox, Reserve};
 pub const MAX_LINKED: usize = 100_000;
 /// A trail pauses when it has received so much: what waits is committed before more comes.
 const PAUSE_BYTES: u64 = 64 << 20;
-/// A trail that was interrupted longer ago than this starts at its first page: its next page may have changed.
-const RESUMED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 /// A run that started less than this ago asks the source itself.
 const JUST_STARTED: SignedDuration = SignedDuration::from_secs(10);
 /// A source that sent a page less than this ago is at work, although the run's time ends while it makes the next.
 const AT_WORK: Duration = Duration::from_secs(10);
 
 /// Where pages come from.
+#[expect(clippy::large_enum_variant, reason = "there is one in a run")]
 pub enum Source<'a> {
     /// An HTTP API.
     Http {
         /// The client.
         client: &'a mut HttpSource,
-        /// The first page.
-        url: PageUrl,
-        /// Whether `Link: rel="next"` leads to more pages.
-        follow_links: bool,
+        /// What it is asked for, and how one page leads to the next.
+        template: Template,
     },
     /// Files.
     Files {
@@ -56,24 +53,14 @@ pub enum Source<'a> {
     },
 }
 
-/// The entity tag of a page that is durable. Only where a source has one page: a 304 for the first of several says nothing about
-/// those after it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Validator {
-    /// Of the whole address, its query included.
-    url: String,
-    etag: String,
-    /// The segment that holds the page.
-    segment: u64,
-}
-
-/// Where a trail was interrupted.
-#[derive(Debug, Serialize, Deserialize)]
-struct Interrupted {
-    /// Of the address of its first page.
-    first: String,
-    next: String,
-    at: Timestamp,
+impl Source<'_> {
+    /// Whether what it gives is of long ago, and all there at once: then no record of it is late.
+    pub(crate) const fn is_backfill(&self) -> bool {
+        match self {
+            Self::Http { template, .. } => template.span().is_some(),
+            Self::Files { .. } => true,
+        }
+    }
 }
 
 /// Why a trail does not go on.
@@ -87,15 +74,17 @@ pub(crate) enum Halt {
     NoSpace,
 }
 
-/// The pages of an API, from the first one along its links.
+/// The pages of an API, from the first one to where it leads.
 pub(crate) struct PageTrail {
-    first: PageUrl,
-    follow_links: bool,
-    next: Option<PageUrl>,
+    template: Template,
+    values: Values,
+    next: Option<Position>,
     passed: Trail,
     validator: Option<Validator>,
     /// Before the first request.
     asked: Timestamp,
+    /// When the source began to answer it, by its own clock where it tells the time.
+    began: Option<Timestamp>,
     /// The segments with what came.
     segments: Vec<u64>,
     /// How it ended, where it ended whole: what a 304 speaks of, if it was one.
@@ -105,6 +94,8 @@ pub(crate) struct PageTrail {
     clock_is_off: bool,
     /// Whether it starts where an earlier run was interrupted, and nothing came yet.
     resuming: bool,
+    /// Whether it went back to its first page, because the place that it was at was gone.
+    went_back: bool,
     is_noted: bool,
     /// Whether it leaves notes for the next run.
     takes_notes: bool,
@@ -116,32 +107,36 @@ pub(crate) struct PageTrail {
 }
 
 impl PageTrail {
-    /// The trail from `first` on, or from where it was interrupted a short time ago.
-    pub(crate) fn start(first: &PageUrl, follow_links: bool, front: &Front, now: Timestamp) -> Result<Self> {
-        let mut trail = Self { takes_notes: true, ..Self::beside(first, follow_links, now) };
-        trail.is_noted = trail_path(front.dir()).exists();
-        if !follow_links {
-            trail.validator = validator(front, first)?;
-        } else if let Some(next) = interrupted(front.dir(), first, now)? {
-            (trail.next, trail.resuming, trail.is_whole) = (Some(next), true, false);
+    /// The trail of `template` from its first page on, or from where it was interrupted a short time ago.
+    pub(crate) fn start(template: &Template, front: &Front, now: Timestamp) -> Result<Self> {
+        let values = increment::values(front.dir(), template, now)?;
+        let mut trail = Self { takes_notes: true, ..Self::beside(template, values, now) };
+        trail.is_noted = notes::has_place(front.dir(), template);
+        if template.is_one_page() {
+            trail.validator = notes::validator(front, template.request(&trail.values, &Position::First)?.url())?;
+        } else if let Some(place) = notes::interrupted(front.dir(), template, now)? {
+            (trail.next, trail.resuming, trail.is_whole) = (Some(place.next), true, false);
+            (trail.values, trail.began) = (place.values, Some(place.began));
         }
         Ok(trail)
     }
 
-    /// The trail from `first` on, for a run that has no lock: it leaves the notes to the one that has.
-    fn beside(first: &PageUrl, follow_links: bool, now: Timestamp) -> Self {
+    /// The trail from the first page on, for a run that has no lock: it leaves the notes to the one that has.
+    fn beside(template: &Template, values: Values, now: Timestamp) -> Self {
         Self {
-            first: first.clone(),
-            follow_links,
-            next: Some(first.clone()),
+            template: template.clone(),
+            values,
+            next: Some(Position::First),
             passed: Trail::new(MAX_LINKED),
             validator: None,
             asked: now,
+            began: None,
             segments: Vec::new(),
             ended: None,
             is_whole: true,
             clock_is_off: false,
             resuming: false,
+            went_back: false,
             is_noted: false,
             takes_notes: false,
             last_page: None,
@@ -155,16 +150,38 @@ impl PageTrail {
         self.next.is_none()
     }
 
-    /// The fingerprint of its first address.
-    pub(crate) fn source(&self) -> String {
-        self.first.fingerprint()
+    /// The fingerprint of what it asks for. `None`: it is not what is new.
+    pub(crate) fn source(&self) -> Option<String> {
+        self.template.span().is_none().then(|| self.template.fingerprint())
+    }
+
+    /// Whether it is a window of a bounded backfill.
+    pub(crate) const fn is_window(&self) -> bool {
+        self.template.span().is_some()
+    }
+
+    /// The window that it was, where all of it came.
+    pub(crate) fn whole_window(&self) -> Option<(&Template, Window)> {
+        let window = self.template.span().filter(|_| self.ended.is_some())?;
+        Some((&self.template, window))
+    }
+
+    /// What it asked for, and when the source began to answer, where all of it came. `None`: the next trail asks for the same.
+    pub(crate) fn increment(&self) -> Option<(&Template, Option<Timestamp>)> {
+        let whole = self.began.filter(|_| self.ended.is_some());
+        self.template.is_incremental().then_some((&self.template, whole))
+    }
+
+    /// A page of it was set aside: the next run begins with its first page.
+    pub(crate) const fn leave_no_notes(&mut self) {
+        self.takes_notes = false;
     }
 
     /// The poll that it was. `None`: not all of it came.
     pub(crate) fn poll(&self) -> Option<Poll> {
         let not_modified = self.ended.filter(|_| self.is_whole)?;
         let (asked, segments, clock_is_off) = (self.asked, self.segments.clone(), self.clock_is_off);
-        Some(Poll { source: self.source(), asked, segments, not_modified, clock_is_off })
+        Some(Poll { source: self.source()?, asked, segments, not_modified, clock_is_off })
     }
 
     /// Notes that what was received so far is committed, or waits for its key.
@@ -181,7 +198,7 @@ impl PageTrail {
         waiting: u64,
         summary: &mut Summary,
     ) -> Result<Halt> {
-        while let Some(url) = self.next.clone() {
+        while let Some(position) = self.next.clone() {
             if client.stop().is_requested() {
                 break;
             }
@@ -191,7 +208,8 @@ impl PageTrail {
             if !has_room(setup, waiting.saturating_add(self.unsettled))? {
                 return Ok(Halt::NoSpace);
             }
-            if !self.enter(&url, setup)? {
+            let Some(page) = self.request(&position).filter(|_| self.problems.is_empty()) else { break };
+            if !self.enter(&page, setup)? {
                 break;
             }
             let known = self.validator.take();
@@ -200,87 +218,123 @@ impl PageTrail {
             let before = waiting.saturating_add(self.unsettled);
             let has_room = |bytes: u64| has_room(setup, before.saturating_add(bytes));
             let receiver = Receiver::new(journal, setup.clock, &has_room);
-            let fetched = client.fetch(&url, etag, || Ok(receiver.sink()));
+            let fetched = client.fetch(&page, etag, || Ok(receiver.sink()));
             self.clock_is_off |= client.clock_is_off();
             match fetched {
                 Ok(Fetched::Page { sink, head }) => {
-                    tracing::info!("fetched {url}: {}, in {}", bytes(head.bytes), took(asked.elapsed()));
-                    self.receive(sink.end()?, head, setup, summary)?;
+                    tracing::info!("fetched {page}: {}, in {}", bytes(head.bytes), took(asked.elapsed()));
+                    let received = sink.end()?;
+                    self.receive(&received, &head, setup, summary);
+                    self.go_on(&position, &page, &head, &received, setup)?;
                 }
                 Ok(Fetched::NotModified) => {
-                    tracing::info!("{url} has nothing new (304), in {}", took(asked.elapsed()));
+                    tracing::info!("{page} has nothing new (304), in {}", took(asked.elapsed()));
                     self.ended = known.map(|known| Some(known.segment));
                     summary.asked = true;
                     break;
                 }
                 Ok(Fetched::Stopped) => break,
-                Err(error) => self.fail(error, client.stop().is_requested(), setup)?,
+                Err(error) => self.fail(error, client, position == Position::First, setup)?,
             }
         }
         self.next = None;
         Ok(Halt::Ended)
     }
 
-    /// Whether the page at `url` is one that the trail has not had.
-    fn enter(&mut self, url: &PageUrl, setup: &Setup<'_>) -> Result<bool> {
-        match self.passed.enter(url) {
+    fn request(&mut self, position: &Position) -> Option<PageRequest> {
+        self.template.request(&self.values, position).map_err(|error| self.problems.push(error)).ok()
+    }
+
+    /// Whether the page is one that the trail has not had.
+    fn enter(&mut self, page: &PageRequest, setup: &Setup<'_>) -> Result<bool> {
+        match self.passed.enter(page) {
             Visit::New => return Ok(true),
             Visit::Seen => self.ended = Some(None),
             Visit::TooMany => {
-                let what = format!("{url}: more than {MAX_LINKED} pages are linked one to the next");
-                let error = Error::new(ErrorKind::Unavailable, what).hint("look at the source's Link headers");
-                self.problems.push(error);
+                let what = format!("{page}: more than {MAX_LINKED} pages lead one to the next");
+                let hint = "look at what the source says of the next page: its Link headers, or source.paging";
+                self.problems.push(Error::new(ErrorKind::Unavailable, what).hint(hint));
             }
         }
         self.forget_place(setup).map(|()| false)
     }
 
-    fn receive(&mut self, received: Received, head: PageHead, setup: &Setup<'_>, summary: &mut Summary) -> Result<()> {
-        let Received { segments, last } = received;
-        summary.pages += segments.len() as u64;
+    fn receive(&mut self, received: &Received, head: &PageHead, setup: &Setup<'_>, summary: &mut Summary) {
+        self.segments.extend(&received.segments);
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
-        summary.asked = true;
+        self.began = self.began.or(Some(head.date.unwrap_or(self.asked)));
+        summary.pages += received.segments.len() as u64;
+        summary.asked |= !self.is_window();
         (setup.progress)(Progress::Fetched(summary.pages));
-        if !self.follow_links {
+    }
+
+    /// Finds what comes after a page, which is durable, and notes it.
+    fn go_on(
+        &mut self,
+        position: &Position,
+        page: &PageRequest,
+        head: &PageHead,
+        received: &Received,
+        setup: &Setup<'_>,
+    ) -> Result<()> {
+        if self.template.is_one_page() {
             (self.next, self.ended) = (None, Some(None));
+            let etag = head.etag.clone().filter(|_| self.takes_notes);
             // A tag is noted with the one segment that it speaks for.
-            let etag = head.etag.filter(|_| self.takes_notes && segments.len() == 1);
-            self.segments.extend(segments);
-            return etag.map_or(Ok(()), |etag| note_validator(setup, &self.first, etag, last.id.number));
+            return match (etag, received.segments.as_slice()) {
+                (Some(etag), [only]) => notes::note_validator(&setup.state_dir, page.url(), etag, *only),
+                _ => Ok(()),
+            };
         }
-        self.segments.extend(segments);
-        self.next = match head.next.transpose() {
-            Ok(next) => {
-                self.ended = next.is_none().then_some(None);
-                next
+        let body = Body { bytes: received.body(), lines: received.lines };
+        self.next = match self.template.next(position, page, head, body, &mut self.passed) {
+            Next::Page(next) => Some(next),
+            Next::End => {
+                self.ended = Some(None);
+                None
             }
-            Err(error) => {
+            Next::Lost(error) => {
                 self.problems.push(error);
                 None
             }
         };
-        match &self.next {
+        match self.next.clone() {
             Some(_) if !self.takes_notes => Ok(()),
-            Some(next) => note_place(setup, &self.first, next).map(|()| self.is_noted = true),
+            Some(next) => self.note_place(next, setup),
             None => self.forget_place(setup),
         }
     }
 
-    /// Handles a page that did not come. One that an earlier trail led to may be gone: then the source is asked from the start.
-    fn fail(&mut self, error: Error, is_out_of_time: bool, setup: &Setup<'_>) -> Result<()> {
+    fn note_place(&mut self, next: Position, setup: &Setup<'_>) -> Result<()> {
+        let (first, values, at) = (self.template.fingerprint(), self.values.clone(), setup.clock.now());
+        let place = Interrupted { first, next, values, began: self.began.unwrap_or(self.asked), at };
+        notes::note_place(&setup.state_dir, &self.template, &place).map(|()| self.is_noted = true)
+    }
+
+    /// Handles a page that did not come. The place that an earlier page or trail led to may be gone: then the source is asked from the
+    /// start, once.
+    fn fail(&mut self, error: Error, client: &HttpSource, is_first: bool, setup: &Setup<'_>) -> Result<()> {
         if matches!(error.kind(), ErrorKind::State | ErrorKind::Bug) {
             return Err(error);
         }
         self.next = None;
+        let is_out_of_time = client.stop().is_requested();
         let is_at_work = self.last_page.is_some_and(|at| at.elapsed() < AT_WORK);
+        let is_gone = client.refused_the_place() && !is_first;
+        let resumed =
+            std::mem::take(&mut self.resuming) && error.kind() == ErrorKind::Unavailable && !client.is_limited();
         if is_out_of_time && is_at_work {
             tracing::info!("{}: the next run goes on there", error.chain());
-        } else if std::mem::take(&mut self.resuming) && !is_out_of_time && error.kind() == ErrorKind::Unavailable {
-            tracing::info!("{}: beginning with the first page", error.chain());
+            return Ok(());
+        }
+        if is_gone || resumed && !is_out_of_time {
             self.forget_place(setup)?;
-            (self.next, self.passed) = (Some(self.first.clone()), Trail::new(MAX_LINKED));
-            (self.is_whole, self.asked) = (true, setup.clock.now());
+        }
+        if (is_gone || resumed) && !is_out_of_time && !std::mem::replace(&mut self.went_back, true) {
+            tracing::info!("{}: beginning with the first page", error.chain());
+            (self.next, self.passed) = (Some(Position::First), Trail::new(MAX_LINKED));
+            (self.is_whole, self.asked, self.began) = (true, setup.clock.now(), None);
         } else {
             self.problems.push(error);
         }
@@ -289,7 +343,7 @@ impl PageTrail {
 
     fn forget_place(&mut self, setup: &Setup<'_>) -> Result<()> {
         match std::mem::take(&mut self.is_noted) {
-            true => durable::remove(&trail_path(&setup.state_dir)),
+            true => notes::forget_place(&setup.state_dir, &self.template),
             false => Ok(()),
         }
     }
@@ -298,7 +352,7 @@ impl PageTrail {
 /// Receives pages while another run has the lock: a run that waits for the store, or has much to do, must not cost what the source
 /// has now. They go to the inbox, which that run or the next one takes over. Whatever goes wrong here, this run only reports
 /// that another is at work.
-pub(crate) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_links: bool, setup: &Setup<'_>) {
+pub(crate) fn receive_beside(client: &mut HttpSource, template: &Template, setup: &Setup<'_>) {
     let now = setup.clock.now();
     let started = status::read(&setup.state_dir, now).ok().and_then(|status| status.last_run).map(|run| run.started);
     if started.is_some_and(|at| (SignedDuration::ZERO..JUST_STARTED).contains(&now.duration_since(at))) {
@@ -306,7 +360,7 @@ pub(crate) fn receive_beside(client: &mut HttpSource, first: &PageUrl, follow_li
     }
     let received = Inbox::open(&setup.state_dir, &setup.settings).and_then(|inbox| {
         let Some(inbox) = inbox else { return Ok(Vec::new()) };
-        let mut trail = PageTrail::beside(first, follow_links, now);
+        let mut trail = PageTrail::beside(template, increment::values(&setup.state_dir, template, now)?, now);
         trail.advance(client, setup, &inbox.journal, 0, &mut Summary::default())?;
         Ok(trail.problems)
     });
@@ -322,55 +376,4 @@ pub(crate) fn no_space(setup: &Setup<'_>) -> Result<Error> {
     let (free, least) = (bytes(free), bytes(setup.min_free));
     let what = format!("only {free} are free at {dir}: less than state.min_free ({least}), so nothing is fetched");
     Ok(Error::new(ErrorKind::State, what).hint("free some space; sealing and uploading go on meanwhile"))
-}
-
-/// Where the trail from `first` was interrupted, if that is not long ago. A damaged note counts as none.
-fn interrupted(dir: &Path, first: &PageUrl, now: Timestamp) -> Result<Option<PageUrl>> {
-    let text = durable::read(&trail_path(dir))?;
-    let Some(note) = text.and_then(|text| serde_json::from_slice::<Interrupted>(&text).ok()) else { return Ok(None) };
-    let age = now.duration_since(note.at);
-    let is_ours = note.first == first.fingerprint() && (SignedDuration::ZERO..RESUMED_WITHIN).contains(&age);
-    Ok(if is_ours { first.on_same_host(&note.next) } else { None })
-}
-
-/// Notes where the trail goes on. Not fsynced: after a power cut it goes on earlier, or from its start.
-fn note_place(setup: &Setup<'_>, first: &PageUrl, next: &PageUrl) -> Result<()> {
-    let note = Interrupted { first: first.fingerprint(), next: next.secret_text().to_owned(), at: setup.clock.now() };
-    write_note(&trail_path(&setup.state_dir), &note)
-}
-
-/// The entity tag of the newest page of `url`, where that page is known to be safe: still whole in the journal, or removed from there
-/// in the usual way. In doubt there is none: receiving a known page again costs little.
-fn validator(front: &Front, url: &PageUrl) -> Result<Option<Validator>> {
-    let text = durable::read(&validator_path(front.dir()))?;
-    let seen = text.and_then(|text| serde_json::from_slice::<Validator>(&text).ok());
-    let Some(seen) = seen.filter(|seen| seen.url == url.fingerprint()) else { return Ok(None) };
-    let id = front.journal.list()?.into_iter().find(|id| id.number == seen.segment);
-    let is_safe = match id {
-        Some(id) => front.journal.read(id).is_ok(),
-        None => !front.after_a_crash() && !front.is_missed(seen.segment)?,
-    };
-    Ok(is_safe.then_some(seen))
-}
-
-fn note_validator(setup: &Setup<'_>, url: &PageUrl, etag: String, segment: u64) -> Result<()> {
-    write_note(&validator_path(&setup.state_dir), &Validator { url: url.fingerprint(), etag, segment })
-}
-
-fn write_note(path: &Path, note: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_vec(note).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a note").caused_by(e))?;
-    durable::replace_unsynced(path, &text)
-}
-
-/// Forgets the entity tag: its page was rejected, damaged or lost, so the source has to send it again.
-pub(crate) fn forget_seen(state: &Path) -> Result<()> {
-    durable::remove(&validator_path(state))
-}
-
-fn validator_path(state: &Path) -> PathBuf {
-    state.join("validator.json")
-}
-
-fn trail_path(state: &Path) -> PathBuf {
-    state.join("trail.json")
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
-use crate::source::PageSink;
+use crate::source::{PageSink, page_shape};
 use crate::state::pages::journal::{Journal, Segment, Writer};
 
 /// Where the pages of one address go, in all its tries.
@@ -23,20 +23,31 @@ pub(super) struct Receiver<'a> {
     cut: RefCell<HashMap<blake3::Hash, u64>>,
 }
 
-/// A body that came to its end.
-pub(super) struct Received {
-    /// The segments that it is in, in its order.
-    pub(super) segments: Vec<u64>,
-    /// The last of them: the only one, unless the body is lines.
-    pub(super) last: Segment,
-}
-
 /// The body of one try.
 pub(super) struct Incoming<'r> {
     receiver: &'r Receiver<'r>,
     page: Writer,
     segments: Vec<u64>,
     bytes: u64,
+    /// Lines on the pages that were cut off.
+    lines: usize,
+}
+
+/// A body that is durable.
+pub(super) struct Received {
+    /// Its segments, in its order.
+    pub(super) segments: Vec<u64>,
+    /// How many lines it has; `None`: it is none of lines.
+    pub(super) lines: Option<usize>,
+    /// The last of its segments, which is the whole of a body that is none of lines.
+    last: Segment,
+}
+
+impl Received {
+    /// The body, or what of it is on its last page.
+    pub(super) fn body(&self) -> &[u8] {
+        self.last.pages().last().unwrap_or_default()
+    }
 }
 
 impl<'a> Receiver<'a> {
@@ -46,17 +57,18 @@ impl<'a> Receiver<'a> {
 
     /// A sink for another try.
     pub(super) fn sink(&self) -> Incoming<'_> {
-        Incoming { receiver: self, page: self.journal.begin(Vec::new()), segments: Vec::new(), bytes: 0 }
+        Incoming { receiver: self, page: self.journal.begin(Vec::new()), segments: Vec::new(), bytes: 0, lines: 0 }
     }
 }
 
 impl Incoming<'_> {
-    /// Ends the body. All of it is durable on return.
+    /// Ends the body. It is durable on return.
     pub(super) fn end(mut self) -> Result<Received> {
         self.page.end_page();
         let last = self.receiver.journal.append(self.page, self.receiver.clock.now())?;
         self.segments.push(last.id.number);
-        Ok(Received { segments: self.segments, last })
+        let lines = page_shape::lines(last.pages().last().unwrap_or_default());
+        Ok(Received { segments: self.segments, lines: lines.map(|lines| lines.saturating_add(self.lines)), last })
     }
 
     /// Makes a page durable, unless an earlier try did. Returns its segment.
@@ -84,6 +96,7 @@ impl PageSink for Incoming<'_> {
             let hint = "free some space, or ask for less at a time; a file has no such limit, as it waits";
             return Err(Error::new(ErrorKind::Unavailable, what).hint(hint));
         }
+        self.lines = self.lines.saturating_add(page_shape::lines(self.page.open_page()).unwrap_or(0));
         let page = std::mem::replace(&mut self.page, self.receiver.journal.begin(Vec::new()));
         self.segments.push(self.put(page)?);
         Ok(true)

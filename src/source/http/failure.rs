@@ -5,15 +5,17 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use reqwest::header::{self, HeaderName};
 use reqwest::{Response, StatusCode};
 
 use super::engine::MAX_REDIRECTS;
+use super::limits;
 use super::waiting::Waiting;
+
 use crate::error::{Error, ErrorKind};
-use crate::net::backoff::retry_after;
-use crate::net::{self, http_date};
+use crate::net;
+use crate::net::backoff::MAX_RETRY_AFTER;
 use crate::output::numbers::bytes;
 use crate::source::PageUrl;
 use crate::source::body::{Coding, Refusal};
@@ -63,13 +65,31 @@ impl Failure {
 impl Trouble {
     pub(super) fn into_error(self, url: &PageUrl, tries: u32) -> Error {
         let times = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries, at the last") };
-        let error = Error::new(ErrorKind::Unavailable, format!("{url} gave no page in {times}: {}", self.what));
+        let wait = self
+            .asked
+            .filter(|asked| *asked > MAX_RETRY_AFTER)
+            .map(|asked| format!(", and asks to wait {:#}", whole(asked)));
+        let what = format!("{url} gave no page in {times}: {}{}", self.what, wait.unwrap_or_default());
+        let error = Error::new(ErrorKind::Unavailable, what);
         let Some(cause) = self.cause else { return error.hint(self.hint.unwrap_or(AGAIN)) };
         let setting = self.setting.unwrap_or("source.url");
         let usual = || format!("run again later; if it stays so, check {setting}, source.timeout and the network");
         let hint = net::hint(&cause, setting).unwrap_or_else(usual);
         error.hint(hint).caused_by(cause)
     }
+}
+
+/// A wait as people read it: no shorter than it is.
+fn whole(wait: Duration) -> SignedDuration {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
+    SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+/// No request is left until more time has passed than the run may wait.
+pub(super) fn no_requests_left(url: &PageUrl, wait: Duration) -> Error {
+    let what = format!("{url} takes no more requests for {:#}, as its rate limit says", whole(wait));
+    Error::new(ErrorKind::Unavailable, what)
+        .hint("nothing is lost: a run after that goes on there; ask for fewer or larger pages if it happens often")
 }
 
 /// The run's time ended during a wait for the source; `before` is how the last complete try failed.
@@ -128,8 +148,13 @@ pub(super) fn too_large(url: &PageUrl, what: &str, limit: u64) -> Failure {
 /// An answer that is neither a body nor "nothing new".
 pub(super) fn refused(url: &PageUrl, response: &Response) -> Failure {
     let status = response.status();
-    if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) || status.is_server_error() {
-        let (what, asked) = (format!("answered {status}"), asked_wait(response));
+    // Some services answer 403 where the requests of an hour are used up, and say so in a header.
+    let is_limit = status == StatusCode::FORBIDDEN && limits::asked_wait(response.headers()).is_some();
+    if matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+        || status.is_server_error()
+        || is_limit
+    {
+        let (what, asked) = (format!("answered {status}"), limits::asked_wait(response.headers()));
         return Failure::Again(Trouble { what, asked, ..Trouble::default() });
     }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
@@ -161,10 +186,4 @@ fn not_followed(url: &PageUrl, response: &Response, target: &str) -> Failure {
 /// The value of the response header `name`, where there is one and it is text.
 pub(super) fn text_of<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
-}
-
-/// The wait that the answer asks for, by the source's own clock where it tells the time.
-pub(super) fn asked_wait(response: &Response) -> Option<Duration> {
-    let now = text_of(response, &header::DATE).and_then(http_date).unwrap_or_else(Timestamp::now);
-    retry_after(text_of(response, &header::RETRY_AFTER)?, now)
 }

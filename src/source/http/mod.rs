@@ -1,4 +1,4 @@
-//! Pages over HTTP: one GET at a time, retried where that may help, streamed into the caller's sink.
+//! Pages over HTTP: one request at a time, retried where that may help, streamed into the caller's sink.
 //!
 //! Owns the client and what an answer means. Invariant: every try has a sink of its own, and only a try with a complete array within
 //! the caps returns it. No message contains a header's value, or the userinfo or query of an address.
@@ -20,10 +20,13 @@
 //! damaged gzip). Final: other answers, and a body over the caps, which would come again. The first byte tells what a body is, not its
 //! content type: small frameworks send JSON as `text/html`.
 
+mod asking;
 mod auth;
 mod engine;
 mod failure;
+mod limits;
 mod note;
+mod pace;
 mod peek;
 mod skew;
 mod waiting;
@@ -32,29 +35,28 @@ mod whole;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::runtime::Runtime;
 
 pub use self::auth::Auth;
 pub use self::auth::oauth2::{OAuth2, Request};
 use self::engine::Engine;
-use self::failure::{Failure, Trouble, text_of};
+use self::failure::{Failure, Trouble};
+use self::pace::Pace;
 use self::skew::Skew;
 use self::waiting::Waiting;
 
 use super::body::{BodyCheck, Expected};
-use super::{Fetched, PageHead, PageShape, PageSink, PageUrl, paging};
+use super::{Fetched, NO_ELEMENTS, PageRequest, PageShape, PageSink, PageUrl};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::backoff::Backoff;
+use crate::net::backoff::{Backoff, MAX_RETRY_AFTER};
 use crate::stop::Stop;
 
 /// How many times the `timeout` a whole try may take.
 const WHOLE_TRY: u32 = 10;
 /// A source whose newest page came within this time does not hang when the deadline ends the trail.
 const LIVELY: Duration = Duration::from_secs(2);
-/// The page that stands for an answer without a body.
-const NO_ELEMENTS: &[u8] = b"[]";
 
 /// Request headers whose values are secrets.
 #[derive(Debug, Clone, Default)]
@@ -111,13 +113,15 @@ pub struct HttpSource {
     /// When the newest page came.
     newest: Option<Instant>,
     skew: Skew,
+    pace: Pace,
 }
 
 impl HttpSource {
     /// A source that stops waiting at a stop.
     #[must_use]
     pub fn new(settings: HttpSettings, stop: Stop) -> Self {
-        Self { settings, auth: Auth::default(), stop, engine: None, newest: None, skew: Skew::default() }
+        let (auth, skew, pace) = (Auth::default(), Skew::default(), Pace::default());
+        Self { settings, auth, stop, engine: None, newest: None, skew, pace }
     }
 
     /// The same, let in by `auth`.
@@ -133,12 +137,22 @@ impl HttpSource {
         &self.stop
     }
 
+    /// Whether the last answer said that what was asked for is not there, or not any more.
+    pub(crate) fn refused_the_place(&self) -> bool {
+        self.pace.refused_the_place()
+    }
+
+    /// Whether the last answer said that no more requests are taken for now.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.pace.is_limited()
+    }
+
     /// Whether the source's clock and this machine's are too far apart, by the last answer that told.
     pub(crate) fn clock_is_off(&self) -> bool {
         self.skew.is_off()
     }
 
-    /// Fetches the page at `url` into a sink from `new_sink`, a fresh one for each try. With `etag`, the tag of an earlier page, the
+    /// Fetches `page` into a sink from `new_sink`, a fresh one for each try. With `etag`, the tag of an earlier page, the
     /// source may answer that there is nothing new.
     ///
     /// # Errors
@@ -147,22 +161,24 @@ impl HttpSource {
     /// An error of `new_sink` or of a sink is returned as it is.
     pub(crate) fn fetch<S: PageSink>(
         &mut self,
-        url: &PageUrl,
+        page: &PageRequest,
         etag: Option<&str>,
         mut new_sink: impl FnMut() -> Result<S>,
     ) -> Result<Fetched<S>> {
-        let (mut tries, mut before) = (0, None::<Trouble>);
+        let (url, mut tries, mut before) = (page.url(), 0, None::<Trouble>);
+        self.wait_for_more(url)?;
         while !self.stop.is_requested() {
             tries += 1;
-            let trouble = match self.try_once(url, etag, &mut new_sink) {
+            let trouble = match self.try_once(page, etag, &mut new_sink) {
                 Ok(Some(fetched)) => return Ok(fetched),
                 Ok(None) => return self.cut_short(url, before),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Again(trouble)) => trouble,
             };
             let wait = self.settings.backoff.wait(tries, trouble.asked);
-            // A wait that the deadline would end is useless.
-            if tries > self.settings.retries || self.stop.time_left().is_some_and(|left| left <= wait) {
+            let is_too_long = trouble.asked.is_some_and(|asked| asked > MAX_RETRY_AFTER);
+            // A wait that the deadline would end is useless, and a shorter one than the source asks for is bad manners.
+            if tries > self.settings.retries || is_too_long || self.stop.time_left().is_some_and(|left| left <= wait) {
                 return Err(trouble.into_error(url, tries));
             }
             tracing::info!(%url, tries, ?wait, "no page: {}", trouble.what);
@@ -178,12 +194,12 @@ impl HttpSource {
     /// One try; `None` where a stop came first.
     fn try_once<S: PageSink>(
         &mut self,
-        url: &PageUrl,
+        page: &PageRequest,
         etag: Option<&str>,
         new_sink: &mut impl FnMut() -> Result<S>,
     ) -> Result<Option<Fetched<S>>, Failure> {
-        self.start(url).map_err(Failure::Final)?;
-        let Some((engine, runtime, attempt)) = self.attempt(url) else { return Ok(None) };
+        self.start(page.url()).map_err(Failure::Final)?;
+        let Some((engine, runtime, attempt)) = self.attempt(page) else { return Ok(None) };
         let longest = self.settings.timeout.saturating_mul(WHOLE_TRY);
         let work = async {
             let tried = tokio::time::timeout(longest, attempt.run(&engine.client, etag, new_sink)).await;
@@ -206,14 +222,14 @@ impl HttpSource {
     ///
     /// # Errors
     /// As of [`HttpSource::fetch`], in one try.
-    pub(crate) fn authorise(&mut self, url: &PageUrl) -> Result<Option<Option<Duration>>> {
-        self.start(url)?;
-        let Some((_, runtime, attempt)) = self.attempt(url) else { return Ok(None) };
+    pub(crate) fn authorise(&mut self, page: &PageRequest) -> Result<Option<Option<Duration>>> {
+        self.start(page.url())?;
+        let Some((_, runtime, attempt)) = self.attempt(page) else { return Ok(None) };
         match runtime.block_on(self.stop.or_stopped(async { attempt.token_left().await })) {
             None => Ok(None),
             Some(Ok(left)) => Ok(left),
             Some(Err(Failure::Final(error))) => Err(error),
-            Some(Err(Failure::Again(trouble))) => Err(trouble.into_error(url, 1)),
+            Some(Err(Failure::Again(trouble))) => Err(trouble.into_error(page.url(), 1)),
         }
     }
 
@@ -225,10 +241,10 @@ impl HttpSource {
         Ok(())
     }
 
-    fn attempt<'a>(&'a self, url: &'a PageUrl) -> Option<(&'a Engine, &'a Runtime, TryOf<'a>)> {
+    fn attempt<'a>(&'a self, page: &'a PageRequest) -> Option<(&'a Engine, &'a Runtime, TryOf<'a>)> {
         let engine = self.engine.as_ref()?;
-        let (settings, auth, skew) = (&self.settings, &self.auth, &self.skew);
-        let attempt = TryOf { settings, auth, tokens: &engine.tokens, url, waiting: &engine.waiting, skew };
+        let Self { settings, auth, skew, pace, .. } = self;
+        let attempt = TryOf { settings, auth, tokens: &engine.tokens, page, waiting: &engine.waiting, skew, pace };
         Some((engine, engine.runtime.as_ref()?, attempt))
     }
 
@@ -250,9 +266,10 @@ struct TryOf<'a> {
     settings: &'a HttpSettings,
     auth: &'a Auth,
     tokens: &'a Client,
-    url: &'a PageUrl,
+    page: &'a PageRequest,
     waiting: &'a Waiting,
     skew: &'a Skew,
+    pace: &'a Pace,
 }
 
 impl TryOf<'_> {
@@ -262,24 +279,19 @@ impl TryOf<'_> {
         etag: Option<&str>,
         new_sink: &mut impl FnMut() -> Result<S>,
     ) -> Result<Fetched<S>, Failure> {
-        let mut request = client.get(self.url.reveal().clone());
-        // A tag that no header can carry is left out: then the whole page comes.
-        let etag = etag.and_then(|etag| HeaderValue::from_str(etag).ok());
-        let conditional = etag.is_some();
-        if let Some(etag) = etag {
-            request = request.header(header::IF_NONE_MATCH, etag);
-        }
+        let (request, conditional) = self.request(client, etag);
         self.waiting.for_answer();
         let asked = Timestamp::now();
         let mut response =
             self.send_authorised(request).await.inspect_err(|failure| self.note_failure(failure, asked))?;
         self.skew.look_at(&response, asked);
+        self.pace.look_at(&response);
         self.note(&mut response, asked).await;
         match response.status() {
             StatusCode::OK => self.receive(response, new_sink).await,
             StatusCode::NO_CONTENT => self.nothing_new(&response, new_sink),
             StatusCode::NOT_MODIFIED if conditional => Ok(Fetched::NotModified),
-            _ => Err(failure::refused(self.url, &response)),
+            _ => Err(failure::refused(self.page.url(), &response)),
         }
     }
 
@@ -315,7 +327,7 @@ impl TryOf<'_> {
         mut response: Response,
         new_sink: &mut impl FnMut() -> Result<S>,
     ) -> Result<Fetched<S>, Failure> {
-        let (url, limit) = (self.url, self.settings.max_page_bytes);
+        let (url, limit) = (self.page.url(), self.settings.max_page_bytes);
         let coding = failure::coding(url, &response)?;
         let expected = Expected { shape: &self.settings.shape, kind: whole::kind(url, &response), limit };
         if !expected.may_be_lines() && response.content_length().is_some_and(|length| length > limit) {
@@ -347,15 +359,6 @@ impl TryOf<'_> {
         }
         let (sink, bytes) = body.finish().map_err(|refusal| failure::no_page(url, refusal, limit, &response))?;
         Ok(Fetched::Page { sink, head: self.head(&response, bytes) })
-    }
-
-    fn head(&self, response: &Response, bytes: u64) -> PageHead {
-        let links = response.headers().get_all(header::LINK).iter().map(HeaderValue::as_bytes);
-        PageHead {
-            etag: text_of(response, &header::ETAG).map(str::to_owned),
-            next: paging::next_page(self.url, response.url(), links),
-            bytes,
-        }
     }
 }
 

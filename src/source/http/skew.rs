@@ -22,7 +22,7 @@ pub(super) struct Skew {
 }
 
 /// When the source made the answer with these `headers`, by its own clock.
-fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+pub(super) fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let date = text("date").and_then(http_date)?;
     // A cache repeats the date of the answer that it kept, and tells for how long it has kept it.

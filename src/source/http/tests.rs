@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::*;
+use crate::source::PageHead;
 use crate::source::body::tests::gzip;
+use crate::source::paging::{Next, Position, Template, Trail};
 use crate::stop::Signal;
 
 const PAGE: &str = "[{\"data\":\"gAAAAA\"}]";
@@ -92,7 +94,7 @@ fn source(settings: HttpSettings, stop: &Stop) -> HttpSource {
 }
 
 fn fetch(url: &PageUrl) -> Result<Fetched<Vec<u8>>> {
-    source(settings(), &Stop::new()).fetch(url, None, || Ok(Vec::new()))
+    source(settings(), &Stop::new()).fetch(&PageRequest::get(url.clone()), None, || Ok(Vec::new()))
 }
 
 fn body_and_head(fetched: Result<Fetched<Vec<u8>>>) -> (String, PageHead) {
@@ -116,7 +118,7 @@ fn page_comes_with_its_etag_and_length() {
     let server = Server::start(vec![reply("200 OK", "ETag: W/\"v1\"\r\n", PAGE)]);
     let (body, head) = body_and_head(fetch(&server.url("/logs?key=s3cret")));
     assert_eq!((body.as_str(), head.bytes), (PAGE, 19));
-    assert_eq!((head.etag.as_deref(), head.next.is_none()), (Some("W/\"v1\""), true));
+    assert_eq!((head.etag.as_deref(), head.link.is_none()), (Some("W/\"v1\""), true));
 }
 
 #[test]
@@ -125,7 +127,7 @@ fn request_carries_our_headers_and_the_configured_ones() {
     let headers = Headers::new([("Authorization", "Bearer s3cret"), ("x-tenant", "7")]).unwrap();
     assert!(!format!("{headers:?}").contains("s3cret"));
     let mut source = source(HttpSettings { headers, ..settings() }, &Stop::new());
-    source.fetch(&server.url("/logs?page=1"), Some("\"v1\""), || Ok(Vec::new())).unwrap();
+    source.fetch(&PageRequest::get(server.url("/logs?page=1")), Some("\"v1\""), || Ok(Vec::new())).unwrap();
     let request = &server.requests()[0].to_ascii_lowercase();
     assert!(request.starts_with("get /logs?page=1 http/1.1\r\n"));
     let user_agent = concat!("user-agent: etl/", env!("CARGO_PKG_VERSION"));
@@ -148,7 +150,8 @@ fn header_that_cannot_be_sent_is_named_without_its_value() {
 #[test]
 fn unchanged_page_is_not_modified_only_where_a_tag_was_sent() {
     let server = Server::start(vec![raw("HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n")]);
-    let fetched = source(settings(), &Stop::new()).fetch(&server.url("/"), Some("\"v1\""), || Ok(Vec::new()));
+    let fetched =
+        source(settings(), &Stop::new()).fetch(&PageRequest::get(server.url("/")), Some("\"v1\""), || Ok(Vec::new()));
     assert!(matches!(fetched, Ok(Fetched::NotModified)));
     let error = failure(vec![raw("HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n")], "/");
     assert!(error.to_string().contains("304"));
@@ -224,7 +227,7 @@ fn error_after_the_last_try_says_what_happened_and_no_secret() {
             server.requests();
         }
         let mut source = source(settings(), &Stop::new());
-        let error = source.fetch(&url, None, || Ok(Vec::new())).unwrap_err();
+        let error = source.fetch(&PageRequest::get(url.clone()), None, || Ok(Vec::new())).unwrap_err();
         let text = format!("{} {error:?} {:?}", error.chain(), error.next_step());
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(text.contains(what) && text.contains("/logs gave no page"), "{text}");
@@ -244,7 +247,7 @@ fn answer_204_is_an_empty_page_with_its_tag_and_link() {
         let (body, head) = body_and_head(fetch(&server.url("/logs")));
         assert_eq!((body.as_str(), head.bytes), ("[]", 2), "{headers}");
         if headers.contains("ETag") {
-            assert_eq!((head.etag.as_deref(), head.next.is_some()), (Some("\"v2\""), true));
+            assert_eq!((head.etag.as_deref(), head.link.is_some()), (Some("\"v2\""), true));
         }
     }
 }
@@ -277,7 +280,8 @@ fn wait_past_the_deadline_is_not_begun() {
     let server = Server::start(vec![reply("503 Service Unavailable", "Retry-After: 30\r\n", "")]);
     let stop = Stop::with_deadline(Some(Instant::now() + Duration::from_secs(20)));
     let started = Instant::now();
-    let error = source(settings(), &stop).fetch(&server.url("/"), None, || Ok(Vec::new())).unwrap_err();
+    let error =
+        source(settings(), &stop).fetch(&PageRequest::get(server.url("/")), None, || Ok(Vec::new())).unwrap_err();
     assert!(error.to_string().contains("in 1 try: answered 503"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
 }
@@ -297,7 +301,8 @@ fn deadline_ends_a_wait_as_unavailable_and_says_what_for() {
         let stop = Stop::with_deadline(Some(Instant::now() + Duration::from_millis(500)));
         let started = Instant::now();
         let url = server.url("/logs?key=s3cret");
-        let error = source(settings(), &stop).fetch(&url, None, || Ok(Vec::new())).unwrap_err();
+        let error =
+            source(settings(), &stop).fetch(&PageRequest::get(url.clone()), None, || Ok(Vec::new())).unwrap_err();
         assert!(error.to_string().contains(what) && error.to_string().contains("/logs gave no page"), "{error}");
         assert!(!error.chain().contains("s3cret") && error.kind() == ErrorKind::Unavailable, "{error}");
         assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
@@ -325,7 +330,7 @@ fn resolver_that_never_answers_is_named_with_the_host() {
         engine.client = builder.connect_timeout(settings.timeout).build().unwrap();
         let mut source = source(settings, &Stop::with_deadline(deadline.map(|left| Instant::now() + left)));
         source.engine = Some(engine);
-        let error = source.fetch(&url, None, || Ok(Vec::new())).unwrap_err();
+        let error = source.fetch(&PageRequest::get(url.clone()), None, || Ok(Vec::new())).unwrap_err();
         assert!(error.to_string().ends_with("the resolver had given no address of api.example yet"), "{error}");
         assert!(!error.chain().contains("s3cret"), "{error}");
     }
@@ -337,9 +342,9 @@ fn deadline_in_a_trail_that_goes_on_is_no_failure_and_one_that_hangs_is() {
         let server = Server::start(vec![page(), Reply(Vec::new(), Duration::from_secs(1))]);
         let stop = Stop::with_deadline(Some(Instant::now() + Duration::from_millis(400)));
         let mut source = source(settings(), &stop);
-        source.fetch(&server.url("/?page=1"), None, || Ok(Vec::new())).unwrap();
+        source.fetch(&PageRequest::get(server.url("/?page=1")), None, || Ok(Vec::new())).unwrap();
         source.newest = source.newest.map(|newest| newest - hung_for);
-        let second = source.fetch(&server.url("/?page=2"), None, || Ok(Vec::new()));
+        let second = source.fetch(&PageRequest::get(server.url("/?page=2")), None, || Ok(Vec::new()));
         assert_eq!(matches!(second, Ok(Fetched::Stopped)), stopped, "{second:?}");
     }
 }
@@ -362,7 +367,7 @@ fn no_request_waits_for_a_connection_that_was_used() {
     let mut source = source(settings(), &Stop::new());
     for n in 0..3 {
         let url = PageUrl::parse(&format!("{url}?page={n}")).unwrap();
-        assert_eq!(body_and_head(source.fetch(&url, None, || Ok(Vec::new()))).0, PAGE);
+        assert_eq!(body_and_head(source.fetch(&PageRequest::get(url.clone()), None, || Ok(Vec::new()))).0, PAGE);
     }
     // The last one is closed although the source lives on.
     serving.join().unwrap();
@@ -375,7 +380,9 @@ fn stall_ends_a_try_at_the_time_out() {
         let server = Server::start(vec![Reply(sent.into(), Duration::from_secs(2))]);
         let settings = HttpSettings { timeout: Duration::from_millis(200), retries: 0, ..settings() };
         let started = Instant::now();
-        let error = source(settings, &Stop::new()).fetch(&server.url("/"), None, || Ok(Vec::new())).unwrap_err();
+        let error = source(settings, &Stop::new())
+            .fetch(&PageRequest::get(server.url("/")), None, || Ok(Vec::new()))
+            .unwrap_err();
         assert!(error.to_string().contains(what), "{error}");
         assert!((200..1500).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     }
@@ -395,16 +402,22 @@ fn redirects_stay_on_the_host() {
     assert!(error.to_string().contains("redirects more than 5 times"), "{error}");
 }
 
+fn next(url: &PageUrl, head: &PageHead) -> Next {
+    let request = PageRequest::get(url.clone());
+    Template::of_links(url.clone()).next(&Position::First, &request, head, (&b"[]"[..]).into(), &mut Trail::new(1))
+}
+
 #[test]
 fn next_page_is_found_relative_to_where_the_answer_came_from() {
     let linked = reply("200 OK", "Link: </x>; rel=\"prev\", <?page=2>; rel=\"next\"\r\n", PAGE);
     let server = Server::start(vec![reply("307 Moved", "Location: /v2/logs\r\n", ""), linked]);
-    let next = body_and_head(fetch(&server.url("/logs"))).1.next.unwrap().unwrap();
-    assert_eq!(next.reveal(), server.url("/v2/logs?page=2").reveal());
+    let head = body_and_head(fetch(&server.url("/logs"))).1;
+    let Next::Page(Position::Url(found)) = next(&server.url("/logs"), &head) else { panic!("it leads nowhere") };
+    assert_eq!(found, server.url("/v2/logs?page=2").secret_text());
 
     let server = Server::start(vec![reply("200 OK", "Link: <http://evil.example/?t=s3cret>; rel=next\r\n", PAGE)]);
     let (body, head) = body_and_head(fetch(&server.url("/logs")));
-    let refused = head.next.unwrap().unwrap_err();
+    let Next::Lost(refused) = next(&server.url("/logs"), &head) else { panic!("it leads on") };
     assert_eq!((body.as_str(), refused.kind()), (PAGE, ErrorKind::Unavailable));
     assert!(!refused.chain().contains("s3cret"));
 }
@@ -423,7 +436,7 @@ fn stop_ends_a_stall_and_a_wait_at_once() {
             })
         };
         let mut source = source(HttpSettings { backoff: slow, ..settings() }, &stop);
-        let fetched = source.fetch(&server.url("/"), None, || Ok(Vec::new())).unwrap();
+        let fetched = source.fetch(&PageRequest::get(server.url("/")), None, || Ok(Vec::new())).unwrap();
         assert!(matches!(fetched, Fetched::Stopped));
         assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
         asking.join().unwrap();
@@ -441,7 +454,7 @@ fn failing_sink_ends_the_fetch_with_its_own_error() {
     for can_open in [true, false] {
         let server = Server::start(vec![page()]);
         let open = || if can_open { Ok(Full) } else { Err(Error::new(ErrorKind::State, "disk full")) };
-        let failed = source(settings(), &Stop::new()).fetch(&server.url("/"), None, open);
+        let failed = source(settings(), &Stop::new()).fetch(&PageRequest::get(server.url("/")), None, open);
         assert!(matches!(failed, Err(error) if error.kind() == ErrorKind::State));
         assert_eq!(server.requests().len(), 1);
     }

@@ -3,7 +3,7 @@
 //! Pure. Invariant: a value that breaks the grammar is read up to there.
 
 /// The target of the first `rel="next"` link in the header's values, as spelled there. Links about another page (`anchor`) are skipped.
-pub(super) fn next_reference<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<String> {
+pub(in crate::source) fn next_reference<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Option<String> {
     values.into_iter().find_map(|value| {
         let value = String::from_utf8_lossy(value);
         let mut rest = Rest(&value);

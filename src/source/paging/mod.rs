@@ -1,23 +1,62 @@
-//! From a page to the next: by a `Link` header, or not at all, as with files. Another way to page is another file beside `link`.
+//! From a page to the next: by a `Link` header, by what stands in the page, by counting, or not at all, as with files.
 //!
-//! Pure. Invariant: a trail of pages ends, because no page is visited twice and their number is bounded.
+//! A [`Template`] is what the configuration says, with placeholders; with [`Values`] for them and a [`Position`] it gives a
+//! [`PageRequest`], and with an answer the position after it. Pure. Invariant: a trail of pages ends, because no page is asked for twice
+//! and their number is bounded; and nothing is sent to a host that the configuration does not name.
 
 use std::collections::HashSet;
 
-use reqwest::Url;
+use serde::{Deserialize, Serialize};
 
-use super::PageUrl;
-use crate::error::Result;
+use super::page_shape;
+use crate::error::Error;
 
 mod link;
+mod next;
+mod request;
+mod template;
 
-/// The page after `page`, whose answer came from `answered_at` with these `Link` headers. `None`: there is none.
-pub(super) fn next_page<'a>(
-    page: &PageUrl,
-    answered_at: &Url,
-    links: impl IntoIterator<Item = &'a [u8]>,
-) -> Option<Result<PageUrl>> {
-    link::next_reference(links).map(|reference| page.follow(answered_at, &reference))
+pub(in crate::source) use link::next_reference;
+pub use request::PageRequest;
+pub use template::{Template, Values};
+
+/// Where a trail is: what makes the request for a page differ from that for the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Position {
+    /// At the first page.
+    First,
+    /// At this address.
+    Url(String),
+    /// Behind this cursor, as the page spelled it in JSON.
+    Cursor(String),
+    /// At the page of this number, or behind so many elements.
+    Number(u64),
+}
+
+/// The body of a page, which is durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Body<'a> {
+    /// Its bytes; of a body of lines, the last of them.
+    pub(crate) bytes: &'a [u8],
+    /// How many lines it has; `None`: it is none of lines.
+    pub(crate) lines: Option<usize>,
+}
+
+impl<'a> From<&'a [u8]> for Body<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self { bytes, lines: page_shape::lines(bytes) }
+    }
+}
+
+/// What comes after a page.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Another page.
+    Page(Position),
+    /// Nothing: it was the last.
+    End,
+    /// Something, but it cannot be asked for.
+    Lost(Error),
 }
 
 /// Whether a trail may go on to a page.
@@ -31,24 +70,31 @@ pub(crate) enum Visit {
     TooMany,
 }
 
-/// The pages that one trail of `next` links has had.
+/// Empty pages in a row after which a cursor or an address that keeps changing leads nowhere: some services always give one.
+const EMPTY_PAGES: u32 = 3;
+
+/// The pages that one trail has had.
 #[derive(Debug)]
 pub(crate) struct Trail {
     /// Digests, because a long backfill has many long URLs.
     seen: HashSet<[u8; 16]>,
     max_pages: usize,
+    /// Empty pages since the last that was not.
+    empty: u32,
+    /// Of the body before.
+    body: Option<[u8; 32]>,
 }
 
 impl Trail {
     /// A trail that may have `max_pages` pages.
     #[must_use]
     pub fn new(max_pages: usize) -> Self {
-        Self { seen: HashSet::new(), max_pages }
+        Self { seen: HashSet::new(), max_pages, empty: 0, body: None }
     }
 
-    /// Notes that `url` is fetched next, which it should be only after [`Visit::New`].
-    pub(crate) fn enter(&mut self, url: &PageUrl) -> Visit {
-        let digest = url.digest();
+    /// Notes that `page` is fetched next, which it should be only after [`Visit::New`].
+    pub(crate) fn enter(&mut self, page: &PageRequest) -> Visit {
+        let digest = page.digest();
         if self.seen.contains(&digest) {
             return Visit::Seen;
         }
@@ -58,17 +104,16 @@ impl Trail {
         self.seen.insert(digest);
         Visit::New
     }
+
+    /// Notes the body of a page with so many elements. Whether nothing follows it, whatever it says.
+    fn ends_with(&mut self, body: &[u8], elements: Option<usize>) -> bool {
+        self.empty = if elements == Some(0) { self.empty.saturating_add(1) } else { 0 };
+        let digest = *blake3::hash(body).as_bytes();
+        // The same page again under another number: the service ignores the number, or gives the last page for each that is too high.
+        let is_again = self.body.replace(digest) == Some(digest) && elements != Some(0);
+        is_again || self.empty >= EMPTY_PAGES
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trail_ends_at_a_circle_or_at_its_limit() {
-        let url = |page: u32| PageUrl::parse(&format!("http://h/log?page={page}")).unwrap();
-        let mut trail = Trail::new(2);
-        let visits = [1, 2, 1, 3, 2].map(|page| trail.enter(&url(page)));
-        assert_eq!(visits, [Visit::New, Visit::New, Visit::Seen, Visit::TooMany, Visit::Seen]);
-    }
-}
+mod tests;

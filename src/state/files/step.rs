@@ -9,7 +9,7 @@ use crate::state::files::crash_point;
 /// Every step after which something is durable, or done outside, that was not before; in the order of a record's life.
 ///
 /// Not steps, because a crash around them leaves nothing that the next run has to understand:
-/// - `status.json` (a view), `runs/` (a history on which nothing depends), `verified.json` (what `etl verify` found, which finds it again), `source.json`, `validator.json` and `trail.json` (notes that save a download), `parked/tried` and `refused.json` (when
+/// - `status.json` (a view), `runs/` (a history on which nothing depends), `verified.json` (what `etl verify` found, which finds it again), `source.json`, `validator.json`, `trail.json`, `window.json` and `windows.json` (notes that save a download), `parked/tried` and `refused.json` (when
 ///   something was tried last): all are made again
 /// - the reserve and empty directories, which mean nothing
 /// - the archive's copies; a part's manifest, and the objects with its dictionaries and the settings, which are created again with their part until
@@ -43,6 +43,8 @@ pub enum Step {
     RecordsParked,
     /// A segment's new records are in the write-ahead log.
     SegmentCommitted,
+    /// The state knows since when, and after which id, the source has to be asked.
+    IncrementNoted,
     /// Quarantined tokens that became records have left the quarantine.
     QuarantineReleased,
     /// Records are no longer parked: their hour was read back.
@@ -110,7 +112,7 @@ pub struct AfterACrash {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::SettingsRecorded,
         Self::GenerationStarted,
         Self::GenerationSetAside,
@@ -122,6 +124,7 @@ impl Step {
         Self::TokensQuarantined,
         Self::RecordsParked,
         Self::SegmentCommitted,
+        Self::IncrementNoted,
         Self::QuarantineReleased,
         Self::ParkedReleased,
         Self::QuarantineMerged,
@@ -184,6 +187,7 @@ impl Step {
                 "–",
                 "sees that the page is committed",
             ),
+            Self::IncrementNoted => ("committed pages, and what to ask for next", "–", "asks for what came after it"),
             Self::QuarantineReleased => {
                 ("the recovered tokens' page in the journal", "–", "sees that the page is committed")
             }

@@ -16,7 +16,7 @@ use etl::hour::verdict::Verdict;
 use etl::job::{self, RunRequest, Setup, Source};
 use etl::page::decode::Decoder;
 use etl::part::cut::CutRules;
-use etl::source::{HttpSource, PageUrl};
+use etl::source::{HttpSource, PageUrl, Template};
 use etl::state::status::verdicts;
 use etl::stop::Stop;
 use jiff::tz::TimeZone;
@@ -260,7 +260,8 @@ impl World {
         let url = PageUrl::parse(&self.origin.url).unwrap();
         let request = RunRequest { drain: poll.drain, from_store, ..RunRequest::default() };
         run_alone(&state, || {
-            let source = is_asked.then(|| Source::Http { client: &mut client, url: url.clone(), follow_links: true });
+            let source =
+                is_asked.then(|| Source::Http { client: &mut client, template: Template::of_links(url.clone()) });
             job::run(&setup, source, request)
         });
         drop(setup);

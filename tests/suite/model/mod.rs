@@ -23,7 +23,7 @@ use etl::error::{Error, ErrorKind};
 use etl::job::{self, Outcome, Progress, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::part::cut::CutRules;
-use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
+use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl, Template};
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
 use jiff::{SignedDuration, Timestamp};
@@ -202,8 +202,10 @@ impl World {
         let mut client = HttpSource::new(http(), stop.clone());
         let url = PageUrl::parse(&self.origin.url).unwrap();
         let outcome = run_alone(&self.state(run.machine), || {
-            let source =
-                run.page.as_ref().map(|_| Source::Http { client: &mut client, url: url.clone(), follow_links: true });
+            let source = run
+                .page
+                .as_ref()
+                .map(|_| Source::Http { client: &mut client, template: Template::of_links(url.clone()) });
             job::run(&setup, source, run.request)
         });
         drop(setup);

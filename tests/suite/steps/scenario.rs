@@ -54,7 +54,8 @@ impl Stage {
 
     /// Its `etl.toml`.
     pub fn config(&self, url: &str) -> String {
-        let url = self.files.as_ref().map_or_else(|| url.to_owned(), |dir| format!("file:{}/*.json", dir.display()));
+        let asked = || format!("{url}?from={{since}}");
+        let url = self.files.as_ref().map_or_else(asked, |dir| format!("file:{}/*.json", dir.display()));
         let Self { late_hold, dedup_window, max_future, .. } = self;
         format!(
             "[source]\nurl = \"{url}\"\nretries = 0\n[hours]\nlate_hold = \"{late_hold}\"\n\

@@ -18,7 +18,8 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use self::oauth2::{OAuth2, Refusal};
 use self::tokens::Token;
 use super::TryOf;
-use super::failure::{Failure, Trouble, asked_wait};
+use super::failure::{Failure, Trouble};
+use super::limits::asked_wait;
 use crate::error::{Error, ErrorKind};
 use crate::net::tls::Tls;
 use crate::secret::Secret;
@@ -59,7 +60,7 @@ impl TryOf<'_> {
         let response = self.send_with(request, &token).await?;
         match again {
             Some(again) if response.status() == StatusCode::UNAUTHORIZED => {
-                tracing::debug!("GET {}: the token was refused, another is asked for", self.url);
+                tracing::debug!("GET {}: the token was refused, another is asked for", self.page.url());
                 tokens::forget(&oauth2.fingerprint(), &token);
                 self.send_with(again, &self.token(oauth2).await?).await
             }
@@ -100,7 +101,7 @@ impl TryOf<'_> {
         let mut response = self.send(request).await?;
         let status = response.status();
         tracing::debug!(ms = asked.elapsed().as_millis(), "POST {}: {status}", oauth2.shown());
-        let wait = asked_wait(&response);
+        let wait = asked_wait(response.headers());
         let mut body = Vec::new();
         while let Some(bytes) = self.chunk(&mut response).await? {
             body.extend_from_slice(&bytes);
