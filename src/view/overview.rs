@@ -110,7 +110,7 @@ mod tests {
         let shown = anstream::adapter::strip_str(&text(&pipelines, now, None)).to_string();
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines.len(), 5, "{shown}");
-        assert!(lines[1].starts_with("good       1,200 ") && lines[1].ends_with("never    no run yet"), "{shown}");
+        assert!(lines[1].starts_with("good        1,200 ") && lines[1].ends_with("never    no run yet"), "{shown}");
         assert!(
             lines[2].starts_with("bad <b>         –") && lines[2].contains("cannot be read: b.toml, line 3:"),
             "{shown}"
