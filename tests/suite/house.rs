@@ -43,7 +43,8 @@ const FOREIGN: [(&str, &[&str]); 12] = [
     ("clap", &["cli", "main", "simulate/options"]),
     ("askama", &["view/html"]),
     ("minisign", &["store/minisign"]),
-    ("parquet", &["part/parquet"]),
+    // The codec names our own room of that name.
+    ("parquet", &["part/parquet", "part/codec"]),
     ("arrow_array", &["part/parquet"]),
     ("arrow_schema", &["part/parquet"]),
 ];
