@@ -32,6 +32,7 @@ pub mod digest;
 pub mod error;
 pub mod net;
 pub mod output;
+pub mod pointer;
 pub mod process;
 pub mod secret;
 pub mod stop;

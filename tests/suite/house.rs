@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms, each of which may use those before it. Rooms on one line do not use each other.
 const ORDER: [&[&str]; 16] = [
-    &["digest", "error", "net", "output", "process", "secret", "stop"],
+    &["digest", "error", "net", "output", "pointer", "process", "secret", "stop"],
     &["hour"],
     &["record", "config"],
     &["source", "query"],
@@ -26,7 +26,8 @@ const ORDER: [&[&str]; 16] = [
 ];
 
 /// The ground, each of which may use those before it.
-const GROUND: [&str; 8] = ["process/limits", "digest", "error", "secret", "process", "stop", "net", "output"];
+const GROUND: [&str; 9] =
+    ["process/limits", "digest", "pointer", "error", "secret", "process", "stop", "net", "output"];
 
 /// The floors of the state directory, each of which may use those before it. Pages and hours do not use each other.
 const STATE: [&[&str]; 4] = [&["files"], &["pages", "hours"], &["front", "open", "mod"], &["status"]];
