@@ -5,8 +5,8 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use etl::record::row::{Compactor, Dictionaries};
-use etl::record::{Scratch, content_hash, json, python, read};
+use etl::record::row::{Codecs, Compactor};
+use etl::record::{Schema, Scratch, content_hash, json, python, read};
 use jiff::tz::TimeZone;
 
 const PLAINTEXT: &str = concat!(
@@ -16,8 +16,9 @@ const PLAINTEXT: &str = concat!(
 );
 
 fn record(c: &mut Criterion) {
-    let compactor = Compactor::new(&Dictionaries::default());
-    let record = read(PLAINTEXT.as_bytes(), &TimeZone::UTC).expect("a record");
+    let compactor = Compactor::new(&Codecs::default());
+    let schema = Schema::of_the_origin(TimeZone::UTC);
+    let record = read(PLAINTEXT.as_bytes(), &schema).expect("a record");
     let mut scratch = Scratch::default();
     let mut row = Vec::new();
     compactor.write_row(&record.fields, &mut row);
@@ -30,7 +31,7 @@ fn record(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("parse python", |b| b.iter(|| python::parse(black_box(PLAINTEXT))));
     group.bench_function("parse json", |b| b.iter(|| json::parse(black_box(&text))));
-    group.bench_function("read", |b| b.iter(|| read(black_box(PLAINTEXT.as_bytes()), &TimeZone::UTC)));
+    group.bench_function("read", |b| b.iter(|| read(black_box(PLAINTEXT.as_bytes()), &schema)));
     group.bench_function("hash", |b| b.iter(|| content_hash(black_box(&record.fields), &mut scratch)));
     group.bench_function("write_row", |b| {
         b.iter_batched_ref(
@@ -43,7 +44,8 @@ fn record(c: &mut Criterion) {
     let mut out = Vec::new();
     group.bench_function("read + hash + write_row", |b| {
         b.iter(|| {
-            let record = read(black_box(PLAINTEXT.as_bytes()), &TimeZone::UTC).expect("a record");
+            let schema = Schema::of_the_origin(TimeZone::UTC);
+            let record = read(black_box(PLAINTEXT.as_bytes()), &schema).expect("a record");
             out.clear();
             compactor.write_row(&record.fields, &mut out);
             content_hash(&record.fields, &mut scratch)

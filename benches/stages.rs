@@ -4,7 +4,6 @@
 #![expect(missing_docs, reason = "criterion's macros write undocumented functions")]
 #![expect(clippy::expect_used, reason = "a bench that cannot start should say so at once")]
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -18,7 +17,8 @@ use etl::part::cut::{CutRules, PART_BYTES};
 use etl::part::ndjson;
 use etl::part::order::order;
 use etl::part::seal::Encoder;
-use etl::record::row::{Compactor, Dictionaries};
+use etl::record::row::{Codecs, Compactor};
+use etl::record::{Profile, Schema};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
 use etl::source::PageSink;
@@ -32,11 +32,10 @@ use jiff::{SignedDuration, Timestamp};
 const PAGE: u64 = 1_000;
 
 fn decoder(key: &str) -> Decoder {
-    let dictionaries = Dictionaries::default();
+    let dictionaries = Codecs::default();
     Decoder {
-        sequence: "record_id".to_owned(),
         ring: KeyRing::new(&[Secret::new(key)]).expect("a key"),
-        zone: TimeZone::UTC,
+        schema: Schema::of_the_origin(TimeZone::UTC),
         compactor: Compactor::new(&dictionaries),
         dictionaries: dictionaries.fingerprint(),
         max_future: SignedDuration::from_hours(1),
@@ -91,8 +90,8 @@ impl Desk {
             timezone: "UTC".into(),
             layout: "l".into(),
             destination: "file:lake".into(),
-            url: BTreeMap::new(),
-            method: BTreeMap::new(),
+            record: Profile::default(),
+            codecs: Codecs::default(),
         };
         let state = State::open(dir.path(), &settings).expect("a state");
         Self { _dir: dir, state, buckets: Buckets::default() }

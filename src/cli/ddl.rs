@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::data_prefix;
 use crate::hour::{Clock, Hour, SystemClock};
 use crate::query::{Column, Endpoint, Keys, Serde, Span, Table, Years};
+use crate::record::row::Codec;
 use crate::stop::Stop;
 
 /// How long a listing for the years may take: the statements can be printed without it.
@@ -176,6 +177,8 @@ fn table(config: &Config, args: &DdlArgs, place: Destination, seen: Option<&BTre
     let now = SystemClock.now();
     let now_hour = Hour::of(now, &config.hours.timezone)
         .ok_or_else(|| Error::new(ErrorKind::State, "this machine's clock shows no possible year"))?;
+    let codecs = setup::codecs(config)?;
+    let codes = |field| codecs.codec(field).and_then(Codec::dictionary).cloned().unwrap_or_default();
     Ok(Table {
         database: args.database.clone(),
         name: args.table.clone(),
@@ -187,8 +190,8 @@ fn table(config: &Config, args: &DdlArgs, place: Destination, seen: Option<&BTre
             SerdeArg::Openx => Serde::OpenX,
         }),
         columns: Table::columns(&args.columns, keys)?,
-        url: config.compact.url.clone(),
-        method: config.compact.method.clone(),
+        url: codes("url"),
+        method: codes("method"),
         zone: config.hours.timezone_name().to_owned(),
         ahead: ahead(&config.hours.timezone, now),
         span: Span::new(args.years, seen, now_hour, keys),

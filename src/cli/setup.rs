@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{Config, Destination, SourceLocation};
+use crate::config::{CodecConfig, Config, Destination, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
@@ -16,7 +16,9 @@ use crate::net::backoff::Backoff;
 use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
 use crate::part::cut::{CutRules, PART_BYTES};
-use crate::record::row::{Compactor, Dictionaries};
+use crate::record::row::{Codec, Codecs, Compactor};
+use crate::record::schema::place_name;
+use crate::record::{Dating, Edits, MaskKey, Profile, Schema};
 use crate::source::{Headers, HttpSettings, HttpSource, PageUrl};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
@@ -89,11 +91,38 @@ pub(super) fn place_named(config: &Config, named: Option<&str>) -> Result<Destin
 
 /// The configured compaction.
 pub(super) fn compactor(config: &Config) -> Result<Compactor> {
-    Ok(Compactor::new(&dictionaries(config)?))
+    Ok(Compactor::new(&codecs(config)?))
 }
 
-fn dictionaries(config: &Config) -> Result<Dictionaries> {
-    Dictionaries::new(config.compact.url.clone(), config.compact.method.clone())
+/// The configured codecs.
+pub(super) fn codecs(config: &Config) -> Result<Codecs> {
+    let codec = |codec: &CodecConfig| match codec {
+        CodecConfig::None => None,
+        CodecConfig::UuidPair => Some(Codec::UuidPair),
+        CodecConfig::Digits => Some(Codec::Digits),
+        CodecConfig::Hex => Some(Codec::Hex),
+        CodecConfig::Dictionary(dictionary) => Some(Codec::Dictionary(dictionary.clone())),
+    };
+    let fields = config.compact.fields();
+    Codecs::new(fields.filter_map(|(field, of)| Some((field.to_owned(), codec(of)?))).collect())
+}
+
+/// How records are dated.
+pub(super) fn dating(config: &Config) -> Dating {
+    let record = &config.record;
+    Dating::new(record.time.clone(), record.time_format.clone(), config.hours.timezone.clone())
+}
+
+/// What a record is.
+fn schema(config: &Config) -> Result<Schema> {
+    let (record, key) = (&config.record, mask_key(config)?);
+    let edits = Edits::new(record.drop.clone(), record.mask.clone(), key.unwrap_or_default());
+    let schema = Schema::new(dating(config)).with_id(record.id().cloned());
+    Ok(schema.with_odd_as_text(record.odd_as_text).with_edits(edits))
+}
+
+fn mask_key(config: &Config) -> Result<Option<MaskKey>> {
+    Ok(config.record.mask_key()?.map(|secret| MaskKey::of(secret.expose())))
 }
 
 /// What a run is told.
@@ -150,7 +179,7 @@ pub(super) fn judging(config: &Config) -> Rules {
     Rules {
         closing: closing(config),
         zone: config.hours.timezone_name().to_owned(),
-        sequence: config.source.sequence.clone(),
+        sequence: config.record.id().map_or_else(String::new, place_name),
     }
 }
 
@@ -158,11 +187,10 @@ pub(super) fn judging(config: &Config) -> Rules {
 pub(super) fn decoder(config: &Config) -> Result<Decoder> {
     Ok(Decoder {
         ring: KeyRing::new(&config.source.keys()?)?,
-        zone: config.hours.timezone.clone(),
+        schema: schema(config)?,
         compactor: compactor(config)?,
-        dictionaries: dictionaries(config)?.fingerprint(),
+        dictionaries: codecs(config)?.fingerprint(),
         max_future: signed(config.hours.max_future),
-        sequence: config.source.sequence.clone(),
     })
 }
 
@@ -181,8 +209,8 @@ pub(super) fn settings(config: &Config) -> Result<Settings> {
         timezone: config.hours.timezone_name().to_owned(),
         layout: config.load.layout.template().to_owned(),
         destination,
-        url: config.compact.url.clone(),
-        method: config.compact.method.clone(),
+        record: Profile::new(&dating(config), &config.record.drop, &config.record.mask, mask_key(config)?),
+        codecs: codecs(config)?,
     })
 }
 

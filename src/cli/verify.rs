@@ -65,12 +65,13 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let (place, compactor) = (setup::place(config)?, setup::compactor(config)?);
     let former = ledger.as_ref().map(Ledger::former_dictionaries).unwrap_or_default();
     let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor).with_former(former);
+    let dating = setup::dating(config);
     let parts = StoredParts {
         store: &*place.store,
         prefix: &place.prefix,
         layout: &place.layout,
         dictionaries: &dictionaries,
-        zone: &config.hours.timezone,
+        dating: &dating,
     };
     let mut found = match &ledger {
         Some(_) => by_ledger(config, args, parts)?,

@@ -104,6 +104,7 @@ impl Problems {
         if !is_known(&self.errors, "source.headers") {
             self.note(config.source.headers().err());
         }
+        self.note(config.record.mask_key().err());
         if matches!(config.load.destination(), Ok(Destination::S3 { .. })) {
             self.note(config.load.s3().err());
         }

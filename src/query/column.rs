@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use super::Keys;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{row, schema};
+use crate::record::row::Codecs;
+use crate::record::schema;
 
 /// Names that the view uses for something else.
 const TAKEN: [&str; 3] = ["event_time", "filename", "line"];
@@ -69,12 +70,12 @@ pub(super) fn known() -> Vec<Column> {
 impl Column {
     /// Whether rows hold a compact value of it, and perhaps `<name>_raw`.
     pub(super) fn is_compact(&self) -> bool {
-        row::is_compact(&self.name)
+        Codecs::default().codec(&self.name).is_some()
     }
 
     /// The key that rows have for it.
     pub(super) fn stored(&self) -> String {
-        row::stored_key(&self.name)
+        Codecs::default().stored_key(&self.name)
     }
 
     /// Whether it can be a column beside the others.

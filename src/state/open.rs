@@ -187,9 +187,9 @@ fn open_ledger(dir: &Path, settings: &Settings) -> Result<Ledger> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::record::Profile;
+    use crate::record::row::Codecs;
 
     #[test]
     fn leftovers_in_large_directories_are_looked_for_after_a_crash_only() {
@@ -198,8 +198,8 @@ mod tests {
             timezone: "UTC".into(),
             layout: "l".into(),
             destination: "file:lake".into(),
-            url: BTreeMap::new(),
-            method: BTreeMap::new(),
+            record: Profile::default(),
+            codecs: Codecs::default(),
         };
         State::open(dir.path(), &settings).unwrap().prune().unwrap();
         let leftovers = [dir.path().join("hashes/x.tmp"), dir.path().join("ledger/x.tmp")];

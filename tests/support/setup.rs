@@ -1,6 +1,5 @@
 //! What a run is told, for tests and benches that call it without a configuration: UTC, 10 minutes of grace, an hour of late hold.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use etl::hour::Clock;
@@ -10,7 +9,8 @@ use etl::job::Setup;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::part::cut::{CutRules, PART_BYTES};
-use etl::record::row::{Compactor, Dictionaries};
+use etl::record::row::{Codecs, Compactor};
+use etl::record::{Profile, Schema};
 use etl::secret::Secret;
 use etl::state::Settings;
 use etl::stop::Stop;
@@ -24,8 +24,8 @@ pub fn settings(timezone: &str) -> Settings {
         timezone: timezone.into(),
         layout: "l".into(),
         destination: "file:lake".into(),
-        url: BTreeMap::new(),
-        method: BTreeMap::new(),
+        record: Profile::default(),
+        codecs: Codecs::default(),
     }
 }
 
@@ -37,7 +37,7 @@ pub fn setup<'a>(
     clock: &'a dyn Clock,
     stop: &'a Stop,
 ) -> Setup<'a> {
-    let dictionaries = Dictionaries::default();
+    let dictionaries = Codecs::default();
     let hour = SignedDuration::from_hours(1);
     Setup {
         archive: None,
@@ -50,9 +50,8 @@ pub fn setup<'a>(
         min_free: 0,
         quarantine_max_bytes: 0,
         decoder: Decoder {
-            sequence: "record_id".to_owned(),
             ring: KeyRing::new(&[Secret::new(key)]).unwrap(),
-            zone: TimeZone::UTC,
+            schema: Schema::of_the_origin(TimeZone::UTC),
             compactor: Compactor::new(&dictionaries),
             dictionaries: dictionaries.fingerprint(),
             max_future: hour,

@@ -6,6 +6,8 @@
 //! sends them without the right to look. Where the object alone is refused, it is offered again in the next run. A crash in between
 //! leaves the object, or nothing; the next run looks again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -13,6 +15,8 @@ use crate::hour::key::{data_prefix, settings_key};
 use crate::job::Run;
 use crate::job::output::document::create_document;
 use crate::part::read::{NotAPart, read_part};
+use crate::record::Profile;
+use crate::record::row::Codecs;
 use crate::store::once::Outcome;
 
 /// What a hint says about a setting that must not be another.
@@ -26,6 +30,12 @@ struct StoredSettings {
     layout: String,
     format: String,
     compression: String,
+    /// What a record is there. The origin's is not written, as it was not before there were others.
+    #[serde(default, skip_serializing_if = "Profile::is_of_the_origin")]
+    record: Profile,
+    /// The codecs of fields, if they are not those of the origin's: an entry that is added later is not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    codecs: Option<BTreeMap<String, String>>,
 }
 
 impl StoredSettings {
@@ -37,20 +47,48 @@ impl StoredSettings {
             layout: settings.layout.clone(),
             format: "ndjson".to_owned(),
             compression: "gzip".to_owned(),
+            record: settings.record.clone(),
+            codecs: codecs_said(&settings.codecs),
         }
     }
 
     /// The first setting that differs, with both values.
-    fn difference(&self, stored: &Self) -> Option<(&'static str, String, String)> {
+    fn difference(&self, stored: &Self) -> Option<(String, String, String)> {
         let all = [
             ("hours.timezone", &self.timezone, &stored.timezone),
             ("load.layout", &self.layout, &stored.layout),
             ("load.format", &self.format, &stored.format),
             ("load.compression", &self.compression, &stored.compression),
         ];
-        let (name, ours, theirs) = all.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
-        Some((name, ours.clone(), theirs.clone()))
+        let differs = all.into_iter().find(|(_, ours, theirs)| ours != theirs);
+        let differs = differs.map(|(name, ours, theirs)| (name.to_owned(), format!("{ours:?}"), format!("{theirs:?}")));
+        let record =
+            || self.record.difference(&stored.record).map(|found| (found.key.to_owned(), found.now, found.before));
+        differs.or_else(record).or_else(|| self.other_codec(stored))
     }
+
+    /// The first field whose codec is another there. Parts are read with their own; a table over both would not be.
+    fn other_codec(&self, stored: &Self) -> Option<(String, String, String)> {
+        let usual = codecs_by_name(&Codecs::default());
+        let [ours, theirs] = [self, stored].map(|settings| settings.codecs.as_ref().unwrap_or(&usual));
+        let fields: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        let of = |codecs: &BTreeMap<String, String>, field| {
+            format!("{:?}", codecs.get(field).map_or("none", String::as_str))
+        };
+        let field = fields.into_iter().find(|field| ours.get(*field) != theirs.get(*field))?;
+        Some((format!("compact.{field}"), of(ours, field), of(theirs, field)))
+    }
+}
+
+/// The name of each field's codec.
+fn codecs_by_name(codecs: &Codecs) -> BTreeMap<String, String> {
+    codecs.iter().map(|(field, codec)| (field.to_owned(), codec.name().to_owned())).collect()
+}
+
+/// The same, where they are not the origin's.
+fn codecs_said(codecs: &Codecs) -> Option<BTreeMap<String, String>> {
+    let names = codecs_by_name(codecs);
+    (names != codecs_by_name(&Codecs::default())).then_some(names)
 }
 
 /// Makes sure that the store says under which settings its parts are made, and that they are these. `false`: no part may be sent, and
@@ -103,7 +141,7 @@ const fn has_receipts(run: &Run<'_>) -> bool {
 /// A state that has parts there already goes on with its own settings.
 fn compare(run: &Run<'_>, stored: &StoredSettings) -> Result<()> {
     let Some((name, ours, theirs)) = StoredSettings::of(run).difference(stored) else { return Ok(()) };
-    let error = differs(run, name, &ours, &theirs);
+    let error = differs(run, &name, &ours, &theirs);
     if !has_receipts(run) {
         return Err(error);
     }
@@ -112,7 +150,7 @@ fn compare(run: &Run<'_>, stored: &StoredSettings) -> Result<()> {
 }
 
 fn differs(run: &Run<'_>, name: &str, ours: &str, theirs: &str) -> Error {
-    let what = format!("{name} is {ours:?}, and the parts in {} are made with {theirs:?}", run.setup.store.place());
+    let what = format!("{name} is {ours}, and the parts in {} are made with {theirs}", run.setup.store.place());
     Error::new(ErrorKind::Config, what).hint(WAY_OUT)
 }
 
@@ -149,7 +187,7 @@ fn judge_by_a_part(run: &Run<'_>) -> Result<()> {
     let meta = setup.store.head(&key)?.and_then(|found| found.meta);
     // What it cannot be read with, or does not hold, tells nothing about the zone.
     let Ok(compactor) = run.dictionaries.for_part(meta.as_ref()) else { return Ok(()) };
-    match read_part(&setup.store.get(&key)?, &compactor, &setup.decoder.zone, hour) {
+    match read_part(&setup.store.get(&key)?, &compactor, &setup.decoder.schema.dating, hour) {
         Err(NotAPart::OtherHour { found, .. }) => {
             let what = format!(
                 "hours.timezone is {:?}, and the parts in {} are made in another: {key} has a record that would be of hour {found}",
@@ -185,9 +223,15 @@ mod tests {
         let text = r#"{"schema":1,"timezone":"UTC","layout":"l","format":"ndjson","compression":"gzip"}"#;
         let settings: StoredSettings = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&settings).unwrap(), text);
-        let more: StoredSettings = serde_json::from_str(&text.replace('}', r#","record":{"time":"/at"}}"#)).unwrap();
+        let more: StoredSettings = serde_json::from_str(&text.replace('}', r#","another":{"time":"/at"}}"#)).unwrap();
         assert_eq!(settings.difference(&more), None);
+        let with = |more: &str| serde_json::from_str::<StoredSettings>(&text.replace('}', more)).unwrap();
+        let other = with(r#","record":{"time":"/at","time_format":"epoch-s"},"codecs":{"at":"digits"}}"#);
+        assert_eq!(settings.difference(&other), Some(("record.time".into(), "\"/inDate\"".into(), "\"/at\"".into())));
+        let other = with(r#","codecs":{"inDate":"digits","method":"dictionary","url":"dictionary","user_id":"hex"}}"#);
+        let expected = Some(("compact.user_id".into(), "\"uuid-pair\"".into(), "\"hex\"".into()));
+        assert_eq!(settings.difference(&other), expected);
         let other = StoredSettings { layout: "m".into(), ..more };
-        assert_eq!(settings.difference(&other), Some(("load.layout", "l".into(), "m".into())));
+        assert_eq!(settings.difference(&other), Some(("load.layout".into(), "\"l\"".into(), "\"m\"".into())));
     }
 }

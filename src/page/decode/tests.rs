@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use super::decoded::MAX_ODD;
 use super::token::{GROWTH, ROW_EXTRA, whole_number};
+use jiff::tz::TimeZone;
+
 use super::*;
-use crate::record::row::Dictionaries;
+use crate::record::row::Codecs;
 use crate::record::{MAX_LINE, MAX_VALUES, Value, json};
 use crate::secret::Secret;
 
@@ -14,11 +16,10 @@ const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 fn decoder() -> Decoder {
     Decoder {
         ring: KeyRing::new(&[Secret::new(KEY)]).unwrap(),
-        zone: TimeZone::UTC,
-        compactor: Compactor::new(&Dictionaries::default()),
+        schema: Schema::of_the_origin(TimeZone::UTC),
+        compactor: Compactor::new(&Codecs::default()),
         dictionaries: String::new(),
         max_future: SignedDuration::from_hours(1),
-        sequence: "record_id".into(),
     }
 }
 

@@ -3,6 +3,8 @@
 use super::*;
 use crate::hour::gaps::Seen;
 use crate::page::decode::DecodedRecord;
+use crate::record::Profile;
+use crate::record::row::Codecs;
 use crate::state::{Entry, NewCommit, Settings, State};
 
 fn record(n: u32) -> DecodedRecord {
@@ -37,8 +39,8 @@ fn each_record_is_new_once_wherever_its_hash_is() {
         timezone: "UTC".into(),
         layout: String::new(),
         destination: String::new(),
-        url: BTreeMap::new(),
-        method: BTreeMap::new(),
+        record: Profile::default(),
+        codecs: Codecs::default(),
     };
     let mut state = State::open(dir.path(), &settings).unwrap();
     let (mut buckets, mut known) = (Buckets::holding(60), BTreeSet::new());

@@ -181,7 +181,7 @@ fn add_originals(path: &Path, pool: &mut Pool, run: &Run<'_>, hour: Hour, compac
         }
         let Ok(text) = std::str::from_utf8(&line) else { continue };
         if let Ok(Value::Dict(fields)) = json::parse(text.trim_end_matches('\n')) {
-            pool.add(fields, compactor, &run.setup.decoder.zone, hour);
+            pool.add(fields, compactor, &run.setup.decoder.schema.dating, hour);
         }
     }
 }
@@ -194,9 +194,9 @@ fn journal(run: &Run<'_>, hour: Hour, compactor: &Compactor) -> Result<Pool> {
         let Ok(segment) = run.state.pages.journal().read(id) else { continue };
         let mut each = |_, _, token: &str| {
             if let Ok(plaintext) = decoder.ring.decrypt(token)
-                && let Ok(record) = record::read(&plaintext, &decoder.zone)
+                && let Ok(record) = record::read(&plaintext, &decoder.schema)
             {
-                pool.add(record.fields, compactor, &decoder.zone, hour);
+                pool.add(record.fields, compactor, &decoder.schema.dating, hour);
             }
             Ok(())
         };
@@ -237,7 +237,7 @@ fn others(run: &Run<'_>, hour: Hour, but: &PartIdentity) -> Result<HashSet<recor
     for part in others {
         let Some(found) = store.head(&part.key)? else { continue };
         let Ok(compactor) = run.dictionaries.for_part(found.meta.as_ref()) else { continue };
-        if let Ok(read) = read_part(&store.get(&part.key)?, &compactor, &run.setup.decoder.zone, hour) {
+        if let Ok(read) = read_part(&store.get(&part.key)?, &compactor, &run.setup.decoder.schema.dating, hour) {
             known.extend(read.hashes);
         }
     }
