@@ -45,6 +45,9 @@ pub struct RecordConfig {
     /// Where the secret of the masks is.
     #[serde(skip)]
     secret: Option<MaskSecret>,
+    /// What errors call the place of `mask`.
+    #[serde(skip)]
+    mask_place: String,
 }
 
 /// Where a secret is.
@@ -129,11 +132,7 @@ impl RecordConfig {
             self.check_places(layers, key, places)?;
         }
         self.secret = self.find_secret(layers)?;
-        if !self.mask.is_empty() && self.secret.is_none() {
-            return Err(layers
-                .error(&["record", "mask"], "a mask needs a key")
-                .hint("set record.mask_key to \"env:NAME\" or \"file:PATH\"; `openssl rand -hex 32` makes one"));
-        }
+        self.mask_place = layers.origin(&["record", "mask"]).to_string();
         Ok(())
     }
 
@@ -190,9 +189,15 @@ impl RecordConfig {
     /// The secret of the masks. `None`: nothing is masked.
     ///
     /// # Errors
-    /// `Config`: it is not set, cannot be read, or is so short that it can be guessed. Never holds it.
+    /// `Config`: it is not named, not set, cannot be read, or is so short that it can be guessed. Never holds it.
     pub fn mask_key(&self) -> Result<Option<Secret>> {
-        let Some(secret) = self.secret.as_ref().filter(|_| !self.mask.is_empty()) else { return Ok(None) };
+        if self.mask.is_empty() {
+            return Ok(None);
+        }
+        let secret = self.secret.as_ref().ok_or_else(|| {
+            wrong(format!("{}: record.mask: a mask needs a key", self.mask_place))
+                .hint("set record.mask_key to \"env:NAME\" or \"file:PATH\"; `openssl rand -hex 32` makes one")
+        })?;
         let key = match secret {
             MaskSecret::File(path) => Secret::new(keys::read_private(path)?.trim()),
             MaskSecret::Variable { name, found: None } => {
