@@ -9,10 +9,12 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use etl::hour::format::Format;
 use etl::job::intake::dedup::{Buckets, NewRecords};
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
+use etl::part::codec::Codec;
 use etl::part::cut::{CutRules, PART_BYTES};
 use etl::part::ndjson;
 use etl::part::order::order;
@@ -68,7 +70,7 @@ fn in_memory(c: &mut Criterion) {
     });
     group.bench_function("gzip", |b| {
         b.iter(|| {
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::new(ndjson::LEVEL));
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::new(ndjson::LEVELS.gzip));
             gzip.write_all(black_box(&decoded.lines)).expect("memory");
             gzip.finish().expect("memory").len()
         });
@@ -89,6 +91,7 @@ impl Desk {
         let settings = Settings {
             timezone: "UTC".into(),
             layout: "l".into(),
+            format: Format::default(),
             destination: "file:lake".into(),
             record: Profile::default(),
             codecs: Codecs::default(),
@@ -153,7 +156,9 @@ fn on_disk(c: &mut Criterion) {
         b.iter(|| {
             let ordered = order(&desk.state.hours, std::slice::from_ref(&row), &stop).expect("the log");
             let ordered = ordered.expect("no stop").pop().expect("an hour");
-            let encoded = Encoder::new(&desk.state.hours, rules, &stop).encode(&row, &ordered, None).expect("a part");
+            let encoded = Encoder::new(&desk.state.hours, rules, Codec::new(Format::default()), &stop)
+                .encode(&row, &ordered, None)
+                .expect("a part");
             encoded.expect("no stop").parts.len()
         });
     });

@@ -101,7 +101,7 @@ pub fn floor(dir: &Path) {
     }
     let mut bytes = 0;
     for lines in hours.into_values() {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::new(etl::part::ndjson::LEVEL));
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::new(etl::part::ndjson::LEVELS.gzip));
         gzip.write_all(&lines).expect("memory");
         bytes += gzip.finish().expect("memory").len();
     }

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::{digest_prefix, manifest_prefix};
 use crate::hour::part::PartIdentity;
 use crate::output::plain_text::clean;
-use crate::part::ndjson;
+use crate::part::codec::content_of;
 use crate::process::parallel::parallel_map;
 use crate::state::Head;
 use crate::store::digests::{Digest, Link, Listed, Name, Named};
@@ -298,7 +298,8 @@ impl Walker<'_> {
             }
             Some(meta) => meta.identity.has_records_of(&manifest.identity) && object.size == manifest.identity.bytes,
             None => {
-                let content = self.get(&manifest.key)?.and_then(|bytes| ndjson::content_of(&*bytes));
+                let format = self.parts.layout.format_of(&manifest.key);
+                let content = self.get(&manifest.key)?.and_then(|bytes| content_of(format, &*bytes));
                 content.is_some_and(|(sha256, rows)| {
                     (sha256.to_string(), rows) == (manifest.identity.content_sha256.clone(), manifest.identity.rows)
                 })

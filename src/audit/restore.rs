@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::StoredParts;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::key::data_prefix;
+use crate::hour::format::Format;
 use crate::hour::part::PartIdentity;
 use crate::part::read::{ReadPart, fields_of, read_part_and_fields};
 use crate::record::row::Compactor;
@@ -102,7 +102,7 @@ impl Restorer<'_> {
     pub(crate) fn hours(&self, range: Range) -> Result<Hours> {
         let StoredParts { store, prefix, layout, .. } = self.parts;
         let mut hours: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
-        store.list(&data_prefix(prefix), &mut |key, _| {
+        store.list(&layout.data_prefix(prefix), &mut |key, _| {
             if let Some((hour, part)) = layout.parse_key(prefix, key)
                 && range.contains(hour)
             {
@@ -179,7 +179,7 @@ impl Restorer<'_> {
     /// What the store says of a part, what it holds, and the part itself.
     fn read(&self, hour: Hour, key: &str) -> Result<(PartMeta, ReadPart, SoundPart)> {
         let refuse = |why: &str| refused(hour, key, why);
-        let StoredParts { store, dictionaries, dating, .. } = self.parts;
+        let StoredParts { store, layout, dictionaries, dating, .. } = self.parts;
         let found = store.head(key)?.ok_or_else(|| refuse("it is not there"))?;
         let meta = found.meta.ok_or_else(|| refuse("it lacks the metadata of a part"))?;
         if !meta.hour.is_empty() && meta.hour != hour.to_string() {
@@ -191,14 +191,15 @@ impl Restorer<'_> {
         })?;
         let object = store.get(key)?;
         let mut kept = Some(Vec::new());
-        let read = read_part_and_fields(&object, &compactor, dating, hour, &mut |fields| {
+        let format = layout.format_of(key);
+        let read = read_part_and_fields(format, &object, &compactor, dating, hour, &mut |fields| {
             if let Some(originals) = &mut kept {
                 write_original(fields, originals);
             }
             kept.take_if(|originals| originals.len() > KEPT);
         });
         let read = read.map_err(|why| refuse(&why.to_string()))?;
-        Ok((meta, read, SoundPart { object, compactor, kept }))
+        Ok((meta, read, SoundPart { format, object, compactor, kept }))
     }
 
     /// Why a part that can be read is not believed.
@@ -241,6 +242,7 @@ impl Restorer<'_> {
 
 /// A part that may be believed.
 pub(crate) struct SoundPart {
+    format: Format,
     object: Vec<u8>,
     compactor: Arc<Compactor>,
     /// Its original logs, where they are few.
@@ -254,7 +256,7 @@ impl SoundPart {
             return each(originals);
         }
         let (mut piece, mut given) = (Vec::new(), Ok(()));
-        let again = fields_of(&self.object, &self.compactor, &mut |fields| {
+        let again = fields_of(self.format, &self.object, &self.compactor, &mut |fields| {
             if given.is_ok() {
                 write_original(fields, &mut piece);
             }

@@ -7,7 +7,6 @@ use super::print::{print, print_json};
 use super::setup::{self, Place};
 use crate::config::{Config, Destination, SigningKey, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::key::data_prefix;
 use crate::hour::{Clock, SystemClock};
 use crate::job::Source;
 use crate::net::ping;
@@ -281,7 +280,7 @@ fn store(config: &Config, read_only: bool) -> Vec<Checked> {
 /// Whether the store lists, as `etl verify` needs it; the first answer is enough.
 fn reach(place: &Place) -> Result<()> {
     let mut reached = false;
-    let listed = place.store.list(&data_prefix(&place.prefix), &mut |_, _| {
+    let listed = place.store.list(&place.layout.data_prefix(&place.prefix), &mut |_, _| {
         reached = true;
         Err(Error::new(ErrorKind::Bug, "the first key is enough"))
     });

@@ -12,11 +12,12 @@ use super::setup::{self, place_named};
 use super::values::{check_range, hour};
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::key::data_prefix;
+use crate::hour::format::Encoding;
+use crate::hour::key::Layout;
 use crate::hour::{Clock, Hour, SystemClock};
 use crate::query::{Column, Endpoint, Keys, Serde, Span, Table, Years};
-use crate::record::row::Codec;
 use crate::stop::Stop;
+use crate::store::settings::layout_there;
 
 /// How long a listing for the years may take: the statements can be printed without it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -108,6 +109,27 @@ fn name(text: &str) -> Result<String, String> {
     crate::query::check_name(text).map(|()| text.to_ascii_lowercase()).map_err(|error| error.to_string())
 }
 
+/// Where the parts are, and how they are spelled there.
+struct Place {
+    destination: Destination,
+    layout: Layout,
+}
+
+/// How the parts are spelled: as configured, or, in a place that is not the configured one, as it says itself.
+fn layout(config: &Config, args: &DdlArgs, place: &Destination) -> Layout {
+    let configured = &config.load.layout;
+    if args.location.is_none() {
+        return configured.clone();
+    }
+    let stop = Stop::with_deadline(Instant::now().checked_add(PATIENCE));
+    let found = setup::place_until(config, place, &stop)
+        .and_then(|there| layout_there(&*there.store, &there.prefix, configured));
+    found.unwrap_or_else(|error| {
+        tracing::warn!("cannot tell of which format the parts in {place} are: {}; taken as configured", error.chain());
+        configured.clone()
+    })
+}
+
 /// Prints what an engine needs to read the parts.
 pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
     check_range(args.since, args.until)?;
@@ -117,6 +139,8 @@ pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
         return Err(Error::new(ErrorKind::Usage, what).hint("leave --serde or --for out"));
     }
     let place = place_named(config, args.location.as_deref())?;
+    let place = Place { layout: layout(config, args, &place), destination: place };
+    refuse_for_parquet(args, &place.layout)?;
     if args.glue {
         let hours = hours(config, &place, &Stop::new())?;
         let table = table(config, args, place, Some(&hours))?;
@@ -131,7 +155,7 @@ pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
     let text = match engine {
         Engine::Athena | Engine::Trino => projected(config, args, place, engine)?,
         Engine::Duckdb => {
-            let endpoint = endpoint(config, &place)?;
+            let endpoint = endpoint(config, &place.destination)?;
             table(config, args, place, None)?.duckdb(endpoint.as_ref())?
         }
         Engine::Spark => table(config, args, place, None)?.spark()?,
@@ -140,9 +164,27 @@ pub(super) fn ddl(config: &Config, args: &DdlArgs) -> Result<u8> {
     Ok(0)
 }
 
+/// What is for tables over lines only.
+fn refuse_for_parquet(args: &DdlArgs, layout: &Layout) -> Result<()> {
+    if layout.format().encoding != Encoding::Parquet {
+        return Ok(());
+    }
+    if args.serde.is_some() {
+        let what = "--serde is for lines, and these parts are Parquet, whose columns have types";
+        return Err(Error::new(ErrorKind::Usage, what).hint("leave --serde out"));
+    }
+    if !args.columns.is_empty() {
+        let what = "--column is for lines; Parquet parts have the columns that they were written with";
+        let hint =
+            "add it to [load.columns], so that parts have it from now on, or take the field out of the column extra";
+        return Err(Error::new(ErrorKind::Usage, what).hint(hint));
+    }
+    Ok(())
+}
+
 /// Table and view with partition projection, over the years that the store has.
-fn projected(config: &Config, args: &DdlArgs, place: Destination, engine: Engine) -> Result<String> {
-    let seen = match place {
+fn projected(config: &Config, args: &DdlArgs, place: Place, engine: Engine) -> Result<String> {
+    let seen = match place.destination {
         Destination::Files(_) => None,
         Destination::S3 { .. } => look(config, &place, args.years),
     };
@@ -155,7 +197,7 @@ fn projected(config: &Config, args: &DdlArgs, place: Destination, engine: Engine
 }
 
 /// The hours of the store; `None`, said, where it does not tell in time.
-fn look(config: &Config, place: &Destination, years: Option<Years>) -> Option<BTreeSet<Hour>> {
+fn look(config: &Config, place: &Place, years: Option<Years>) -> Option<BTreeSet<Hour>> {
     let stop = Stop::with_deadline(Instant::now().checked_add(PATIENCE));
     hours(config, place, &stop)
         .inspect_err(|error| {
@@ -169,7 +211,7 @@ fn look(config: &Config, place: &Destination, years: Option<Years>) -> Option<BT
         .ok()
 }
 
-fn table(config: &Config, args: &DdlArgs, place: Destination, seen: Option<&BTreeSet<Hour>>) -> Result<Table> {
+fn table(config: &Config, args: &DdlArgs, place: Place, seen: Option<&BTreeSet<Hour>>) -> Result<Table> {
     let keys = match args.keys {
         KeysArg::Dt => Keys::Dt,
         KeysArg::Hour => Keys::Hour,
@@ -177,21 +219,19 @@ fn table(config: &Config, args: &DdlArgs, place: Destination, seen: Option<&BTre
     let now = SystemClock.now();
     let now_hour = Hour::of(now, &config.hours.timezone)
         .ok_or_else(|| Error::new(ErrorKind::State, "this machine's clock shows no possible year"))?;
-    let codecs = setup::codecs(config)?;
-    let codes = |field| codecs.codec(field).and_then(Codec::dictionary).cloned().unwrap_or_default();
+    let dating = setup::dating(config);
     Ok(Table {
         database: args.database.clone(),
         name: args.table.clone(),
-        place,
-        layout: config.load.layout.clone(),
+        place: place.destination,
+        layout: place.layout,
         keys,
         serde: args.serde.map(|serde| match serde {
             SerdeArg::Hive => Serde::Hive,
             SerdeArg::Openx => Serde::OpenX,
         }),
-        columns: Table::columns(&args.columns, keys)?,
-        url: codes("url"),
-        method: codes("method"),
+        columns: Table::columns(&dating, &setup::codecs(config)?, &config.load.columns, &args.columns, keys)?,
+        dating,
         zone: config.hours.timezone_name().to_owned(),
         ahead: ahead(&config.hours.timezone, now),
         span: Span::new(args.years, seen, now_hour, keys),
@@ -212,11 +252,11 @@ fn endpoint(config: &Config, place: &Destination) -> Result<Option<Endpoint>> {
 }
 
 /// The hours of which there are parts.
-fn hours(config: &Config, place: &Destination, stop: &Stop) -> Result<BTreeSet<Hour>> {
-    let place = setup::place_until(config, place, stop)?;
+fn hours(config: &Config, place: &Place, stop: &Stop) -> Result<BTreeSet<Hour>> {
+    let setup::Place { store, prefix, .. } = setup::place_until(config, &place.destination, stop)?;
     let mut hours = BTreeSet::new();
-    place.store.list(&data_prefix(&place.prefix), &mut |key, _| {
-        hours.extend(place.layout.parse_key(&place.prefix, key).map(|(hour, _)| hour));
+    store.list(&place.layout.data_prefix(&prefix), &mut |key, _| {
+        hours.extend(place.layout.parse_key(&prefix, key).map(|(hour, _)| hour));
         Ok(())
     })?;
     Ok(hours)

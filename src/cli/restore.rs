@@ -21,6 +21,7 @@ use crate::process::threads;
 use crate::state::Ledger;
 use crate::stop::Stop;
 use crate::store::dictionaries::DictionaryStore;
+use crate::store::settings::layout_there;
 use crate::view::table::plural;
 
 pub(super) const EXAMPLES: &str = "\
@@ -70,6 +71,8 @@ pub(super) fn restore(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error))
 
 fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop: &Stop) -> Result<u8> {
     let place = setup::place_until(config, &place_named(config, args.from.as_deref())?, stop)?;
+    // Another place may have parts in another form than those that are made here.
+    let layout = layout_there(&*place.store, &place.prefix, &place.layout)?;
     let range = Range { since: args.hour.or(args.since), until: args.hour.or(args.until) };
     let compactor = setup::compactor(config)?;
     let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor);
@@ -78,7 +81,7 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
         parts: StoredParts {
             store: &*place.store,
             prefix: &place.prefix,
-            layout: &place.layout,
+            layout: &layout,
             dictionaries: &dictionaries,
             dating: &dating,
         },

@@ -208,6 +208,7 @@ pub(super) fn settings(config: &Config) -> Result<Settings> {
     Ok(Settings {
         timezone: config.hours.timezone_name().to_owned(),
         layout: config.load.layout.template().to_owned(),
+        format: config.load.layout.format(),
         destination,
         record: Profile::new(&dating(config), &config.record.drop, &config.record.mask, mask_key(config)?),
         codecs: codecs(config)?,

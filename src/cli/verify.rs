@@ -66,10 +66,13 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let former = ledger.as_ref().map(Ledger::former_dictionaries).unwrap_or_default();
     let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor).with_former(former);
     let dating = setup::dating(config);
+    // The ledger's parts are what is looked at, whatever format is configured by now.
+    let format = ledger.as_ref().map_or(place.layout.format(), |ledger| ledger.settings().format);
+    let layout = place.layout.clone().of_format(format);
     let parts = StoredParts {
         store: &*place.store,
         prefix: &place.prefix,
-        layout: &place.layout,
+        layout: &layout,
         dictionaries: &dictionaries,
         dating: &dating,
     };

@@ -8,12 +8,14 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::aws::{AwsVariables, wrong_region};
+use super::columns::{self, LoadColumn};
 use super::environment::{Origin, Variable, check_name};
 use super::layers::Layers;
 use super::object::{self, Encryption, ObjectOptions};
 use super::paths::wrong;
-use super::{bucket, keys, paths, value};
+use super::{bucket, format, keys, paths, value};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hour::format::{Compression, Encoding, Format};
 use crate::hour::key::Layout;
 use crate::secret::{Secret, SourceUrl};
 
@@ -138,9 +140,15 @@ pub struct LoadConfig {
     /// Records in a part at most; 0 = no limit.
     #[serde(deserialize_with = "value::count::<_, _, { u32::MAX }>")]
     pub part_max_records: u64,
-    /// The folders of an hour.
-    #[serde(deserialize_with = "layout")]
-    pub layout: Layout,
+    #[serde(deserialize_with = "format::encoding")]
+    format: Encoding,
+    #[serde(deserialize_with = "format::compression")]
+    compression: Compression,
+    #[serde(rename = "layout", deserialize_with = "format::layout")]
+    folders: Option<Layout>,
+    /// Fields with a column of their own.
+    #[serde(deserialize_with = "columns::columns")]
+    pub columns: Vec<LoadColumn>,
     /// The age at which the store itself deletes parts, by a lifecycle rule. `None`: it deletes none.
     #[serde(deserialize_with = "value::optional_duration")]
     pub expire_after: Option<Duration>,
@@ -163,6 +171,9 @@ pub struct LoadConfig {
     #[serde(deserialize_with = "value::text")]
     sign_password: String,
     // What the keys above and the environment lead to, filled in by `resolve`:
+    /// The keys of parts, whose format it knows.
+    #[serde(skip)]
+    pub layout: Layout,
     /// What `to` or the bucket's variable says.
     #[serde(skip)]
     destination: Option<Destination>,
@@ -185,6 +196,8 @@ const ENDPOINTS: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
 impl LoadConfig {
     /// Completes what was read by folders and variables.
     pub(super) fn resolve(&mut self, layers: &Layers<'_>) -> Result<()> {
+        let format = Format { encoding: self.format, compression: self.compression };
+        self.layout = format::resolve(format, self.folders.as_ref(), layers)?;
         self.destination = layers.parse(&["load", "to"], &self.to, Destination::optional)?;
         self.variables = AwsVariables::of(&layers.environment)?;
         self.names_region = layers.in_file(&["load", "region"]);
@@ -384,8 +397,4 @@ fn parse_region(text: &str) -> Result<String> {
         return Err(wrong("not a region").hint("write it as in \"ap-northeast-2\""));
     }
     Ok(text.to_owned())
-}
-
-fn layout<'de, D: Deserializer<'de>>(from: D) -> Result<Layout, D::Error> {
-    value::parsed_by(from, Layout::parse)
 }

@@ -4,6 +4,7 @@
 //! back, both passes of a repeated hour have one label and so are one hour. Pure; nothing here touches disk.
 
 pub mod closing;
+pub mod format;
 pub(crate) mod gaps;
 pub mod heard;
 pub mod key;

@@ -11,6 +11,7 @@ use crate::hour::closing::ClosingRules;
 use crate::hour::key::Layout;
 use crate::hour::part::PartRow;
 use crate::page::decode::Decoder;
+use crate::part::codec::Codec;
 use crate::part::cut::CutRules;
 use crate::state::Settings;
 use crate::state::status::StatusFile;
@@ -63,6 +64,11 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
+    /// What makes the objects of parts.
+    pub(crate) fn codec(&self) -> Codec {
+        Codec::new(self.layout.format())
+    }
+
     /// Whether the lifecycle rule may have deleted the part.
     pub(crate) fn has_expired(&self, part: &PartRow, now: Timestamp) -> bool {
         has_expired(self.expire_after, part, now)

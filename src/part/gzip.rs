@@ -1,36 +1,31 @@
 //! gzip members without a time, by compressors that are used again: the bytes of a member follow from its lines alone.
 //!
-//! Pure. A compressor takes a third of a megabyte. If each of many small hours allocated one, between what is kept of the hours, it would
-//! leave a hole in the heap into which the next does not fit.
+//! Pure.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
+use super::packer::{BUFFER, Out};
+
 /// A member's first bytes: deflate, no name, no time, nothing about the level, and an unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// Bytes that are handed on at once.
-const BUFFER: usize = 1 << 16;
-
-/// Takes bytes of a member.
-type Out<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// A compressor.
-pub(crate) struct Gzip {
+pub(super) struct Gzip {
     deflate: Compress,
     sum: crc32fast::Hasher,
     buffer: Vec<u8>,
 }
 
 impl Gzip {
-    pub(crate) fn new(level: u32) -> Self {
+    pub(super) fn new(level: u32) -> Self {
         let deflate = Compress::new(Compression::new(level), false);
         Self { deflate, sum: crc32fast::Hasher::new(), buffer: Vec::with_capacity(BUFFER) }
     }
 
     /// Begins a member.
-    pub(crate) fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.deflate.reset();
         self.sum.reset();
         self.buffer.clear();
@@ -38,7 +33,7 @@ impl Gzip {
     }
 
     /// Compresses `bytes`.
-    pub(crate) fn write(&mut self, mut bytes: &[u8], out: &mut Out<'_>) -> io::Result<()> {
+    pub(super) fn write(&mut self, mut bytes: &[u8], out: &mut Out<'_>) -> io::Result<()> {
         self.sum.update(bytes);
         while !bytes.is_empty() {
             let (taken, _) = self.compress(bytes, FlushCompress::None, out)?;
@@ -48,7 +43,7 @@ impl Gzip {
     }
 
     /// Ends the member.
-    pub(crate) fn finish(&mut self, out: &mut Out<'_>) -> io::Result<()> {
+    pub(super) fn finish(&mut self, out: &mut Out<'_>) -> io::Result<()> {
         while self.compress(&[], FlushCompress::Finish, out)?.1 != Status::StreamEnd {}
         out(&self.buffer)?;
         let length = self.deflate.total_in() & u64::from(u32::MAX);
@@ -67,27 +62,6 @@ impl Gzip {
         }
         let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(usize::MAX);
         Ok((taken, status))
-    }
-}
-
-/// Compressors that are not at work.
-pub(crate) struct Compressors {
-    level: u32,
-    idle: Mutex<Vec<Gzip>>,
-}
-
-impl Compressors {
-    pub(crate) const fn new(level: u32) -> Self {
-        Self { level, idle: Mutex::new(Vec::new()) }
-    }
-
-    pub(crate) fn take(&self) -> Gzip {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.unwrap_or_else(|| Gzip::new(self.level))
-    }
-
-    pub(crate) fn give_back(&self, gzip: Gzip) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(gzip);
     }
 }
 

@@ -5,9 +5,10 @@
 
 use jiff::Timestamp;
 
-use super::ndjson;
+use super::codec;
 use crate::digest::Sha256;
 use crate::hour::Hour;
+use crate::hour::format::{Compression, Encoding, Format};
 use crate::hour::part::PartIdentity;
 use crate::record::row::Compactor;
 use crate::record::{self, ContentHash, Dating, Fields, Scratch};
@@ -30,9 +31,14 @@ pub struct ReadPart {
 /// Why an object is not a part.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAPart {
-    /// It does not decompress, or what is inside is not text.
-    #[error("it is no gzip of text: {0}")]
-    NotGzip(#[from] std::io::Error),
+    /// It does not decode.
+    #[error("it is no {}: {why}", what(*.format))]
+    NotDecoded {
+        /// As what it was read.
+        format: Format,
+        /// What is wrong with it.
+        why: std::io::Error,
+    },
     /// A line is not a compact record.
     #[error("line {line}: {reason}")]
     NotARow {
@@ -54,16 +60,31 @@ pub enum NotAPart {
     Empty,
 }
 
-/// Reads `object` as a part of `hour`.
+const fn what(format: Format) -> &'static str {
+    match (format.encoding, format.compression) {
+        (Encoding::Ndjson, Compression::Gzip) => "gzip of text",
+        (Encoding::Ndjson, Compression::Zstd) => "zstd of text",
+        (Encoding::Parquet, _) => "Parquet of ours",
+    }
+}
+
+/// Reads `object`, which is of this format, as a part of `hour`.
 ///
 /// # Errors
 /// [`NotAPart`], with the line.
-pub fn read_part(object: &[u8], compactor: &Compactor, dating: &Dating, hour: Hour) -> Result<ReadPart, NotAPart> {
-    read_part_and_fields(object, compactor, dating, hour, &mut |_| ())
+pub fn read_part(
+    format: Format,
+    object: &[u8],
+    compactor: &Compactor,
+    dating: &Dating,
+    hour: Hour,
+) -> Result<ReadPart, NotAPart> {
+    read_part_and_fields(format, object, compactor, dating, hour, &mut |_| ())
 }
 
 /// The same, and hands the fields of each record to `each`: they may be believed only when all of them were read.
 pub(crate) fn read_part_and_fields(
+    format: Format,
     object: &[u8],
     compactor: &Compactor,
     dating: &Dating,
@@ -73,13 +94,14 @@ pub(crate) fn read_part_and_fields(
     let mut reader =
         Reader { compactor, dating, hour, read: ReadPart::empty(object), scratch: Scratch::default(), before: None };
     let (mut line, mut refused) = (0, None);
-    // What is no gzip is told apart from what holds no rows.
-    let content = ndjson::for_each_line(object, &mut |row| {
+    // What does not decode is told apart from what holds no rows.
+    let content = codec::for_each_line(format, object, &mut |row| {
         line += 1;
         if refused.is_none() {
             refused = reader.row(line, row, each).err();
         }
-    })?;
+    });
+    let content = content.map_err(|why| NotAPart::NotDecoded { format, why })?;
     let mut read = reader.read;
     match refused {
         Some(refused) => return Err(refused),
@@ -93,19 +115,21 @@ pub(crate) fn read_part_and_fields(
 
 /// Hands the fields of each record of a part that was read before to `each`.
 pub(crate) fn fields_of(
+    format: Format,
     object: &[u8],
     compactor: &Compactor,
     each: &mut dyn FnMut(&Fields<'_>),
 ) -> Result<(), NotAPart> {
     let (mut line, mut refused) = (0, None);
-    ndjson::for_each_line(object, &mut |row| {
+    let read = codec::for_each_line(format, object, &mut |row| {
         line += 1;
         match compactor.restore(row) {
             Ok(fields) if refused.is_none() => each(&fields),
             Ok(_) => {}
             Err(reason) => refused = Some(not_a_row(line, &reason)),
         }
-    })?;
+    });
+    read.map_err(|why| NotAPart::NotDecoded { format, why })?;
     refused.map_or(Ok(()), Err)
 }
 

@@ -10,10 +10,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::codec::Codec;
 use super::cut::{CutRules, Room};
 use super::gather::Lines;
-use super::gzip::{Compressors, Gzip};
-use super::ndjson;
 use super::order::{AT_ONCE, LoggedRecord, Ordered};
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
@@ -70,23 +69,21 @@ pub struct Encoded {
 pub struct Encoder<'s> {
     state: &'s Hours,
     rules: CutRules,
+    codec: Codec,
     stop: &'s Stop,
-    compressors: Compressors,
 }
 
 impl<'s> Encoder<'s> {
-    /// Hours of `state`, cut by `rules`.
+    /// Hours of `state`, cut by `rules`, into objects that `codec` makes.
     #[must_use]
-    pub const fn new(state: &'s Hours, rules: CutRules, stop: &'s Stop) -> Self {
-        Self { state, rules, stop, compressors: Compressors::new(ndjson::LEVEL) }
+    pub const fn new(state: &'s Hours, rules: CutRules, codec: Codec, stop: &'s Stop) -> Self {
+        Self { state, rules, codec, stop }
     }
 
     /// Encodes an hour's records, numbered on after the parts of `row`. `text`: their lines, each with its newline, where they were
     /// gathered. `None`: the run is to stop, and what is in the spool is not all of it.
     pub fn encode(&self, row: &HourRow, ordered: &Ordered, text: Option<&[u8]>) -> Result<Option<Encoded>> {
-        let mut gzip = self.compressors.take();
-        let parts = self.parts(row, ordered, &mut Lines::new(self.state, text, self.stop), &mut gzip)?;
-        self.compressors.give_back(gzip);
+        let parts = self.parts(row, ordered, &mut Lines::new(self.state, text, self.stop))?;
         let Some(parts) = parts else { return Ok(None) };
         Ok(Some(Encoded { hour: row.hour, through: ordered.through, parts, hashes: self.hashes(ordered)? }))
     }
@@ -100,13 +97,7 @@ impl<'s> Encoder<'s> {
         sorter.finish(|_| Ok(()))
     }
 
-    fn parts(
-        &self,
-        row: &HourRow,
-        ordered: &Ordered,
-        lines: &mut Lines<'_>,
-        gzip: &mut Gzip,
-    ) -> Result<Option<Vec<EncodedPart>>> {
+    fn parts(&self, row: &HourRow, ordered: &Ordered, lines: &mut Lines<'_>) -> Result<Option<Vec<EncodedPart>>> {
         let mut parts = Vec::new();
         let mut records = ordered.records.iter().peekable();
         for number in row.parts.len().. {
@@ -115,7 +106,7 @@ impl<'s> Encoder<'s> {
             }
             let too_many = |_| Error::new(ErrorKind::Bug, format!("hour {}: too many parts", row.hour));
             let number = u32::try_from(number).map_err(too_many)?;
-            let Some(part) = write_part((row.hour, number), &mut records, self.rules, lines, gzip)? else {
+            let Some(part) = write_part((row.hour, number), &mut records, self.rules, lines, &self.codec)? else {
                 return Ok(None);
             };
             parts.push(part);
@@ -132,7 +123,7 @@ pub fn is_whole(path: &Path, part: &PartRow) -> Result<bool> {
 
 /// Encodes a frozen part again, from the write-ahead log, because its spooled bytes are damaged or missing: the same content.
 /// `None`: the log no longer gives the part's content.
-pub fn encode_again(state: &Hours, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
+pub fn encode_again(state: &Hours, codec: &Codec, row: &HourRow, part: &PartRow) -> Result<Option<PartRow>> {
     // One part does not take long: it is always finished.
     let stop = Stop::new();
     let mut sorter = state.sorter(AT_ONCE);
@@ -146,10 +137,9 @@ pub fn encode_again(state: &Hours, row: &HourRow, part: &PartRow) -> Result<Opti
     let mut records = records.iter().skip(usize::try_from(before).unwrap_or(usize::MAX)).peekable();
     let rules = CutRules { part_max_records: part.identity.rows, part_bytes: u64::MAX };
     let mut lines = Lines::new(state, None, &stop);
-    let mut gzip = Gzip::new(ndjson::LEVEL);
     let mut again = None;
     if is_there {
-        again = write_part((row.hour, part.part), &mut records, rules, &mut lines, &mut gzip)?;
+        again = write_part((row.hour, part.part), &mut records, rules, &mut lines, codec)?;
     }
     let again = again.filter(|again| again.identity.has_records_of(&part.identity));
     Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))
@@ -161,12 +151,12 @@ fn write_part(
     records: &mut Peekable<impl Iterator<Item = Result<LoggedRecord>>>,
     rules: CutRules,
     lines: &mut Lines<'_>,
-    gzip: &mut Gzip,
+    codec: &Codec,
 ) -> Result<Option<EncodedPart>> {
     let path = lines.state.spool_path(hour, part);
     let mut spooled = lines.state.begin_spooling(&path)?;
     let disk = |e| Error::disk("write", &path, e);
-    let mut encoder = ndjson::PartWriter::begin(gzip, spooled.file());
+    let mut encoder = codec.begin(spooled.file()).map_err(disk)?;
     let stop = lines.stop;
     let (mut room, mut some, mut rows) = (Room::of_a_part(rules), Vec::new(), 0);
     let (mut first, mut last) = (Timestamp::MIN, Timestamp::MIN);

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::codec::Codec;
 use super::cut::CutRules;
 use super::order::{AT_ONCE, order_holding};
 use super::seal::{EncodedPart, Encoder};
 use crate::hour::Hour;
+use crate::hour::format::Format;
 use crate::hour::gaps::Seen;
 use crate::record::row::Codecs;
 use crate::record::{ContentHash, Profile};
@@ -47,6 +49,7 @@ fn settings() -> Settings {
         destination: String::new(),
         record: Profile::default(),
         codecs: Codecs::default(),
+        format: Format::default(),
     }
 }
 
@@ -63,7 +66,10 @@ fn encoded(
     let (rows, stop) = ([row], Stop::new());
     let ordered = order_holding(&state.hours, &rows, most, &stop).unwrap().unwrap();
     assert_eq!(ordered[0].records.held().is_some(), most >= AT_ONCE);
-    let encoded = Encoder::new(&state.hours, RULES, &stop).encode(&rows[0], &ordered[0], None).unwrap().unwrap();
+    let encoded = Encoder::new(&state.hours, RULES, Codec::new(Format::default()), &stop)
+        .encode(&rows[0], &ordered[0], None)
+        .unwrap()
+        .unwrap();
     let bytes = |part: &EncodedPart| std::fs::read(state.hours.spool_path(hour(), part.part)).unwrap();
     let bytes = encoded.parts.iter().map(bytes).collect();
     (encoded.parts, bytes, encoded.hashes.iter().map(Result::unwrap).collect())

@@ -9,6 +9,14 @@ use crate::error::Result;
 use crate::hour::Hour;
 use crate::hour::key::Field;
 
+/// Hadoop's classes that read and write files of lines.
+const TEXT: [&str; 2] =
+    ["org.apache.hadoop.mapred.TextInputFormat", "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"];
+/// The same of Parquet.
+const PARQUET: [&str; 2] = [
+    "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
+    "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+];
 /// Partitions that one call accepts.
 const MOST: usize = 100;
 
@@ -27,7 +35,7 @@ pub(super) fn input(table: &Table, hours: &BTreeSet<Hour>) -> Result<Value> {
             "DatabaseName": database,
             "TableInput": {
                 "Name": table.table_name(),
-                "Description": format!("Compact rows made by etl; `etl ddl` prints the view {} over it", table.name),
+                "Description": athena::description(table),
                 "TableType": "EXTERNAL_TABLE",
                 "Parameters": parameters(table),
                 "PartitionKeys": keys.collect::<Vec<_>>(),
@@ -39,8 +47,12 @@ pub(super) fn input(table: &Table, hours: &BTreeSet<Hour>) -> Result<Value> {
 }
 
 fn parameters(table: &Table) -> Value {
-    let kind = if table.serde.is_some() { "json" } else { "text" };
-    json!({"EXTERNAL": "TRUE", "classification": kind, "compressionType": "gzip"})
+    let kind = match table.serde {
+        _ if table.is_parquet() => "parquet",
+        Some(_) => "json",
+        None => "text",
+    };
+    json!({"EXTERNAL": "TRUE", "classification": kind, "compressionType": table.layout.format().compression.name()})
 }
 
 fn partition(table: &Table, data: &str, hour: Hour) -> Value {
@@ -61,11 +73,12 @@ fn storage(table: &Table, location: &str) -> Value {
         true => json!({"Name": name, "Type": ty}),
         false => json!({"Name": name, "Type": ty, "Comment": comment}),
     });
+    let [input, output] = if table.is_parquet() { PARQUET } else { TEXT };
     json!({
         "Columns": columns.collect::<Vec<_>>(),
         "Location": location,
-        "InputFormat": "org.apache.hadoop.mapred.TextInputFormat",
-        "OutputFormat": "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat",
+        "InputFormat": input,
+        "OutputFormat": output,
         "Compressed": true,
         "SerdeInfo": {"SerializationLibrary": athena::serde_class(table)},
     })

@@ -1,5 +1,5 @@
-//! The uploaded parts as a table of lines, and a view over it that gives the original logs back: for Athena, Trino, DuckDB, Spark and
-//! Glue.
+//! The uploaded parts as a table: of Parquet's columns, which hold the original logs, or of lines, with a view over it that gives the
+//! original logs back. For Athena, Trino, DuckDB, Spark and Glue.
 //!
 //! Pure: the text depends only on the configuration, the flags and the hours that exist. Invariant: no row that
 //! [`crate::record::row`] writes makes a query fail, and each expression of the view is the inverse that it uses, with the original
@@ -11,22 +11,26 @@ mod dialect;
 mod duckdb;
 mod glue;
 mod names;
+mod parquet;
 mod projection;
 mod spark;
 mod trino;
 mod typed;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 pub(crate) use column::{Column, check_name};
 pub(crate) use duckdb::Endpoint;
 pub(crate) use projection::{Span, Years};
 
-use crate::config::Destination;
+use crate::config::{Destination, LoadColumn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::key::{Field, Layout, Piece, data_prefix};
+use crate::hour::format::Encoding;
+use crate::hour::key::{Field, Layout, Piece};
+use crate::record::Dating;
+use crate::record::row::Codecs;
 
 /// How parts are divided for readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,11 +64,11 @@ impl Serde {
 pub(crate) struct Table {
     /// Its database; `None`: the session's.
     pub(crate) database: Option<String>,
-    /// The name of the view. The table's name is this and [`Table::LINE`], or [`Table::COMPACT`].
+    /// The name of what has the logs. A table under it is this and [`Table::LINE`], [`Table::COMPACT`] or [`Table::PART`].
     pub(crate) name: String,
     /// Where the parts are.
     pub(crate) place: Destination,
-    /// How their folders are spelled.
+    /// How their folders are spelled, and of which format they are.
     pub(crate) layout: Layout,
     /// How they are divided.
     pub(crate) keys: Keys,
@@ -72,11 +76,9 @@ pub(crate) struct Table {
     pub(crate) serde: Option<Serde>,
     /// The fields of the logs.
     pub(crate) columns: Vec<Column>,
-    /// The codes of `url`.
-    pub(crate) url: BTreeMap<String, i64>,
-    /// The codes of `method`.
-    pub(crate) method: BTreeMap<String, i64>,
-    /// The zone of the hours, and of an `inDate` without one.
+    /// How records are dated.
+    pub(crate) dating: Dating,
+    /// The zone of the hours, and of a time without one.
     pub zone: String,
     /// By how many hours that zone is ahead of UTC at most.
     pub(crate) ahead: u8,
@@ -89,18 +91,28 @@ impl Table {
     pub(crate) const LINE: &'static str = "_line";
     /// The same of a table of typed columns.
     pub(crate) const COMPACT: &'static str = "_compact";
+    /// The same of Spark's table of Parquet parts, which knows no partition keys.
+    pub(crate) const PART: &'static str = "_part";
 
-    /// The known columns; those `given` replace them or are added.
-    pub(crate) fn columns(given: &[Column], keys: Keys) -> Result<Vec<Column>> {
-        let mut columns = column::known();
+    /// The known columns of the origin's records and the configured ones, of rows with these codecs; those `given` replace them or are
+    /// added. Of another source's records none is known.
+    pub(crate) fn columns(
+        dating: &Dating,
+        codecs: &Codecs,
+        configured: &[LoadColumn],
+        given: &[Column],
+        keys: Keys,
+    ) -> Result<Vec<Column>> {
+        let mut columns = if dating.is_at_in_date() { column::known() } else { Vec::new() };
+        columns.extend(configured.iter().map(Column::configured));
         for column in given {
-            column.check(keys)?;
+            column.check(keys, codecs)?;
             match columns.iter_mut().find(|known| known.name == column.name) {
                 Some(known) => *known = column.clone(),
                 None => columns.push(column.clone()),
             }
         }
-        Ok(columns)
+        Ok(columns.into_iter().map(|column| column.in_rows_of(codecs)).collect())
     }
 
     /// Table and view for Athena.
@@ -134,8 +146,17 @@ impl Table {
         glue::input(self, hours)
     }
 
+    fn is_parquet(&self) -> bool {
+        self.layout.format().encoding == Encoding::Parquet
+    }
+
     fn table_name(&self) -> String {
-        format!("{}{}", self.name, if self.serde.is_some() { Self::COMPACT } else { Self::LINE })
+        let suffix = match self.serde {
+            _ if self.is_parquet() => "",
+            Some(_) => Self::COMPACT,
+            None => Self::LINE,
+        };
+        format!("{}{suffix}", self.name)
     }
 
     /// The Hive type of the partition keys.
@@ -148,16 +169,13 @@ impl Table {
 
     /// What a reader of the statements for Athena and Trino should know.
     fn comments(&self, data: &str) -> String {
-        let mut lines =
-            vec![format!("The parts that etl puts into {data}, as the view {}: query that one.", self.name)];
-        match self.serde {
-            Some(serde) => lines.extend(typed::comment(serde).iter().map(|line| (*line).to_owned())),
-            None => lines.extend([
-                "The table under it has a row's whole line as one text, which nothing can break. In the view a text column holds".into(),
-                "a text as it is and any other value but null as its JSON; a column of another type holds values of just that type,".into(),
-                "and NULL for the rest. line has the row with all of it.".into(),
-            ]),
-        }
+        let (kind, about) = match self.serde {
+            _ if self.is_parquet() => ("table", PARQUET),
+            Some(serde) => ("view", typed::comment(serde)),
+            None => ("view", LINES),
+        };
+        let mut lines = vec![format!("The parts that etl puts into {data}, as the {kind} {}.", self.name)];
+        lines.extend(about.iter().map(|line| (*line).to_owned()));
         lines.extend([
             String::new(),
             "Partition projection computes the folders of a query from its conditions, so an hour can be queried as soon as".into(),
@@ -173,7 +191,7 @@ impl Table {
     /// `s3://bucket/prefix/data/`.
     fn s3_data(&self) -> Result<String> {
         match &self.place {
-            Destination::S3 { bucket, prefix } => Ok(format!("s3://{bucket}/{}", data_prefix(prefix))),
+            Destination::S3 { bucket, prefix } => Ok(format!("s3://{bucket}/{}", self.layout.data_prefix(prefix))),
             Destination::Files(path) => {
                 let what = format!("Athena, Trino and Glue read from S3, not from the folder {}", path.display());
                 let hint = "name the place in S3 with --location s3://bucket/prefix/, or use --for duckdb";
@@ -190,6 +208,20 @@ impl Table {
         }
     }
 }
+
+/// What the view over lines holds.
+const LINES: &[&str] = &[
+    "The table under it has a row's whole line as one text, which nothing can break. In the view a text column holds",
+    "a text as it is and any other value but null as its JSON; a column of another type holds values of just that type,",
+    "and NULL for the rest. line has the row with all of it.",
+];
+
+/// What a table of Parquet parts holds.
+const PARQUET: &[&str] = &[
+    "A text column holds a text as it is and any other value but null as its JSON; a column of another type holds values of",
+    "just that type, and NULL for the rest. extra has, as JSON, what has no column or does not fit one, and raw the whole",
+    "record where all of these do not give it back.",
+];
 
 /// The layout with its fields and literals spelled as these say.
 fn spell(layout: &Layout, field: impl Fn(Field) -> String, literal: impl Fn(&str) -> String) -> String {

@@ -18,7 +18,7 @@ pub(super) fn check(place: &str, engine: &str, special: &str) -> Result<()> {
 /// The partition keys, named, from a part's name; `extract` takes the first group of a pattern.
 pub(super) fn keys(table: &Table, extract: impl Fn(String) -> String) -> Vec<String> {
     let escaped = |text: &str| text.replace('.', "[.]");
-    let extract = |pattern: &str| extract(format!("/data/{pattern}/part-[^/]*$"));
+    let extract = |pattern: &str| extract(format!("/{}{pattern}/part-[^/]*$", table.layout.data_prefix("")));
     match table.keys {
         Keys::Dt => {
             let pattern = spell(&table.layout, |field| format!("[0-9]{{{}}}", field.width()), escaped);
@@ -38,8 +38,13 @@ pub(super) fn keys(table: &Table, extract: impl Fn(String) -> String) -> Vec<Str
     }
 }
 
+/// A pattern of all parts' names.
+pub(super) fn parts(table: &Table, data: &str) -> String {
+    format!("{data}{}/part-*{}", folders(table), table.layout.format().suffix())
+}
+
 /// The layout as a pattern of names. Two stars in a row would cross folders.
-pub(super) fn folders(table: &Table) -> String {
+fn folders(table: &Table) -> String {
     let mut pattern = spell(&table.layout, |_| "*".to_owned(), str::to_owned);
     while pattern.contains("**") {
         pattern = pattern.replace("**", "*");

@@ -1,10 +1,16 @@
-//! The table for Trino's Hive connector, with partition projection, and the view over it. Pure.
+//! The table for Trino's Hive connector, with partition projection, and the view over it, where it needs one. Pure.
 
 use std::fmt::Write as _;
 
-use super::dialect::{self, LINE, Trino};
-use super::{Keys, Quoted, Table, projection};
+use super::dialect::{self, Dialect as _, LINE, Trino};
+use super::{Keys, Quoted, Table, parquet, projection};
 use crate::error::Result;
+
+/// A column's precision must be the catalog's.
+const PRECISION: &str = "\
+-- event_time is rounded to milliseconds. Where the catalog has hive.timestamp-precision=MICROSECONDS, write timestamp(6) for
+-- timestamp, and it is what is stored.
+";
 
 pub(super) fn print(table: &Table) -> Result<String> {
     let data = table.s3_data()?;
@@ -15,11 +21,18 @@ pub(super) fn print(table: &Table) -> Result<String> {
         format!("{}\"{name}\"", schema.unwrap_or_default())
     };
     let from = of(&table.table_name());
-    let mut columns = vec![format!("  {LINE} varchar")];
+    let engine = Trino { athena: false };
+    let mut columns = if table.is_parquet() {
+        text.push_str(PRECISION);
+        let of = parquet::columns(table);
+        of.iter().map(|column| format!("  {} {}", engine.ident(&column.name), column.ty.trino())).collect()
+    } else {
+        vec![format!("  {LINE} varchar")]
+    };
     columns.extend(projection::keys(table).iter().map(|key| define(key, table.keys)));
     let keys: Vec<String> = table.key_names().iter().map(|key| Quoted(key).to_string()).collect();
     let properties = [
-        "  format = 'TEXTFILE'".to_owned(),
+        format!("  format = '{}'", if table.is_parquet() { "PARQUET" } else { "TEXTFILE" }),
         format!("  external_location = {}", Quoted(&data)),
         format!("  partitioned_by = ARRAY[{}]", keys.join(", ")),
         "  partition_projection_enabled = true".to_owned(),
@@ -27,8 +40,10 @@ pub(super) fn print(table: &Table) -> Result<String> {
     ];
     let (columns, properties) = (columns.join(",\n"), properties.join(",\n"));
     let _ = writeln!(text, "CREATE TABLE IF NOT EXISTS {from} (\n{columns}\n)\nWITH (\n{properties}\n);\n");
-    let query = dialect::query(table, &Trino { athena: false }, &from);
-    let _ = writeln!(text, "CREATE OR REPLACE VIEW {} AS\n{query};", of(&table.name));
+    if !table.is_parquet() {
+        let query = dialect::query(table, &engine, &from);
+        let _ = writeln!(text, "CREATE OR REPLACE VIEW {} AS\n{query};", of(&table.name));
+    }
     Ok(text)
 }
 

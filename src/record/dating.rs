@@ -52,9 +52,9 @@ impl Dating {
         &self.format
     }
 
-    /// Whether the time stands where the origin has it. Reasons that are stored name it there.
+    /// Whether the time stands where the origin has it: then reasons that are stored name it, and the origin's fields have columns.
     #[must_use]
-    pub(super) fn is_at_in_date(&self) -> bool {
+    pub(crate) fn is_at_in_date(&self) -> bool {
         matches!(self.place.steps(), [only] if only == IN_DATE)
     }
 

@@ -44,6 +44,7 @@ pub(crate) use front::{Front, Inbox, refuse_newer};
 pub use hours::Hours;
 pub(crate) use hours::digests::{Chain, Fixed, Head, Undigested, newest_digest};
 pub use hours::hash_dir::HashDir;
+pub(crate) use hours::ledger::way_out;
 pub use hours::ledger::{Ledger, SHOWN, Settings};
 pub use hours::log::sled::{Entry, LineAt, Meta};
 pub use hours::log::{HourRecords, LineReader, NewCommit, Pending, Wal};

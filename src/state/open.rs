@@ -61,7 +61,7 @@ impl State {
             ledger.remove_leftovers()?;
             hashes.remove_leftovers()?;
         }
-        let spool = Spool::open(dir)?;
+        let spool = Spool::open(dir, settings.format)?;
         durable::remove_leftovers(dir)?;
         let mut quarantine = Quarantine::open(dir)?;
         let mut wal = Wal::open(dir, ledger.newest(), &mut repairs)?;
@@ -197,6 +197,7 @@ mod tests {
         let settings = Settings {
             timezone: "UTC".into(),
             layout: "l".into(),
+            format: crate::hour::format::Format::default(),
             destination: "file:lake".into(),
             record: Profile::default(),
             codecs: Codecs::default(),

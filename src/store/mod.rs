@@ -19,6 +19,7 @@ pub(crate) mod minisign;
 pub mod once;
 pub(crate) mod probe;
 pub mod s3;
+pub(crate) mod settings;
 
 /// How often one request is sent before the store counts as unavailable.
 const TRIES: u32 = 4;

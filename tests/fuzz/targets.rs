@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use etl::config::{Config, Overrides};
 use etl::hour::Hour;
+use etl::hour::format::{Compression, Format};
 use etl::hour::key::Layout;
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
@@ -137,10 +138,12 @@ pub fn row(line: &[u8]) {
 /// An object as found in the store, and the same bytes as its content.
 pub fn part(object: &[u8]) {
     let hour: Hour = "2023-03-10T01".parse().unwrap();
-    drop(read_part(object, &COMPACTOR, &DECODER.schema.dating, hour));
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        drop(read_part(Format::ndjson(compression), object, &COMPACTOR, &DECODER.schema.dating, hour));
+    }
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, object).unwrap();
-    if let Ok(read) = read_part(&gzip.finish().unwrap(), &COMPACTOR, &DECODER.schema.dating, hour) {
+    if let Ok(read) = read_part(Format::default(), &gzip.finish().unwrap(), &COMPACTOR, &DECODER.schema.dating, hour) {
         let lines = object.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
         assert!(read.identity.rows <= u64::try_from(lines).unwrap() && read.first <= read.last);
     }

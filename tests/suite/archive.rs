@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, record};
+use crate::support::form::{ZSTD, form, in_form};
 use crate::support::intruder::Intruder;
 
 const CONFIG: &str =
@@ -19,7 +20,7 @@ fn filled() -> (Place, Intruder) {
 }
 
 fn key(hour: u64, part: u64) -> String {
-    format!("data/2023_y/03_m/10_d/{hour:02}_h/part-{part:05}.ndjson.gz")
+    form().key(&format!("data/2023_y/03_m/10_d/{hour:02}_h/part-{part:05}.ndjson.gz"))
 }
 
 /// What the comparison found, as fault and key.
@@ -72,6 +73,13 @@ fn every_difference_is_named_with_and_without_a_ledger() {
     assert_eq!(findings(place.etl(&["verify", "--archive", "--json", "--state-dir", "nowhere"])), expected);
     let told = place.etl(&["verify", "--archive"]).exits(76).out;
     assert!(told.contains("2023-03-10T01.part-00000.ndjson.gz") && told.ends_with("5 differences\n"), "{told}");
+}
+
+#[test]
+fn archive_of_parts_in_zstd_is_compared_alike() {
+    in_form(ZSTD, store_that_is_as_it_was_equals_the_archive);
+    in_form(ZSTD, every_difference_is_named_with_and_without_a_ledger);
+    in_form(ZSTD, manifest_tells_a_lake_s_part_from_another_sound_one_without_any_state);
 }
 
 #[test]

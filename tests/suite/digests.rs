@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::support::cli::{Place, Ran, record};
 use crate::support::desk::Desk;
 use crate::support::documents::{blocks, page};
+use crate::support::form::{ZSTD, in_form};
 use crate::support::minisign::minisign_tool;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::{python, s3, unique_prefix};
@@ -109,6 +110,19 @@ fn digest_names_each_manifest_of_its_day_and_the_digest_before() {
     place.etl(&["replay"]).exits(0);
     assert_eq!(names(&place), before, "nothing new, no digest");
     assert!(names(&place).iter().all(|name| !name.contains("minisig")));
+}
+
+#[test]
+fn digests_of_parts_in_zstd_are_walked_alike() {
+    in_form(ZSTD, || {
+        let place = three_days(LAKE);
+        place.etl(&["verify", "--digests", "--deep"]).exits(0);
+        place.etl(&["verify", "--digests", "--deep", "--state-dir", "nowhere"]).exits(0);
+        let part = ZSTD.key(PART);
+        flip(place.path("lake").join(&part));
+        let (_, found) = walked(&place, &["--deep", "--state-dir", "nowhere"]);
+        assert_eq!(found, [("changed".to_owned(), part)]);
+    });
 }
 
 #[test]

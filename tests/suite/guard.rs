@@ -31,6 +31,7 @@ fn new_state_under_another_zone_or_layout_is_stopped_before_its_first_part() {
         for (config, setting) in [
             (format!("{FILES}[hours]\ntimezone = \"Asia/Seoul\"\n{LAKE}"), "hours.timezone"),
             (format!("{FILES}{LAKE}layout = \"hive\"\n"), "load.layout"),
+            (format!("{FILES}{LAKE}compression = \"zstd\"\n"), "load.compression"),
         ] {
             let place = made();
             assert_eq!(
@@ -60,6 +61,42 @@ fn new_state_under_the_same_settings_goes_on_and_an_older_lake_gets_the_object()
     assert!(place.path("lake/settings.json").exists());
     place.etl(&["replay", "--from-s3"]).exits(0);
     place.etl(&["verify", "--deep"]).exits(0);
+}
+
+#[test]
+fn state_goes_on_with_the_compression_that_it_began_with() {
+    let place = made();
+    let config = format!("{FILES}{LAKE}compression = \"zstd\"\n");
+    place.configure(&config);
+    let ran = place.etl(&["run"]).exits(78);
+    for said in ["load.compression", "gzip", "zstd", "another prefix", "etl export"] {
+        assert!(ran.err.contains(said), "{said}: {ran:?}");
+    }
+    // What is only looked at goes by the ledger.
+    place.etl(&["verify", "--deep"]).exits(0);
+    // A new state in a place of its own takes it, and then keeps it.
+    std::fs::remove_dir_all(place.path("etl-state")).unwrap();
+    place.configure(&config.replace("file:lake", "file:another"));
+    place.etl(&["run"]).exits(0);
+    assert!(place.path("another/data/2023_y/03_m/10_d/01_h/part-00000.ndjson.zst").exists());
+    place.etl(&["verify", "--deep"]).exits(0);
+    place.configure(&format!("{FILES}{}", LAKE.replace("file:lake", "file:another")));
+    place.etl(&["run"]).exits(78);
+}
+
+#[test]
+fn part_in_another_form_is_a_stranger_and_no_part_of_its_hour() {
+    let place = made();
+    let other = "data/2023_y/03_m/10_d/01_h/part-00001.ndjson.zst";
+    let lines = place.lake("lake").remove(0).1.join("\n").replace("00001", "00007") + "\n";
+    std::fs::write(place.path("lake").join(other), zstd::stream::encode_all(lines.as_bytes(), 3).unwrap()).unwrap();
+    let found = place.etl(&["verify", "--json"]).exits(76).json();
+    assert_eq!((&found["findings"][0]["fault"], &found["findings"][0]["key"]), (&"foreign".into(), &other.into()));
+    assert!(found["findings"][0]["detail"].as_str().unwrap().contains("another format"), "{found}");
+    assert_eq!(place.etl(&["restore"]).exits(0).out.lines().count(), 1);
+    std::fs::remove_dir_all(place.path("etl-state")).unwrap();
+    place.etl(&["replay", "--from-s3"]).exits(0);
+    assert_eq!(place.status()["totals"]["parts"], 1);
 }
 
 #[test]

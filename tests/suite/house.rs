@@ -33,15 +33,19 @@ const GROUND: [&str; 9] =
 const STATE: [&[&str]; 4] = [&["files"], &["pages", "hours"], &["front", "open", "mod"], &["status"]];
 
 /// Foreign crates that one room knows, and where that is.
-const FOREIGN: [(&str, &[&str]); 8] = [
+const FOREIGN: [(&str, &[&str]); 12] = [
     ("sled", &["state/hours/log/sled"]),
     ("s3", &["store/s3"]),
     ("fernet", &["page/decrypt"]),
     ("reqwest", &["net", "source", "store/s3"]),
     ("flate2", &["part", "page", "source", "state", "store", "job/output", "audit", "simulate"]),
+    ("zstd", &["part"]),
     ("clap", &["cli", "main", "simulate/options"]),
     ("askama", &["view/html"]),
     ("minisign", &["store/minisign"]),
+    ("parquet", &["part/parquet"]),
+    ("arrow_array", &["part/parquet"]),
+    ("arrow_schema", &["part/parquet"]),
 ];
 
 /// Lines that a file may have; one that holds tests only may have more.
@@ -214,4 +218,45 @@ fn each_file_says_what_it_owns_and_is_not_too_long() {
         let is_too_long = file.lines > LONGEST && !is_tests(&file.module);
         assert!(!is_too_long, "{} has {} lines: split it by subject", file.module, file.lines);
     }
+}
+
+/// The names of the tests of `text` that only a build with crash points has.
+fn need_crash_points(text: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut lines = text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        if !line.starts_with("#[") {
+            continue;
+        }
+        let mut attributes = vec![line];
+        let item = lines.find(|line| {
+            attributes.push(line);
+            !line.starts_with("#[")
+        });
+        let is_one = ["#[test]", "#[cfg(feature = \"failpoints\")]"].iter().all(|wanted| attributes.contains(wanted));
+        let name = item.and_then(|item| item.strip_prefix("fn ")?.split_once('('));
+        names.extend(name.filter(|_| is_one).map(|(name, _)| name));
+    }
+    names
+}
+
+#[test]
+fn test_that_needs_crash_points_is_named_after_the_crash_or_in_a_module_of_the_proof() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let proof = std::fs::read_to_string(root.join("proof.rs")).unwrap();
+    let mut found = 0;
+    for entry in std::fs::read_dir(root.join("suite")).unwrap() {
+        let path = entry.unwrap().path();
+        let (Some("rs"), Some(module)) = (path.extension().and_then(|e| e.to_str()), path.file_stem()) else {
+            continue;
+        };
+        if proof.contains(&format!("\"{}::\"", module.to_string_lossy())) {
+            continue;
+        }
+        for name in need_crash_points(&std::fs::read_to_string(&path).unwrap()) {
+            found += 1;
+            assert!(name.contains("crash"), "{}: {name} is run by nobody: name it after the crash", path.display());
+        }
+    }
+    assert!(found >= 3, "only {found} found");
 }

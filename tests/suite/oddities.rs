@@ -297,7 +297,7 @@ fn tokens_of_a_key_that_comes_later_all_come_back_in_pages_of_bounded_size() {
 /// Crashes at one page, whenever it is read.
 #[cfg(feature = "failpoints")]
 #[test]
-fn page_at_which_runs_die_is_read_last_and_costs_only_itself() {
+fn crash_at_a_page_puts_it_off_and_costs_only_itself() {
     let (mut place, origin) = place("");
     let right = place.key.clone();
     let bodies = [

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::cli::{Place, Ran, page, record};
+use crate::support::form::{ZSTD, form, in_form};
 use crate::support::origin::{Answer, Origin};
 
 /// The lake's key of an hour's part.
 fn key(hour: u32, part: u32) -> String {
-    format!("data/2023_y/03_m/10_d/{hour:02}_h/part-{part:05}.ndjson.gz")
+    form().key(&format!("data/2023_y/03_m/10_d/{hour:02}_h/part-{part:05}.ndjson.gz"))
 }
 
 /// A lake with a part for each of three hours, and two of the first.
@@ -108,10 +109,15 @@ fn missing_part_is_put_back_from_whatever_has_its_records() {
     std::fs::remove_dir_all(place.path("kept")).unwrap();
     is_put_back(&place, &key(1, 0), &["--from", "originals"], "2023-03-10T01.ndjson");
     copy(&place.path("lake").join(key(3, 0)), &place.path("other").join(key(3, 0)));
-    is_put_back(&place, &key(3, 0), &["--from", "other"], "part-00000.ndjson.gz in");
-    copy(&place.path("lake").join(key(2, 0)), &place.path("heap/deep/any-name.gz"));
-    is_put_back(&place, &key(2, 0), &["--from", "heap"], "any-name.gz");
+    is_put_back(&place, &key(3, 0), &["--from", "other"], &format!("part-00000{} in", form().suffix));
+    copy(&place.path("lake").join(key(2, 0)), &place.path("heap/deep/any-name").with_extension(form().extension));
+    is_put_back(&place, &key(2, 0), &["--from", "heap"], "any-name.");
     assert!(place.etl(&["repair"]).exits(0).out.starts_with("nothing to repair"));
+}
+
+#[test]
+fn missing_part_in_zstd_is_put_back_from_whatever_has_its_records() {
+    in_form(ZSTD, missing_part_is_put_back_from_whatever_has_its_records);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::support::cli::{Place, Ran, gunzip, record};
+use crate::support::form::{ZSTD, form, in_form};
 use crate::support::intruder::Intruder;
 use crate::support::{TestS3, s3, unique_prefix};
 
@@ -17,7 +18,7 @@ use crate::support::{TestS3, s3, unique_prefix};
 const HOURS: u64 = 8;
 
 fn key(prefix: &str, hour: u64, part: u32) -> String {
-    format!("{prefix}data/2023_y/03_m/10_d/{hour:02}_h/part-{part:05}.ndjson.gz")
+    form().key(&format!("{prefix}data/2023_y/03_m/10_d/{hour:02}_h/part-{part:05}.ndjson.gz"))
 }
 
 /// A place that has uploaded eight hours, whoever can write there, and the prefix of its keys.
@@ -72,13 +73,22 @@ fn other_part(object: &[u8], meta: Option<PartMeta>) -> (Vec<u8>, Option<PartMet
         gzip.write_all(text.as_bytes()).unwrap();
         gzip.finish().unwrap()
     };
-    // What is shorter is filled up in the header, where a comment takes its length and a zero.
-    let shorter = object.len().checked_sub(encoded(None).len() + 1).unwrap();
-    let bytes = encoded(Some(vec![b'-'; shorter]));
-    assert_eq!(bytes.len(), object.len());
+    let bytes = if form() == ZSTD {
+        zstd::stream::encode_all(text.as_bytes(), 3).unwrap()
+    } else {
+        // What is shorter is filled up in the header, where a comment takes its length and a zero.
+        let shorter = object.len().checked_sub(encoded(None).len() + 1).unwrap();
+        encoded(Some(vec![b'-'; shorter]))
+    };
+    assert!(bytes.len() == object.len() || form() == ZSTD);
     let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
     let meta = meta.map(|m| PartMeta {
-        identity: PartIdentity { sha256: hex(&bytes), content_sha256: hex(text.as_bytes()), ..m.identity },
+        identity: PartIdentity {
+            bytes: bytes.len() as u64,
+            sha256: hex(&bytes),
+            content_sha256: hex(text.as_bytes()),
+            ..m.identity
+        },
         ..m
     });
     (bytes, meta)
@@ -156,6 +166,28 @@ fn objects_of_a_lake_that_were_touched_are_named_and_refused() {
 #[test]
 fn objects_in_s3_that_were_touched_are_named_and_refused() {
     bucket().into_iter().for_each(names_each_and_restores_the_rest);
+}
+
+#[test]
+fn objects_in_zstd_that_were_touched_are_named_and_refused() {
+    in_form(ZSTD, || {
+        names_each_and_restores_the_rest(lake());
+        bucket().into_iter().for_each(names_each_and_restores_the_rest);
+    });
+}
+
+#[test]
+fn place_says_by_itself_in_which_form_its_parts_are() {
+    for seen_by in ["settings.json", "a part"] {
+        let mut place = None;
+        in_form(ZSTD, || place = Some(lake().0));
+        let place = place.unwrap();
+        if seen_by == "a part" {
+            std::fs::remove_file(place.path("lake/settings.json")).unwrap();
+        }
+        let by_default = Place::new("").etl(&["restore", "--from", place.path("lake").to_str().unwrap()]).exits(0);
+        assert_eq!(ids(&by_default), of_hours(0..HOURS), "{seen_by}");
+    }
 }
 
 #[test]

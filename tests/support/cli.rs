@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use fernet::Fernet;
 use serde_json::Value;
 
+use super::form::{Form, form, lines};
 use super::weed::TestS3;
 
 /// What a command printed, and its exit code.
@@ -48,6 +49,8 @@ pub struct Place {
     dir: tempfile::TempDir,
     pub key: String,
     pub env: Vec<(String, String)>,
+    /// In which its parts are.
+    pub form: Form,
 }
 
 impl Place {
@@ -66,14 +69,14 @@ impl Place {
 
     fn at(dir: tempfile::TempDir, config: &str) -> Self {
         let key = Fernet::generate_key();
-        let place = Self { dir, env: vec![("FERNET_KEY".into(), key.clone())], key };
+        let place = Self { dir, env: vec![("FERNET_KEY".into(), key.clone())], key, form: form() };
         place.configure(config);
         place
     }
 
     /// Replaces `etl.toml`.
     pub fn configure(&self, config: &str) {
-        std::fs::write(self.path("etl.toml"), config).unwrap();
+        std::fs::write(self.path("etl.toml"), self.form.configured(config)).unwrap();
     }
 
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -127,7 +130,7 @@ impl Place {
     pub fn lake(&self, dir: &str) -> Vec<(String, Vec<String>)> {
         let mut objects = Vec::new();
         let root = self.path(dir);
-        collect(&root, &root.join("data"), &mut objects);
+        collect(&root, &root.join(self.form.root), &mut objects);
         objects.sort();
         objects
     }
@@ -148,10 +151,7 @@ fn collect(root: &Path, dir: &Path, objects: &mut Vec<(String, Vec<String>)>) {
 
 /// The lines of a part.
 pub fn gunzip(object: &[u8]) -> Vec<String> {
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(object), &mut text).unwrap();
-    assert!(text.ends_with('\n'), "the last line ends too");
-    text.lines().map(str::to_owned).collect()
+    lines(object)
 }
 
 /// A page as the origin sends it: a new token for each text.

@@ -4,6 +4,7 @@ pub mod chromium;
 pub mod cli;
 pub mod desk;
 pub mod documents;
+pub mod form;
 pub mod intruder;
 pub mod java;
 pub mod minisign;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use etl::hour::Clock;
 use etl::hour::closing::ClosingRules;
+use etl::hour::format::Format;
 use etl::hour::key::Layout;
 use etl::job::Setup;
 use etl::page::decode::Decoder;
@@ -23,6 +24,7 @@ pub fn settings(timezone: &str) -> Settings {
     Settings {
         timezone: timezone.into(),
         layout: "l".into(),
+        format: Format::default(),
         destination: "file:lake".into(),
         record: Profile::default(),
         codecs: Codecs::default(),

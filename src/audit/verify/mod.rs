@@ -17,7 +17,8 @@ use super::StoredParts;
 use super::finding::{Fault, Finding, Verification, hint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::key::{data_prefix, dictionaries_key};
+use crate::hour::format::Format;
+use crate::hour::key::dictionaries_key;
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartRow, PartStage};
 use crate::job::has_expired;
@@ -54,7 +55,7 @@ impl Verifier<'_> {
     pub fn verify(&self, each: &mut dyn FnMut(u64)) -> Result<Verification> {
         let mut found = Verification::new(self.deep);
         let mut objects = BTreeMap::new();
-        self.parts.store.list(&data_prefix(self.parts.prefix), &mut |key, size| {
+        self.parts.store.list(&self.parts.layout.data_prefix(self.parts.prefix), &mut |key, size| {
             objects.insert(key.to_owned(), size);
             Ok(())
         })?;
@@ -207,14 +208,20 @@ impl Verification {
     }
 }
 
+/// What a stranger's name says of it.
+fn stranger(key: &str) -> &'static str {
+    if Format::of_name(key).is_some() { ", with the name of a part in another format or layout" } else { "" }
+}
+
 /// An object that the ledger does not know. One with a part's name may be another machine's: a run takes it over when its hour
 /// has it in the way, or on demand.
 fn foreign(part: Option<(Hour, u32)>, key: String, size: u64) -> Finding {
     let (what, hint) = match part {
         Some((hour, _)) => (", with a part's name", hint(Fault::Foreign, hour)),
-        None => {
-            ("", "move it away: tables read everything below data/, and nothing but parts belongs there".to_owned())
-        }
+        None => (
+            stranger(&key),
+            "move it away: tables read everything there, and nothing but parts belongs there".to_owned(),
+        ),
     };
     let detail = format!("{size} bytes that the ledger does not know{what}");
     Finding { fault: Fault::Foreign, hour: part.map(|(hour, _)| hour), key, detail, hint, only_deep: false }

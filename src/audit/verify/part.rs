@@ -71,7 +71,8 @@ impl Verifier<'_> {
             Err(error) if error.kind() == ErrorKind::Mismatch => return Ok(Some(error.to_string())),
             Err(error) => return Err(error),
         };
-        let read = match read_part(&self.parts.store.get(&part.key)?, &compactor, self.parts.dating, row.hour) {
+        let format = self.parts.layout.format_of(&part.key);
+        let read = match read_part(format, &self.parts.store.get(&part.key)?, &compactor, self.parts.dating, row.hour) {
             Ok(read) => read,
             Err(reason) => return Ok(Some(reason.to_string())),
         };

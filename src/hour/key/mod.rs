@@ -1,7 +1,8 @@
 //! Object keys: the one place that spells them, with the inverse beside it.
 //!
-//! A part's key is `<prefix>data/<layout>/part-00000.ndjson.gz`. Invariant: [`Layout::parse_key`] reads exactly the keys that
-//! [`Layout::key`] makes, so anything else below `data/` is a stranger. Pure; nothing here touches disk.
+//! A part's key is `<prefix>data/<layout>/part-00000.ndjson.gz`, or what its [`Format`] makes of `data/` and of the suffix. Invariant:
+//! [`Layout::parse_key`] reads exactly the keys that [`Layout::key`] makes, so anything else below there is a stranger, a part of another
+//! format as well: a number has one key. Pure; nothing here touches disk.
 //!
 //! Within an hour the byte order of the keys is the order of the part numbers. Parts 0–99999 have five digits; longer numbers begin
 //! with a letter for their length (`part-a100000`, `part-b1000000`, …), because digits sort before letters and `part-100000` would
@@ -13,6 +14,7 @@ use jiff::civil::Date;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::format::Format;
 
 /// The default layout.
 pub const DEFAULT_LAYOUT: &str = "{year}_y/{month}_m/{day}_d/{hour}_h";
@@ -21,15 +23,15 @@ pub const DEFAULT_LAYOUT: &str = "{year}_y/{month}_m/{day}_d/{hour}_h";
 pub const HIVE_LAYOUT: &str = "year={year}/month={month}/day={day}/hour={hour}";
 
 const PART: &str = "part-";
-const SUFFIX: &str = ".ndjson.gz";
 /// The first characters of part numbers with 6, 7, 8, 9 and 10 digits; 32 bits have no more.
 const LENGTH_LETTERS: [char; 5] = ['a', 'b', 'c', 'd', 'e'];
 
-/// How the folders of an hour are spelled, between `data/` and the part's name.
+/// How the folders of an hour are spelled, between `data/` and the part's name, and what the format adds before and behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     template: String,
     pieces: Vec<Piece>,
+    format: Format,
 }
 
 /// What a template is made of.
@@ -109,7 +111,31 @@ impl Layout {
         if template.split('/').any(|folder| matches!(folder, "" | "." | "..")) {
             return Err(wrong("a folder's name is empty or made of dots"));
         }
-        Ok(Self { template: template.to_owned(), pieces })
+        Ok(Self { template: template.to_owned(), pieces, format: Format::default() })
+    }
+
+    /// The same folders for parts of this format.
+    #[must_use]
+    pub fn of_format(self, format: Format) -> Self {
+        Self { format, ..self }
+    }
+
+    /// The format of the parts.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The format of the part with this key: as it is named.
+    #[must_use]
+    pub(crate) fn format_of(&self, key: &str) -> Format {
+        Format::of_name(key).unwrap_or(self.format)
+    }
+
+    /// The beginning of every part's key. Only parts are written below it.
+    #[must_use]
+    pub(crate) fn data_prefix(&self, prefix: &str) -> String {
+        format!("{prefix}{}", self.format.encoding.root())
     }
 
     /// The template, with `hive` spelled out.
@@ -127,7 +153,7 @@ impl Layout {
     /// The key of the part number `part` of `hour`. `prefix` is empty or ends with `/`.
     #[must_use]
     pub fn key(&self, prefix: &str, hour: Hour, part: u32) -> String {
-        format!("{}{PART}{}{SUFFIX}", self.hour_prefix(prefix, hour), part_number(part))
+        format!("{}{PART}{}{}", self.hour_prefix(prefix, hour), part_number(part), self.format.suffix())
     }
 
     /// The key of that part's manifest: outside `data/`, which holds only parts.
@@ -156,16 +182,16 @@ impl Layout {
 
     fn parse_beside(&self, folder: &str, key: &str) -> Option<(Hour, u32)> {
         let rest = key.strip_prefix(folder)?.strip_suffix(".json")?;
-        self.parse_key("", &format!("{}{rest}{SUFFIX}", data_prefix("")))
+        self.parse_key("", &format!("{}{rest}{}", self.data_prefix(""), self.format.suffix()))
     }
 
     /// The beginning of the keys of all parts of `hour`, with the last `/`.
     #[must_use]
     pub(crate) fn hour_prefix(&self, prefix: &str, hour: Hour) -> String {
-        format!("{}{}/", data_prefix(prefix), self.folders(hour))
+        format!("{}{}/", self.data_prefix(prefix), self.folders(hour))
     }
 
-    /// The folders of `hour`, below `data/`.
+    /// The folders of `hour`, below [`Layout::data_prefix`].
     #[must_use]
     pub(crate) fn folders(&self, hour: Hour) -> String {
         let mut key = String::new();
@@ -181,7 +207,7 @@ impl Layout {
     /// The inverse of [`Layout::key`]. `None` for a string that it never makes.
     #[must_use]
     pub fn parse_key(&self, prefix: &str, key: &str) -> Option<(Hour, u32)> {
-        let mut rest = key.strip_prefix(prefix)?.strip_prefix("data/")?;
+        let mut rest = key.strip_prefix(prefix)?.strip_prefix(self.format.encoding.root())?;
         let [mut year, mut month, mut day, mut hour] = [0_i16; 4];
         for piece in &self.pieces {
             match piece {
@@ -199,7 +225,7 @@ impl Layout {
                 }
             }
         }
-        let number = rest.strip_prefix('/')?.strip_prefix(PART)?.strip_suffix(SUFFIX)?;
+        let number = rest.strip_prefix('/')?.strip_prefix(PART)?.strip_suffix(self.format.suffix())?;
         let part = number.trim_start_matches(LENGTH_LETTERS).parse().ok()?;
         let date = Date::new(year, month.try_into().ok()?, day.try_into().ok()?).ok()?;
         let hour = Hour::new(date, hour.try_into().ok()?).ok()?;
@@ -208,16 +234,18 @@ impl Layout {
     }
 }
 
+impl Default for Layout {
+    /// [`DEFAULT_LAYOUT`].
+    fn default() -> Self {
+        let pieces = split(DEFAULT_LAYOUT).unwrap_or_default();
+        Self { template: DEFAULT_LAYOUT.to_owned(), pieces, format: Format::default() }
+    }
+}
+
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.template)
     }
-}
-
-/// The beginning of every part's key. Only parts are written below it.
-#[must_use]
-pub(crate) fn data_prefix(prefix: &str) -> String {
-    format!("{prefix}data/")
 }
 
 /// The key of the settings that all parts below `prefix` are made under.

@@ -1,7 +1,7 @@
 //! The archive: the originals of each part, on this machine, for comparison after a loss elsewhere.
 //!
 //! ```text
-//! <archive.dir>/2023-03-10T01.part-00000.ndjson.gz      one original log a line, gzipped
+//! <archive.dir>/2023-03-10T01.part-00000.ndjson.gz      one original log a line, gzipped, whatever the format of parts
 //! ```
 //! A copy that nothing needs: what cannot be archived is reported, and costs nothing else. A file is written as a whole before its
 //! part gets its receipt, so a crash leaves no file of a part, or one that is written again. Files older than `archive.keep` are
@@ -18,6 +18,8 @@ use flate2::{Compression, GzBuilder};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::format::Format;
+use crate::hour::part::PartRow;
 use crate::output::{self, Form};
 use crate::part::read::fields_of;
 use crate::record::json;
@@ -35,11 +37,12 @@ pub struct Archive {
 
 impl Archive {
     /// Keeps the originals of a part whose object's bytes are in the file `body`.
-    pub(crate) fn keep(&self, hour: Hour, part: u32, body: &Path, compactor: &Compactor) -> Result<()> {
+    pub(crate) fn keep(&self, hour: Hour, part: &PartRow, body: &Path, compactor: &Compactor) -> Result<()> {
         durable::make_dir(&self.dir)?;
-        let path = self.dir.join(format!("{hour}.part-{part:05}.ndjson.gz"));
+        let path = self.dir.join(format!("{hour}.part-{:05}.ndjson.gz", part.part));
         let object = fs::read(body).map_err(|e| Error::disk("read", body, e))?;
-        let originals = gzipped_originals(&object, compactor).map_err(|why| {
+        let format = Format::of_name(&part.key).unwrap_or_default();
+        let originals = gzipped_originals(format, &object, compactor).map_err(|why| {
             Error::new(ErrorKind::State, format!("cannot archive {}: {why}", body.display()))
                 .hint("the store has it whole; `etl restore` writes its originals")
         })?;
@@ -91,10 +94,10 @@ fn parse_name(name: &str) -> Option<(Hour, u32)> {
     Some((hour.parse().ok()?, part.parse().ok()?))
 }
 
-fn gzipped_originals(object: &[u8], compactor: &Compactor) -> std::result::Result<Vec<u8>, String> {
+fn gzipped_originals(format: Format, object: &[u8], compactor: &Compactor) -> std::result::Result<Vec<u8>, String> {
     let mut gzip: GzEncoder<Vec<u8>> = GzBuilder::new().mtime(0).write(Vec::new(), Compression::default());
     let (mut line, mut written) = (Vec::new(), Ok(()));
-    let read = fields_of(object, compactor, &mut |fields| {
+    let read = fields_of(format, object, compactor, &mut |fields| {
         line.clear();
         json::write_fields(fields, &mut line);
         line.push(b'\n');

@@ -13,9 +13,8 @@ use crate::hour::part::{PartRow, PartStage};
 use crate::hour::tally::Certified;
 use crate::hour::verdict::{Evidence, OfHour};
 use crate::job::Progress;
-use crate::job::Run;
 use crate::job::recover::Recover;
-use crate::part::cut::CutRules;
+use crate::job::{Run, Setup};
 use crate::part::gather;
 use crate::part::order::{Ordered, order};
 use crate::part::seal::{self, Encoded, EncodedPart, Encoder};
@@ -138,7 +137,7 @@ impl Output {
     /// Encodes the prepared hours, where that is not done, and freezes them. Returns those that have parts to upload now.
     fn seal(&mut self, run: &mut Run<'_>) -> Result<Vec<Hour>> {
         let mut ahead = std::mem::take(&mut self.ahead);
-        ahead.encode(&run.state.hours, run.setup.cut, run.setup.stop);
+        ahead.encode(&run.state.hours, run.setup);
         let mut events = Vec::new();
         let evidence = evidence::of_state(&run.state, run.setup.judging(), run.now())?;
         for (row, encoded) in ahead.rows.iter().zip(ahead.encoded.transpose()?.into_iter().flatten()) {
@@ -236,9 +235,9 @@ impl EncodeAhead {
     }
 
     /// Encodes the hours, where that is not done.
-    pub(crate) fn encode(&mut self, state: &Hours, cut: CutRules, stop: &Stop) {
+    pub(crate) fn encode(&mut self, state: &Hours, setup: &Setup<'_>) {
         if self.waits() {
-            self.encoded = Some(encode_all(state, &self.rows, cut, stop));
+            self.encoded = Some(encode_all(state, &self.rows, setup));
         }
     }
 }
@@ -253,7 +252,8 @@ fn are_small<'h>(state: &Hours, mut hours: impl Iterator<Item = &'h Hour>) -> bo
 }
 
 /// Encodes hours; `None` for those that a stop left out.
-fn encode_all(state: &Hours, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Result<Vec<Result<Option<Spooled>>>> {
+fn encode_all(state: &Hours, rows: &[HourRow], setup: &Setup<'_>) -> Result<Vec<Result<Option<Spooled>>>> {
+    let stop = setup.stop;
     let small = are_small(state, rows.iter().map(|row| &row.hour));
     let left_out = || rows.iter().map(|_| Ok(None)).collect();
     let Some(ordered) = order(state, rows, stop)? else { return Ok(left_out()) };
@@ -264,7 +264,7 @@ fn encode_all(state: &Hours, rows: &[HourRow], cut: CutRules, stop: &Stop) -> Re
         rows.iter().zip(ordered).zip(texts).map(|((row, ordered), text)| (row, ordered, text)).collect()
     };
     // While one waits for the disk, another works.
-    let encoder = Encoder::new(state, cut, stop);
+    let encoder = Encoder::new(state, setup.cut, setup.codec(), stop);
     Ok(parallel_map(&hours, 2 * threads(), |(row, ordered, text)| {
         if stop.is_requested() {
             return Ok(None);

@@ -76,7 +76,7 @@ impl Output {
                 return Ok(Some(Upload { hour, row: part.clone(), body }));
             }
             let what = format!("hour {hour}: the bytes of part {} in {} are damaged", part.part, body.display());
-            if let Some(again) = seal::encode_again(&run.state.hours, &row, part)? {
+            if let Some(again) = seal::encode_again(&run.state.hours, &run.setup.codec(), &row, part)? {
                 tracing::warn!("{what}: encoded again");
                 return Ok(Some(Upload { hour, row: again, body }));
             }
@@ -197,7 +197,7 @@ impl Output {
             let deleting = (!pending_deletes.is_empty()).then(|| aside(scope, delete)).flatten();
             if !round.is_empty() && ahead.waits() {
                 // Without a thread, they are encoded when it is their turn.
-                let _ = aside(scope, || ahead.encode(hours, setup.cut, setup.stop));
+                let _ = aside(scope, || ahead.encode(hours, setup));
             }
             let answers = parallel_map(round, setup.uploads, put);
             (answers, deleting.map_or_else(delete, joined))
@@ -260,7 +260,7 @@ fn know_what_is_gone(run: &mut Run<'_>, hours: &[Hour]) -> Result<bool> {
 /// Keeps the originals where that is configured. A copy: a failure is reported, and costs nothing else.
 fn archive(run: &mut Run<'_>, upload: &Upload) {
     if let Some(archive) = &run.setup.archive {
-        let kept = archive.keep(upload.hour, upload.row.part, &upload.body, &run.setup.decoder.compactor);
+        let kept = archive.keep(upload.hour, &upload.row, &upload.body, &run.setup.decoder.compactor);
         run.problems.extend(kept.err());
     }
 }

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::import::import;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::key::data_prefix;
 use crate::hour::lifecycle::HourRow;
 use crate::job::Run;
 use crate::job::output::dictionaries::store_missing_dictionaries;
@@ -28,7 +27,7 @@ pub(crate) fn rebuild_from_store(run: &mut Run<'_>, output: &mut Output) -> Resu
     }
     let mut stored: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
     let (layout, prefix) = (&run.setup.layout, &run.setup.prefix);
-    let listed = run.setup.store.list(&data_prefix(prefix), &mut |key, _| {
+    let listed = run.setup.store.list(&layout.data_prefix(prefix), &mut |key, _| {
         if let Some((hour, part)) = layout.parse_key(prefix, key) {
             stored.entry(hour).or_default().insert(part);
         }

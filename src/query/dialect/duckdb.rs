@@ -29,6 +29,10 @@ impl Dialect for DuckDb {
         format!("json_extract_string(line, '{path}')")
     }
 
+    fn matches(&self, text: &str, pattern: &str) -> String {
+        format!("regexp_matches({text}, '{pattern}')")
+    }
+
     fn value(&self, path: &str, ty: &Type) -> String {
         let text = self.text(path);
         let kinds = match ty {
@@ -56,6 +60,15 @@ impl Dialect for DuckDb {
             format!("hex(from_base64(translate(nullif(substr({text}, {from}, 22), ''), '-_', '+/') || '=='))")
         };
         format!("lower({} || {})", half(23), half(1))
+    }
+
+    fn hex(&self, text: &str) -> String {
+        let padded = format!("{text} || repeat('=', (4 - length({text}) % 4) % 4)");
+        format!("lower(hex(from_base64(nullif(translate({padded}, '-_', '+/'), ''))))")
+    }
+
+    fn from_micros(&self, micros: &str) -> String {
+        format!("make_timestamp({micros})")
     }
 
     fn instant(&self, text: &str, zone: &str) -> String {

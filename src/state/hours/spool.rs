@@ -1,6 +1,6 @@
 //! The spool: the bytes of parts until their receipts.
 //!
-//! Owns `spool/<hour>.part-<part>.gz`. Invariant: a file under its name is whole and durable, and its name is before an intent
+//! Owns `spool/<hour>.part-<part>.gz`, or what the format of parts puts for `gz`. Invariant: a file under its name is whole and durable, and its name is before an intent
 //! names it. A crash leaves files that no intent names, and `.tmp` files: the next open deletes both.
 //!
 //! While more is to be spooled, a file that has served is written again instead of deleted and made again: to a file system
@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Result;
 use crate::hour::Hour;
+use crate::hour::format::Format;
 use crate::output::draft::Draft;
 use crate::state::files::durable;
 
@@ -23,6 +24,7 @@ const WORTH_KEEPING: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Spool {
     dir: PathBuf,
+    format: Format,
     /// Hours whose parts are being spooled: what is here of them has no intent yet.
     pub filling: BTreeSet<Hour>,
     /// Files that have served, under names that the next open deletes.
@@ -32,15 +34,15 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens the spool below the state directory.
+    /// Opens the spool below the state directory, for parts of this format.
     ///
     /// # Errors
     /// `State`, naming the path.
-    pub fn open(state: &Path) -> Result<Self> {
+    pub fn open(state: &Path, format: Format) -> Result<Self> {
         let dir = state.join("spool");
         durable::make_dir(&dir)?;
         durable::remove_leftovers(&dir)?;
-        Ok(Self { dir, filling: BTreeSet::new(), spare: Mutex::default(), spared: 0 })
+        Ok(Self { dir, format, filling: BTreeSet::new(), spare: Mutex::default(), spared: 0 })
     }
 
     /// The directory.
@@ -51,7 +53,7 @@ impl Spool {
     /// Where the bytes of a part are until its receipt.
     #[must_use]
     pub fn path(&self, hour: Hour, part: u32) -> PathBuf {
-        self.dir.join(format!("{hour}.part-{part:05}.gz"))
+        self.dir.join(format!("{hour}.part-{part:05}.{}", self.format.extension()))
     }
 
     /// Where the bytes of another small object are while it is uploaded. No intent names it: the next clearing deletes it.
@@ -86,7 +88,7 @@ impl Spool {
     pub fn strays(&self, mut is_intended: impl FnMut(Hour, u32) -> Result<bool>) -> Result<Vec<PathBuf>> {
         let mut strays = Vec::new();
         for name in durable::names(&self.dir)? {
-            let needed = match parse(&name) {
+            let needed = match self.parse(&name) {
                 Some((hour, part)) => self.filling.contains(&hour) || is_intended(hour, part)?,
                 None => false,
             };
@@ -116,11 +118,12 @@ impl Spool {
         }
         Ok(left)
     }
-}
 
-fn parse(name: &str) -> Option<(Hour, u32)> {
-    let (hour, part) = name.strip_suffix(".gz")?.split_once(".part-")?;
-    Some((hour.parse().ok()?, part.parse().ok()?))
+    fn parse(&self, name: &str) -> Option<(Hour, u32)> {
+        let whole = name.strip_suffix(self.format.extension())?.strip_suffix('.')?;
+        let (hour, part) = whole.split_once(".part-")?;
+        Some((hour.parse().ok()?, part.parse().ok()?))
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +153,7 @@ mod tests {
     #[test]
     fn file_that_is_written_again_holds_only_the_new_bytes() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(dir.path()).unwrap();
+        let mut spool = Spool::open(dir.path(), Format::default()).unwrap();
         spool.filling.insert(hour(2));
         for (new, expected) in [(&b"short"[..], &b"short"[..]), (b"longer than that", b"longer than that"), (b"", b"")]
         {
@@ -168,7 +171,7 @@ mod tests {
     fn nothing_is_kept_when_no_more_is_to_come_or_after_a_crash() {
         let dir = tempfile::tempdir().unwrap();
         let left = || fs::read_dir(dir.path().join("spool")).unwrap().count();
-        let mut spool = Spool::open(dir.path()).unwrap();
+        let mut spool = Spool::open(dir.path(), Format::default()).unwrap();
         spool.filling.insert(hour(2));
         for n in [1, 2, 3] {
             let served = put(&spool, n, b"served");
@@ -183,14 +186,14 @@ mod tests {
         clear(&mut spool, served);
         assert_eq!(left(), 1);
         drop(spool);
-        Spool::open(dir.path()).unwrap();
+        Spool::open(dir.path(), Format::default()).unwrap();
         assert_eq!(left(), 0);
     }
 
     #[test]
     fn spare_file_that_is_gone_is_not_missed() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(dir.path()).unwrap();
+        let mut spool = Spool::open(dir.path(), Format::default()).unwrap();
         spool.filling.insert(hour(2));
         let served = put(&spool, 1, b"1");
         clear(&mut spool, served);
@@ -201,7 +204,7 @@ mod tests {
     #[test]
     fn large_file_and_stranger_are_deleted() {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(dir.path()).unwrap();
+        let mut spool = Spool::open(dir.path(), Format::default()).unwrap();
         spool.filling.insert(hour(2));
         let large = put(&spool, 1, &vec![0; usize::try_from(WORTH_KEEPING).unwrap() + 1]);
         clear(&mut spool, large);

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use crate::digest::{Hasher, Sha256};
 use crate::error::{Error, Result};
+use crate::hour::format::Format;
 use crate::hour::part::PartIdentity;
-use crate::part::ndjson;
+use crate::part::codec::content_of;
 use crate::store::{ObjectInfo, PartMeta};
 
 /// What a look says of the file at `path`.
@@ -17,7 +18,9 @@ pub(super) fn look_inside(path: &Path) -> Result<ObjectInfo> {
     let unreadable = |error| Error::disk("read", path, error);
     let mut file = File::open(path).map_err(unreadable)?;
     let mut bytes = Digested::new(&mut file);
-    let content = ndjson::content_of(&mut bytes);
+    // What has no part's name is no part, whatever is in it.
+    let format = path.to_str().and_then(Format::of_name);
+    let content = format.and_then(|format| content_of(format, &mut bytes));
     // What the decoder left unread, so that the digest is of the whole file.
     std::io::copy(&mut bytes, &mut std::io::sink()).map_err(unreadable)?;
     if let Some(failed) = bytes.failed {

@@ -8,8 +8,9 @@ use super::folders::STRAY_AFTER;
 use super::look::Digested;
 use super::*;
 use crate::digest::Sha256;
+use crate::hour::format::Format;
 use crate::hour::part::PartIdentity;
-use crate::part::ndjson;
+use crate::part::codec::content_of;
 
 const KEY: &str = "data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz";
 
@@ -162,7 +163,7 @@ fn failed_read_is_remembered_whatever_the_decoder_makes_of_it() {
     }
     let whole = std::io::Cursor::new(gz("{}\n"));
     let mut bytes = Digested::new(whole.take(15).chain(Broken));
-    assert_eq!(ndjson::content_of(&mut bytes), None);
+    assert_eq!(content_of(Format::default(), &mut bytes), None);
     assert_eq!(bytes.failed, Some(Io::TimedOut));
 }
 

@@ -8,8 +8,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_NONE_
 use super::signing::escaped;
 use super::wire::Answer;
 use crate::config::ObjectOptions;
+use crate::hour::format::Format;
 use crate::hour::part::PartIdentity;
-use crate::part::ndjson;
 use crate::store::PartMeta;
 
 const SHA256: &str = "x-amz-meta-etl-sha256";
@@ -20,13 +20,14 @@ const DICT: &str = "x-amz-meta-etl-dict";
 
 /// The headers of a PUT: with `condition` it is refused where the key is taken.
 pub(super) fn put_headers(
+    key: &str,
     meta: &PartMeta,
     options: &ObjectOptions,
     md5: &[u8],
     condition: bool,
 ) -> Result<HeaderMap, InvalidHeaderValue> {
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(ndjson::CONTENT_TYPE));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(Format::of_name(key).unwrap_or_default().content_type()));
     let md5 = base64::engine::general_purpose::STANDARD.encode(md5);
     headers.insert(HeaderName::from_static("content-md5"), HeaderValue::from_str(&md5)?);
     if condition {

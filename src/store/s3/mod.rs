@@ -24,6 +24,7 @@ pub use self::settings::{S3Settings, aws_endpoint};
 use self::wire::{Answer, S3Request};
 use super::{LARGEST, ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::part::codec::begins_a_part;
 use crate::stop::Stop;
 
 mod client;
@@ -138,7 +139,7 @@ impl S3Store {
         let bytes = Bytes::from(std::fs::read(body).map_err(|error| Error::disk("read", body, error))?);
         let patience = PATIENCE + Duration::from_secs(u64::try_from(bytes.len()).unwrap_or(u64::MAX) / SLOWEST);
         let md5 = md5::compute(&bytes);
-        let headers = headers::put_headers(meta, self.client.options(), &md5.0, condition).map_err(|cause| {
+        let headers = headers::put_headers(key, meta, self.client.options(), &md5.0, condition).map_err(|cause| {
             Error::new(ErrorKind::Bug, format!("cannot describe {key} in a header")).caused_by(cause)
         })?;
         let sending = S3Request {
@@ -173,8 +174,8 @@ impl S3Store {
             found @ Answer { status: 200, .. } => Ok(found),
             Answer { status, .. } => Err(Failure::not_s3(&format!("HTTP {status} to GET"))),
         })?;
-        // A copied lake may have lost its metadata, but its parts are still gzip.
-        if headers::part_meta(&answer, 0).is_none() && !answer.body.starts_with(&[0x1f, 0x8b]) {
+        // A copied lake may have lost its metadata, but its parts still begin as parts do.
+        if headers::part_meta(&answer, 0).is_none() && !begins_a_part(&answer.body) {
             self.confirm(key)?;
         }
         Ok((!answer.cut).then_some(answer.body))

@@ -1,6 +1,7 @@
 //! What `etl ddl` prints, in the hands of the programs that it is for.
 
 mod odd;
+mod parquet;
 
 use std::fs;
 use std::io::Write;
@@ -210,8 +211,14 @@ fn projects_every_key(table: &Value, layout: &str, by_dt: bool) {
 
 #[test]
 fn glue_takes_the_table_and_every_hour_as_a_partition() {
+    glue_takes("layout = \"hive\"\n", "data", "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe");
+    let serde = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe";
+    glue_takes("format = \"parquet\"\n", "parquet", serde);
+}
+
+fn glue_takes(format: &str, root: &str, serde: &str) {
     let Some(at) = s3() else { return };
-    let load = format!("{}layout = \"hive\"", at.load(&unique_prefix("glue")));
+    let load = format!("{}{format}", at.load(&unique_prefix("glue")));
     let mut place = Place::new(&format!("[source]\nurl = \"file:pages/*\"\n[load]\n{load}\n"));
     place.trust(&at);
     // More hours than one call takes.
@@ -230,12 +237,13 @@ fn glue_takes_the_table_and_every_hour_as_a_partition() {
         let keys: Value =
             found["table"]["PartitionKeys"].as_array().unwrap().iter().map(|k| k["Name"].clone()).collect();
         assert_eq!(keys, names);
+        assert_eq!(found["table"]["StorageDescriptor"]["SerdeInfo"]["SerializationLibrary"], serde);
         let partitions = found["partitions"].as_array().unwrap();
         assert_eq!(partitions.len(), 106);
         let last = partitions.iter().find(|p| p["Values"] == values).unwrap();
         let location = last["StorageDescriptor"]["Location"].as_str().unwrap();
         assert!(
-            location.starts_with("s3://") && location.ends_with("/data/year=2023/month=03/day=05/hour=09/"),
+            location.starts_with("s3://") && location.ends_with(&format!("/{root}/year=2023/month=03/day=05/hour=09/")),
             "{location}"
         );
     }

@@ -38,6 +38,7 @@ fn each_record_is_new_once_wherever_its_hash_is() {
     let settings = Settings {
         timezone: "UTC".into(),
         layout: String::new(),
+        format: crate::hour::format::Format::default(),
         destination: String::new(),
         record: Profile::default(),
         codecs: Codecs::default(),

@@ -17,13 +17,11 @@ use self::sources::{Content, Sources};
 use super::expire;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::key::data_prefix;
 use crate::hour::lifecycle::Event;
 use crate::hour::part::PartRow;
 use crate::job::context::Run;
 use crate::job::output::dictionaries::ensure_dictionaries;
 use crate::job::{RunRequest, Setup, Summary};
-use crate::part::ndjson;
 use crate::state::files::durable;
 use crate::state::files::step::{Step, durable_step};
 use crate::state::status::history::{Counts, Recorder};
@@ -182,7 +180,7 @@ fn left_over(done: &Repaired) -> Option<Error> {
 fn find_wrong(run: &Run<'_>) -> Result<Vec<Wrong>> {
     let (setup, store) = (run.setup, &*run.setup.store);
     let mut objects = HashMap::new();
-    store.list(&data_prefix(&setup.prefix), &mut |key, size| {
+    store.list(&setup.layout.data_prefix(&setup.prefix), &mut |key, size| {
         objects.insert(key.to_owned(), size);
         Ok(())
     })?;
@@ -255,7 +253,7 @@ fn put_back(run: &mut Run<'_>, hour: Hour, part: &PartRow, content: &Content) ->
     if !part.dict.is_empty() && !ensure_dictionaries(run, &part.dict)? {
         return Ok(None);
     }
-    let (object, identity) = ndjson::encode(&content.lines).map_err(|e| {
+    let (object, identity) = run.setup.codec().encode(&content.lines).map_err(|e| {
         Error::new(ErrorKind::Bug, format!("hour {hour}: cannot encode part {}", part.part)).caused_by(e)
     })?;
     // No intent names it: what a crash leaves of it goes with the next clearing of the spool.

@@ -11,15 +11,18 @@ use std::path::{Path, PathBuf};
 use super::pool::{Pool, is_content_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::format::Format;
+use crate::hour::key::Layout;
 use crate::hour::part::{PartIdentity, PartRow};
 use crate::job::Run;
 use crate::job::output::archive::read_originals;
-use crate::part::ndjson;
+use crate::part::codec::{content_of, for_each_line};
 use crate::part::read::read_part;
 use crate::record::row::Compactor;
 use crate::record::{self, MAX_LINE, Value, json};
 use crate::state::files::durable;
 use crate::store::ObjectStore;
+use crate::store::settings::layout_there;
 
 /// A place with copies: parts under their keys, or originals.
 pub struct Place {
@@ -40,13 +43,15 @@ pub(super) struct Content {
 /// Where content is looked for.
 pub(super) struct Sources<'p> {
     place: Option<&'p Place>,
+    /// How the place's parts are spelled, once it is asked.
+    layout: Option<Layout>,
     /// The folder's parts by the digest of their content, once they are needed.
     by_content: Option<HashMap<String, PathBuf>>,
 }
 
 impl<'p> Sources<'p> {
     pub(super) const fn new(place: Option<&'p Place>) -> Self {
-        Self { place, by_content: None }
+        Self { place, layout: None, by_content: None }
     }
 
     /// The content of a part; or where it was looked for in vain.
@@ -104,10 +109,14 @@ impl<'p> Sources<'p> {
     /// The part among those that were copied elsewhere: under its key, or in a folder under any name.
     fn parts_elsewhere(&mut self, run: &Run<'_>, hour: Hour, part: &PartRow) -> Result<Option<Content>> {
         let Some(place) = self.place else { return Ok(None) };
-        let key = run.setup.layout.key(&place.prefix, hour, part.part);
+        let layout = match self.layout.take() {
+            Some(layout) => layout,
+            None => layout_there(&*place.store, &place.prefix, &run.setup.layout)?,
+        };
+        let key = self.layout.insert(layout).key(&place.prefix, hour, part.part);
         if place.store.head(&key)?.is_some() {
             let from = format!("{} in {}", key, place.store.place());
-            if let Some(content) = from_object(&place.store.get(&key)?, from, part) {
+            if let Some(content) = from_object(run.setup.layout.format_of(&key), &place.store.get(&key)?, from, part) {
                 return Ok(Some(content));
             }
         }
@@ -121,12 +130,13 @@ impl<'p> Sources<'p> {
 }
 
 fn from_file(path: &Path, from: &str, part: &PartRow) -> Result<Option<Content>> {
-    Ok(durable::read(path)?.and_then(|object| from_object(&object, from.to_owned(), part)))
+    let format = Format::of_extension(path).unwrap_or_default();
+    Ok(durable::read(path)?.and_then(|object| from_object(format, &object, from.to_owned(), part)))
 }
 
-fn from_object(object: &[u8], from: String, part: &PartRow) -> Option<Content> {
+fn from_object(format: Format, object: &[u8], from: String, part: &PartRow) -> Option<Content> {
     let mut lines = Vec::new();
-    ndjson::for_each_line(object, &mut |line| {
+    for_each_line(format, object, &mut |line| {
         lines.extend_from_slice(line.as_bytes());
         lines.push(b'\n');
     })
@@ -134,7 +144,7 @@ fn from_object(object: &[u8], from: String, part: &PartRow) -> Option<Content> {
     is_content_of(&lines, part).then_some(Content { lines, from })
 }
 
-/// The gzipped files below a folder, by the digest of what is in them. Links are not followed.
+/// The files below a folder that may be parts, by the digest of what is in them. Links are not followed.
 fn parts_in(folder: &Path, run: &Run<'_>) -> Result<HashMap<String, PathBuf>> {
     let (mut found, mut folders) = (HashMap::new(), vec![folder.to_owned()]);
     while let Some(dir) = folders.pop() {
@@ -145,10 +155,9 @@ fn parts_in(folder: &Path, run: &Run<'_>) -> Result<HashMap<String, PathBuf>> {
             let path = entry.path();
             if kind.is_dir() {
                 folders.push(path);
-            } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "gz") && !run.is_stopped()
-            {
+            } else if let Some(format) = Format::of_extension(&path).filter(|_| kind.is_file() && !run.is_stopped()) {
                 let file = File::open(&path).map_err(|e| Error::disk("read", &path, e))?;
-                if let Some((sha256, _)) = ndjson::content_of(BufReader::new(file)) {
+                if let Some((sha256, _)) = content_of(format, BufReader::new(file)) {
                     found.insert(sha256.to_string(), path);
                 }
             }
@@ -237,7 +246,13 @@ fn others(run: &Run<'_>, hour: Hour, but: &PartIdentity) -> Result<HashSet<recor
     for part in others {
         let Some(found) = store.head(&part.key)? else { continue };
         let Ok(compactor) = run.dictionaries.for_part(found.meta.as_ref()) else { continue };
-        if let Ok(read) = read_part(&store.get(&part.key)?, &compactor, &run.setup.decoder.schema.dating, hour) {
+        if let Ok(read) = read_part(
+            run.setup.layout.format_of(&part.key),
+            &store.get(&part.key)?,
+            &compactor,
+            &run.setup.decoder.schema.dating,
+            hour,
+        ) {
             known.extend(read.hashes);
         }
     }

@@ -161,6 +161,11 @@ impl Codecs {
         self.fields.iter().map(|(field, codec)| (field.as_str(), codec))
     }
 
+    /// The name of each field's codec.
+    pub(crate) fn names(&self) -> BTreeMap<String, String> {
+        self.fields.iter().map(|(field, codec)| (field.clone(), codec.name().to_owned())).collect()
+    }
+
     /// The key that rows have for the field `key` of a record.
     #[must_use]
     pub(crate) fn stored_key(&self, key: &str) -> String {

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 pub use settings::Settings;
+pub(crate) use settings::way_out;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;

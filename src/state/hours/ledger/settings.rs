@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::hour::format::Format;
 use crate::record::Profile;
 use crate::record::row::Codecs;
 
@@ -13,6 +14,9 @@ pub struct Settings {
     pub timezone: String,
     /// The template of the keys.
     pub layout: String,
+    /// The form of the parts.
+    #[serde(flatten)]
+    pub format: Format,
     /// Where the parts go.
     pub destination: String,
     /// What dates records, and what is taken out of them. The origin's is not written, as it was not before there were others.
@@ -30,16 +34,17 @@ impl Settings {
     /// # Errors
     /// `Config`, naming the setting.
     pub fn allow(&self, new: &Self) -> Result<()> {
+        // The format before the layout: it brings a layout of its own.
         let fixed = [
-            ("hours.timezone", &self.timezone, &new.timezone),
+            ("hours.timezone", &*self.timezone, &*new.timezone),
+            ("load.format", self.format.encoding.name(), new.format.encoding.name()),
+            ("load.compression", self.format.compression.name(), new.format.compression.name()),
             ("load.layout", &self.layout, &new.layout),
             ("load.to", &self.destination, &new.destination),
         ];
         for (key, old, new) in fixed {
             if old != new {
-                let prefix = if key == "load.to" { "" } else { " and another prefix in load.to" };
-                let hint = format!("change it back, or use another state.dir{prefix} for the new setting");
-                return Err(changed(key, &format!("{old:?}, now {new:?}")).hint(hint));
+                return Err(changed(key, &format!("{old:?}, now {new:?}")).hint(way_out(key)));
             }
         }
         if let Some(found) = new.record.difference(&self.record) {
@@ -50,6 +55,18 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// What to do about a setting that must not be another.
+pub(crate) fn way_out(key: &str) -> String {
+    let prefix = if key == "load.to" { "" } else { " and another prefix in load.to" };
+    let export = match key {
+        "load.format" | "load.compression" => {
+            "; `etl export` writes what there is in the new form under another prefix"
+        }
+        _ => "",
+    };
+    format!("change it back, or use another state.dir{prefix} for the new setting{export}")
 }
 
 fn changed(key: &str, what: &str) -> Error {

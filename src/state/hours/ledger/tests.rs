@@ -11,6 +11,7 @@ fn settings() -> Settings {
     Settings {
         timezone: "UTC".into(),
         layout: "l".into(),
+        format: crate::hour::format::Format::default(),
         destination: "file:lake".into(),
         record: Profile::default(),
         codecs: Codecs::of_dictionaries(BTreeMap::from([("/a".into(), 1)]), BTreeMap::new()).unwrap(),
