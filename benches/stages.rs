@@ -5,29 +5,25 @@
 #![expect(clippy::expect_used, reason = "a bench that cannot start should say so at once")]
 
 use std::hint::black_box;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use etl::hour::format::Format;
+use etl::hour::format::{Compression, Format};
 use etl::job::intake::dedup::{Buckets, NewRecords};
 use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
 use etl::part::codec::Codec;
 use etl::part::cut::{CutRules, PART_BYTES};
-use etl::part::ndjson;
 use etl::part::order::order;
 use etl::part::seal::Encoder;
 use etl::record::row::{Codecs, Compactor};
 use etl::record::{Profile, Schema};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
-use etl::source::PageSink;
+use etl::source::{PageShape, PageSink};
 use etl::state::{NewCommit, Settings, State};
 use etl::stop::Stop;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,6 +32,7 @@ const PAGE: u64 = 1_000;
 fn decoder(key: &str) -> Decoder {
     let dictionaries = Codecs::default();
     Decoder {
+        shape: PageShape::default(),
         ring: KeyRing::new(&[Secret::new(key)]).expect("a key"),
         schema: Schema::of_the_origin(TimeZone::UTC),
         compactor: Compactor::new(&dictionaries),
@@ -53,7 +50,7 @@ fn pages() -> (Generator, Decoder, Timestamp) {
 fn in_memory(c: &mut Criterion) {
     let (pages, decoder, now) = pages();
     let body = pages.page(PAGE, 0);
-    let elements = parse::parse(&body).expect("a page");
+    let elements = parse::parse(&body, &decoder.shape).expect("a page");
     let tokens: Vec<String> = elements
         .iter()
         .filter_map(|element| if let Element::Token(token) = element { Some(token.to_string()) } else { None })
@@ -61,21 +58,41 @@ fn in_memory(c: &mut Criterion) {
     let decoded = decoder.page(&body, now).expect("a page");
     let mut group = c.benchmark_group("stages");
     group.throughput(Throughput::Elements(PAGE));
-    group.bench_function("page JSON", |b| b.iter(|| parse::parse(black_box(&body)).expect("a page").len()));
+    group.bench_function("page JSON", |b| {
+        b.iter(|| parse::parse(black_box(&body), &decoder.shape).expect("a page").len())
+    });
     group.bench_function("Fernet", |b| {
         b.iter(|| tokens.iter().map(|token| decoder.ring.decrypt(token).expect("a token").len()).sum::<usize>());
     });
     group.bench_function("decode: all of page JSON, Fernet, parse, hash, compact", |b| {
         b.iter(|| decoder.page(black_box(&body), now).expect("a page").records.len());
     });
-    group.bench_function("gzip", |b| {
-        b.iter(|| {
-            let mut gzip = GzEncoder::new(Vec::new(), Compression::new(ndjson::LEVELS.gzip));
-            gzip.write_all(black_box(&decoded.lines)).expect("memory");
-            gzip.finish().expect("memory").len()
-        });
+    let codec = Codec::new(Format::default());
+    group.bench_function("gzip and both digests", |b| {
+        b.iter(|| codec.encode(black_box(&decoded.lines)).expect("memory").0.len());
     });
     group.finish();
+}
+
+/// Each compression at each level that was thought of, on an hour of few records and one of many: time and bytes for a record.
+fn compressed(c: &mut Criterion) {
+    let (options, now) = (Options { window: PAGE, ..Options::default() }, Timestamp::now());
+    let (pages, decoder) = (Generator::new(&options).expect("a generator"), decoder(&options.key().to_text()));
+    for pieces in [2, 50] {
+        let page = |n: u64| decoder.page(&pages.page(n * PAGE, 0), now).expect("a page").lines;
+        let lines = (1..=pieces).flat_map(page).collect::<Vec<u8>>();
+        let mut group = c.benchmark_group(format!("an hour of {} 000 records", pieces));
+        group.throughput(Throughput::Elements(pieces * PAGE)).sample_size(10);
+        let gzip = [2, 4, 6].map(|level| (Compression::Gzip, level));
+        for (compression, level) in gzip.into_iter().chain([1, 2, 3, 4, 6, 9].map(|level| (Compression::Zstd, level))) {
+            let codec = Codec::at_levels(Format::ndjson(compression), level, level.cast_signed());
+            let name = format!("{} {level}", compression.name());
+            let bytes = codec.encode(&lines).expect("memory").0.len();
+            println!("{name}: {} bytes for 10 records", bytes as u64 * 10 / (pieces * PAGE));
+            group.bench_function(name, |b| b.iter(|| codec.encode(black_box(&lines)).expect("memory").0.len()));
+        }
+        group.finish();
+    }
 }
 
 /// A state directory of its own.
@@ -165,5 +182,5 @@ fn on_disk(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, in_memory, on_disk);
+criterion_group!(benches, in_memory, compressed, on_disk);
 criterion_main!(benches);

@@ -17,7 +17,7 @@ use etl::hour::Clock;
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::simulate::{Generator, Options};
-use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
+use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
 use etl::state::status;
 use etl::state::{Ledger, State};
 use etl::stop::Stop;
@@ -187,6 +187,7 @@ fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
     let store = Box::new(FileStore::new(dir.join("lake")));
     let setup = Setup { uploads: 2, ..setup::setup(dir.join("etl-state"), key, store, &clock, &stop) };
     let http = HttpSettings {
+        shape: PageShape::default(),
         headers: Headers::new([]).expect("no headers"),
         timeout: Duration::from_secs(5),
         retries: 0,

@@ -13,7 +13,7 @@ use crate::net::ping;
 use crate::page::decode::Decoded;
 use crate::page::decrypt::KeyRing;
 use crate::secret::SourceUrl;
-use crate::source::{self, Fetched, shape};
+use crate::source::{self, Fetched};
 use crate::state::files::access;
 use crate::state::files::free_space::Disk;
 use crate::state::{Ledger, Lock};
@@ -99,7 +99,7 @@ fn step(name: &'static str, found: Result<Checked>) -> Checked {
 }
 
 fn source_and_key(config: &Config) -> Vec<Checked> {
-    let ring = config.source.keys().and_then(|keys| KeyRing::new(&keys));
+    let (ring, shape) = (setup::ring(config), setup::shape(config));
     let body = match page(config) {
         Ok(Some(body)) => body,
         Ok(None) => return vec![no_page(), key_alone(ring, "no page to try them on")],
@@ -107,12 +107,11 @@ fn source_and_key(config: &Config) -> Vec<Checked> {
             return vec![Checked::failed("source", &error), key_alone(ring, "no page to try them on")];
         }
     };
-    let elements = match crate::page::parse::parse(&body) {
+    let elements = match crate::page::parse::parse(&body, &shape) {
         Ok(elements) => elements.len() as u64,
         Err(reason) => {
-            let error =
-                Error::new(ErrorKind::Unavailable, format!("the response is not a page: {reason}{}", shape::of(&body)))
-                    .hint("look at what source.url answers: it must be an array of objects with \"data\"");
+            let what = format!("the response is not a page: {reason}{}", reason.instead(&body));
+            let error = Error::new(ErrorKind::Unavailable, what).hint(reason.way_out(&body, &shape));
             return vec![Checked::failed("source", &error), key_alone(ring, "no page to try them on")];
         }
     };
@@ -140,7 +139,7 @@ fn page(config: &Config) -> Result<Option<Vec<u8>>> {
             let Some(first) = listing.files.first() else {
                 return listing.unreadable.into_iter().next().map_or(Ok(None), Err);
             };
-            source::file::read(first, max_page_bytes, Vec::new())?
+            return source::file::PageFile::open(first, &setup::shape(&config), max_page_bytes)?.next(Vec::new());
         }
     };
     match fetched {

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::print::{print, print_json};
+use super::setup;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
@@ -203,7 +204,7 @@ fn show(config: &Config, reason: Option<&str>, out: Option<&Path>) -> Result<()>
         let what = "the content of quarantined tokens is shown only on a terminal";
         return Err(Error::new(ErrorKind::Usage, what).hint("write it into a private file: --out FILE"));
     }
-    let ring = KeyRing::new(&config.source.keys()?)?;
+    let ring = setup::ring(config)?;
     deliver(&config.state.dir, reason, out, &|token| Inside::of(token, &ring).line())
 }
 

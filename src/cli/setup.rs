@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{CodecConfig, Config, Destination, SourceLocation};
+use crate::config::{CodecConfig, Config, Destination, SourceLocation, TokenEncryption};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
@@ -19,7 +19,7 @@ use crate::part::cut::{CutRules, PART_BYTES};
 use crate::record::row::{Codec, Codecs, Compactor};
 use crate::record::schema::place_name;
 use crate::record::{Dating, Edits, MaskKey, Profile, Schema};
-use crate::source::{Headers, HttpSettings, HttpSource, PageUrl};
+use crate::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
 use crate::state::status::evidence::Rules;
@@ -186,12 +186,28 @@ pub(super) fn judging(config: &Config) -> Rules {
 /// What decodes pages.
 pub(super) fn decoder(config: &Config) -> Result<Decoder> {
     Ok(Decoder {
-        ring: KeyRing::new(&config.source.keys()?)?,
+        shape: shape(config),
+        ring: ring(config)?,
         schema: schema(config)?,
         compactor: compactor(config)?,
         dictionaries: codecs(config)?.fingerprint(),
         max_future: signed(config.hours.max_future),
     })
+}
+
+/// What the source's pages look like.
+pub(super) fn shape(config: &Config) -> PageShape {
+    let source = &config.source;
+    let is_encrypted = source.encryption == TokenEncryption::Fernet;
+    PageShape { items: source.items.clone(), token: source.token.clone(), is_encrypted }
+}
+
+/// The keys; none where nothing is encrypted.
+pub(super) fn ring(config: &Config) -> Result<KeyRing> {
+    match config.source.encryption {
+        TokenEncryption::Fernet => KeyRing::new(&config.source.keys()?),
+        TokenEncryption::None => Ok(KeyRing::of_plain()),
+    }
 }
 
 pub(super) fn signed(duration: Duration) -> SignedDuration {
@@ -236,6 +252,7 @@ pub(super) fn client(config: &Config, stop: &Stop) -> Result<Option<HttpSource>>
         retries: config.source.retries,
         max_page_bytes: config.source.max_page_bytes,
         backoff: Backoff::SOURCE,
+        shape: shape(config),
     };
     Ok(Some(HttpSource::new(settings, stop.clone())))
 }

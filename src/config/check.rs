@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::environment::{Ask, Environment};
 use super::layers::{File, Layers};
-use super::{Config, Destination, Overrides, current_dir, locate, read};
+use super::{Config, Destination, Overrides, TokenEncryption, current_dir, locate, read};
 use crate::error::{Error, Result};
 
 /// More errors than these are not worth finding at once.
@@ -98,7 +98,8 @@ impl Problems {
         if !is_known(&self.errors, "load.to") {
             self.errors.extend(config.load.destination().err());
         }
-        if !is_known(&self.errors, "source.key") {
+        let needs_keys = config.source.encryption == TokenEncryption::Fernet;
+        if needs_keys && !is_known(&self.errors, "source.key") {
             self.note(config.source.keys().err());
         }
         if !is_known(&self.errors, "source.headers") {

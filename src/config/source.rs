@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer};
 use super::environment::{Variable, check_name};
 use super::layers::Layers;
 use super::paths::wrong;
+use super::shape::{self, TokenEncryption};
 use super::{keys, paths, value};
 use crate::error::Result;
+use crate::pointer::Pointer;
 use crate::secret::{Secret, SourceUrl};
 
 /// Where pages come from.
@@ -45,6 +47,15 @@ pub struct SourceConfig {
     /// The largest body that is taken for a page, in bytes.
     #[serde(deserialize_with = "value::positive_size")]
     pub max_page_bytes: u64,
+    /// Where the array of elements is within a page.
+    #[serde(deserialize_with = "shape::pointer")]
+    pub items: Pointer,
+    /// Where the token is within an element.
+    #[serde(deserialize_with = "shape::pointer")]
+    pub token: Pointer,
+    /// How tokens are encrypted.
+    #[serde(deserialize_with = "shape::encryption")]
+    pub encryption: TokenEncryption,
     paging: Paging,
     /// What `record.id` was called before.
     #[serde(default, deserialize_with = "value::given_text")]

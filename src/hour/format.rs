@@ -38,7 +38,7 @@ pub enum Compression {
     /// Read by everything.
     #[default]
     Gzip,
-    /// A third of gzip's time, and smaller.
+    /// About half of gzip's time, and smaller where an hour is large.
     Zstd,
 }
 

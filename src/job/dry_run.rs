@@ -17,8 +17,9 @@ use crate::hour::Hour;
 use crate::hour::lifecycle::HashesRef;
 use crate::page::decode::{Decoded, Ended};
 use crate::record::ContentHash;
+use crate::source::file::PageFile;
 use crate::source::paging::{Trail, Visit};
-use crate::source::{self, Fetched};
+use crate::source::{self, Fetched, shape};
 use crate::state::pages::journal::Journal;
 use crate::state::pages::quarantine::OddToken;
 use crate::state::{HashArray, HashDir, Ledger};
@@ -52,8 +53,9 @@ pub fn dry_run(setup: &Setup<'_>, source: &mut Source<'_>) -> Result<DryRun> {
         Source::Files { pattern, max_page_bytes } => {
             let listing = source::file::list(pattern)?;
             for path in listing.files {
-                if let Fetched::Page { sink, .. } = source::file::read(&path, *max_page_bytes, Vec::new())? {
-                    take(sink)?;
+                let mut file = PageFile::open(&path, &setup.decoder.shape, *max_page_bytes)?;
+                while let Some(page) = file.next(Vec::new())? {
+                    take(page)?;
                 }
             }
         }
@@ -101,9 +103,9 @@ impl Known {
     fn take(&mut self, setup: &Setup<'_>, body: &[u8], found: &mut DryRun) -> Result<()> {
         let (now, stop) = (setup.clock.now(), || setup.stop.is_requested());
         let page = setup.decoder.page_until(body, now, &stop).map_err(|reason| {
-            let there = crate::source::shape::of(body);
+            let there = shape::of(body);
             Error::new(ErrorKind::Unavailable, format!("the source sent a body that is not a page: {reason}{there}"))
-                .hint("look at what source.url answers: it must be an array of objects with a string \"data\"")
+                .hint(reason.way_out(body, &setup.decoder.shape))
         })?;
         if page.key_is_wrong() {
             return Err(Error::new(ErrorKind::Credentials, "no key of the ring opens any token of the page")

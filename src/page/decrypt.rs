@@ -69,11 +69,20 @@ impl KeyRing {
         Ok(Self { keys, last: AtomicUsize::new(0) })
     }
 
+    /// The ring of a source that encrypts nothing: a token is its own plaintext.
+    #[must_use]
+    pub const fn of_plain() -> Self {
+        Self { keys: Vec::new(), last: AtomicUsize::new(0) }
+    }
+
     /// The plaintext of `token`.
     ///
     /// # Errors
     /// [`DecryptError`]: whether another key could help.
     pub fn decrypt(&self, token: &str) -> std::result::Result<Vec<u8>, DecryptError> {
+        if self.keys.is_empty() {
+            return Ok(token.as_bytes().to_vec());
+        }
         let token = token.trim_ascii();
         if let Some(plain) = self.open(token) {
             return Ok(plain);

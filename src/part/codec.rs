@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 
 use super::ndjson;
-use super::packer::Packers;
+use super::packer::{Levels, Packers};
 use crate::digest::Sha256;
 use crate::hour::format::Format;
 use crate::hour::part::PartIdentity;
@@ -23,13 +23,19 @@ impl Codec {
         Self { packers: Packers::new(format.compression, ndjson::LEVELS) }
     }
 
+    /// The same, compressed as hard as these levels say: for measuring.
+    #[must_use]
+    pub const fn at_levels(format: Format, gzip: u32, zstd: i32) -> Self {
+        Self { packers: Packers::new(format.compression, Levels { gzip, zstd }) }
+    }
+
     /// Begins a part.
     pub(super) fn begin<W: Write>(&self, out: W) -> io::Result<PartWriter<'_, W>> {
         Ok(PartWriter(ndjson::PartWriter::begin(&self.packers, out)?))
     }
 
     /// The object with these lines, and what identifies it.
-    pub(crate) fn encode(&self, lines: &[u8]) -> io::Result<(Vec<u8>, PartIdentity)> {
+    pub fn encode(&self, lines: &[u8]) -> io::Result<(Vec<u8>, PartIdentity)> {
         let mut object = Vec::new();
         let mut writer = self.begin(&mut object)?;
         writer.write(lines)?;

@@ -97,7 +97,8 @@ impl Pointer {
     }
 
     /// The member `name` of the whole text.
-    pub(crate) fn member(name: &str) -> Self {
+    #[must_use]
+    pub fn member(name: &str) -> Self {
         Self { steps: vec![name.to_owned()] }
     }
 

@@ -55,10 +55,29 @@ pub struct Record<'a> {
 /// # Errors
 /// Why it is not a record; see `Reason::kind`.
 pub fn read<'a>(plaintext: &'a [u8], schema: &Schema) -> Result<Record<'a>, Reason> {
+    read_by(plaintext, schema, literal)
+}
+
+/// Reads a record that was never encrypted: JSON first, because that is what such sources write, and Python's spelling only where it is none.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_plain<'a>(plaintext: &'a [u8], schema: &Schema) -> Result<Record<'a>, Reason> {
+    let json_first = |text| {
+        json::parse(text).or_else(|json| python::parse(text).map_err(|python| Reason::more_telling(python, json)))
+    };
+    read_by(plaintext, schema, json_first)
+}
+
+fn read_by<'a>(
+    plaintext: &'a [u8],
+    schema: &Schema,
+    strictly: impl FnOnce(&'a str) -> Result<Value<'a>, Reason>,
+) -> Result<Record<'a>, Reason> {
     let text = std::str::from_utf8(plaintext)
         .map_err(|error| Reason::new(ReasonKind::NotUtf8, "the text is not UTF-8").at(error.valid_up_to()))?;
-    let strictly = literal(text);
-    let value = if schema.keeps_odd() { strictly.or_else(|reason| odd::literal(text, reason)) } else { strictly };
+    let read = strictly(text);
+    let value = if schema.keeps_odd() { read.or_else(|reason| odd::literal(text, reason)) } else { read };
     match value? {
         Value::Dict(mut fields) => {
             schema.edits().apply(&mut fields);

@@ -1,8 +1,9 @@
 //! Pages from an HTTP API or from files, streamed to a sink of the caller's.
 //!
-//! Owns the seam between what fetches pages and what makes them durable. Invariant: only a complete JSON array within the size caps
+//! Owns the seam between what fetches pages and what makes them durable. Invariant: only a complete body within the size caps, a JSON array or an object that may hold one or lines of JSON,
 //! leaves here as a page; the sink of any other body is dropped unfinished, which discards its bytes. The caller makes the returned
-//! sink durable, and only then follows `PageHead::next`. A crash leaves what a dropped sink leaves: nothing. Whether the array's
+//! sink durable, and only then follows `PageHead::next`; of a body of lines, a sink that can be cut may make page after page durable while
+//! it comes. A crash leaves what a dropped sink leaves: nothing of the page at hand. Whether the array's
 //! elements are tokens is checked later, by the page parser.
 
 use std::io::{self, Read};
@@ -12,11 +13,13 @@ use crate::error::Result;
 mod body;
 pub(crate) mod file;
 pub(crate) mod http;
+pub(crate) mod page_shape;
 mod page_url;
 pub(crate) mod paging;
 pub(crate) mod shape;
 
 pub use http::{Headers, HttpSettings, HttpSource};
+pub use page_shape::PageShape;
 pub use page_url::PageUrl;
 
 /// Some writers begin a UTF-8 text with it. JSON has none; a reader may skip it.
@@ -29,6 +32,14 @@ pub trait PageSink {
     /// # Errors
     /// The fetch ends with the sink's error as it is, and is not retried.
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Ends a page of lines: what comes belongs to another. `false`: the sink takes one page only.
+    ///
+    /// # Errors
+    /// As for [`PageSink::write`].
+    fn cut(&mut self) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// A sink that reads a file directly, without a copy in between.

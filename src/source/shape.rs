@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::BYTE_ORDER_MARK;
 use crate::output::numbers::count;
 
 /// Names that are listed, of one object.
@@ -41,10 +42,7 @@ struct Names(Vec<String>);
 /// What the JSON text that begins with `body` has in it: `: it has "next" and "items"; /items is an array of …`. Empty where
 /// nothing can be told.
 pub(crate) fn of(body: &[u8]) -> String {
-    let mut found = Found::default();
-    let mut json = serde_json::Deserializer::from_slice(body);
-    // Of a beginning, what was read before its end counts.
-    let is_whole = Look { at: String::new(), depth: 0, found: &mut found }.deserialize(&mut json).is_ok();
+    let (found, is_whole) = look(body);
     let mut said = Vec::new();
     if !found.names.0.is_empty() {
         said.push(format!("it has {}", found.names));
@@ -56,6 +54,27 @@ pub(crate) fn of(body: &[u8]) -> String {
         said.push(format!("{at} is an array of {elements}{names}"));
     }
     if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) }
+}
+
+/// What is in the JSON text that begins with `body`, and whether that is all of it.
+fn look(body: &[u8]) -> (Found, bool) {
+    let mut found = Found::default();
+    let mut json = serde_json::Deserializer::from_slice(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body));
+    // Of a beginning, what was read before its end counts.
+    let is_whole = Look { at: String::new(), depth: 0, found: &mut found }.deserialize(&mut json).is_ok();
+    (found, is_whole)
+}
+
+/// Whether there is anything in the JSON text that begins with `body` that could be logs: an array with elements.
+pub(crate) fn may_hold_logs(body: &[u8]) -> bool {
+    look(body).0.arrays.iter().any(|array| array.elements > 0)
+}
+
+/// Where the first array of objects is, or else of anything, as a JSON Pointer.
+pub(crate) fn likely_items(body: &[u8]) -> Option<String> {
+    let arrays = look(body).0.arrays;
+    let of_objects = arrays.iter().find(|array| !array.names.0.is_empty());
+    of_objects.or_else(|| arrays.iter().find(|array| array.elements > 0)).map(|array| array.at.clone())
 }
 
 impl Names {

@@ -22,10 +22,12 @@ use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::page::parse::{self, Element};
 use etl::part::read::read_part;
+use etl::pointer::Pointer;
 use etl::record::Schema;
 use etl::record::row::{Codecs, Compactor};
 use etl::record::{self, Fields, Scratch, Value, json, python};
 use etl::secret::Secret;
+use etl::source::PageShape;
 use etl::state::pages::journal::{Segment, SegmentId};
 use hmac::{Hmac, Mac};
 use jiff::tz::TimeZone;
@@ -50,6 +52,7 @@ const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
 static COMPACTOR: LazyLock<Compactor> = LazyLock::new(|| Compactor::new(&Codecs::default()));
 static DECODER: LazyLock<Decoder> = LazyLock::new(|| Decoder {
+    shape: PageShape::default(),
     ring: KeyRing::new(&[Secret::new(KEY)]).unwrap(),
     schema: Schema::of_the_origin(TimeZone::UTC),
     compactor: Compactor::new(&Codecs::default()),
@@ -61,9 +64,18 @@ fn hash(fields: &[(Cow<'_, str>, Value<'_>)]) -> record::ContentHash {
     record::content_hash(fields, &mut Scratch::default())
 }
 
+/// The origin's shape and others.
+static SHAPES: LazyLock<Vec<PageShape>> = LazyLock::new(|| {
+    let shape = |items, token, is_encrypted| {
+        let pointer = |text| Pointer::parse(text).unwrap();
+        PageShape { items: pointer(items), token: pointer(token), is_encrypted }
+    };
+    vec![PageShape::default(), shape("/data", "", true), shape("", "/data/x", false), shape("/0/data", "", false)]
+});
+
 /// A body of the source: every element is a token or odd, and each odd one has a text.
 pub fn page(body: &[u8]) {
-    if let Ok(elements) = parse::parse(body) {
+    for elements in SHAPES.iter().filter_map(|shape| parse::parse(body, shape).ok()) {
         assert!(elements.iter().all(|element| !matches!(element, Element::Odd(bytes) if bytes.is_empty())));
         assert!(elements.len() <= body.len());
     }

@@ -61,6 +61,7 @@ mod s3_store;
 mod secrets;
 mod seen;
 mod settings;
+mod shapes;
 mod signals;
 mod source;
 mod status;

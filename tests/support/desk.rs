@@ -12,7 +12,7 @@ use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
 use etl::record::Schema;
-use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
+use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
 use etl::state::Lock;
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
@@ -50,6 +50,7 @@ impl Clock for SetClock {
 
 fn client(stop: &Stop) -> HttpSource {
     let settings = HttpSettings {
+        shape: PageShape::default(),
         headers: Headers::new([]).unwrap(),
         timeout: Duration::from_secs(5),
         retries: 0,

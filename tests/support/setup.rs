@@ -52,6 +52,7 @@ pub fn setup<'a>(
         min_free: 0,
         quarantine_max_bytes: 0,
         decoder: Decoder {
+            shape: etl::source::PageShape::default(),
             ring: KeyRing::new(&[Secret::new(key)]).unwrap(),
             schema: Schema::of_the_origin(TimeZone::UTC),
             compactor: Compactor::new(&dictionaries),

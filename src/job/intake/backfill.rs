@@ -21,8 +21,9 @@ use crate::job::{Progress, Run};
 use crate::page::decode::{Decoded, Decoder};
 use crate::page::parse::NotAPage;
 use crate::process::parallel::{aside, threads};
-use crate::source::{self, Fetched};
-use crate::state::pages::journal::{Journal, Segment};
+use crate::source::PageShape;
+use crate::source::file::{self, PageFile};
+use crate::state::pages::journal::{Journal, Segment, Writer};
 use crate::stop::Stop;
 
 /// A segment is full at so many bytes, or at so many pages.
@@ -52,7 +53,7 @@ impl Intake {
         pattern: &str,
         max_page_bytes: u64,
     ) -> Result<()> {
-        let listing = source::file::list(pattern)?;
+        let listing = file::list(pattern)?;
         listing.unreadable.into_iter().try_for_each(|error| run.record_or_fail(error))?;
         if listing.files.is_empty() {
             tracing::warn!("no file matches {pattern}");
@@ -64,7 +65,9 @@ impl Intake {
         let (give_back, spare) = channel();
         let (decode, tasks) = channel();
         let tasks = Mutex::new(tasks);
-        let reader = Reader { files, max_page_bytes, journal, spare, decode, clock: setup.clock, stop: setup.stop };
+        let shape = &setup.decoder.shape;
+        let (clock, stop) = (setup.clock, setup.stop);
+        let reader = Reader { files, open: None, shape, max_page_bytes, journal, spare, decode, clock, stop };
         // Whoever reads takes it from here.
         let reader = Mutex::new(Some(reader));
         let take_reader = &|| reader.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -142,6 +145,9 @@ impl Committer<'_, '_> {
 /// The stage that reads files and journals them.
 struct Reader<'a> {
     files: Iter<'a, PathBuf>,
+    /// The file that is being read.
+    open: Option<PageFile<'a>>,
+    shape: &'a PageShape,
     max_page_bytes: u64,
     journal: Journal,
     spare: Receiver<Vec<u8>>,
@@ -162,7 +168,7 @@ impl Reader<'_> {
     }
 
     fn goes_on(&self) -> bool {
-        self.files.len() > 0 && !self.stop.is_requested()
+        (self.open.is_some() || self.files.len() > 0) && !self.stop.is_requested()
     }
 
     /// Journals one segment and hands it over. `false`: the journal fails.
@@ -171,10 +177,9 @@ impl Reader<'_> {
         let spare = self.spare.try_iter().find(|memory| memory.capacity() <= 4 * SEGMENT_BYTES);
         let mut writer = self.journal.begin(spare.unwrap_or_default());
         while writer.bytes() < SEGMENT_BYTES && writer.pages() < SEGMENT_PAGES {
-            let Some(path) = self.files.next() else { break };
-            match source::file::read(path, self.max_page_bytes, writer.page()) {
-                Ok(Fetched::Page { sink, .. }) => sink.end(),
-                Ok(_) => {}
+            match self.page(&mut writer) {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => out(Err(error))?,
             }
         }
@@ -192,6 +197,26 @@ impl Reader<'_> {
             let _ = self.decode.send(Task { segment: Arc::clone(&segment), page, done: done.clone() });
         }
         Ok(true)
+    }
+}
+
+impl Reader<'_> {
+    /// Reads the next page. `false`: there is none. A file that fails is not read on.
+    fn page(&mut self, writer: &mut Writer) -> Result<bool> {
+        loop {
+            let mut file = match self.open.take() {
+                Some(file) => file,
+                None => match self.files.next() {
+                    Some(path) => PageFile::open(path, self.shape, self.max_page_bytes)?,
+                    None => return Ok(false),
+                },
+            };
+            if let Some(page) = file.next(writer.page())? {
+                page.end();
+                self.open = Some(file);
+                return Ok(true);
+            }
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::output::numbers::plural;
 use crate::page::decode::Decoded;
 use crate::page::parse::NotAPage;
 use crate::process::memory::give_back_idle_memory;
-use crate::source::shape;
+use crate::source::PageShape;
 use crate::state::NewCommit;
 use crate::state::pages::journal::Segment;
 use crate::state::pages::journal::SegmentId;
@@ -256,31 +256,25 @@ fn reject(run: &mut Run<'_>, segment: &Segment, decoded: Vec<Result<Decoded, Not
     let reason = decoded.into_iter().find_map(Result::err);
     forget_seen(run.state.dir())?;
     let path = run.state.pages.reject(segment.id)?;
-    let there = |reason: &NotAPage| segment.pages().next().map(|body| shape_of(reason, body)).unwrap_or_default();
-    let reason = reason.map_or_else(String::new, |reason| format!(": {reason}{}", there(&reason)));
-    run.record_or_fail(rejected(&path, &reason))
+    let body = segment.pages().next().unwrap_or_default();
+    let error = rejected(&path, reason.as_ref(), body, &run.setup.decoder.shape);
+    run.record_or_fail(error)
 }
 
 fn reject_body(run: &mut Run<'_>, body: &[u8], received: Timestamp, reason: &NotAPage) -> Result<()> {
-    let there = shape_of(reason, body);
     let id = run.state.pages.append(&[body], received)?;
     let path = run.state.pages.reject(id)?;
-    run.record_or_fail(rejected(&path, &format!(": {reason}{there}")))
+    let error = rejected(&path, Some(reason), body, &run.setup.decoder.shape);
+    run.record_or_fail(error)
 }
 
-/// What stands in a body that is JSON, but no page.
-fn shape_of(reason: &NotAPage, body: &[u8]) -> String {
-    match reason {
-        NotAPage::NoTokens { .. } | NotAPage::NotAnArray => shape::of(body),
-        NotAPage::NotClosed | NotAPage::Interrupted => String::new(),
-    }
-}
-
-fn rejected(path: &std::path::Path, reason: &str) -> Error {
+fn rejected(path: &std::path::Path, reason: Option<&NotAPage>, body: &[u8], shape: &PageShape) -> Error {
+    let why = reason.map_or_else(String::new, |reason| format!(": {reason}{}", reason.instead(body)));
+    let way_out = reason.map_or_else(String::new, |reason| format!("{}; ", reason.way_out(body, shape)));
     let hint = format!(
-        "it was set aside as {}, and the next run asks again; `etl replay --rejected` reads what was set aside again",
+        "{way_out}it was set aside as {}, and the next run asks again; `etl replay --rejected` reads what was set aside again",
         path.display()
     );
-    let what = format!("the source sent a body that is not a page{reason}");
+    let what = format!("the source sent a body that is not a page{why}");
     Error::new(ErrorKind::Unavailable, what).hint(hint).about_the_source()
 }

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::hearing::Poll;
+use super::receive::Receiver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::context::has_room;
 use crate::job::progress_log::took;
@@ -20,7 +21,7 @@ use crate::output::numbers::bytes;
 use crate::source::paging::{Trail, Visit};
 use crate::source::{Fetched, HttpSource, PageHead, PageUrl};
 use crate::state::files::durable;
-use crate::state::pages::journal::{Journal, Writer};
+use crate::state::pages::journal::Journal;
 use crate::state::status;
 use crate::state::{Front, Inbox, Reserve};
 
@@ -196,12 +197,15 @@ impl PageTrail {
             let known = self.validator.take();
             let etag = known.as_ref().map(|known| known.etag.as_str());
             let asked = Instant::now();
-            let fetched = client.fetch(&url, etag, || Ok(journal.begin(Vec::new())));
+            let before = waiting.saturating_add(self.unsettled);
+            let has_room = |bytes: u64| has_room(setup, before.saturating_add(bytes));
+            let receiver = Receiver::new(journal, setup.clock, &has_room);
+            let fetched = client.fetch(&url, etag, || Ok(receiver.sink()));
             self.clock_is_off |= client.clock_is_off();
             match fetched {
                 Ok(Fetched::Page { sink, head }) => {
                     tracing::info!("fetched {url}: {}, in {}", bytes(head.bytes), took(asked.elapsed()));
-                    self.receive(sink, head, setup, journal, summary)?;
+                    self.receive(sink.end()?, head, setup, summary)?;
                 }
                 Ok(Fetched::NotModified) => {
                     tracing::info!("{url} has nothing new (304), in {}", took(asked.elapsed()));
@@ -231,27 +235,23 @@ impl PageTrail {
         self.forget_place(setup).map(|()| false)
     }
 
-    fn receive(
-        &mut self,
-        mut page: Writer,
-        head: PageHead,
-        setup: &Setup<'_>,
-        journal: &Journal,
-        summary: &mut Summary,
-    ) -> Result<()> {
-        page.end_page();
-        let segment = journal.append(page, setup.clock.now())?;
-        self.segments.push(segment.id.number);
+    fn receive(&mut self, segments: Vec<u64>, head: PageHead, setup: &Setup<'_>, summary: &mut Summary) -> Result<()> {
+        summary.pages += segments.len() as u64;
         self.unsettled = self.unsettled.saturating_add(head.bytes);
         (self.resuming, self.last_page) = (false, Some(Instant::now()));
-        summary.pages += 1;
         summary.asked = true;
         (setup.progress)(Progress::Fetched(summary.pages));
         if !self.follow_links {
             (self.next, self.ended) = (None, Some(None));
-            let etag = head.etag.filter(|_| self.takes_notes);
-            return etag.map_or(Ok(()), |etag| note_validator(setup, &self.first, etag, segment.id.number));
+            // A tag is noted with the one segment that it speaks for.
+            let only = if let [only] = segments.as_slice() { Some(*only) } else { None };
+            self.segments.extend(segments);
+            return match (head.etag.filter(|_| self.takes_notes), only) {
+                (Some(etag), Some(segment)) => note_validator(setup, &self.first, etag, segment),
+                _ => Ok(()),
+            };
         }
+        self.segments.extend(segments);
         self.next = match head.next.transpose() {
             Ok(next) => {
                 self.ended = next.is_none().then_some(None);

@@ -8,6 +8,7 @@ pub mod dedup;
 pub(super) mod fetch;
 pub(super) mod hearing;
 mod quarantine;
+mod receive;
 
 use self::hearing::Hearing;
 use super::context::Run;

@@ -88,7 +88,7 @@ impl Recover {
         };
         let mut ids = Vec::new();
         for some in records.chunks(PAGE) {
-            let page = page_of(some.iter().map(|record| record.token.as_str()))?;
+            let page = page_of(run, some.iter().map(|record| record.token.as_str()))?;
             if !self.is_known(run, &page)? {
                 ids.push(run.state.pages.append(&[&page], run.now())?);
             }

@@ -15,7 +15,7 @@ use crate::job::Run;
 use crate::job::intake::Intake;
 use crate::job::intake::decoding::decode;
 use crate::page::decode::Decoded;
-use crate::page::parse::NotAPage;
+use crate::page::parse::{self, NotAPage};
 use crate::state::pages::journal::SegmentId;
 use crate::state::pages::quarantine::{Identity, OddToken};
 
@@ -70,11 +70,12 @@ impl Recover {
                 return Ok(false);
             }
             let odd = odd?;
-            if !which.is(&odd) || !is_record(run, &odd, now) {
+            if !which.is(&odd) {
                 continue;
             }
+            let Some(token) = token_of_a_record(run, &odd, now) else { continue };
             recovered.insert(odd.identity());
-            chunk.push(odd);
+            chunk.push(token);
             if chunk.is_full() && !self.commit_again(run, intake, &std::mem::take(&mut chunk), now)? {
                 return Ok(false);
             }
@@ -91,7 +92,7 @@ impl Recover {
         if chunk.tokens.is_empty() {
             return Ok(true);
         }
-        let page = page_of(chunk.tokens.iter().map(|odd| odd.token.as_str()))?;
+        let page = page_of(run, chunk.tokens.iter().map(String::as_str))?;
         let unlike = |reason| Error::new(ErrorKind::Bug, "cannot read a page of recovered tokens").caused_by(reason);
         let decoded = run.setup.decoder.page(&page, now).map_err(unlike)?;
         let Some(unreadable) = self.open_hours(run, std::slice::from_ref(&decoded))? else { return Ok(false) };
@@ -175,27 +176,34 @@ fn is_put_off(run: &Run<'_>, body: &[u8]) -> Result<bool> {
     Ok(read.any(|segment| segment.pages().any(|page| page == body)))
 }
 
-fn is_record(run: &Run<'_>, odd: &OddToken, now: Timestamp) -> bool {
+/// The token of a record: what was quarantined, or, where that is an element whose token was looked for elsewhere, what is in it.
+fn token_of_a_record(run: &Run<'_>, odd: &OddToken, now: Timestamp) -> Option<String> {
     // Bytes that are not text are not a token.
     if odd.encoding.is_some() {
-        return false;
+        return None;
     }
+    let inner = parse::token_of(odd.token.as_bytes(), &run.setup.decoder.shape);
+    let candidates = [Some(odd.token.as_str()), inner.as_deref()];
+    candidates.into_iter().flatten().find(|token| is_record(run, token, now)).map(str::to_owned)
+}
+
+fn is_record(run: &Run<'_>, token: &str, now: Timestamp) -> bool {
     let mut decoded = Decoded::default();
-    run.setup.decoder.token(&odd.token, now, &mut decoded);
+    run.setup.decoder.token(token, now, &mut decoded);
     !decoded.records.is_empty()
 }
 
 /// Recovered tokens for a page.
 #[derive(Default)]
 struct Chunk {
-    tokens: Vec<OddToken>,
+    tokens: Vec<String>,
     bytes: usize,
 }
 
 impl Chunk {
-    fn push(&mut self, odd: OddToken) {
-        self.bytes += odd.token.len();
-        self.tokens.push(odd);
+    fn push(&mut self, token: String) {
+        self.bytes += token.len();
+        self.tokens.push(token);
     }
 
     const fn is_full(&self) -> bool {
@@ -203,8 +211,8 @@ impl Chunk {
     }
 }
 
-/// A page as the origin would send it.
-pub(crate) fn page_of<'t>(tokens: impl Iterator<Item = &'t str>) -> Result<Vec<u8>> {
-    let elements: Vec<_> = tokens.map(|token| serde_json::json!({ "data": token })).collect();
-    serde_json::to_vec(&elements).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a page").caused_by(e))
+/// A page of these tokens.
+pub(crate) fn page_of<'t>(run: &Run<'_>, tokens: impl Iterator<Item = &'t str>) -> Result<Vec<u8>> {
+    parse::page_of(tokens, &run.setup.decoder.shape)
+        .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a page").caused_by(e))
 }

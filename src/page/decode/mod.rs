@@ -20,6 +20,7 @@ use crate::page::decrypt::KeyRing;
 use crate::page::parse::{self, Element, NotAPage};
 use crate::record::Schema;
 use crate::record::row::Compactor;
+use crate::source::PageShape;
 use crate::state::pages::quarantine::OddToken;
 
 pub use self::decoded::{Decoded, DecodedRecord};
@@ -38,7 +39,9 @@ pub(crate) type ToStop<'a> = &'a dyn Fn() -> bool;
 /// What decoding needs to know. Fixed for a run.
 #[derive(Debug)]
 pub struct Decoder {
-    /// The keys.
+    /// What the source's pages look like.
+    pub shape: PageShape,
+    /// The keys; none where nothing is encrypted.
     pub ring: KeyRing,
     /// What a record is.
     pub schema: Schema,
@@ -116,7 +119,7 @@ impl Decoder {
     ) -> Result<(), Ended> {
         let mut pace = Pace { stop, elements: 0, bytes: 0 };
         let mut decoded = Decoded::default();
-        for element in parse::elements(body).map_err(Ended::Page)? {
+        for element in parse::elements(body, &self.shape).map_err(Ended::Page)? {
             let Element::Token(token) = element else { continue };
             self.token(&token, received, &mut decoded);
             if let Some(record) = decoded.records.first().filter(|record| hours.contains(&record.hour)) {
@@ -139,7 +142,7 @@ impl Decoder {
         decoded: &mut Decoded,
         after: &mut dyn FnMut(&mut Decoded) -> error::Result<()>,
     ) -> Result<(), Ended> {
-        let mut elements = parse::elements(body).map_err(Ended::Page)?;
+        let mut elements = parse::elements(body, &self.shape).map_err(Ended::Page)?;
         let mut pace = Pace { stop, elements: 0, bytes: 0 };
         let mut last: &[u8] = &[];
         for element in elements.by_ref() {
@@ -152,7 +155,7 @@ impl Decoder {
                 // Equal ones in a row are one.
                 Element::Odd(bytes) if bytes == last => decoded.odd_seen += 1,
                 Element::Odd(bytes) => {
-                    decoded.put_odd(token::without_token(bytes, received));
+                    decoded.put_odd(token::without_token(bytes, received, &self.shape));
                     last = bytes;
                 }
             }

@@ -15,6 +15,7 @@ const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
 fn decoder() -> Decoder {
     Decoder {
+        shape: PageShape::default(),
         ring: KeyRing::new(&[Secret::new(KEY)]).unwrap(),
         schema: Schema::of_the_origin(TimeZone::UTC),
         compactor: Compactor::new(&Codecs::default()),

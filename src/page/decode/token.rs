@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::{Decoded, DecodedRecord, Decoder, FUTURE, WRONG_KEY};
 use crate::page::decrypt::DecryptError;
 use crate::record::{self, MAX_LINE, MAX_VALUES, Reason, ReasonKind, Record, Value, json};
+use crate::source::PageShape;
 use crate::state::Entry;
 use crate::state::pages::quarantine::{Encoding, Identity, OddToken};
 
@@ -39,7 +40,7 @@ impl Decoder {
     }
 
     fn plaintext(&self, token: &str, plaintext: &[u8], received: Timestamp, decoded: &mut Decoded) {
-        let read = record::read(plaintext, &self.schema).and_then(|record| within_a_line(plaintext, record));
+        let read = self.read(plaintext).and_then(|record| within_a_line(plaintext, record));
         match read {
             Ok(record) => match self.comes_due(&record, received) {
                 None => {
@@ -62,6 +63,17 @@ impl Decoder {
                 let why = (reason.kind(), record::explain(plaintext, &reason, &self.schema));
                 decoded.put_odd(odd(plaintext, token.to_owned(), received, why));
             }
+        }
+    }
+
+    /// Reads a plaintext as a record.
+    ///
+    /// # Errors
+    /// Why it is not a record.
+    pub(crate) fn read<'p>(&self, plaintext: &'p [u8]) -> Result<Record<'p>, Reason> {
+        match self.shape.is_encrypted {
+            true => record::read(plaintext, &self.schema),
+            false => record::read_plain(plaintext, &self.schema),
         }
     }
 
@@ -120,13 +132,23 @@ const fn too_long() -> Reason {
 }
 
 /// An element without a token.
-pub(super) fn without_token(bytes: &[u8], received: Timestamp) -> OddToken {
+pub(super) fn without_token(bytes: &[u8], received: Timestamp, shape: &PageShape) -> OddToken {
     let (token, encoding) = match std::str::from_utf8(bytes) {
         Ok(text) => (text.to_owned(), None),
         Err(_) => (STANDARD.encode(bytes), Some(Encoding::Base64)),
     };
-    let why = ("no-token", "the element has no text under \"data\", or is no JSON".to_owned());
-    OddToken { encoding, ..odd(bytes, token, received, why) }
+    let odd = odd(bytes, token, received, ("no-token", what_is_missing(shape)));
+    OddToken { encoding, ..odd }
+}
+
+fn what_is_missing(shape: &PageShape) -> String {
+    let what = if shape.is_encrypted { "text" } else { "object or text" };
+    match (shape.token.steps(), shape.is_encrypted) {
+        ([], true) => "the element is no text".to_owned(),
+        ([], false) => "the element is no JSON object".to_owned(),
+        ([name], _) => format!("the element has no {what} under {name:?}, or is no JSON"),
+        (_, _) => format!("the element has no {what} at {:?}, or is no JSON", shape.token.to_string()),
+    }
 }
 
 /// An odd token whose identity is that of `of`: its plaintext, or else itself.

@@ -41,8 +41,8 @@ pub(super) struct Trouble {
 /// What to do about a source that is away.
 const AGAIN: &str = "run again later: nothing that was received is lost";
 /// What to do about JSON that is not a page.
-const ANOTHER_SHAPE: &str = "if it is always so, name in source.url the address that answers the array itself: \
-    a page is an array of objects with a string \"data\"";
+const ANOTHER_SHAPE: &str =
+    "if it is always so, say in source.items where the array of logs is within it, as in \"/data/items\"";
 
 impl Failure {
     pub(super) fn again(what: impl Into<String>) -> Self {
@@ -81,11 +81,12 @@ pub(super) fn out_of_time(url: &PageUrl, waiting: &Waiting, before: Option<Troub
 pub(super) fn coding(url: &PageUrl, response: &Response) -> Result<Coding, Failure> {
     let coding = text_of(response, &header::CONTENT_ENCODING).unwrap_or_default().trim().to_ascii_lowercase();
     match coding.as_str() {
-        "" | "identity" => Ok(Coding::Plain),
+        "" | "identity" => Ok(Coding::Unsaid),
         "gzip" | "x-gzip" => Ok(Coding::Gzip),
+        "zstd" => Ok(Coding::Zstd),
         _ => Err(Failure::unavailable(
             format!("{url} answered in the content encoding {coding:?}, which nobody asked for"),
-            "ask the service's owner: gzip or none is understood",
+            "ask the service's owner: gzip, zstd or none is understood",
         )),
     }
 }
@@ -103,6 +104,14 @@ pub(super) fn no_page(url: &PageUrl, refusal: Refusal, limit: u64, response: &Re
             Failure::Again(Trouble { what, hint, ..Trouble::default() })
         }
     }
+}
+
+/// Lines of JSON of which nobody can tell whether all of them came.
+pub(super) fn endless(url: &PageUrl) -> Failure {
+    Failure::unavailable(
+        format!("{url} answered lines of JSON without a length, so nobody can tell whether all of them came"),
+        "ask the service's owner for a Content-Length, a chunked answer, or one in gzip; the whole pages that came are kept",
+    )
 }
 
 /// A body over the cap: it would come again.

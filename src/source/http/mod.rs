@@ -25,6 +25,7 @@ mod note;
 mod peek;
 mod skew;
 mod waiting;
+mod whole;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,8 +40,8 @@ use self::failure::{Failure, Trouble, text_of};
 use self::skew::Skew;
 use self::waiting::Waiting;
 
-use super::body::BodyCheck;
-use super::{Fetched, PageHead, PageSink, PageUrl, paging};
+use super::body::{BodyCheck, Expected};
+use super::{Fetched, PageHead, PageShape, PageSink, PageUrl, paging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::backoff::Backoff;
 use crate::net::{self, Names};
@@ -97,6 +98,8 @@ pub struct HttpSettings {
     pub max_page_bytes: u64,
     /// The waits between tries.
     pub backoff: Backoff,
+    /// What the pages look like.
+    pub shape: PageShape,
 }
 
 /// A source of pages. Blocks; must not be used from within an asynchronous runtime.
@@ -348,11 +351,13 @@ impl TryOf<'_> {
     ) -> Result<Fetched<S>, Failure> {
         let (url, limit) = (self.url, self.settings.max_page_bytes);
         let coding = failure::coding(url, &response)?;
-        if response.content_length().is_some_and(|length| length > limit) {
+        let expected = Expected { shape: &self.settings.shape, kind: whole::kind(url, &response), limit };
+        if !expected.may_be_lines() && response.content_length().is_some_and(|length| length > limit) {
             return Err(failure::too_large(url, "body", limit));
         }
         let sink = new_sink().map_err(Failure::Final)?;
-        let mut body = BodyCheck::new(coding, limit, sink);
+        let mut body = BodyCheck::new(coding, expected, sink)
+            .map_err(|refusal| failure::no_page(url, refusal, limit, &response))?;
         loop {
             let received = body.received();
             self.waiting.for_body(received);
@@ -370,6 +375,9 @@ impl TryOf<'_> {
                     return Err(Failure::again(format!("the body stalled for {limit:?} after {received} bytes")));
                 }
             }
+        }
+        if body.is_lines() && !whole::shows_its_end(body.coding(), &response) {
+            return Err(failure::endless(url));
         }
         let (sink, bytes) = body.finish().map_err(|refusal| failure::no_page(url, refusal, limit, &response))?;
         Ok(Fetched::Page { sink, head: self.head(&response, bytes) })

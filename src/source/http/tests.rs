@@ -77,6 +77,7 @@ fn read_request(stream: &mut TcpStream) -> String {
 
 fn settings() -> HttpSettings {
     HttpSettings {
+        shape: PageShape::default(),
         headers: Headers::default(),
         timeout: Duration::from_secs(5),
         retries: 2,

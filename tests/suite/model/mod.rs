@@ -23,7 +23,7 @@ use etl::error::{Error, ErrorKind};
 use etl::job::{self, Outcome, Progress, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::part::cut::CutRules;
-use etl::source::{Headers, HttpSettings, HttpSource, PageUrl};
+use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl};
 use etl::state::status::{self, Status};
 use etl::stop::Stop;
 use jiff::{SignedDuration, Timestamp};
@@ -336,6 +336,7 @@ impl World {
 
 fn http() -> HttpSettings {
     HttpSettings {
+        shape: PageShape::default(),
         headers: Headers::new([]).unwrap(),
         timeout: Duration::from_secs(5),
         retries: 2,

@@ -203,7 +203,7 @@ fn journal(run: &Run<'_>, hour: Hour, compactor: &Compactor) -> Result<Pool> {
         let Ok(segment) = run.state.pages.journal().read(id) else { continue };
         let mut each = |_, _, token: &str| {
             if let Ok(plaintext) = decoder.ring.decrypt(token)
-                && let Ok(record) = record::read(&plaintext, &decoder.schema)
+                && let Ok(record) = decoder.read(&plaintext)
             {
                 pool.add(record.fields, compactor, &decoder.schema.dating, hour);
             }

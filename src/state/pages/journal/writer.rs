@@ -46,6 +46,11 @@ impl Writer {
         self.pages.last().map_or(self.start + HEAD, |page| page.end)
     }
 
+    /// What came so far of the page at hand.
+    pub(crate) fn open_page(&self) -> &[u8] {
+        self.bytes.get(self.end()..).unwrap_or_default()
+    }
+
     /// Bytes of pages so far.
     pub(crate) fn bytes(&self) -> usize {
         self.end() - self.start - HEAD
