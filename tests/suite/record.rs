@@ -111,7 +111,10 @@ fn setting_that_moves_records_is_refused_over_a_state_and_over_a_prefix() {
         let mut place_with_key = place.command(&["run"]);
         let refused: crate::support::cli::Ran = place_with_key.env("MASK", "0123456789abcdef").output().unwrap().into();
         let refused = refused.exits(78);
-        assert!(refused.err.contains(&format!("{name} has changed")) && refused.err.contains("hint: "), "{refused:?}");
+        assert!(
+            refused.err.contains(&format!("{name} has changed")) && refused.err.contains("\"hint\":"),
+            "{refused:?}"
+        );
         // Another state meets the prefix.
         if name != "compact.kind" {
             let mut elsewhere = place.command(&["run", "--state-dir", &format!("other-{name}")]);
@@ -174,7 +177,8 @@ fn odd_values_are_kept_as_text_where_that_is_asked_for() {
     assert_eq!(place.etl(&["run", "--json"]).exits(65).json()["quarantined"], 3);
     configure(&place, "[record]\nodd = \"text\"\n");
     place.etl(&["replay", "--quarantine"]).exits(0);
-    assert_eq!(restored(&place), kept, "what was quarantined comes back");
+    let back = restored(&place);
+    assert!(back.len() == 4 && kept.iter().all(|log| back.contains(log)), "what was quarantined comes back: {back:?}");
 }
 
 #[test]
@@ -187,10 +191,12 @@ fn wrong_time_names_pointer_and_members_and_a_mended_one_takes_all_back() {
     let tokens = place.etl(&["quarantine", "export", "--out", "-"]).exits(0).out;
     let what = r#"\"/meta/when\" leads nowhere: what is at \"/meta\" is a dict with \"at\", \"seq\""#;
     assert!(tokens.contains(what) && !tokens.contains("1678413601000"), "{tokens}");
-    configure(&place, "[record]\ntime = \"/meta/at\"\ntime_format = \"%Y-%m-%d\"\n");
-    place.etl(&["replay", "--quarantine"]);
-    let tokens = place.etl(&["quarantine", "export", "--out", "-"]).exits(0).out;
-    assert!(tokens.contains("bad-time") && tokens.contains("is a whole number"), "{tokens}");
+    let other = self::place("[record]\ntime = \"/meta/at\"\ntime_format = \"%Y-%m-%d\"\n");
+    other.page("pages/1", &[nested(1)]);
+    other.etl(&["run"]).exits(65);
+    let tokens = other.etl(&["quarantine", "export", "--out", "-"]).exits(0).out;
+    let what = r#"at \"/meta/at\" is a whole number, and record.time_format is \"%Y-%m-%d\""#;
+    assert!(tokens.contains("bad-time") && tokens.contains(what), "{tokens}");
     configure(&place, "[record]\ntime = \"/meta/at\"\n");
     place.etl(&["replay", "--quarantine"]).exits(0);
     assert_eq!(restored(&place).len(), 3);
