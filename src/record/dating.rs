@@ -24,7 +24,7 @@ pub struct Dating {
 impl Dating {
     /// The time that is spelled as `format` at `place`; where it has no offset, it is in `zone`, as the hours are.
     #[must_use]
-    pub(crate) const fn new(place: Pointer, format: TimeFormat, zone: TimeZone) -> Self {
+    pub const fn new(place: Pointer, format: TimeFormat, zone: TimeZone) -> Self {
         Self { place, format, zone }
     }
 

@@ -45,7 +45,7 @@ pub struct Schema {
 impl Schema {
     /// Records that are dated so, with nothing else about them.
     #[must_use]
-    pub(crate) fn new(dating: Dating) -> Self {
+    pub fn new(dating: Dating) -> Self {
         Self { dating, id: None, keeps_odd: false, edits: Edits::default() }
     }
 

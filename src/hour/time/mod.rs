@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::fmt::strtime::{self, BrokenDownTime};
 use jiff::tz::TimeZone;
 
-pub(crate) use epoch::Unit;
+pub use epoch::Unit;
 
 /// How the time of a record is spelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum TimeFormat {
 impl TimeFormat {
     /// The format that the configuration calls `name`. `None`: a pattern that does not give date and time.
     #[must_use]
-    pub(crate) fn parse(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         match (name, name.strip_prefix("epoch-").and_then(Unit::named)) {
             ("auto", _) => Some(Self::Auto),
             (_, Some(unit)) => Some(Self::Epoch(unit)),

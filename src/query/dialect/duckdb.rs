@@ -67,7 +67,7 @@ impl Dialect for DuckDb {
         format!("lower(hex(from_base64(nullif(translate({padded}, '-_', '+/'), ''))))")
     }
 
-    fn from_micros(&self, micros: &str) -> String {
+    fn at_micros(&self, micros: &str) -> String {
         format!("make_timestamp({micros})")
     }
 

@@ -34,7 +34,7 @@ pub(super) fn place(table: &Table, dialect: &dyn Dialect) -> String {
 /// `text`, the time as it came, as a timestamp.
 pub(super) fn instant(dialect: &dyn Dialect, text: &str, dating: &Dating, zone: &str) -> String {
     let number = format!("TRY_CAST({text} AS {DECIMAL})");
-    let micros = |factor: &str| dialect.from_micros(&format!("TRY_CAST(floor({number} * {factor}) AS bigint)"));
+    let micros = |factor: &str| dialect.at_micros(&format!("TRY_CAST(floor({number} * {factor}) AS bigint)"));
     match dating.format() {
         TimeFormat::Text => dialect.instant(text, zone),
         TimeFormat::Auto => {

@@ -58,7 +58,7 @@ pub(super) trait Dialect {
     /// Hex digits from base64url; NULL for an empty text.
     fn hex(&self, text: &str) -> String;
     /// The instant that is so many microseconds after 1970, as a number.
-    fn from_micros(&self, micros: &str) -> String;
+    fn at_micros(&self, micros: &str) -> String;
     /// The instant that `text` spells, as [`crate::record`] reads it; NULL for none.
     fn instant(&self, text: &str, zone: &str) -> String;
     /// Whether a text matches a pattern.

@@ -48,7 +48,7 @@ impl Dialect for Spark {
         format!("nullif(lower(hex(unbase64(translate({text}, '-_', '+/')))), '')")
     }
 
-    fn from_micros(&self, micros: &str) -> String {
+    fn at_micros(&self, micros: &str) -> String {
         format!("timestamp_micros({micros})")
     }
 

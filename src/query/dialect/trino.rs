@@ -66,7 +66,7 @@ impl Dialect for Trino {
         format!("nullif(lower(to_hex(from_base64url({text}))), '')")
     }
 
-    fn from_micros(&self, micros: &str) -> String {
+    fn at_micros(&self, micros: &str) -> String {
         let (nanos, ty) = match self.athena {
             true => (format!("{micros} / 1000 * 1000000"), "timestamp"),
             false => (format!("{micros} * 1000"), "timestamp(6)"),

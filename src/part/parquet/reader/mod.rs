@@ -46,7 +46,7 @@ pub fn for_each_line(object: &[u8], each: &mut dyn FnMut(&str)) -> io::Result<Sh
         if length > LONGEST {
             return Err(no_part("it unpacks to more than any part holds"));
         }
-        sha256.update(&*line);
+        sha256.update(line);
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         each(std::str::from_utf8(text).map_err(|_| no_part("a line is no text"))?);
         Ok(())

@@ -117,7 +117,7 @@ fn object(text: &str) -> Result<Fields<'_>, String> {
     }
 }
 
-fn text<'b>(texts: &'b StringViewArray, row: usize) -> Option<&'b str> {
+fn text(texts: &StringViewArray, row: usize) -> Option<&str> {
     texts.is_valid(row).then(|| texts.value(row))
 }
 
