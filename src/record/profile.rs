@@ -110,12 +110,12 @@ mod tests {
         for (other, name) in [
             (Profile::new(&dated("/at", "auto"), &[], &[], None), "record.time"),
             (Profile::new(&dated("/inDate", "epoch-s"), &[], &[], None), "record.time_format"),
-            (Profile::new(&at(), &[a.clone()], &[], None), "record.drop"),
-            (Profile::new(&at(), &[], &[a.clone()], key("secret")), "record.mask"),
+            (Profile::new(&at(), std::slice::from_ref(&a), &[], None), "record.drop"),
+            (Profile::new(&at(), &[], std::slice::from_ref(&a), key("secret")), "record.mask"),
         ] {
             assert_eq!(other.difference(&usual).map(|found| found.key), Some(name));
         }
-        let masked = |secret| Profile::new(&at(), &[], &[a.clone()], key(secret));
+        let masked = |secret| Profile::new(&at(), &[], std::slice::from_ref(&a), key(secret));
         let found = masked("secret").difference(&masked("another")).unwrap();
         assert!(found.key == "record.mask_key" && !format!("{found:?}").contains("secret"), "{found:?}");
         let order = [Profile::new(&at(), &[a.clone(), b.clone()], &[], None), Profile::new(&at(), &[b, a], &[], None)];

@@ -97,7 +97,7 @@ fn dated_fields() -> impl Strategy<Value = Fields<'static>> {
         4 => prop::sample::select(vec![
             "user_id", "record_id", "product_id", "activity", "url", "method", "name", "detail", "a", "b", "c", "d", "raw_raw",
             "extra", "raw", "event_time", "event_time_text", "Name", "",
-        ]).prop_map(|key| Cow::Borrowed(key)),
+        ]).prop_map(Cow::Borrowed),
         1 => any::<String>().prop_map(Cow::Owned),
     ];
     let detail = prop::collection::vec(
