@@ -116,7 +116,12 @@ impl State {
             return Ok(());
         }
         if !self.holds_nothing()? {
-            self.hours.settings().allow(settings)?;
+            let mut recorded = self.hours.settings().clone();
+            // Tokens and pages that wait are read by what is configured by now: only records and parts were made by what was.
+            if self.hours.holds_nothing() {
+                (recorded.record, recorded.codecs) = (settings.record.clone(), settings.codecs.clone());
+            }
+            recorded.allow(settings)?;
         }
         self.hours.record_settings(settings.clone())
     }

@@ -97,7 +97,7 @@ fn setting_that_moves_records_is_refused_over_a_state_and_over_a_prefix() {
     let more = NESTED.replace("view = 2", "view = 2, other = 3");
     let settings = fs::read_to_string(place.path("lake/settings.json")).unwrap();
     assert!(settings.contains(r#""record":{"time":"/meta/at","time_format":"epoch-ms"}"#), "{settings}");
-    for (changed, name) in [
+    for (n, (changed, name)) in [
         (NESTED.replace("/meta/at", "/at"), "record.time"),
         (NESTED.replace("epoch-ms", "epoch-us"), "record.time_format"),
         (NESTED.replace("[compact]", "drop = [\"kind_raw\"]\n[compact]"), "record.drop"),
@@ -106,7 +106,10 @@ fn setting_that_moves_records_is_refused_over_a_state_and_over_a_prefix() {
         (NESTED.replace("view = 2", "view = 3"), "compact.kind"),
         (format!("{NESTED}user = \"hex\"\n"), "compact.user"),
         (String::new(), "record.time"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         configure(&place, &changed);
         let mut place_with_key = place.command(&["run"]);
         let refused: crate::support::cli::Ran = place_with_key.env("MASK", "0123456789abcdef").output().unwrap().into();
@@ -117,7 +120,7 @@ fn setting_that_moves_records_is_refused_over_a_state_and_over_a_prefix() {
         );
         // Another state meets the prefix.
         if name != "compact.kind" {
-            let mut elsewhere = place.command(&["run", "--state-dir", &format!("other-{name}")]);
+            let mut elsewhere = place.command(&["run", "--state-dir", &format!("other-{n}")]);
             let refused: crate::support::cli::Ran = elsewhere.env("MASK", "0123456789abcdef").output().unwrap().into();
             assert!(refused.code == 78 || refused.code == 65, "{name}: {refused:?}");
             assert!(refused.code == 65 || refused.err.contains(&format!("{name} is ")), "{name}: {refused:?}");
