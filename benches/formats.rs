@@ -16,7 +16,8 @@ use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::part::ndjson;
 use etl::part::parquet::{Columns, ParquetWriter, content_of};
-use etl::record::row::{Compactor, Dictionaries};
+use etl::record::Schema;
+use etl::record::row::{Codecs, Compactor};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
 use etl::source::PageShape;
@@ -42,12 +43,11 @@ impl Hour {
     fn of(records: u64) -> Self {
         let interval = Duration::from_secs(3_600) / u32::try_from(records).expect("an hour's records");
         let options = Options { window: PAGE, interval, ..Options::default() };
-        let (key, dictionaries) = (options.key().to_text(), Dictionaries::default());
+        let (key, dictionaries) = (options.key().to_text(), Codecs::default());
         let decoder = Decoder {
             shape: PageShape::default(),
-            sequence: "record_id".to_owned(),
             ring: KeyRing::new(&[Secret::new(&*key)]).expect("a key"),
-            zone: TimeZone::UTC,
+            schema: Schema::of_the_origin(TimeZone::UTC),
             compactor: Compactor::new(&dictionaries),
             dictionaries: dictionaries.fingerprint(),
             max_future: SignedDuration::from_hours(1),
@@ -101,7 +101,7 @@ fn parquet(lines: &[u8], compression: Compression) -> Vec<u8> {
 }
 
 fn fixed() -> (Columns, Compactor) {
-    (Columns::new(&[], &TimeZone::UTC).expect("columns"), Compactor::new(&Dictionaries::default()))
+    (Columns::new(&[], &TimeZone::UTC).expect("columns"), Compactor::new(&Codecs::default()))
 }
 
 /// Processor time of this process until now, in microseconds.

@@ -4,7 +4,6 @@
 #![expect(missing_docs, reason = "criterion's macros write undocumented functions")]
 #![expect(clippy::expect_used, reason = "a bench that cannot start should say so at once")]
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,8 @@ use etl::part::codec::Codec;
 use etl::part::cut::{CutRules, PART_BYTES};
 use etl::part::order::order;
 use etl::part::seal::Encoder;
-use etl::record::row::{Compactor, Dictionaries};
+use etl::record::row::{Codecs, Compactor};
+use etl::record::{Profile, Schema};
 use etl::secret::Secret;
 use etl::simulate::{Generator, Options};
 use etl::source::{PageShape, PageSink};
@@ -30,12 +30,11 @@ use jiff::{SignedDuration, Timestamp};
 const PAGE: u64 = 1_000;
 
 fn decoder(key: &str) -> Decoder {
-    let dictionaries = Dictionaries::default();
+    let dictionaries = Codecs::default();
     Decoder {
         shape: PageShape::default(),
-        sequence: "record_id".to_owned(),
         ring: KeyRing::new(&[Secret::new(key)]).expect("a key"),
-        zone: TimeZone::UTC,
+        schema: Schema::of_the_origin(TimeZone::UTC),
         compactor: Compactor::new(&dictionaries),
         dictionaries: dictionaries.fingerprint(),
         max_future: SignedDuration::from_hours(1),
@@ -110,10 +109,10 @@ impl Desk {
             timezone: "UTC".into(),
             layout: "l".into(),
             format: Format::default(),
-            columns: BTreeMap::new(),
+            columns: std::collections::BTreeMap::new(),
             destination: "file:lake".into(),
-            url: BTreeMap::new(),
-            method: BTreeMap::new(),
+            record: Profile::default(),
+            codecs: Codecs::default(),
         };
         let state = State::open(dir.path(), &settings).expect("a state");
         Self { _dir: dir, state, buckets: Buckets::default() }

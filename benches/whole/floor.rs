@@ -11,7 +11,8 @@ use std::path::Path;
 
 use super::support::{Place, median, target};
 use etl::record;
-use etl::record::row::{Compactor, Dictionaries};
+use etl::record::Schema;
+use etl::record::row::{Codecs, Compactor};
 use etl::simulate::Options;
 use fernet::Fernet;
 use flate2::Compression;
@@ -80,7 +81,8 @@ impl Hasher for AsItIs {
 /// The floor on the pages in `dir`.
 pub fn floor(dir: &Path) {
     let fernet = Fernet::new(&std::env::var("FERNET_KEY").expect("a key")).expect("a Fernet key");
-    let compactor = Compactor::new(&Dictionaries::default());
+    let schema = Schema::of_the_origin(TimeZone::UTC);
+    let compactor = Compactor::new(&Codecs::default());
     let mut pages: Vec<_> = std::fs::read_dir(dir).expect("pages").map(|page| page.expect("a page").path()).collect();
     pages.sort();
     let mut known: HashSet<[u8; 16], BuildHasherDefault<AsItIs>> = HashSet::default();
@@ -89,7 +91,7 @@ pub fn floor(dir: &Path) {
         let body = std::fs::read(page).expect("a page");
         for element in serde_json::from_slice::<Vec<Element<'_>>>(&body).expect("an array") {
             let plaintext = fernet.decrypt(element.data).expect("a token");
-            let record = record::read(&plaintext, &TimeZone::UTC).expect("a record");
+            let record = record::read(&plaintext, &schema).expect("a record");
             if known.insert(*blake3::hash(&plaintext).as_bytes().first_chunk::<16>().expect("16 bytes")) {
                 let lines = hours.entry(record.hour).or_default();
                 compactor.write_row(&record.fields, lines);

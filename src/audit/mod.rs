@@ -9,10 +9,9 @@ pub mod finding;
 pub(crate) mod restore;
 pub mod verify;
 
-use jiff::tz::TimeZone;
-
 use crate::hour::Hour;
 use crate::hour::key::Layout;
+use crate::record::Dating;
 use crate::store::ObjectStore;
 use crate::store::dictionaries::DictionaryStore;
 
@@ -27,8 +26,8 @@ pub struct StoredParts<'a> {
     pub layout: &'a Layout,
     /// The dictionaries that they were written with.
     pub dictionaries: &'a DictionaryStore<'a>,
-    /// The time zone of the hours.
-    pub zone: &'a TimeZone,
+    /// How their records are dated.
+    pub dating: &'a Dating,
 }
 
 impl StoredParts<'_> {

@@ -195,7 +195,7 @@ impl Restorer<'_> {
     /// What the store says of a part, what it holds, and the part itself.
     fn read(&self, hour: Hour, key: &str, mut kept: Option<Vec<u8>>) -> Result<(PartMeta, ReadPart, SoundPart)> {
         let refuse = |why: &str| refused(hour, key, why);
-        let StoredParts { store, layout, dictionaries, zone, .. } = self.parts;
+        let StoredParts { store, layout, dictionaries, dating, .. } = self.parts;
         let found = store.head(key)?.ok_or_else(|| refuse("it is not there"))?;
         let meta = found.meta.ok_or_else(|| refuse("it lacks the metadata of a part"))?;
         if !meta.hour.is_empty() && meta.hour != hour.to_string() {
@@ -207,7 +207,7 @@ impl Restorer<'_> {
         })?;
         let object = store.get(key)?;
         let format = layout.format_of(key);
-        let read = read_part_and_fields(format, &object, &compactor, zone, hour, &mut |fields| {
+        let read = read_part_and_fields(format, &object, &compactor, dating, hour, &mut |fields| {
             if let Some(originals) = &mut kept {
                 write_original(fields, originals);
             }

@@ -219,6 +219,7 @@ fn table(config: &Config, args: &DdlArgs, place: Place, seen: Option<&BTreeSet<H
     let now = SystemClock.now();
     let now_hour = Hour::of(now, &config.hours.timezone)
         .ok_or_else(|| Error::new(ErrorKind::State, "this machine's clock shows no possible year"))?;
+    let dating = setup::dating(config);
     Ok(Table {
         database: args.database.clone(),
         name: args.table.clone(),
@@ -229,9 +230,8 @@ fn table(config: &Config, args: &DdlArgs, place: Place, seen: Option<&BTreeSet<H
             SerdeArg::Hive => Serde::Hive,
             SerdeArg::Openx => Serde::OpenX,
         }),
-        columns: Table::columns(&config.load.columns, &args.columns, keys)?,
-        url: config.compact.url.clone(),
-        method: config.compact.method.clone(),
+        columns: Table::columns(&dating, &setup::codecs(config)?, &config.load.columns, &args.columns, keys)?,
+        dating,
         zone: config.hours.timezone_name().to_owned(),
         ahead: ahead(&config.hours.timezone, now),
         span: Span::new(args.years, seen, now_hour, keys),

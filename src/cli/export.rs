@@ -12,7 +12,7 @@ use super::restore::{known, nothing_there};
 use super::setup::{self, place_named};
 use super::{progress, values};
 use crate::audit::StoredParts;
-use crate::audit::export::{Below, Exported, Exporter, Target, check_zone};
+use crate::audit::export::{Below, Exported, Exporter, Target, check_source};
 use crate::audit::restore::{Known, Range, Restorer};
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
@@ -110,9 +110,9 @@ fn export_until(config: &Config, args: &ExportArgs, stop: &Stop) -> Result<Done>
     let [from, to] = &destinations;
     let (from, to) = (setup::place_until(config, from, stop)?, setup::place_until(config, to, stop)?);
     let there = layout_there(&*from.store, &from.prefix, &from.layout)?;
-    check_zone(&*from.store, &from.prefix, config.hours.timezone_name(), &there)?;
+    check_source(&*from.store, &from.prefix, &setup::stored_settings(config, &there)?)?;
     let made = layout_of(args, &there)?;
-    let compactor = setup::compactor(config)?;
+    let (compactor, dating) = (setup::compactor(config)?, setup::dating(config));
     let dictionaries = [&from, &to].map(|place| DictionaryStore::new(&*place.store, &place.prefix, &compactor));
     let [of_source, of_target] = &dictionaries;
     let range = range(args);
@@ -122,13 +122,13 @@ fn export_until(config: &Config, args: &ExportArgs, stop: &Stop) -> Result<Done>
             prefix: &from.prefix,
             layout: &there,
             dictionaries: of_source,
-            zone: &config.hours.timezone,
+            dating: &dating,
         },
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };
     let below = Below { store: &*to.store, prefix: &to.prefix, layout: &made, dictionaries: of_target };
-    let columns = Columns::new(&config.load.columns, &config.hours.timezone)?;
-    let target = Target::open(below, &columns, config.hours.timezone_name(), stop)?;
+    let columns = Columns::of_records(&config.load.columns, &dating)?;
+    let target = Target::open(below, &columns, setup::stored_settings(config, &made)?, stop)?;
     let exporter = Exporter { source, target, threads: to.uploads, stop, large: Mutex::default() };
     let exported = shown(&exporter, range)?;
     if exported.hours == 0 && exported.expired == 0 {

@@ -76,13 +76,14 @@ fn restore_until(config: &Config, args: &RestoreArgs, say: &dyn Fn(&Error), stop
     let range = Range { since: args.hour.or(args.since), until: args.hour.or(args.until) };
     let compactor = setup::compactor(config)?;
     let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor);
+    let dating = setup::dating(config);
     let restorer = Restorer {
         parts: StoredParts {
             store: &*place.store,
             prefix: &place.prefix,
             layout: &layout,
             dictionaries: &dictionaries,
-            zone: &config.hours.timezone,
+            dating: &dating,
         },
         known: if args.from.is_none() { known(config, range) } else { Known::default() },
     };

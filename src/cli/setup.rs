@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::{ClientAuth, Config, Destination, PemText, SourceAuth, SourceLocation, TokenEncryption};
+use crate::config::{
+    ClientAuth, CodecConfig, Config, Destination, PemText, SourceAuth, SourceLocation, TokenEncryption,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Clock;
 use crate::hour::closing::ClosingRules;
@@ -18,7 +20,9 @@ use crate::page::decode::Decoder;
 use crate::page::decrypt::KeyRing;
 use crate::part::codec::Columns;
 use crate::part::cut::{CutRules, PART_BYTES};
-use crate::record::row::{Compactor, Dictionaries};
+use crate::record::row::{Codec, Codecs, Compactor};
+use crate::record::schema::place_name;
+use crate::record::{Dating, Edits, MaskKey, Profile, Schema};
 use crate::source::{Auth, Headers, HttpSettings, HttpSource, OAuth2, PageShape, Request, Template};
 use crate::state::Settings;
 use crate::state::status::StatusFile;
@@ -27,6 +31,7 @@ use crate::stop::Stop;
 use crate::store::ObjectStore;
 use crate::store::lake::FileStore;
 use crate::store::s3::{S3Settings, S3Store};
+use crate::store::settings::StoredSettings;
 
 /// Parts that go to S3 at once: four hide its latency; more only use memory.
 const S3_UPLOADS: usize = 4;
@@ -92,11 +97,38 @@ pub(super) fn place_named(config: &Config, named: Option<&str>) -> Result<Destin
 
 /// The configured compaction.
 pub(super) fn compactor(config: &Config) -> Result<Compactor> {
-    Ok(Compactor::new(&dictionaries(config)?))
+    Ok(Compactor::new(&codecs(config)?))
 }
 
-fn dictionaries(config: &Config) -> Result<Dictionaries> {
-    Dictionaries::new(config.compact.url.clone(), config.compact.method.clone())
+/// The configured codecs.
+pub(super) fn codecs(config: &Config) -> Result<Codecs> {
+    let codec = |codec: &CodecConfig| match codec {
+        CodecConfig::None => None,
+        CodecConfig::UuidPair => Some(Codec::UuidPair),
+        CodecConfig::Digits => Some(Codec::Digits),
+        CodecConfig::Hex => Some(Codec::Hex),
+        CodecConfig::Dictionary(dictionary) => Some(Codec::Dictionary(dictionary.clone())),
+    };
+    let fields = config.compact.fields();
+    Codecs::new(fields.filter_map(|(field, of)| Some((field.to_owned(), codec(of)?))).collect())
+}
+
+/// How records are dated.
+pub(super) fn dating(config: &Config) -> Dating {
+    let record = &config.record;
+    Dating::new(record.time.clone(), record.time_format.clone(), config.hours.timezone.clone())
+}
+
+/// What a record is.
+fn schema(config: &Config) -> Result<Schema> {
+    let (record, key) = (&config.record, mask_key(config)?);
+    let edits = Edits::new(record.drop.clone(), record.mask.clone(), key.unwrap_or_default());
+    let schema = Schema::new(dating(config)).with_id(record.id().cloned());
+    Ok(schema.with_odd_as_text(record.odd_as_text).with_edits(edits))
+}
+
+fn mask_key(config: &Config) -> Result<Option<MaskKey>> {
+    Ok(config.record.mask_key()?.map(|secret| MaskKey::of(secret.expose())))
 }
 
 /// What a run is told.
@@ -118,7 +150,7 @@ pub(super) fn setup<'a>(
         closing: closing(config),
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
         dedup_window: signed(hours.dedup_window),
-        columns: Columns::new(&config.load.columns, &config.hours.timezone)?,
+        columns: Columns::of_records(&config.load.columns, &dating(config))?,
         layout: place.layout,
         prefix: place.prefix,
         store: place.store,
@@ -154,7 +186,7 @@ pub(super) fn judging(config: &Config) -> Rules {
     Rules {
         closing: closing(config),
         zone: config.hours.timezone_name().to_owned(),
-        sequence: config.source.sequence.clone(),
+        sequence: config.record.id().map_or_else(String::new, place_name),
     }
 }
 
@@ -163,11 +195,10 @@ pub(super) fn decoder(config: &Config) -> Result<Decoder> {
     Ok(Decoder {
         shape: shape(config),
         ring: ring(config)?,
-        zone: config.hours.timezone.clone(),
+        schema: schema(config)?,
         compactor: compactor(config)?,
-        dictionaries: dictionaries(config)?.fingerprint(),
+        dictionaries: codecs(config)?.fingerprint(),
         max_future: signed(config.hours.max_future),
-        sequence: config.source.sequence.clone(),
     })
 }
 
@@ -208,9 +239,18 @@ pub(super) fn settings(config: &Config) -> Result<Settings> {
             .map(|column| (column.name.clone(), column.kind.name().to_owned()))
             .collect(),
         destination,
-        url: config.compact.url.clone(),
-        method: config.compact.method.clone(),
+        record: profile(config)?,
+        codecs: codecs(config)?,
     })
+}
+
+fn profile(config: &Config) -> Result<Profile> {
+    Ok(Profile::new(&dating(config), &config.record.drop, &config.record.mask, mask_key(config)?))
+}
+
+/// What a place says whose parts have this `layout`.
+pub(super) fn stored_settings(config: &Config, layout: &Layout) -> Result<StoredSettings> {
+    Ok(StoredSettings::new(config.hours.timezone_name(), layout).of_records(&profile(config)?, &codecs(config)?))
 }
 
 /// The way from one absolute path to another.

@@ -66,6 +66,7 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let (place, compactor) = (setup::place(config)?, setup::compactor(config)?);
     let former = ledger.as_ref().map(Ledger::former_dictionaries).unwrap_or_default();
     let dictionaries = DictionaryStore::new(&*place.store, &place.prefix, &compactor).with_former(former);
+    let dating = setup::dating(config);
     // What is there is looked at, whatever format is configured by now.
     let layout = match &ledger {
         Some(ledger) => place.layout.clone().of_format(ledger.settings().format),
@@ -76,7 +77,7 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
         prefix: &place.prefix,
         layout: &layout,
         dictionaries: &dictionaries,
-        zone: &config.hours.timezone,
+        dating: &dating,
     };
     let mut found = match &ledger {
         Some(_) => by_ledger(config, args, parts)?,

@@ -105,6 +105,7 @@ impl Problems {
         if !is_known(&self.errors, "source.headers") && !is_known(&self.errors, "source.auth") {
             self.note(config.source.auth().err());
         }
+        self.note(config.record.mask_key().err());
         if matches!(config.load.destination(), Ok(Destination::S3 { .. })) {
             self.note(config.load.s3().err());
         }

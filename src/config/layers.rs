@@ -132,8 +132,10 @@ impl<'a> Layers<'a> {
     fn check_tables(&self, template: &DeTable<'_>) -> Result<()> {
         for (table, entries) in template {
             self.check_table(&[table.get_ref()])?;
+            // The codec of a field may be a name or a dictionary.
+            let is_fixed = table.get_ref() != "compact";
             for (key, value) in entries.get_ref().as_table().into_iter().flatten() {
-                if value.get_ref().is_table() {
+                if value.get_ref().is_table() && is_fixed {
                     self.check_table(&[table.get_ref(), key.get_ref()])?;
                 }
             }

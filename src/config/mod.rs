@@ -19,6 +19,7 @@ mod aws;
 pub(crate) mod bucket;
 mod check;
 pub(crate) mod columns;
+mod compact;
 mod environment;
 pub(crate) mod fernet_key;
 mod format;
@@ -31,6 +32,7 @@ mod object;
 pub(crate) mod paging;
 mod paths;
 mod private;
+mod record;
 mod shape;
 mod show;
 mod source;
@@ -39,7 +41,6 @@ mod units;
 mod value;
 mod watched;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,11 +53,13 @@ pub use aws::AwsVariables;
 pub(crate) use aws::{Profile, Profiles};
 pub use check::{Problems, problems};
 pub use columns::{ColumnKind, LoadColumn};
+pub use compact::{CodecConfig, CompactConfig};
 pub use environment::{Ask, Origin};
 pub use load::{Destination, LoadConfig, S3Access, S3Credentials, SigningKey};
 pub use name::name_of;
 pub use object::{Encryption, ObjectOptions};
 pub use paging::{Asking, Method, PagingConfig, PagingStyle, ParamPlace, TimeFormat};
+pub use record::RecordConfig;
 pub use shape::TokenEncryption;
 pub use show::{Setting, Shown, settings};
 pub use source::{SourceConfig, SourceLocation};
@@ -87,6 +90,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// `[source]`.
     pub source: SourceConfig,
+    /// `[record]`.
+    pub record: RecordConfig,
     /// `[hours]`.
     pub hours: HoursConfig,
     /// `[compact]`.
@@ -122,16 +127,6 @@ pub struct HoursConfig {
     /// How long the hashes of an hour are kept after its last receipt.
     #[serde(deserialize_with = "value::duration")]
     pub dedup_window: Duration,
-}
-
-/// `[compact]`: the dictionaries, text to code. No code is 0, which stands for all other texts; none is used twice.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CompactConfig {
-    /// Of the field `url`.
-    pub url: BTreeMap<String, i64>,
-    /// Of the field `method`.
-    pub method: BTreeMap<String, i64>,
 }
 
 /// `[archive]`: originals kept on this machine.
@@ -207,7 +202,8 @@ impl Config {
     fn of(layers: &Layers<'_>) -> Result<Self> {
         let mut config: Self = layers.read()?;
         config.source.resolve(layers)?;
-        config.compact.check(layers)?;
+        config.record.resolve(layers, config.source.sequence())?;
+        config.compact.resolve(layers, config.record.is_of_the_origin())?;
         config.load.resolve(layers)?;
         config.archive.dir = layers.absolute(&["archive", "dir"], &config.archive.dir.unwrap_or_default())?;
         config.run.resolve(layers)?;
@@ -314,25 +310,6 @@ impl HoursConfig {
     #[must_use]
     pub fn timezone_name(&self) -> &str {
         self.timezone.iana_name().unwrap_or("UTC")
-    }
-}
-
-impl CompactConfig {
-    /// Every code must lead back to its text.
-    fn check(&self, layers: &Layers<'_>) -> Result<()> {
-        for (field, dictionary) in [("url", &self.url), ("method", &self.method)] {
-            let mut codes = BTreeSet::new();
-            for (text, code) in dictionary {
-                let wrong = |what: &str| Err(layers.error(&["compact", field, text], what));
-                if *code == 0 {
-                    return wrong("0 is the code of everything that is not listed");
-                }
-                if !codes.insert(code) {
-                    return wrong(&format!("the code {code} is used twice"));
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -72,9 +72,9 @@ pub struct SourceConfig {
     overlap: Duration,
     /// How one page leads to the next.
     pub paging: PagingConfig,
-    /// The field with the source's rising number, by which gaps are found. Empty: none.
-    #[serde(deserialize_with = "value::text")]
-    pub sequence: String,
+    /// What `record.id` was called before.
+    #[serde(default, deserialize_with = "value::given_text")]
+    sequence: Option<String>,
     // What the keys above lead to, filled in by `resolve`:
     /// What `url` or `API_URL` says.
     #[serde(skip)]
@@ -174,6 +174,11 @@ impl SourceConfig {
             wrong("no source: neither source.url nor API_URL is set")
                 .hint("set source.url in etl.toml, or API_URL in the environment or in .env")
         })
+    }
+
+    /// The field that `record.id` names under its old key, if that is given.
+    pub(super) fn sequence(&self) -> Option<&str> {
+        self.sequence.as_deref()
     }
 
     /// What is asked for beyond the address.

@@ -74,15 +74,20 @@ mod tests {
         assert_eq!(written, tables(TEMPLATE));
     }
 
+    /// Keys that have another name by now.
+    const OLD_NAMES: [&str; 1] = ["source.sequence"];
+
     #[test]
     fn every_key_is_in_it() {
-        for table in tables(TEMPLATE).keys() {
+        // Any field may be in [compact].
+        for table in tables(TEMPLATE).keys().filter(|table| *table != "compact") {
             let refusal = toml::from_str::<Config>(&format!("[{table}]\nanother = 0\n")).unwrap_err();
             let (_, keys) = refusal.message().rsplit_once(", expected ").unwrap();
             let (_, section) = TEMPLATE.split_once(&format!("\n[{table}]\n")).unwrap();
             for key in keys.split('`').skip(1).step_by(2) {
                 let named = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
-                assert!(section.split("\n[").next().unwrap().lines().any(named), "{table}.{key}");
+                let is_old = OLD_NAMES.contains(&format!("{table}.{key}").as_str());
+                assert!(is_old || section.split("\n[").next().unwrap().lines().any(named), "{table}.{key}");
             }
         }
     }

@@ -19,6 +19,11 @@ pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Erro
     Ok(String::deserialize(from)?.trim().to_owned())
 }
 
+/// The same of a key that has no default.
+pub(super) fn given_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    text(from).map(Some)
+}
+
 /// What a text stands for.
 pub(super) fn parsed_by<'de, D, T>(from: D, parse: fn(&str) -> Result<T>) -> Result<T, D::Error>
 where

@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod part;
 pub mod spans;
 pub mod tally;
+pub mod time;
 pub mod verdict;
 
 use std::fmt;

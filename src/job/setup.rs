@@ -81,7 +81,7 @@ impl Setup<'_> {
         Rules {
             closing: self.closing.clone(),
             zone: self.settings.timezone.clone(),
-            sequence: self.decoder.sequence.clone(),
+            sequence: self.decoder.schema.id_name(),
         }
     }
 }

@@ -4,7 +4,6 @@
 //! unpacked line by line: beside the object, memory is 16 bytes a record.
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::codec;
 use crate::digest::Sha256;
@@ -12,7 +11,7 @@ use crate::hour::Hour;
 use crate::hour::format::{Compression, Encoding, Format};
 use crate::hour::part::PartIdentity;
 use crate::record::row::Compactor;
-use crate::record::{self, ContentHash, Fields, Record, Scratch};
+use crate::record::{self, ContentHash, Dating, Fields, Scratch};
 
 /// What a part holds.
 #[derive(Debug)]
@@ -77,10 +76,10 @@ pub fn read_part(
     format: Format,
     object: &[u8],
     compactor: &Compactor,
-    zone: &TimeZone,
+    dating: &Dating,
     hour: Hour,
 ) -> Result<ReadPart, NotAPart> {
-    read_part_and_fields(format, object, compactor, zone, hour, &mut |_| ())
+    read_part_and_fields(format, object, compactor, dating, hour, &mut |_| ())
 }
 
 /// The same, and hands the fields of each record to `each`: they may be believed only when all of them were read.
@@ -88,12 +87,12 @@ pub(crate) fn read_part_and_fields(
     format: Format,
     object: &[u8],
     compactor: &Compactor,
-    zone: &TimeZone,
+    dating: &Dating,
     hour: Hour,
     each: &mut dyn FnMut(&Fields<'_>),
 ) -> Result<ReadPart, NotAPart> {
     let mut reader =
-        Reader { compactor, zone, hour, read: ReadPart::empty(object), scratch: Scratch::default(), before: None };
+        Reader { compactor, dating, hour, read: ReadPart::empty(object), scratch: Scratch::default(), before: None };
     let (mut line, mut refused) = (0, None);
     // What does not decode is told apart from what holds no rows.
     let content = codec::for_each_line(format, object, &mut |row| {
@@ -154,7 +153,7 @@ impl ReadPart {
 /// Reads row after row.
 struct Reader<'a> {
     compactor: &'a Compactor,
-    zone: &'a TimeZone,
+    dating: &'a Dating,
     hour: Hour,
     read: ReadPart,
     scratch: Scratch,
@@ -164,7 +163,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn row(&mut self, line: usize, row: &str, each: &mut dyn FnMut(&Fields<'_>)) -> Result<(), NotAPart> {
         let fields = self.compactor.restore(row).map_err(|reason| not_a_row(line, &reason))?;
-        let record = Record::dated(fields, self.zone).map_err(|reason| not_a_row(line, &reason))?;
+        let record = self.dating.date(fields).map_err(|reason| not_a_row(line, &reason))?;
         if record.hour != self.hour {
             return Err(NotAPart::OtherHour { line, found: record.hour });
         }

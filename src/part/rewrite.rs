@@ -47,7 +47,7 @@ mod tests {
     use super::*;
     use crate::hour::format::{Compression, Encoding};
     use crate::part::codec::Columns;
-    use crate::record::row::{Compactor, Dictionaries};
+    use crate::record::row::{Codecs, Compactor};
 
     /// A writer that is full after so many bytes.
     struct Full(usize);
@@ -71,7 +71,7 @@ mod tests {
 
     impl Maker {
         fn all() -> Vec<Self> {
-            let dictionaries = Dictionaries::new([].into(), [].into()).unwrap();
+            let dictionaries = Codecs::new([].into()).unwrap();
             let formats = Encoding::ALL
                 .into_iter()
                 .flat_map(|encoding| Compression::ALL.map(|compression| Format { encoding, compression }));

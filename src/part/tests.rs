@@ -11,7 +11,8 @@ use super::seal::{EncodedPart, Encoder};
 use crate::hour::Hour;
 use crate::hour::format::{Compression, Format};
 use crate::hour::gaps::Seen;
-use crate::record::ContentHash;
+use crate::record::row::Codecs;
+use crate::record::{ContentHash, Profile};
 use crate::state::files::sorted_runs::Sorted;
 use crate::state::{Entry, HourRecords, NewCommit, Settings, State};
 use crate::stop::Stop;
@@ -46,8 +47,8 @@ fn settings() -> Settings {
         timezone: "UTC".into(),
         layout: String::new(),
         destination: String::new(),
-        url: BTreeMap::new(),
-        method: BTreeMap::new(),
+        record: Profile::default(),
+        codecs: Codecs::default(),
         format: Format::default(),
         columns: BTreeMap::new(),
     }

@@ -96,6 +96,12 @@ impl Pointer {
         Ok(Self { steps: steps.split('/').map(unescape).collect::<Result<_, _>>()? })
     }
 
+    /// The member `name` of the whole text.
+    #[must_use]
+    pub fn member(name: &str) -> Self {
+        Self { steps: vec![name.to_owned()] }
+    }
+
     /// Whether it is the whole text.
     #[must_use]
     pub fn is_whole(&self) -> bool {

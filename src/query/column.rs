@@ -7,7 +7,8 @@ use std::str::FromStr;
 use super::Keys;
 use crate::config::{ColumnKind, LoadColumn};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{row, schema};
+use crate::record::row::{Codec, Codecs};
+use crate::record::schema;
 
 /// Names that the view uses for something else.
 const TAKEN: [&str; 4] = ["event_time", "event_time_text", "filename", "line"];
@@ -22,6 +23,10 @@ pub(crate) struct Column {
     pub(super) ty: Type,
     /// What its readers should know.
     pub(super) comment: &'static str,
+    /// The compact form that rows hold of it, and perhaps `<name>_raw`.
+    pub(super) codec: Option<Codec>,
+    /// The key that rows have for it.
+    pub(super) stored: String,
 }
 
 /// What a column holds, as Hive knows it.
@@ -51,20 +56,20 @@ pub(super) const STRING: Type = Type::Plain("string", "VARCHAR");
 pub(super) const BIGINT: Type = Type::Plain("bigint", "BIGINT");
 pub(super) const TIMESTAMP: Type = Type::Plain("timestamp", "TIMESTAMP");
 
-/// The fields of the logs that the service is known to send.
+/// The fields of the logs that the origin is known to send.
 pub(super) fn known() -> Vec<Column> {
-    let column = |name: &str, ty, comment| Column { name: name.to_owned(), ty, comment };
+    let column = |name: &str, ty, comment| Column { comment, ..Column::new(name, ty) };
     let detail = Type::Struct(schema::DETAIL_FIELDS.map(|name| (name.to_owned(), STRING)).into());
     vec![
-        column(schema::USER_ID, STRING, "64 hex digits as two base64url UUIDs, the second half first"),
+        column(schema::USER_ID, STRING, ""),
         column(schema::RECORD_ID, BIGINT, "rises by one at the source"),
         column(schema::PRODUCT_ID, BIGINT, "of product logs only"),
         column(schema::ACTIVITY, STRING, "view, cart or purchase"),
-        column(schema::URL, BIGINT, "its number in compact.url, 0 where it has none"),
-        column(schema::METHOD, BIGINT, "its number in compact.method, 0 where it has none"),
+        column(schema::URL, STRING, ""),
+        column(schema::METHOD, STRING, ""),
         column(schema::NAME, STRING, "the logger"),
         column(schema::DETAIL, detail, "what was logged"),
-        column(schema::IN_DATE, STRING, "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero"),
+        column(schema::IN_DATE, STRING, ""),
     ]
 }
 
@@ -78,25 +83,47 @@ impl Column {
             ColumnKind::Boolean => Type::Plain("boolean", "BOOLEAN"),
             ColumnKind::Timestamp => TIMESTAMP,
         };
-        Self { name: column.name.clone(), ty, comment: "" }
+        Self::new(&column.name, ty)
+    }
+
+    /// A column of a field that rows hold as it is.
+    pub(super) fn new(name: &str, ty: Type) -> Self {
+        Self { name: name.to_owned(), ty, comment: "", codec: None, stored: name.to_owned() }
+    }
+
+    /// The same in rows that were written with these codecs.
+    pub(super) fn in_rows_of(self, codecs: &Codecs) -> Self {
+        let codec = codecs.codec(&self.name).cloned();
+        let comment = match &codec {
+            Some(Codec::UuidPair) => "64 hex digits as two base64url UUIDs, the second half first",
+            Some(Codec::Digits) => "yymmddhhmmssmmm, UTC: a text, since a number would lose its leading zero",
+            Some(Codec::Hex) => "hex digits as base64url",
+            Some(Codec::Dictionary(_)) => "its number in [compact], 0 where it has none",
+            None => self.comment,
+        };
+        Self { comment, stored: codecs.stored_key(&self.name), codec, ..self }
+    }
+
+    /// The type of what rows hold.
+    pub(super) fn stored_type(&self) -> &Type {
+        match &self.codec {
+            Some(Codec::Dictionary(_)) => &BIGINT,
+            Some(_) => &STRING,
+            None => &self.ty,
+        }
     }
 
     /// Whether rows hold a compact value of it, and perhaps `<name>_raw`.
-    pub(super) fn is_compact(&self) -> bool {
-        row::is_compact(&self.name)
-    }
-
-    /// The key that rows have for it.
-    pub(super) fn stored(&self) -> String {
-        row::stored_key(&self.name)
+    pub(super) const fn is_compact(&self) -> bool {
+        self.codec.is_some()
     }
 
     /// Whether it can be a column beside the others.
-    pub(super) fn check(&self, keys: Keys) -> Result<()> {
+    pub(super) fn check(&self, keys: Keys, codecs: &Codecs) -> Result<()> {
         let name = self.name.as_str();
         let keys: &[&str] = if keys == Keys::Hour { &["year", "month", "day", "hour"] } else { &["dt"] };
         let is = |taken: &&str| taken.eq_ignore_ascii_case(name);
-        let why = if self.is_compact() {
+        let why = if codecs.codec(name).is_some() {
             "is compact in the rows: the view gives the original back, and its type cannot change"
         } else if known().iter().any(|known| known.name != name && known.name.eq_ignore_ascii_case(name)) {
             "differs from a known field in upper and lower case only, which Athena cannot tell apart"
@@ -116,7 +143,7 @@ impl FromStr for Column {
         let wrong = || Error::new(ErrorKind::Usage, "write it as in session:string or items:array<bigint>");
         let (name, ty) = text.split_once(':').ok_or_else(wrong)?;
         check_name(name)?;
-        Ok(Self { name: name.to_owned(), ty: ty.parse()?, comment: "" })
+        Ok(Self::new(name, ty.parse()?))
     }
 }
 

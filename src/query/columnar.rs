@@ -15,7 +15,7 @@ pub(super) const RAW: &str = "raw";
 
 /// All columns, in their order.
 pub(super) fn columns(table: &Table) -> Vec<Column> {
-    let column = |name: &str, ty, comment| Column { name: name.to_owned(), ty, comment };
+    let column = |name: &str, ty, comment| Column { comment, ..Column::new(name, ty) };
     let mut columns = vec![
         column(EVENT_TIME, TIMESTAMP, "the time of the record, UTC"),
         column(EVENT_TIME_TEXT, STRING, "that time as it came, where event_time does not give it back"),

@@ -17,7 +17,7 @@ mod spark;
 mod trino;
 mod typed;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 pub(crate) use column::{Column, check_name};
@@ -29,6 +29,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::format::Encoding;
 use crate::hour::key::{Field, Layout, Piece};
+use crate::record::Dating;
+use crate::record::row::Codecs;
 
 /// How parts are divided for readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,11 +76,9 @@ pub(crate) struct Table {
     pub(crate) serde: Option<Serde>,
     /// The fields of the logs.
     pub(crate) columns: Vec<Column>,
-    /// The codes of `url`.
-    pub(crate) url: BTreeMap<String, i64>,
-    /// The codes of `method`.
-    pub(crate) method: BTreeMap<String, i64>,
-    /// The zone of the hours, and of an `inDate` without one.
+    /// How records are dated.
+    pub(crate) dating: Dating,
+    /// The zone of the hours, and of a time without one.
     pub zone: String,
     /// By how many hours that zone is ahead of UTC at most.
     pub(crate) ahead: u8,
@@ -94,18 +94,25 @@ impl Table {
     /// The same of Spark's table of Parquet parts, which knows no partition keys.
     pub(crate) const PART: &'static str = "_part";
 
-    /// The known columns and the configured ones; those `given` replace them or are added.
-    pub(crate) fn columns(configured: &[LoadColumn], given: &[Column], keys: Keys) -> Result<Vec<Column>> {
-        let mut columns = column::known();
+    /// The known columns of the origin's records and the configured ones, of rows with these codecs; those `given` replace them or are
+    /// added. Of another source's records none is known.
+    pub(crate) fn columns(
+        dating: &Dating,
+        codecs: &Codecs,
+        configured: &[LoadColumn],
+        given: &[Column],
+        keys: Keys,
+    ) -> Result<Vec<Column>> {
+        let mut columns = if dating.is_at_in_date() { column::known() } else { Vec::new() };
         columns.extend(configured.iter().map(Column::configured));
         for column in given {
-            column.check(keys)?;
+            column.check(keys, codecs)?;
             match columns.iter_mut().find(|known| known.name == column.name) {
                 Some(known) => *known = column.clone(),
                 None => columns.push(column.clone()),
             }
         }
-        Ok(columns)
+        Ok(columns.into_iter().map(|column| column.in_rows_of(codecs)).collect())
     }
 
     /// Table and view for Athena.

@@ -4,6 +4,10 @@ use super::*;
 use crate::config::ColumnKind;
 use crate::hour::format::{Compression, Format};
 
+fn dating() -> Dating {
+    Dating::of_the_origin(jiff::tz::TimeZone::UTC)
+}
+
 fn column(text: &str) -> Result<Column> {
     text.parse()
 }
@@ -56,12 +60,12 @@ fn what_is_no_column_is_refused() {
 #[test]
 fn given_column_takes_the_place_of_a_known_one_or_comes_last() {
     let given = [column("record_id:string").unwrap(), column("inDate_raw:int").unwrap()];
-    let columns = Table::columns(&[], &given, Keys::Hour).unwrap();
+    let columns = Table::columns(&dating(), &Codecs::default(), &[], &given, Keys::Hour).unwrap();
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     assert_eq!((names[1], names.last()), ("record_id", Some(&"inDate_raw")));
     assert_eq!(columns[1].ty.hive(), "string");
     assert_eq!(
-        columns.last().unwrap().stored(),
+        columns.last().unwrap().stored,
         "inDate_raw_raw",
         "rows have one more _raw for a field of the record's own"
     );
@@ -115,9 +119,8 @@ fn table(encoding: Encoding) -> Table {
         layout: Layout::default().of_format(Format { encoding, compression: Compression::Zstd }),
         keys: Keys::Dt,
         serde: None,
-        columns: Table::columns(&configured, &[], Keys::Dt).unwrap(),
-        url: BTreeMap::new(),
-        method: BTreeMap::new(),
+        columns: Table::columns(&dating(), &Codecs::default(), &configured, &[], Keys::Dt).unwrap(),
+        dating: dating(),
         zone: "UTC".to_owned(),
         ahead: 0,
         span: Span::new(None, None, "2026-11-26T16".parse().unwrap(), Keys::Dt),

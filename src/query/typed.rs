@@ -3,14 +3,15 @@
 use super::column::{self, Column};
 use super::dialect::{Dialect, EVENT_TIME, Trino};
 use super::{Quoted, Serde, Table};
+use crate::record::row::Codec;
 use crate::record::schema;
 
 /// Name, type and comment of every column of the rows.
 pub(super) fn columns(table: &Table) -> Vec<(String, String, String)> {
     let mut columns = Vec::new();
     for column in &table.columns {
-        let name = column.stored().to_ascii_lowercase();
-        columns.push((name.clone(), column.ty.hive(), column.comment.to_owned()));
+        let name = column.stored.to_ascii_lowercase();
+        columns.push((name.clone(), column.stored_type().hive(), column.comment.to_owned()));
         if column.is_compact() {
             let comment = format!("the original, where {name} does not give it back");
             columns.push((format!("{name}_raw"), column::STRING.hive(), comment));
@@ -43,7 +44,7 @@ pub(super) fn query(table: &Table, from: &str) -> String {
     let (mut outer, mut inner) = (Vec::new(), Vec::new());
     for column in &table.columns {
         let name = engine.ident(&column.name);
-        inner.push(format!("{} AS {name}", original(table, column)));
+        inner.push(format!("{} AS {name}", original(column)));
         outer.push(name.clone());
         if column.name == schema::IN_DATE {
             outer.push(format!("{} AS {EVENT_TIME}", engine.instant(&name, &table.zone)));
@@ -57,18 +58,18 @@ pub(super) fn query(table: &Table, from: &str) -> String {
 }
 
 /// The original value of a field: the one that is stored in full beside the compact value, else that of the compact value.
-fn original(table: &Table, column: &Column) -> String {
-    let name = column.stored().to_ascii_lowercase();
+fn original(column: &Column) -> String {
+    let name = column.stored.to_ascii_lowercase();
     let raw = format!("{name}_raw");
     let codes = |codes: &std::collections::BTreeMap<String, i64>| {
         let cases: String = codes.iter().map(|(text, code)| format!(" WHEN {code} THEN {}", Quoted(text))).collect();
         if cases.is_empty() { raw.clone() } else { format!("coalesce({raw}, CASE {name}{cases} END)") }
     };
-    match column.name.as_str() {
-        schema::USER_ID => format!("coalesce({raw}, {})", Trino { athena: true }.uuid_pair(&name)),
-        schema::URL => codes(&table.url),
-        schema::METHOD => codes(&table.method),
-        schema::IN_DATE => format!("coalesce({raw}, {})", super::dialect::from_digits(&name)),
-        _ => format!("\"{name}\""),
+    match &column.codec {
+        Some(Codec::UuidPair) => format!("coalesce({raw}, {})", Trino { athena: true }.uuid_pair(&name)),
+        Some(Codec::Hex) => format!("coalesce({raw}, {})", Trino { athena: true }.hex(&name)),
+        Some(Codec::Dictionary(dictionary)) => codes(dictionary),
+        Some(Codec::Digits) => format!("coalesce({raw}, {})", super::dialect::from_digits(&name)),
+        None => format!("\"{name}\""),
     }
 }

@@ -15,6 +15,12 @@ pub(crate) fn advice(reason: &str) -> &'static str {
         "bad-indate" => {
             "`etl quarantine show` prints them: their inDate is not a time; ask the source's owner, or drop them"
         }
+        "no-time" => {
+            "set record.time to where the time stands, then `etl replay --quarantine`; `etl quarantine show` prints them"
+        }
+        "bad-time" => {
+            "set record.time_format to how the time is spelled, then `etl replay --quarantine`; `etl quarantine show` prints them"
+        }
         "future" => "look at the clocks of this machine and of the source; each is taken when its time comes",
         _ => "`etl quarantine show` prints what is inside; `etl replay --quarantine` tries them again",
     }

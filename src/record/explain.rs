@@ -4,14 +4,21 @@
 //! one more pass over the text. Pure.
 
 use super::reason::{Reason, ReasonKind};
-use super::{IN_DATE, Value, json, literal};
+use super::schema::{IN_DATE, Schema};
+use super::value::value_at;
+use super::{Value, json, literal, odd};
 
 /// The longest piece of a record that is shown, in characters.
 const SHOWN: usize = 40;
+/// Names of members that are shown.
+const NAMES: usize = 12;
 
-/// `reason`, why `plaintext` is not a record, with the word that it is about and the field that this is in.
+/// `reason`, why `plaintext` is not a record of `schema`, with the word that it is about and the field that this is in.
 #[must_use]
-pub(crate) fn explain(plaintext: &[u8], reason: &Reason) -> String {
+pub(crate) fn explain(plaintext: &[u8], reason: &Reason, schema: &Schema) -> String {
+    if let (ReasonKind::NoTime | ReasonKind::BadTime, Some(instead)) = (reason.code(), instead(plaintext, schema)) {
+        return format!("{}: {instead}", reason.phrase());
+    }
     let (text, odd_byte) = match std::str::from_utf8(plaintext) {
         Ok(text) => (text, None),
         Err(error) => {
@@ -46,6 +53,45 @@ fn without_offset(text: &str, reason: &Reason) -> Option<String> {
         }
         (ReasonKind::NotARecord, value) => Some(as_json(&value)),
         _ => None,
+    }
+}
+
+/// What stands where the time should: a place, a type and names of members, and no value, for a record of any source may be private.
+fn instead(plaintext: &[u8], schema: &Schema) -> Option<String> {
+    let text = std::str::from_utf8(plaintext).ok()?;
+    let Value::Dict(fields) = literal(text).or_else(|reason| odd::literal(text, reason)).ok()? else { return None };
+    let (place, format) = (schema.dating.place(), schema.dating.format().name());
+    if let Some(value) = value_at(&fields, place.steps()) {
+        return Some(format!("at \"{place}\" is {}, and record.time_format is \"{format}\"", kind(value)));
+    }
+    let whole = Value::Dict(fields);
+    let (mut here, mut path) = (&whole, String::new());
+    for step in place.steps() {
+        match here.step(step) {
+            Some(inner) => (here, path) = (inner, format!("{path}/{}", step.replace('~', "~0").replace('/', "~1"))),
+            None => break,
+        }
+    }
+    let there = if path.is_empty() { "the record".to_owned() } else { format!("what is at \"{path}\"") };
+    Some(format!("\"{place}\" leads nowhere: {there} is {}", kind(here)))
+}
+
+/// What kind of value it is, with the names of its members.
+fn kind(value: &Value<'_>) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => "a truth value".to_owned(),
+        Value::Int(_) => "a whole number".to_owned(),
+        Value::Float(_) => "a fraction".to_owned(),
+        Value::Str(text) => format!("a text of {} characters", text.chars().count()),
+        Value::List(items) => format!("a list of {}", items.len()),
+        Value::Dict(fields) if fields.is_empty() => "a dict without members".to_owned(),
+        Value::Dict(fields) => {
+            let names: Vec<String> = fields.iter().take(NAMES).map(|(key, _)| shown(key)).collect();
+            let more = fields.len().saturating_sub(NAMES);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("a dict with \"{}\"{more}", names.join("\", \""))
+        }
     }
 }
 
@@ -150,11 +196,55 @@ mod tests {
     use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
-    use super::super::{generated, read};
+    use super::super::{Dating, generated, read};
     use super::*;
+    use crate::hour::time::TimeFormat;
+    use crate::pointer::Pointer;
 
     fn explained(plaintext: &[u8]) -> String {
-        explain(plaintext, &read(plaintext, &TimeZone::UTC).unwrap_err())
+        explained_by(&Schema::of_the_origin(TimeZone::UTC), plaintext)
+    }
+
+    fn explained_by(schema: &Schema, plaintext: &[u8]) -> String {
+        explain(plaintext, &read(plaintext, schema).unwrap_err(), schema)
+    }
+
+    #[test]
+    fn what_stands_where_the_time_should_is_named_without_its_values() {
+        let dated = |place, format| {
+            let (place, format) = (Pointer::parse(place).unwrap(), TimeFormat::parse(format).unwrap());
+            Schema::new(Dating::new(place, format, TimeZone::UTC))
+        };
+        for (place, format, plaintext, expected) in [
+            (
+                "/at",
+                "auto",
+                "{'ts': 'secret', 'meta': {}}",
+                "no-time: nothing stands where record.time leads: \"/at\" leads nowhere: the record is a dict with \"ts\", \"meta\"",
+            ),
+            (
+                "/meta/at/0",
+                "auto",
+                "{'meta': {'at': 'secret'}}",
+                "no-time: nothing stands where record.time leads: \"/meta/at/0\" leads nowhere: what is at \"/meta/at\" is a text of 6 \
+                 characters",
+            ),
+            (
+                "/at",
+                "epoch-ms",
+                "{'at': 'secret'}",
+                "bad-time: the text that record.time leads to is not a time: at \"/at\" is a text of 6 characters, and \
+                 record.time_format is \"epoch-ms\"",
+            ),
+            (
+                "/at",
+                "auto",
+                "{'at': [1234]}",
+                "bad-time: what record.time leads to is not a time: at \"/at\" is a list of 1, and record.time_format is \"auto\"",
+            ),
+        ] {
+            assert_eq!(explained_by(&dated(place, format), plaintext.as_bytes()), expected);
+        }
     }
 
     #[test]
@@ -202,9 +292,10 @@ mod tests {
             parts in prop::collection::vec(prop::sample::select(generated::FRAGMENTS), 0..40),
             bytes in prop::collection::vec(any::<u8>(), 0..50),
         ) {
+            let schema = Schema::of_the_origin(TimeZone::UTC);
             for plaintext in [parts.concat().into_bytes(), bytes] {
-                if let Err(reason) = read(&plaintext, &TimeZone::UTC) {
-                    let text = explain(&plaintext, &reason);
+                if let Err(reason) = read(&plaintext, &schema) {
+                    let text = explain(&plaintext, &reason, &schema);
                     prop_assert!(text.starts_with(reason.kind()) && text.chars().count() < 200, "{}", text);
                     prop_assert!(!text.contains(char::is_control), "{:?}", text);
                 }

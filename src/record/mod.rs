@@ -1,32 +1,37 @@
 //! A token's plaintext as a record: its fields, its time, its hour, its identity.
 //!
-//! Owns the rule of what a record is: UTF-8 text that is a Python literal, or else JSON; a dict with string keys; an `inDate` that is a
-//! time. Anything else has a [`Reason`] and goes to quarantine. Python comes first because the origin reads Python: in a text that is
-//! both, `\/` keeps its backslash. Pure: nothing is evaluated, nothing panics, and time is linear in the text.
+//! Owns the rule of what a record is: UTF-8 text that is a Python literal, or else JSON; a dict with string keys; a time where the
+//! [`Schema`] says, `inDate` by default. Anything else has a [`Reason`] and goes to quarantine. Python comes first because the origin reads
+//! Python: in a text that is both, `\/` keeps its backslash. Pure: nothing is evaluated, nothing panics, and time is linear in the text.
 
 mod advice;
 mod canonical;
+mod dating;
+mod edit;
 mod explain;
 #[cfg(test)]
 pub(crate) mod generated;
 pub mod json;
+mod odd;
+mod profile;
 pub mod python;
 mod reason;
 pub mod row;
 mod scan;
 pub(crate) mod schema;
-mod time;
 mod value;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 pub(crate) use advice::advice;
 pub use canonical::{ContentHash, Scratch, content_hash};
+pub use dating::Dating;
+pub(crate) use edit::{Edits, MaskKey};
 pub(crate) use explain::explain;
+pub use profile::Profile;
 pub use reason::Reason;
 pub(crate) use reason::ReasonKind;
-pub(crate) use schema::IN_DATE;
+pub use schema::Schema;
 pub use value::{Fields, MAX_DEPTH, MAX_VALUES, Value, count_values};
 
 use crate::hour::Hour;
@@ -37,55 +42,47 @@ pub(crate) const MAX_LINE: usize = 64 << 20;
 /// One decrypted log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record<'a> {
-    /// All fields, in their order, with unique keys; one of them is `inDate`.
+    /// All fields, in their order, with unique keys.
     pub fields: Fields<'a>,
-    /// The instant that `inDate` spells.
+    /// The instant that its time spells.
     pub at: Timestamp,
     /// The event-time hour of that instant, in the zone it was read for.
     pub hour: Hour,
 }
 
-impl<'a> Record<'a> {
-    /// Dates the record with these `fields`, as read from a token or restored from a row. The hour, and a time without an offset, are
-    /// in `zone`.
-    ///
-    /// # Errors
-    /// `no-indate` or `bad-indate`.
-    pub fn dated(fields: Fields<'a>, zone: &TimeZone) -> Result<Self, Reason> {
-        let bad = |what| Reason::new(ReasonKind::BadInDate, what);
-        let at = match fields.iter().find(|(key, _)| key == IN_DATE) {
-            Some((_, Value::Str(text))) => time::instant(text, zone).ok_or(bad("inDate is not a time"))?,
-            Some(_) => return Err(bad("inDate is not a text")),
-            None => return Err(Reason::new(ReasonKind::NoInDate, "there is no inDate")),
-        };
-        let hour = Hour::of(at, zone).ok_or(bad("inDate is outside the years 0000 to 9999"))?;
-        Ok(Self { fields, at, hour })
-    }
-}
-
-/// Reads a token's `plaintext`, with `zone` for a time without an offset and for the hour.
+/// Reads a token's `plaintext`: without what never reaches the lake.
 ///
 /// # Errors
 /// Why it is not a record; see `Reason::kind`.
-pub fn read<'a>(plaintext: &'a [u8], zone: &TimeZone) -> Result<Record<'a>, Reason> {
-    let text = std::str::from_utf8(plaintext)
-        .map_err(|error| Reason::new(ReasonKind::NotUtf8, "the text is not UTF-8").at(error.valid_up_to()))?;
-    match literal(text)? {
-        Value::Dict(fields) => Record::dated(fields, zone),
-        _ => Err(Reason::new(ReasonKind::NotARecord, "a literal, but no dict")),
-    }
+pub fn read<'a>(plaintext: &'a [u8], schema: &Schema) -> Result<Record<'a>, Reason> {
+    read_by(plaintext, schema, literal)
 }
 
-/// The same for a text that was never encrypted. It is JSON, or else a Python literal: in a text that is both, `\/` is a slash.
+/// Reads a record that was never encrypted: JSON first, because that is what such sources write, and Python's spelling only where it is none.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_plain<'a>(plaintext: &'a [u8], zone: &TimeZone) -> Result<Record<'a>, Reason> {
+pub fn read_plain<'a>(plaintext: &'a [u8], schema: &Schema) -> Result<Record<'a>, Reason> {
+    let json_first = |text| {
+        json::parse(text).or_else(|json| python::parse(text).map_err(|python| Reason::more_telling(python, json)))
+    };
+    read_by(plaintext, schema, json_first)
+}
+
+fn read_by<'a>(
+    plaintext: &'a [u8],
+    schema: &Schema,
+    strictly: impl FnOnce(&'a str) -> Result<Value<'a>, Reason>,
+) -> Result<Record<'a>, Reason> {
     let text = std::str::from_utf8(plaintext)
         .map_err(|error| Reason::new(ReasonKind::NotUtf8, "the text is not UTF-8").at(error.valid_up_to()))?;
-    let json = |json| python::parse(text).map_err(|python| Reason::more_telling(python, json));
-    match json::parse(text).or_else(json)? {
-        Value::Dict(fields) => Record::dated(fields, zone),
+    let read = strictly(text);
+    let value = if schema.keeps_odd() { read.or_else(|reason| odd::literal(text, reason)) } else { read };
+    match value? {
+        Value::Dict(mut fields) => {
+            schema.edits().apply(&mut fields);
+            schema.dating.date(fields)
+        }
         _ => Err(Reason::new(ReasonKind::NotARecord, "a literal, but no dict")),
     }
 }
@@ -98,14 +95,20 @@ fn literal(text: &str) -> Result<Value<'_>, Reason> {
 mod tests {
     use proptest::prelude::*;
 
+    use jiff::tz::TimeZone;
+
     use super::*;
 
+    fn utc() -> Schema {
+        Schema::of_the_origin(TimeZone::UTC)
+    }
+
     fn kind(plaintext: &[u8]) -> &'static str {
-        read(plaintext, &TimeZone::UTC).map_or_else(|reason| reason.kind(), |_| "ok")
+        read(plaintext, &utc()).map_or_else(|reason| reason.kind(), |_| "ok")
     }
 
     fn as_json(plaintext: &str) -> String {
-        let record = read(plaintext.as_bytes(), &TimeZone::UTC).unwrap();
+        let record = read(plaintext.as_bytes(), &utc()).unwrap();
         let mut out = Vec::new();
         json::write_fields(&record.fields, &mut out);
         String::from_utf8(out).unwrap()
@@ -114,7 +117,8 @@ mod tests {
     #[test]
     fn record_has_its_fields_time_and_hour() {
         let seoul = TimeZone::get("Asia/Seoul").unwrap();
-        let record = read(b"{'record_id': 7, 'inDate': '2023-03-10T01:48:11.818Z'}", &seoul).unwrap();
+        let record =
+            read(b"{'record_id': 7, 'inDate': '2023-03-10T01:48:11.818Z'}", &Schema::of_the_origin(seoul)).unwrap();
         assert_eq!(record.fields[0], ("record_id".into(), Value::Int("7".into())));
         assert_eq!(record.at.to_string(), "2023-03-10T01:48:11.818Z");
         assert_eq!(record.hour.to_string(), "2023-03-10T10");
@@ -168,9 +172,9 @@ mod tests {
 
     #[test]
     fn reason_is_that_of_the_parser_that_got_further() {
-        let reason = read(br#"{"a": null, "b": "#, &TimeZone::UTC).unwrap_err();
+        let reason = read(br#"{"a": null, "b": "#, &utc()).unwrap_err();
         assert_eq!(reason.to_string(), "not-a-record: the JSON text ends early at byte 16");
-        let reason = read(b"{'a': None, 'b': x}", &TimeZone::UTC).unwrap_err();
+        let reason = read(b"{'a': None, 'b': x}", &utc()).unwrap_err();
         assert_eq!(reason.to_string(), "not-a-record: unexpected word at byte 17");
     }
 
@@ -199,12 +203,12 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read(&bytes, &TimeZone::UTC);
+            let _ = read(&bytes, &utc());
         }
 
         #[test]
         fn almost_literals_never_panic(parts in prop::collection::vec(prop::sample::select(generated::FRAGMENTS), 0..40)) {
-            let _ = read(parts.concat().as_bytes(), &TimeZone::UTC);
+            let _ = read(parts.concat().as_bytes(), &utc());
         }
     }
 }

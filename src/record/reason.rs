@@ -15,6 +15,8 @@ pub(crate) enum ReasonKind {
     TooLarge,
     NoInDate,
     BadInDate,
+    NoTime,
+    BadTime,
     BadRow,
 }
 
@@ -43,8 +45,8 @@ impl Reason {
     }
 
     /// The stable machine code: `not-utf8`, `not-a-record` (neither a Python literal nor JSON, or no dict),
-    /// `unrepresentable` (a value or key that a row cannot hold), `too-deep`, `too-large`, `no-indate`, `bad-indate`, or
-    /// `bad-row` (a compacted row that this program did not write).
+    /// `unrepresentable` (a value or key that a row cannot hold), `too-deep`, `too-large`, `no-indate`, `bad-indate`, where
+    /// the time stands elsewhere `no-time`, `bad-time`, or `bad-row` (a compacted row that this program did not write).
     #[must_use]
     pub(crate) const fn kind(&self) -> &'static str {
         match self.kind {
@@ -55,6 +57,8 @@ impl Reason {
             ReasonKind::TooLarge => "too-large",
             ReasonKind::NoInDate => "no-indate",
             ReasonKind::BadInDate => "bad-indate",
+            ReasonKind::NoTime => "no-time",
+            ReasonKind::BadTime => "bad-time",
             ReasonKind::BadRow => "bad-row",
         }
     }

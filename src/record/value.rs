@@ -55,6 +55,63 @@ impl Value<'_> {
     }
 }
 
+/// The value that `steps`, those of a JSON Pointer, lead to in the record with these `fields`. No steps lead to no value.
+pub(crate) fn value_at<'v, 'a>(fields: &'v [(Cow<'a, str>, Value<'a>)], steps: &[String]) -> Option<&'v Value<'a>> {
+    let (first, rest) = steps.split_first()?;
+    let (_, value) = fields.iter().find(|(key, _)| key == first)?;
+    rest.iter().try_fold(value, |value, step| value.step(step))
+}
+
+/// The same, to be changed.
+pub(super) fn value_at_mut<'v, 'a>(fields: &'v mut Fields<'a>, steps: &[String]) -> Option<&'v mut Value<'a>> {
+    let (first, rest) = steps.split_first()?;
+    let (_, value) = fields.iter_mut().find(|(key, _)| key == first)?;
+    rest.iter().try_fold(value, |value, step| value.step_mut(step))
+}
+
+impl<'a> Value<'a> {
+    /// The member or item that one step of a JSON Pointer leads to.
+    pub(super) fn step(&self, step: &str) -> Option<&Self> {
+        match self {
+            Self::Dict(fields) => fields.iter().find(|(key, _)| key == step).map(|(_, value)| value),
+            Self::List(items) => items.get(index(step)?),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn step_mut(&mut self, step: &str) -> Option<&mut Self> {
+        match self {
+            Self::Dict(fields) => fields.iter_mut().find(|(key, _)| key == step).map(|(_, value)| value),
+            Self::List(items) => items.get_mut(index(step)?),
+            _ => None,
+        }
+    }
+
+    /// The same, with nothing borrowed.
+    pub(super) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(truth) => Value::Bool(truth),
+            Self::Int(digits) => Value::Int(Cow::Owned(digits.into_owned())),
+            Self::Float(number) => Value::Float(number),
+            Self::Str(text) => Value::Str(Cow::Owned(text.into_owned())),
+            Self::List(items) => Value::List(items.into_iter().map(Value::into_owned).collect()),
+            Self::Dict(fields) => {
+                let owned =
+                    |(key, value): (Cow<'_, str>, Value<'_>)| (Cow::Owned(key.into_owned()), value.into_owned());
+                Value::Dict(fields.into_iter().map(owned).collect())
+            }
+        }
+    }
+}
+
+/// A step as the place in a list: digits without leading zeros.
+fn index(step: &str) -> Option<usize> {
+    let is_index = step.bytes().all(|byte| byte.is_ascii_digit()) && (step == "0" || !step.starts_with('0'));
+    step.parse().ok().filter(|_| is_index)
+}
+
 /// How many fields to make room for in a dict at `depth`: a record has about eight. Nested dicts get no room in advance, because there
 /// may be millions of empty ones.
 pub(super) const fn usual_fields(depth: usize) -> usize {

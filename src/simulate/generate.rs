@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Options;
 use super::draw::Draws;
-use super::literal::{Value, write_json, write_python};
+use super::literal::{Fields, Value, write_json, write_python};
 use super::shape::{Facts, ODD_SHAPES, odd, product, usual};
 use super::token::{Key, TokenMaker};
 use crate::error::Result;
@@ -89,7 +89,15 @@ impl Generator {
         } else {
             usual(&facts, &mut draws)
         };
-        Record { value: Value::Dict(fields), as_json, logged }
+        Record { value: self.cast(fields, in_date), as_json, logged }
+    }
+
+    /// The fields as the schema that is played has them.
+    fn cast(&self, fields: Fields, at: Timestamp) -> Value {
+        Value::Dict(match &self.options.schema {
+            Some(schema) => schema.apply(fields, at),
+            None => fields,
+        })
     }
 
     /// The records that come at the places in `range`, in their order. Each comes at its own place, unless it never comes or
@@ -137,7 +145,7 @@ impl Generator {
         let mut draws = self.draws("wrong key record", index);
         let logged = self.logged(index, 999);
         let facts = Facts { seed: self.options.seed, record_id: index.saturating_add(1), in_date: logged };
-        Record { value: Value::Dict(usual(&facts, &mut draws)), as_json: false, logged }
+        Record { value: self.cast(usual(&facts, &mut draws), logged), as_json: false, logged }
     }
 
     pub(super) fn draws(&self, label: &str, index: u64) -> Draws {

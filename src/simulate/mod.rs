@@ -5,7 +5,8 @@
 //! request's number, so what went wrong once can be made to go wrong again.
 //!
 //! - `options`: what to simulate. `draw`: seeded choices. `literal`: Python's and JSON's spelling. `token`: Fernet tokens.
-//! - `shape`: what records look like. `garbage`: elements that are not records. `generate`: the stream. `page`: pages over it.
+//! - `shape`: what records look like. `garbage`: elements that are not records. `recast`: the same
+//!   of another schema. `generate`: the stream. `page`: pages over it.
 //! - `truth`: what was handed out. `fault`, `http`, `serve`: the server.
 //!
 //! The pipeline uses nothing of it, and nothing here is secret: a key derived from the seed protects nothing.
@@ -18,6 +19,7 @@ mod http;
 mod literal;
 mod options;
 mod page;
+mod recast;
 mod serve;
 mod shape;
 mod token;

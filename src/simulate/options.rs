@@ -7,6 +7,7 @@ use clap::{Args, value_parser};
 use jiff::{SignedDuration, Timestamp};
 
 use super::generate::Generator;
+use super::recast::Recast;
 use super::token::Key;
 use crate::config::{parse_duration, parse_positive_duration};
 use crate::error::{Error, ErrorKind, Result};
@@ -87,6 +88,9 @@ pub struct Options {
     /// How far the service's clock is off, as in -10m: its Date, and with --live its records
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = signed, allow_hyphen_values = true)]
     pub clock_off: SignedDuration,
+    /// Records of another schema: "flat", "nested", or a TOML file that says where each field goes
+    #[arg(long, value_name = "NAME", value_parser = Recast::parse)]
+    pub schema: Option<Recast>,
     /// Write every distinct record that was served into this file, as NDJSON
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
@@ -139,6 +143,7 @@ impl Default for Options {
             stall_for: Duration::from_secs(10),
             live: false,
             clock_off: SignedDuration::ZERO,
+            schema: None,
             truth: None,
             key: None,
         }

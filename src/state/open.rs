@@ -116,7 +116,12 @@ impl State {
             return Ok(());
         }
         if !self.holds_nothing()? {
-            self.hours.settings().allow(settings)?;
+            let mut recorded = self.hours.settings().clone();
+            // Tokens and pages that wait are read by what is configured by now: only records and parts were made by what was.
+            if self.hours.holds_nothing() {
+                (recorded.record, recorded.codecs) = (settings.record.clone(), settings.codecs.clone());
+            }
+            recorded.allow(settings)?;
         }
         self.hours.record_settings(settings.clone())
     }
@@ -187,9 +192,9 @@ fn open_ledger(dir: &Path, settings: &Settings) -> Result<Ledger> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::record::Profile;
+    use crate::record::row::Codecs;
 
     #[test]
     fn leftovers_in_large_directories_are_looked_for_after_a_crash_only() {
@@ -198,10 +203,10 @@ mod tests {
             timezone: "UTC".into(),
             layout: "l".into(),
             format: crate::hour::format::Format::default(),
-            columns: BTreeMap::new(),
+            columns: std::collections::BTreeMap::new(),
             destination: "file:lake".into(),
-            url: BTreeMap::new(),
-            method: BTreeMap::new(),
+            record: Profile::default(),
+            codecs: Codecs::default(),
         };
         State::open(dir.path(), &settings).unwrap().prune().unwrap();
         let leftovers = [dir.path().join("hashes/x.tmp"), dir.path().join("ledger/x.tmp")];

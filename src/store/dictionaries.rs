@@ -16,16 +16,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::{dictionaries_key, dictionaries_prefix, is_dictionaries_id, parse_dictionaries_key};
-use crate::record::row::{Compactor, Dictionaries};
+use crate::record::row::{Codecs, Compactor};
 use crate::store::{ObjectStore, PartMeta};
 
 /// The dictionaries of one store, with those of the configuration.
 pub struct DictionaryStore<'a> {
     store: &'a dyn ObjectStore,
     prefix: &'a str,
-    configured: &'a Dictionaries,
+    configured: &'a Codecs,
     /// Those that the state recorded before the configuration gained entries.
-    former: Vec<Dictionaries>,
+    former: Vec<Codecs>,
     /// What earlier look-ups found, by id.
     found: Mutex<BTreeMap<String, Found>>,
     longest: Mutex<Option<Arc<Compactor>>>,
@@ -43,7 +43,7 @@ enum Found {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
     /// It holds the dictionaries that its name says.
-    Sound(Dictionaries),
+    Sound(Codecs),
     /// Its content is not what its name says.
     Damaged,
     /// There is no object.
@@ -54,14 +54,14 @@ impl<'a> DictionaryStore<'a> {
     /// The dictionaries below `prefix` in `store`. Nothing is asked yet.
     #[must_use]
     pub fn new(store: &'a dyn ObjectStore, prefix: &'a str, configured: &'a Compactor) -> Self {
-        let configured = configured.dictionaries();
+        let configured = configured.codecs();
         let (found, longest) = Default::default();
         Self { store, prefix, configured, former: Vec::new(), found, longest }
     }
 
     /// Adds dictionaries that a state recorded earlier.
     #[must_use]
-    pub(crate) fn with_former(mut self, former: &[Dictionaries]) -> Self {
+    pub(crate) fn with_former(mut self, former: &[Codecs]) -> Self {
         self.former = former.to_vec();
         self
     }
@@ -95,7 +95,7 @@ impl<'a> DictionaryStore<'a> {
     }
 
     fn find(&self, id: &str) -> Result<Found> {
-        let here = |dictionaries: &Dictionaries| Ok(Found::Here(Arc::new(Compactor::new(dictionaries))));
+        let here = |codecs: &Codecs| Ok(Found::Here(Arc::new(Compactor::new(codecs))));
         if self.configured.fingerprint() == id {
             return here(self.configured);
         }
@@ -120,7 +120,7 @@ impl<'a> DictionaryStore<'a> {
 
     /// The dictionaries with the id `id`, if the configuration or the state knows them.
     #[must_use]
-    pub(crate) fn known_without_the_store(&self, id: &str) -> Option<Dictionaries> {
+    pub(crate) fn known_without_the_store(&self, id: &str) -> Option<Codecs> {
         let mut whole = std::iter::once(self.configured).chain(&self.former);
         let found = whole.find(|dictionaries| dictionaries.fingerprint() == id).cloned();
         found.or_else(|| self.configured.subset_with(id))
@@ -133,7 +133,7 @@ impl<'a> DictionaryStore<'a> {
             return Ok(Stored::Missing);
         }
         Ok(match self.store.get(&key) {
-            Ok(bytes) => Dictionaries::from_stored(&bytes, id).map_or(Stored::Damaged, Stored::Sound),
+            Ok(bytes) => Codecs::from_stored(&bytes, id).map_or(Stored::Damaged, Stored::Sound),
             // Larger than any object of ours, or gone since the look.
             Err(error) if error.kind() == ErrorKind::Mismatch => Stored::Damaged,
             Err(error) => return Err(error),
@@ -153,7 +153,7 @@ impl<'a> DictionaryStore<'a> {
     }
 
     /// All dictionaries in the store and the `new` ones, sorted so that each extends the one before.
-    fn chain(&self, new: Option<&Dictionaries>) -> Result<Vec<Arc<Compactor>>> {
+    fn chain(&self, new: Option<&Codecs>) -> Result<Vec<Arc<Compactor>>> {
         let mut ids = Vec::new();
         self.store.list(&dictionaries_prefix(self.prefix), &mut |key, _| {
             ids.extend(parse_dictionaries_key(self.prefix, key).map(str::to_owned));
@@ -161,9 +161,9 @@ impl<'a> DictionaryStore<'a> {
         })?;
         let mut all = ids.iter().map(|id| self.named(id)).collect::<Result<Vec<_>>>()?;
         all.extend(new.map(|new| Arc::new(Compactor::new(new))));
-        all.sort_by_key(|compactor| compactor.dictionaries().len());
+        all.sort_by_key(|compactor| compactor.codecs().len());
         for (older, newer) in all.iter().zip(all.iter().skip(1)) {
-            let [older, newer] = [older, newer].map(|compactor| compactor.dictionaries());
+            let [older, newer] = [older, newer].map(|compactor| compactor.codecs());
             if !newer.extends(older) {
                 return Err(self.no_chain(older, newer));
             }
@@ -171,7 +171,7 @@ impl<'a> DictionaryStore<'a> {
         Ok(all)
     }
 
-    fn no_chain(&self, older: &Dictionaries, newer: &Dictionaries) -> Error {
+    fn no_chain(&self, older: &Codecs, newer: &Codecs) -> Error {
         let [older, newer] = [older, newer].map(|one| dictionaries_key(self.prefix, &one.fingerprint()));
         let what = format!(
             "{} has parts of two sets of dictionaries that contradict each other, {older} and {newer}, and does not say \
@@ -187,7 +187,7 @@ impl<'a> DictionaryStore<'a> {
     ///
     /// # Errors
     /// `Mismatch`, naming both.
-    pub(crate) fn allow(&self, new: &Dictionaries) -> Result<()> {
+    pub(crate) fn allow(&self, new: &Codecs) -> Result<()> {
         if self.store.keeps_metadata() { Ok(()) } else { self.chain(Some(new)).map(|_| ()) }
     }
 }

@@ -3,11 +3,15 @@
 //! Owns the shape of `<prefix>settings.json`, which `job/output/guard.rs` creates before the first part of a destination, and which is never
 //! changed. Who reads a prefix that is not the configured one finds in it how the parts there are spelled. Reads only.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::format::{Encoding, Format};
 use crate::hour::key::{Layout, settings_key};
+use crate::record::Profile;
+use crate::record::row::Codecs;
 use crate::store::ObjectStore;
 
 /// What the object says. Members that are not known here are another version's.
@@ -18,15 +22,28 @@ pub(crate) struct StoredSettings {
     layout: String,
     #[serde(flatten)]
     format: Format,
+    /// What a record is there. The origin's is not written, as it was not before there were others.
+    #[serde(default, skip_serializing_if = "Profile::is_of_the_origin")]
+    record: Profile,
+    /// The name of each field's codec, if they are not those of the origin's: an entry of a dictionary may be added later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    codecs: Option<BTreeMap<String, String>>,
 }
 
 /// A setting that differs: its key, what the configuration says, what the object says.
-pub(crate) type Difference = (&'static str, String, String);
+pub(crate) type Difference = (String, String, String);
 
 impl StoredSettings {
     /// What it has to say where parts are made so.
     pub(crate) fn new(timezone: &str, layout: &Layout) -> Self {
-        Self { schema: 1, timezone: timezone.to_owned(), layout: layout.template().to_owned(), format: layout.format() }
+        let (layout, format) = (layout.template().to_owned(), layout.format());
+        Self { schema: 1, timezone: timezone.to_owned(), layout, format, record: Profile::default(), codecs: None }
+    }
+
+    /// The same where the parts hold records of this kind, with these codecs.
+    pub(crate) fn of_records(self, record: &Profile, codecs: &Codecs) -> Self {
+        let (names, usual) = (codecs.names(), Codecs::default().names());
+        Self { record: record.clone(), codecs: (names != usual).then_some(names), ..self }
     }
 
     /// Reads the object. `None`: there is none.
@@ -61,8 +78,23 @@ impl StoredSettings {
             ("load.compression", self.format.compression.name(), stored.format.compression.name()),
             ("load.layout", &self.layout, &stored.layout),
         ];
-        let (name, ours, theirs) = all.into_iter().find(|(_, ours, theirs)| ours != theirs)?;
-        Some((name, ours.to_owned(), theirs.to_owned()))
+        let differs = all.into_iter().find(|(_, ours, theirs)| ours != theirs);
+        let differs = differs.map(|(name, ours, theirs)| (name.to_owned(), format!("{ours:?}"), format!("{theirs:?}")));
+        let record =
+            || self.record.difference(&stored.record).map(|found| (found.key.to_owned(), found.now, found.before));
+        differs.or_else(record).or_else(|| self.other_codec(stored))
+    }
+
+    /// The first field whose codec is another there. Each part is read with its own, but no table over both would be.
+    fn other_codec(&self, stored: &Self) -> Option<Difference> {
+        let usual = Codecs::default().names();
+        let [ours, theirs] = [self, stored].map(|settings| settings.codecs.as_ref().unwrap_or(&usual));
+        let fields: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        let name = |codecs: &BTreeMap<String, String>, field| {
+            format!("{:?}", codecs.get(field).map_or("none", String::as_str))
+        };
+        let field = fields.into_iter().find(|field| ours.get(*field) != theirs.get(*field))?;
+        Some((format!("compact.{field}"), name(ours, field), name(theirs, field)))
     }
 }
 
@@ -119,12 +151,30 @@ mod tests {
     fn object_is_pinned_and_what_a_newer_version_adds_is_no_difference() {
         let settings: StoredSettings = serde_json::from_str(TEXT).unwrap();
         assert_eq!(serde_json::to_string(&settings).unwrap(), TEXT);
-        let more: StoredSettings = serde_json::from_str(&TEXT.replace('}', r#","record":{"time":"/at"}}"#)).unwrap();
+        let more: StoredSettings = serde_json::from_str(&TEXT.replace('}', r#","another":{"time":"/at"}}"#)).unwrap();
         assert_eq!(settings.difference(&more), None);
         let other = StoredSettings { layout: "m".into(), ..more };
-        assert_eq!(settings.difference(&other), Some(("load.layout", "l".into(), "m".into())));
+        assert_eq!(settings.difference(&other), Some(("load.layout".into(), "\"l\"".into(), "\"m\"".into())));
         let other = StoredSettings { format: Format::ndjson(Compression::Zstd), ..other };
-        assert_eq!(settings.difference(&other), Some(("load.compression", "gzip".into(), "zstd".into())));
+        assert_eq!(
+            settings.difference(&other),
+            Some(("load.compression".into(), "\"gzip\"".into(), "\"zstd\"".into()))
+        );
+    }
+
+    #[test]
+    fn other_records_and_codecs_are_said_and_told_apart() {
+        let usual = || StoredSettings::new("UTC", &Layout::default());
+        assert_eq!(usual().of_records(&Profile::default(), &Codecs::default()), usual());
+        let more = Codecs::of_dictionaries([("/b".to_owned(), 7)].into(), BTreeMap::new()).unwrap();
+        assert_eq!(usual().of_records(&Profile::default(), &more), usual(), "entries are not said");
+        let with = |more: &str| serde_json::from_str::<StoredSettings>(&TEXT.replace('}', more)).unwrap();
+        let ours: StoredSettings = serde_json::from_str(TEXT).unwrap();
+        let other = with(r#","record":{"time":"/at","time_format":"epoch-s"},"codecs":{"at":"digits"}}"#);
+        assert_eq!(ours.difference(&other), Some(("record.time".into(), "\"/inDate\"".into(), "\"/at\"".into())));
+        let other = with(r#","codecs":{"inDate":"digits","method":"dictionary","url":"dictionary","user_id":"hex"}}"#);
+        let expected = ("compact.user_id".into(), "\"uuid-pair\"".into(), "\"hex\"".into());
+        assert_eq!(ours.difference(&other), Some(expected));
     }
 
     #[test]

@@ -25,8 +25,9 @@ use etl::page::parse::{self, Element};
 use etl::part::parquet::{self, Columns, ParquetWriter};
 use etl::part::read::read_part;
 use etl::pointer::Pointer;
-use etl::record::row::{Compactor, Dictionaries};
-use etl::record::{self, Fields, Record, Scratch, Value, json, python};
+use etl::record::Schema;
+use etl::record::row::{Codecs, Compactor};
+use etl::record::{self, Fields, Scratch, Value, json, python};
 use etl::secret::Secret;
 use etl::source::PageShape;
 use etl::state::pages::journal::{Segment, SegmentId};
@@ -53,14 +54,13 @@ pub const TARGETS: [Target; 9] = [
 const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
 static COLUMNS: LazyLock<Columns> = LazyLock::new(|| Columns::new(&[], &TimeZone::UTC).unwrap());
-static COMPACTOR: LazyLock<Compactor> = LazyLock::new(|| Compactor::new(&Dictionaries::default()));
+static COMPACTOR: LazyLock<Compactor> = LazyLock::new(|| Compactor::new(&Codecs::default()));
 static DECODER: LazyLock<Decoder> = LazyLock::new(|| Decoder {
     shape: PageShape::default(),
-    sequence: "record_id".to_owned(),
     ring: KeyRing::new(&[Secret::new(KEY)]).unwrap(),
-    zone: TimeZone::UTC,
-    compactor: Compactor::new(&Dictionaries::default()),
-    dictionaries: Dictionaries::default().fingerprint(),
+    schema: Schema::of_the_origin(TimeZone::UTC),
+    compactor: Compactor::new(&Codecs::default()),
+    dictionaries: Codecs::default().fingerprint(),
     max_future: SignedDuration::from_hours(1),
 });
 
@@ -121,7 +121,7 @@ pub fn token(bytes: &[u8]) {
 
 /// A plaintext, compacted and restored: the same record, in the same hour.
 pub fn record(plaintext: &[u8]) {
-    let Ok(read) = record::read(plaintext, &TimeZone::UTC) else { return };
+    let Ok(read) = record::read(plaintext, &DECODER.schema) else { return };
     let mut line = Vec::new();
     COMPACTOR.write_row(&read.fields, &mut line);
     let line = String::from_utf8(line).unwrap();
@@ -129,7 +129,7 @@ pub fn record(plaintext: &[u8]) {
     let restored = COMPACTOR.restore(&line).unwrap_or_else(|reason| panic!("{reason}: {line}"));
     assert_eq!(keys(&read.fields), keys(&restored), "{line}");
     assert_eq!(hash(&read.fields), hash(&restored), "{line}");
-    let restored = Record::dated(restored, &TimeZone::UTC).unwrap();
+    let restored = DECODER.schema.dating.date(restored).unwrap();
     assert_eq!((restored.at, restored.hour), (read.at, read.hour), "{line}");
 }
 
@@ -155,11 +155,11 @@ pub fn row(line: &[u8]) {
 pub fn part(object: &[u8]) {
     let hour: Hour = "2023-03-10T01".parse().unwrap();
     for compression in [Compression::Gzip, Compression::Zstd] {
-        drop(read_part(Format::ndjson(compression), object, &COMPACTOR, &TimeZone::UTC, hour));
+        drop(read_part(Format::ndjson(compression), object, &COMPACTOR, &DECODER.schema.dating, hour));
     }
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, object).unwrap();
-    if let Ok(read) = read_part(Format::default(), &gzip.finish().unwrap(), &COMPACTOR, &TimeZone::UTC, hour) {
+    if let Ok(read) = read_part(Format::default(), &gzip.finish().unwrap(), &COMPACTOR, &DECODER.schema.dating, hour) {
         let lines = object.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
         assert!(read.identity.rows <= u64::try_from(lines).unwrap() && read.first <= read.last);
     }
@@ -197,7 +197,7 @@ pub fn config(text: &[u8]) {
             drop((config.source.location().map(drop), config.source.keys(), config.source.headers()));
             drop((config.load.destination().map(drop), config.load.s3()));
             Layout::parse(config.load.layout.template()).unwrap();
-            Dictionaries::new(config.compact.url.clone(), config.compact.method.clone()).unwrap();
+            drop(config.record.mask_key());
         }
         Err(error) => assert!(!error.chain().is_empty() && !error.chain().contains(KEY)),
     }

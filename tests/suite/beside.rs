@@ -13,7 +13,8 @@ use etl::audit::finding::Verification;
 use etl::audit::verify::Verifier;
 use etl::error::Result;
 use etl::hour::key::Layout;
-use etl::record::row::{Compactor, Dictionaries};
+use etl::record::Dating;
+use etl::record::row::{Codecs, Compactor};
 use etl::store::dictionaries::DictionaryStore;
 use etl::store::lake::FileStore;
 use etl::store::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
@@ -95,13 +96,13 @@ fn round(desk: &Desk, round: u64, hours: impl Iterator<Item = u64>) {
 }
 
 fn verify(desk: &Desk, store: &dyn ObjectStore, deep: bool) -> Verification {
-    let compactor = Compactor::new(&Dictionaries::default());
+    let compactor = Compactor::new(&Codecs::default());
     let parts = StoredParts {
         store,
         prefix: "",
         layout: &Layout::parse("{year}_y/{month}_m/{day}_d/{hour}_h").unwrap(),
         dictionaries: &DictionaryStore::new(store, "", &compactor),
-        zone: &TimeZone::UTC,
+        dating: &Dating::of_the_origin(TimeZone::UTC),
     };
     let verifier = Verifier { state: &desk.state(""), parts, deep, expire_after: None };
     verifier.verify(&mut |_| ()).unwrap()

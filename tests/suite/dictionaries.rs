@@ -275,7 +275,7 @@ fn folder_with_a_copy_is_read_with_the_longest_dictionaries_in_it() {
             assert_eq!(values(&elsewhere.etl(&["restore", "--from", from]).exits(0)), all, "{compact}");
         }
         // Two sets that contradict each other, of which one may have written any of the parts.
-        let stranger = etl::record::row::Dictionaries::default();
+        let stranger = etl::record::row::Codecs::default();
         let name = format!("dict/{}.json", stranger.fingerprint());
         fs::write(copy.path().join(&name), stranger.to_stored().unwrap()).unwrap();
         let ran = Place::new("").etl(&["restore", "--from", from]).exits(76);
@@ -315,7 +315,7 @@ fn no_part_is_uploaded_before_its_dictionaries() {
 fn something_else_under_the_name_of_the_dictionaries_is_left_alone_and_parts_wait() {
     let stores: Vec<Lake> = s3().iter().map(Lake::in_bucket).chain([Lake::in_folder()]).collect();
     for lake in stores {
-        let key = format!("{}dict/{}.json", lake.prefix, etl::record::row::Dictionaries::default().fingerprint());
+        let key = format!("{}dict/{}.json", lake.prefix, etl::record::row::Codecs::default().fingerprint());
         lake.intruder.write(&key, b"something else", None);
         lake.configure("");
         lake.place.page("pages/1", &logs());

@@ -59,6 +59,7 @@ mod private;
 mod progress;
 mod quarantine;
 mod readme;
+mod record;
 mod repair;
 mod restore;
 mod s3_store;

@@ -7,7 +7,7 @@ use etl::hour::format::{Encoding, Format};
 use etl::hour::part::PartIdentity;
 use etl::part::codec::Codec;
 use etl::part::parquet::Columns;
-use etl::record::row::{Compactor, Dictionaries};
+use etl::record::row::{Codecs, Compactor};
 use etl::store::PartMeta;
 use flate2::{Compression, GzBuilder};
 use jiff::tz::TimeZone;
@@ -71,9 +71,7 @@ fn findings(place: &Place) -> BTreeSet<(String, String)> {
 
 /// What rows are written with by default.
 fn compactor() -> Compactor {
-    let table = |entries: &[(&str, i64)]| entries.iter().map(|(text, n)| ((*text).to_owned(), *n)).collect();
-    let (url, method) = (table(&[("/api/products/product/", 1)]), table(&[("GET", 1), ("POST", 2)]));
-    Compactor::new(&Dictionaries::new(url, method).unwrap())
+    Compactor::new(&Codecs::default())
 }
 
 /// A sound part of the same hour and size with other records, and what a store would say of it.

@@ -11,6 +11,7 @@ use etl::hour::verdict::Verdict;
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::net::backoff::Backoff;
 use etl::page::decode::Decoder;
+use etl::record::Schema;
 use etl::source::{Headers, HttpSettings, HttpSource, PageShape, PageUrl, Template};
 use etl::state::Lock;
 use etl::state::status::{self, Status};
@@ -140,7 +141,7 @@ impl Desk {
         let usual = setup(self.dir.path().join("state"), &self.key, store, &self.clock, stop);
         Setup {
             settings: settings(self.zone),
-            decoder: Decoder { zone, sequence: self.sequence.to_owned(), ..usual.decoder },
+            decoder: Decoder { schema: Schema::of_the_origin(zone).with_id_in(self.sequence), ..usual.decoder },
             closing: self.closing(),
             manifest: self.publishes,
             ..usual

@@ -1,6 +1,5 @@
 //! What a run is told, for tests and benches that call it without a configuration: UTC, 10 minutes of grace, an hour of late hold.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use etl::hour::Clock;
@@ -12,7 +11,8 @@ use etl::page::decode::Decoder;
 use etl::page::decrypt::KeyRing;
 use etl::part::cut::{CutRules, PART_BYTES};
 use etl::part::parquet::Columns;
-use etl::record::row::{Compactor, Dictionaries};
+use etl::record::row::{Codecs, Compactor};
+use etl::record::{Profile, Schema};
 use etl::secret::Secret;
 use etl::state::Settings;
 use etl::stop::Stop;
@@ -26,10 +26,10 @@ pub fn settings(timezone: &str) -> Settings {
         timezone: timezone.into(),
         layout: "l".into(),
         format: Format::default(),
-        columns: BTreeMap::new(),
+        columns: std::collections::BTreeMap::new(),
         destination: "file:lake".into(),
-        url: BTreeMap::new(),
-        method: BTreeMap::new(),
+        record: Profile::default(),
+        codecs: Codecs::default(),
     }
 }
 
@@ -41,7 +41,7 @@ pub fn setup<'a>(
     clock: &'a dyn Clock,
     stop: &'a Stop,
 ) -> Setup<'a> {
-    let dictionaries = Dictionaries::default();
+    let dictionaries = Codecs::default();
     let hour = SignedDuration::from_hours(1);
     Setup {
         archive: None,
@@ -55,9 +55,8 @@ pub fn setup<'a>(
         quarantine_max_bytes: 0,
         decoder: Decoder {
             shape: etl::source::PageShape::default(),
-            sequence: "record_id".to_owned(),
             ring: KeyRing::new(&[Secret::new(key)]).unwrap(),
-            zone: TimeZone::UTC,
+            schema: Schema::of_the_origin(TimeZone::UTC),
             compactor: Compactor::new(&dictionaries),
             dictionaries: dictionaries.fingerprint(),
             max_future: hour,

@@ -227,15 +227,15 @@ fn not_said_to_be_gone(hour: Hour, key: &str) -> Error {
     Error::new(ErrorKind::Mismatch, what).hint("`etl repair --accept-loss` puts it there, then export again")
 }
 
-/// Checks that the hours of the source are those of `timezone`.
+/// Checks that the parts of the source are made under the settings `ours`.
 ///
 /// # Errors
-/// `Config`, naming both.
-pub(crate) fn check_zone(store: &dyn ObjectStore, prefix: &str, timezone: &str, there: &Layout) -> Result<()> {
+/// `Config`, naming both values.
+pub(crate) fn check_source(store: &dyn ObjectStore, prefix: &str, ours: &StoredSettings) -> Result<()> {
     let Some(stored) = StoredSettings::read(store, prefix)? else { return Ok(()) };
-    match StoredSettings::new(timezone, there).difference(&stored) {
+    match ours.difference(&stored) {
         Some((name, ours, theirs)) => {
-            let what = format!("{name} is {ours:?}, and the parts in {} are made with {theirs:?}", store.place());
+            let what = format!("{name} is {ours}, and the parts in {} are made with {theirs}", store.place());
             Err(Error::new(ErrorKind::Config, what).hint("export with the configuration that they were made with"))
         }
         None => Ok(()),

@@ -17,7 +17,7 @@ use crate::hour::format::Encoding;
 use crate::hour::key::{Layout, dictionaries_key, settings_key};
 use crate::part::codec::{Codec, Columns};
 use crate::part::rewrite::rewrite;
-use crate::record::row::Dictionaries;
+use crate::record::row::Codecs;
 use crate::stop::Stop;
 use crate::store::dictionaries::{DictionaryStore, Stored};
 use crate::store::expired::Marker;
@@ -53,13 +53,17 @@ pub(crate) struct Below<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The place, for parts of hours in `timezone`. Only looks.
+    /// The place, for parts under these `settings`. Only looks.
     ///
     /// # Errors
     /// `Config`, naming both values: the parts there are made under other settings. Else those of the store.
-    pub(crate) fn open(place: Below<'a>, columns: &'a Columns, timezone: &str, stop: &'a Stop) -> Result<Self> {
+    pub(crate) fn open(
+        place: Below<'a>,
+        columns: &'a Columns,
+        settings: StoredSettings,
+        stop: &'a Stop,
+    ) -> Result<Self> {
         let Below { store, prefix, layout, .. } = place;
-        let settings = StoredSettings::new(timezone, layout);
         let stored = StoredSettings::read(store, prefix)?;
         match &stored {
             Some(stored) => check_settings(store, &settings, stored)?,
@@ -172,7 +176,7 @@ impl<'a> Target<'a> {
 
     /// Makes sure that the dictionaries of a part are there. Gives their id.
     fn ensure_dictionaries(&self, sound: &SoundPart) -> Result<String> {
-        let dictionaries = sound.compactor.dictionaries();
+        let dictionaries = sound.compactor.codecs();
         let id = if sound.dict.is_empty() { dictionaries.fingerprint() } else { sound.dict.clone() };
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         if !stored.contains(&id) {
@@ -182,7 +186,7 @@ impl<'a> Target<'a> {
         Ok(id)
     }
 
-    fn store_dictionaries(&self, id: &str, dictionaries: &Dictionaries) -> Result<()> {
+    fn store_dictionaries(&self, id: &str, dictionaries: &Codecs) -> Result<()> {
         match self.place.dictionaries.stored(id)? {
             Stored::Sound(_) => return Ok(()),
             Stored::Missing => self.place.dictionaries.allow(dictionaries)?,
@@ -249,11 +253,11 @@ fn listed(place: Below<'_>) -> Result<Numbered> {
 }
 
 fn check_settings(store: &dyn ObjectStore, ours: &StoredSettings, stored: &StoredSettings) -> Result<()> {
-    ours.difference(stored).map_or(Ok(()), |(name, ours, theirs)| Err(other_settings(store, name, &ours, &theirs)))
+    ours.difference(stored).map_or(Ok(()), |(name, ours, theirs)| Err(other_settings(store, &name, &ours, &theirs)))
 }
 
 fn other_settings(store: &dyn ObjectStore, name: &str, ours: &str, theirs: &str) -> Error {
-    let what = format!("{} has parts of {name} {theirs:?}, and this export makes {ours:?}", store.place());
+    let what = format!("{} has parts of {name} {theirs}, and this export makes {ours}", store.place());
     Error::new(ErrorKind::Config, what)
         .hint("export to another prefix: a prefix has one format, one layout, one time zone")
 }

@@ -72,7 +72,7 @@ impl Verifier<'_> {
             Err(error) => return Err(error),
         };
         let format = self.parts.layout.format_of(&part.key);
-        let read = match read_part(format, &self.parts.store.get(&part.key)?, &compactor, self.parts.zone, row.hour) {
+        let read = match read_part(format, &self.parts.store.get(&part.key)?, &compactor, self.parts.dating, row.hour) {
             Ok(read) => read,
             Err(reason) => return Ok(Some(reason.to_string())),
         };

@@ -1,11 +1,13 @@
 //! The configuration as a whole: precedence, relative paths, defaults, refusals.
 
+mod record;
 mod refusals;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use super::*;
+use crate::pointer::Pointer;
 
 const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
@@ -77,14 +79,22 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.source.timeout, Duration::from_secs(30));
     assert_eq!(config.source.retries, 5);
     assert_eq!(config.source.max_page_bytes, 64 << 20);
-    assert_eq!(config.source.sequence, "record_id");
+    assert_eq!(config.record.id(), Some(&Pointer::member("record_id")));
     assert_eq!(config.source.headers().unwrap(), []);
     let hours = &config.hours;
     assert_eq!((hours.timezone_name(), &hours.timezone), ("UTC", &TimeZone::UTC));
     assert_eq!((hours.grace, hours.late_hold, hours.max_future), (minutes(10), minutes(60), minutes(60)));
     assert_eq!(hours.dedup_window, minutes(30 * 24 * 60));
-    assert_eq!(config.compact.url, BTreeMap::from([("/api/products/product/".to_owned(), 1)]));
-    assert_eq!(config.compact.method, BTreeMap::from([("GET".to_owned(), 1), ("POST".to_owned(), 2)]));
+    let codes = |entries: &[(&str, i64)]| {
+        CodecConfig::Dictionary(entries.iter().map(|(text, code)| ((*text).to_owned(), *code)).collect())
+    };
+    let expected = [
+        ("inDate", CodecConfig::Digits),
+        ("method", codes(&[("GET", 1), ("POST", 2)])),
+        ("url", codes(&[("/api/products/product/", 1)])),
+        ("user_id", CodecConfig::UuidPair),
+    ];
+    assert_eq!(config.compact.fields().collect::<Vec<_>>(), expected.each_ref().map(|(field, codec)| (*field, codec)));
     let access = config.load.s3().unwrap();
     assert_eq!((access.endpoint, access.region.as_str()), (None, "ap-northeast-2"));
     assert_eq!(access.credentials, S3Credentials::Default);
@@ -135,10 +145,11 @@ max_bytes = "2GiB"
     assert_eq!(config.source.keys().unwrap(), [Secret::new(KEY)]);
     assert_eq!(config.source.headers().unwrap(), [("Authorization".to_owned(), Secret::new("Bearer x"))]);
     assert_eq!((config.source.timeout, config.source.retries), (Duration::from_secs(20), 3));
-    assert_eq!(config.source.sequence, "", "an empty text turns it off");
+    assert_eq!(config.record.id(), None, "an empty text turns it off");
     assert_eq!(config.hours.timezone_name(), "Asia/Seoul");
     assert_eq!(config.hours.dedup_window, Duration::from_secs(4 * 86_400));
-    assert_eq!(config.compact.url, BTreeMap::from([("/a/".to_owned(), 7)]));
+    let url = config.compact.fields().find(|(field, _)| *field == "url").unwrap().1;
+    assert_eq!(*url, CodecConfig::Dictionary(BTreeMap::from([("/a/".to_owned(), 7)])));
     assert_eq!(config.load.destination().unwrap(), &s3("my-logs", "prefix/"));
     assert_eq!(config.load.s3().unwrap().endpoint.as_deref(), Some("http://127.0.0.1:8333"));
     assert_eq!(config.load.layout.template(), "year={year}/month={month}/day={day}/hour={hour}");

@@ -98,7 +98,6 @@ fn unknown_key_names_the_nearest_its_table_and_the_line() {
         ("[hours]\nlate-hold = 1\n", r#""late-hold" in [hours]; the nearest known one is "late_hold""#),
         ("[source]\ntimezone = 1\n", r#""timezone" in [source]; the nearest known one is "timezone" in [hours]"#),
         ("[state]\nkeys_file = 1\n", r#""keys_file" in [state]; the nearest known one is "keys_file" in [source]"#),
-        ("[compact]\nurls = 1\n", r#""urls" in [compact]; the nearest known one is "url""#),
         ("\n[sorce]\nurl = \"x\"\n", r#"line 2: unknown key "sorce"; the nearest known one is [source]"#),
         ("grace = \"x\"\n", r#"line 1: unknown key "grace"; the nearest known one is "grace" in [hours]"#),
         ("file = \"x\"\n", r#"line 1: unknown key "file"; the nearest known one is ["#),

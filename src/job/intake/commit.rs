@@ -152,7 +152,7 @@ impl Intake {
         }
         let late = self.count_late(run, &new, received);
         let seen = self.see(run, &new, segment);
-        new.leave_strays_out(&run.setup.decoder.zone, |id| seen.is_stray(id));
+        new.leave_strays_out(run.setup.decoder.schema.dating.zone(), |id| seen.is_stray(id));
         self.hearing.took(segment, pages);
         let times = pages.iter().flat_map(|page| &page.records).map(|record| record.entry.at());
         self.newest = self.newest.max(times.filter(|at| *at <= received).max());
@@ -185,7 +185,7 @@ impl Intake {
         if let Some(watch) = &mut self.watch {
             new.ids.iter().for_each(|id| watch.saw(id));
         }
-        let mut seen = run.state.hours.seen().for_field(&run.setup.decoder.sequence);
+        let mut seen = run.state.hours.seen().for_field(&run.setup.decoder.schema.id_name());
         let newest = new.ids.iter().map(|id| id.at).max();
         if let Some(newest) = newest.filter(|_| self.hearing.asks_another()) {
             seen = seen.with_another_source(newest);

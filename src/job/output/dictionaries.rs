@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::key::dictionaries_key;
 use crate::job::Run;
 use crate::job::output::document::create_document;
-use crate::record::row::Dictionaries;
+use crate::record::row::Codecs;
 use crate::state::status::verified;
 use crate::store::dictionaries::Stored;
 use crate::store::once::Outcome;
@@ -63,7 +63,7 @@ pub(crate) fn ensure_dictionaries(run: &mut Run<'_>, id: &str) -> Result<bool> {
         return Ok(false);
     }
     let stored = match run.dictionaries.known_without_the_store(id) {
-        Some(dictionaries) => store_dictionaries(run, id, &dictionaries),
+        Some(codecs) => store_dictionaries(run, id, &codecs),
         // Nothing here knows them: another machine's parts, or a state that another configuration made.
         None => run.dictionaries.named(id).map(drop),
     };
@@ -78,9 +78,9 @@ pub(crate) fn ensure_dictionaries(run: &mut Run<'_>, id: &str) -> Result<bool> {
     }
 }
 
-fn store_dictionaries(run: &Run<'_>, id: &str, dictionaries: &Dictionaries) -> Result<()> {
-    run.dictionaries.allow(dictionaries)?;
-    let (key, bytes) = (dictionaries_key(&run.setup.prefix, id), dictionaries.to_stored()?);
+fn store_dictionaries(run: &Run<'_>, id: &str, codecs: &Codecs) -> Result<()> {
+    run.dictionaries.allow(codecs)?;
+    let (key, bytes) = (dictionaries_key(&run.setup.prefix, id), codecs.to_stored()?);
     // A store without metadata, or another spelling: the content says whether it is sound.
     if let Outcome::Foreign { .. } = create_document(run, &key, &bytes, ("dict", id))?
         && !matches!(run.dictionaries.stored(id)?, Stored::Sound(_))

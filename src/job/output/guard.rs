@@ -63,13 +63,14 @@ const fn has_receipts(run: &Run<'_>) -> bool {
 }
 
 fn ours(run: &Run<'_>) -> StoredSettings {
-    StoredSettings::new(&run.setup.settings.timezone, &run.setup.layout)
+    let settings = &run.setup.settings;
+    StoredSettings::new(&settings.timezone, &run.setup.layout).of_records(&settings.record, &settings.codecs)
 }
 
 /// A state that has parts there already goes on with its own settings.
 fn compare(run: &Run<'_>, stored: &StoredSettings) -> Result<()> {
     let Some((name, ours, theirs)) = ours(run).difference(stored) else { return Ok(()) };
-    let error = differs(run, name, &ours, &theirs);
+    let error = differs(run, &name, &ours, &theirs);
     if !has_receipts(run) {
         return Err(error);
     }
@@ -78,7 +79,7 @@ fn compare(run: &Run<'_>, stored: &StoredSettings) -> Result<()> {
 }
 
 fn differs(run: &Run<'_>, name: &str, ours: &str, theirs: &str) -> Error {
-    let what = format!("{name} is {ours:?}, and the parts in {} are made with {theirs:?}", run.setup.store.place());
+    let what = format!("{name} is {ours}, and the parts in {} are made with {theirs}", run.setup.store.place());
     Error::new(ErrorKind::Config, what).hint(way_out(name))
 }
 
@@ -92,7 +93,7 @@ fn judge_by_a_part(run: &Run<'_>) -> Result<()> {
             true => ("load.compression", ours.compression.name(), format.compression.name()),
             false => ("load.format", ours.encoding.name(), format.encoding.name()),
         };
-        return Err(differs(run, name, ours, theirs));
+        return Err(differs(run, name, &format!("{ours:?}"), &format!("{theirs:?}")));
     }
     let Some((hour, _)) = setup.layout.parse_key(&setup.prefix, &key) else {
         let what = format!(
@@ -105,7 +106,7 @@ fn judge_by_a_part(run: &Run<'_>) -> Result<()> {
     let meta = setup.store.head(&key)?.and_then(|found| found.meta);
     // What it cannot be read with, or does not hold, tells nothing about the zone.
     let Ok(compactor) = run.dictionaries.for_part(meta.as_ref()) else { return Ok(()) };
-    match read_part(format, &setup.store.get(&key)?, &compactor, &setup.decoder.zone, hour) {
+    match read_part(format, &setup.store.get(&key)?, &compactor, &setup.decoder.schema.dating, hour) {
         Err(NotAPart::OtherHour { found, .. }) => {
             let what = format!(
                 "hours.timezone is {:?}, and the parts in {} are made in another: {key} has a record that would be of hour {found}",

@@ -132,7 +132,7 @@ fn read_from_store(run: &Run<'_>, key: &str, hour: Hour) -> Result<Found> {
         Err(error) if error.kind() == ErrorKind::Mismatch && store.head(key)?.is_none() => return Ok(Found::Nothing),
         object => object?,
     };
-    Ok(match read_part(run.setup.layout.format_of(key), &object, &compactor, &run.setup.decoder.zone, hour) {
+    Ok(match read_part(run.setup.layout.format_of(key), &object, &compactor, &run.setup.decoder.schema.dating, hour) {
         Ok(read) => Found::Part(read, meta.map(|meta| meta.dict).unwrap_or_default()),
         Err(_) => Found::Other,
     })

@@ -12,13 +12,13 @@ mod token;
 
 use std::collections::BTreeSet;
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::error;
 use crate::hour::Hour;
 use crate::page::decrypt::KeyRing;
 use crate::page::parse::{self, Element, NotAPage};
+use crate::record::Schema;
 use crate::record::row::Compactor;
 use crate::source::PageShape;
 use crate::state::pages::quarantine::OddToken;
@@ -43,16 +43,14 @@ pub struct Decoder {
     pub shape: PageShape,
     /// The keys; none where nothing is encrypted.
     pub ring: KeyRing,
-    /// The time zone of the hours.
-    pub zone: TimeZone,
+    /// What a record is.
+    pub schema: Schema,
     /// The compaction.
     pub compactor: Compactor,
-    /// Names the compaction's dictionaries in a part's metadata.
+    /// Names the compaction's codecs in a part's metadata.
     pub dictionaries: String,
     /// How far ahead of its receipt a record may be.
     pub max_future: SignedDuration,
-    /// The field with the source's rising number. Empty: none.
-    pub sequence: String,
 }
 
 /// Why reading a page ended early.

@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use super::decoded::MAX_ODD;
 use super::token::{GROWTH, ROW_EXTRA, whole_number};
+use jiff::tz::TimeZone;
+
 use super::*;
-use crate::record::row::Dictionaries;
+use crate::record::row::Codecs;
 use crate::record::{MAX_LINE, MAX_VALUES, Value, json};
 use crate::secret::Secret;
 
@@ -15,11 +17,10 @@ fn decoder() -> Decoder {
     Decoder {
         shape: PageShape::default(),
         ring: KeyRing::new(&[Secret::new(KEY)]).unwrap(),
-        zone: TimeZone::UTC,
-        compactor: Compactor::new(&Dictionaries::default()),
+        schema: Schema::of_the_origin(TimeZone::UTC),
+        compactor: Compactor::new(&Codecs::default()),
         dictionaries: String::new(),
         max_future: SignedDuration::from_hours(1),
-        sequence: "record_id".into(),
     }
 }
 

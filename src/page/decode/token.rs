@@ -43,15 +43,24 @@ impl Decoder {
         let read = self.read(plaintext).and_then(|record| within_a_line(plaintext, record));
         match read {
             Ok(record) => match self.comes_due(&record, received) {
-                None => self.take(&record, decoded),
+                None => {
+                    if let Err(reason) = self.take(&record, decoded) {
+                        decoded.put_odd(odd(
+                            plaintext,
+                            token.to_owned(),
+                            received,
+                            (reason.kind(), reason.to_string()),
+                        ));
+                    }
+                }
                 Some(due) => {
-                    let why = format!("its inDate {} is too far ahead of its receipt", record.at);
+                    let why = format!("its {} {} is too far ahead of its receipt", self.schema.time_name(), record.at);
                     let odd = odd(plaintext, token.to_owned(), received, (FUTURE, why));
                     decoded.put_odd(OddToken { due: Some(due), ..odd });
                 }
             },
             Err(reason) => {
-                let why = (reason.kind(), record::explain(plaintext, &reason));
+                let why = (reason.kind(), record::explain(plaintext, &reason, &self.schema));
                 decoded.put_odd(odd(plaintext, token.to_owned(), received, why));
             }
         }
@@ -63,8 +72,8 @@ impl Decoder {
     /// Why it is not a record.
     pub(crate) fn read<'p>(&self, plaintext: &'p [u8]) -> Result<Record<'p>, Reason> {
         match self.shape.is_encrypted {
-            true => record::read(plaintext, &self.zone),
-            false => record::read_plain(plaintext, &self.zone),
+            true => record::read(plaintext, &self.schema),
+            false => record::read_plain(plaintext, &self.schema),
         }
     }
 
@@ -74,22 +83,22 @@ impl Decoder {
         (due > received).then_some(due)
     }
 
-    fn take(&self, record: &Record<'_>, decoded: &mut Decoded) {
+    /// Takes a record, if its row can be read back: compact values stand beside those that they cannot replace.
+    fn take(&self, record: &Record<'_>, decoded: &mut Decoded) -> Result<(), Reason> {
         let hash = record::content_hash(&record.fields, &mut decoded.scratch);
         decoded.scratch.shrink_to(WORTH_KEEPING);
         let start = decoded.lines.len();
         self.compactor.write_row(&record.fields, &mut decoded.lines);
-        // A line has at most 64 MiB: far below 4 GB.
-        let length = u32::try_from(decoded.lines.len() - start).unwrap_or(u32::MAX);
-        let entry = Entry::new(hash, record.at, length);
-        decoded.records.push(DecodedRecord { hour: record.hour, entry, id: self.id(record) });
-    }
-
-    fn id(&self, record: &Record<'_>) -> Option<i64> {
-        match record.fields.iter().find(|(key, _)| *key == self.sequence) {
-            Some((_, value)) => whole_number(value),
-            None => None,
+        let length = decoded.lines.len() - start;
+        if length >= MAX_LINE {
+            decoded.lines.truncate(start);
+            return Err(too_long());
         }
+        // A line has at most 64 MiB: far below 4 GB.
+        let entry = Entry::new(hash, record.at, u32::try_from(length).unwrap_or(u32::MAX));
+        let id = self.schema.id_of(&record.fields).and_then(whole_number);
+        decoded.records.push(DecodedRecord { hour: record.hour, entry, id });
+        Ok(())
     }
 }
 
@@ -115,7 +124,11 @@ fn within_a_line<'r>(plaintext: &[u8], record: Record<'r>) -> Result<Record<'r>,
     if plaintext.len() <= most / GROWTH || json::length(&record.fields, most) <= most {
         return Ok(record);
     }
-    Err(Reason::new(ReasonKind::TooLarge, "its line would be longer than the 64 MiB that a line may have"))
+    Err(too_long())
+}
+
+const fn too_long() -> Reason {
+    Reason::new(ReasonKind::TooLarge, "its line would be longer than the 64 MiB that a line may have")
 }
 
 /// An element without a token.

@@ -15,7 +15,8 @@ use super::cells::micros_of;
 use super::time;
 use crate::config::{ColumnKind, LoadColumn};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Fields, Reason, ReasonKind, Record, Value, schema};
+use crate::hour::time::TimeFormat;
+use crate::record::{Dating, Fields, Reason, ReasonKind, Value, schema};
 
 /// The instant that dates a record, in microseconds.
 pub(super) const EVENT_TIME: &str = "event_time";
@@ -56,8 +57,8 @@ pub struct Columns {
     pub(super) fields: Vec<Column>,
     /// The field with the time's text. `None`: it is no field of its own, and the event time gives nothing back.
     pub(super) time: Option<String>,
-    /// The zone of a time without an offset.
-    pub(super) zone: TimeZone,
+    /// How records are dated.
+    pub(super) dating: Dating,
     by_name: HashMap<String, usize>,
 }
 
@@ -78,11 +79,23 @@ fn known() -> Vec<Column> {
 }
 
 impl Columns {
-    /// The fields that the program knows, and the `configured` ones. A time without an offset is in `zone`.
+    /// The fields of the origin's records that the program knows, and the `configured` ones. A time without an offset is in `zone`.
     ///
     /// # Errors
     /// `Config` for a configured column that is there already.
     pub fn new(configured: &[LoadColumn], zone: &TimeZone) -> Result<Self> {
+        Self::of_records(configured, &Dating::of_the_origin(zone.clone()))
+    }
+
+    /// Those of records that are dated so: of another source's only the `configured` ones, beside the time.
+    ///
+    /// # Errors
+    /// As [`Columns::new`].
+    pub fn of_records(configured: &[LoadColumn], dating: &Dating) -> Result<Self> {
+        let configured_fields = configured.iter().map(Column::configured);
+        if !dating.is_at_in_date() {
+            return Ok(Self::of(configured_fields.collect(), None, dating.clone()));
+        }
         let taken = |name: &str| {
             let known = known().into_iter().map(|column| column.name).chain([schema::IN_DATE.to_owned()]);
             known.into_iter().any(|known| known.eq_ignore_ascii_case(name))
@@ -91,14 +104,14 @@ impl Columns {
             let what = format!("load.columns.{}: this field has its column in every table", column.name);
             return Err(Error::new(ErrorKind::Config, what).hint("leave it out"));
         }
-        let fields = known().into_iter().chain(configured.iter().map(Column::configured)).collect();
-        Ok(Self::of(fields, Some(schema::IN_DATE.to_owned()), zone.clone()))
+        let fields = known().into_iter().chain(configured_fields).collect();
+        Ok(Self::of(fields, Some(schema::IN_DATE.to_owned()), dating.clone()))
     }
 
     /// These `fields`, and the text of the time in the field `time`.
-    pub(super) fn of(fields: Vec<Column>, time: Option<String>, zone: TimeZone) -> Self {
+    pub(super) fn of(fields: Vec<Column>, time: Option<String>, dating: Dating) -> Self {
         let by_name = fields.iter().enumerate().map(|(n, column)| (column.name.clone(), n)).collect();
-        Self { fields, time, zone, by_name }
+        Self { fields, time, dating, by_name }
     }
 
     /// Where the column of the field `name` is among those of fields.
@@ -111,15 +124,15 @@ impl Columns {
         if let Some(micros) = self.usual_time(&fields) {
             return Ok((fields, micros));
         }
-        let record = Record::dated(fields, &self.zone)?;
+        let record = self.dating.date(fields)?;
         let micros =
-            micros_of(record.at).ok_or(Reason::new(ReasonKind::BadInDate, "inDate is beyond all calendars"))?;
+            micros_of(record.at).ok_or(Reason::new(ReasonKind::BadTime, "the time is beyond all calendars"))?;
         Ok((record.fields, micros))
     }
 
     /// The instant of a record whose time has the usual form, which is the same in every zone.
     fn usual_time(&self, fields: &[(Cow<'_, str>, Value<'_>)]) -> Option<i64> {
-        let time = self.time.as_deref()?;
+        let time = self.time.as_deref().filter(|_| matches!(self.dating.format(), TimeFormat::Text))?;
         match fields.iter().find(|(key, _)| key == time) {
             Some((_, Value::Str(text))) => time::micros(text),
             _ => None,

@@ -114,7 +114,7 @@ impl<'c, W: Write + Send> ParquetWriter<'c, W> {
     /// Writes the dictionaries behind all rows. Gives what the object says of itself.
     fn about(&mut self) -> io::Result<String> {
         self.object.flush().map_err(|error| of_output(&self.failure, error))?;
-        let (columns, dictionaries) = (self.columns.schema(), self.compactor.dictionaries());
+        let (columns, dictionaries) = (self.columns.schema(), self.compactor.codecs());
         let (at, stored) = (self.object.bytes_written() as u64, dictionaries.to_stored().map_err(io::Error::other)?);
         self.object.write_all(&stored)?;
         let about = About {

@@ -62,6 +62,15 @@ impl Dialect for DuckDb {
         format!("lower({} || {})", half(23), half(1))
     }
 
+    fn hex(&self, text: &str) -> String {
+        let padded = format!("{text} || repeat('=', (4 - length({text}) % 4) % 4)");
+        format!("lower(hex(from_base64(nullif(translate({padded}, '-_', '+/'), ''))))")
+    }
+
+    fn at_micros(&self, micros: &str) -> String {
+        format!("make_timestamp({micros})")
+    }
+
     fn instant(&self, text: &str, zone: &str) -> String {
         let spelling = Spelling {
             like: "regexp_matches",

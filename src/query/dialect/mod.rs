@@ -6,6 +6,7 @@
 //! a value of just that type, not rounded and not parsed from a text; `line`, last, is the whole row.
 
 mod duckdb;
+mod event_time;
 mod instant;
 mod spark;
 mod trino;
@@ -17,7 +18,8 @@ pub(super) use spark::{Spark, quoted};
 pub(super) use trino::Trino;
 
 use super::Table;
-use super::column::{Column, Type};
+use super::column::{Column, STRING, Type};
+use crate::record::row::Codec;
 use crate::record::schema;
 
 /// The name of the column that holds the row.
@@ -26,6 +28,8 @@ pub(super) const LINE: &str = "line";
 pub(super) const EVENT_TIME: &str = "event_time";
 /// `inDate` as it came, where it is in another form than the usual one: that one follows from the timestamp.
 pub(super) const EVENT_TIME_TEXT: &str = "event_time_text";
+/// The time as the row has it, where it is none of the columns.
+const TIME: &str = "time_as_it_came";
 /// The usual form.
 const USUAL: &str = "^20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9][.][0-9]{3}Z$";
 
@@ -51,6 +55,10 @@ pub(super) trait Dialect {
     fn pack(&self, ty: &Type, fields: &[(&str, String)]) -> String;
     /// 64 hex digits from two base64url UUIDs, the second half first; NULL for an empty text.
     fn uuid_pair(&self, text: &str) -> String;
+    /// Hex digits from base64url; NULL for an empty text.
+    fn hex(&self, text: &str) -> String;
+    /// The instant that is so many microseconds after 1970, as a number.
+    fn at_micros(&self, micros: &str) -> String;
     /// The instant that `text` spells, as [`crate::record`] reads it; NULL for none.
     fn instant(&self, text: &str, zone: &str) -> String;
     /// Whether a text matches a pattern.
@@ -67,18 +75,26 @@ pub(super) trait Dialect {
 pub(super) fn query(table: &Table, dialect: &dyn Dialect, from: &str) -> String {
     let keys = table.key_names().iter().map(|key| (*key).to_owned());
     let text = dialect.ident(schema::IN_DATE);
-    let time = dialect.instant(&text, &table.zone);
-    let unusual = format!("CASE WHEN NOT {} THEN {text} END", dialect.matches(&text, USUAL));
-    let mut outer = vec![format!("{time} AS {EVENT_TIME}"), format!("{unusual} AS {EVENT_TIME_TEXT}")];
     let mut inner = Vec::new();
+    let (time, unusual) = match table.dating.is_at_in_date() {
+        true => (text.clone(), format!("CASE WHEN NOT {} THEN {text} END", dialect.matches(&text, USUAL))),
+        false => {
+            inner.push(format!("{} AS {TIME}", event_time::place(table, dialect)));
+            (TIME.to_owned(), event_time::no_text())
+        }
+    };
+    let time = event_time::instant(dialect, &time, &table.dating, &table.zone);
+    let mut outer = vec![format!("{time} AS {EVENT_TIME}"), format!("{unusual} AS {EVENT_TIME_TEXT}")];
     for column in &table.columns {
         let name = dialect.ident(&column.name);
         inner.push(format!("{} AS {name}", restored(table, dialect, column)));
         outer.push(name);
     }
     // Parquet parts have no column of it.
-    outer.retain(|name| *name != text);
-    outer.push(text);
+    if table.dating.is_at_in_date() {
+        outer.retain(|name| *name != text);
+        outer.push(text);
+    }
     for plain in keys.chain([LINE.to_owned()]) {
         inner.push(plain.clone());
         outer.push(plain);
@@ -89,7 +105,7 @@ pub(super) fn query(table: &Table, dialect: &dyn Dialect, from: &str) -> String 
 
 /// A field's original. What is stored beside a compact value comes before it; where that is null, the compact value is empty or 0.
 fn restored(table: &Table, dialect: &dyn Dialect, column: &Column) -> String {
-    let path = format!("$.{}", column.stored());
+    let path = format!("$.{}", column.stored);
     let compact = || dialect.scalar(&path);
     let raw = || dialect.text(&format!("{path}_raw"));
     let codes = |codes: &std::collections::BTreeMap<String, i64>| {
@@ -100,12 +116,15 @@ fn restored(table: &Table, dialect: &dyn Dialect, column: &Column) -> String {
         // 0, the code of a text without one, is in no dictionary.
         if cases.is_empty() { raw() } else { format!("CASE {}{cases} ELSE {} END", compact(), raw()) }
     };
-    match column.name.as_str() {
-        schema::USER_ID => dialect.raw_or(&format!("{path}_raw"), &dialect.uuid_pair(&compact())),
-        schema::URL => codes(&table.url),
-        schema::METHOD => codes(&table.method),
-        schema::IN_DATE => dialect.raw_or(&format!("{path}_raw"), &from_digits(&compact())),
-        _ => typed(table, dialect, &path, &column.ty),
+    let raw_or = |inverse: String| dialect.raw_or(&format!("{path}_raw"), &inverse);
+    match &column.codec {
+        // What is compact was a text: a column of another type has only what is stored in full.
+        Some(_) if column.ty != STRING => typed(table, dialect, &format!("{path}_raw"), &column.ty),
+        Some(Codec::UuidPair) => raw_or(dialect.uuid_pair(&compact())),
+        Some(Codec::Hex) => raw_or(dialect.hex(&compact())),
+        Some(Codec::Digits) => raw_or(from_digits(&compact())),
+        Some(Codec::Dictionary(dictionary)) => codes(dictionary),
+        None => typed(table, dialect, &path, &column.ty),
     }
 }
 

@@ -44,6 +44,14 @@ impl Dialect for Spark {
         format!("nullif(lower({} || {}), '')", half(23), half(1))
     }
 
+    fn hex(&self, text: &str) -> String {
+        format!("nullif(lower(hex(unbase64(translate({text}, '-_', '+/')))), '')")
+    }
+
+    fn at_micros(&self, micros: &str) -> String {
+        format!("timestamp_micros({micros})")
+    }
+
     /// Its timestamps are instants: their text says that it is in UTC, whatever the session's zone.
     fn instant(&self, text: &str, zone: &str) -> String {
         let spelling = Spelling {

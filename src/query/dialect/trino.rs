@@ -62,6 +62,18 @@ impl Dialect for Trino {
         format!("nullif(lower({} || {}), '')", half(23), half(1))
     }
 
+    fn hex(&self, text: &str) -> String {
+        format!("nullif(lower(to_hex(from_base64url({text}))), '')")
+    }
+
+    fn at_micros(&self, micros: &str) -> String {
+        let (nanos, ty) = match self.athena {
+            true => (format!("{micros} / 1000 * 1000000"), "timestamp"),
+            false => (format!("{micros} * 1000"), "timestamp(6)"),
+        };
+        format!("CAST(at_timezone(from_unixtime_nanos({nanos}), 'UTC') AS {ty})")
+    }
+
     fn instant(&self, text: &str, zone: &str) -> String {
         let spelling = Spelling {
             like: "regexp_like",

@@ -14,7 +14,7 @@ use serde::de::{Deserializer as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub(super) use plain::plain;
-pub(super) use writer::{Position, write_sorted};
+pub(super) use writer::{Position, write_sorted, write_value_sorted};
 pub use writer::{length, write, write_fields, write_text};
 
 use super::reason::{Reason, ReasonKind};

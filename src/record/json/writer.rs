@@ -70,6 +70,11 @@ pub(in crate::record) fn write_sorted(
     Writer { out, order: Some(order) }.dict(fields);
 }
 
+/// The same for any value.
+pub(in crate::record) fn write_value_sorted(value: &Value<'_>, out: &mut Vec<u8>) {
+    Writer { out, order: Some(&mut Vec::new()) }.value(value);
+}
+
 /// Writes `text` in double quotes, everything outside space to `~` escaped.
 pub fn write_text(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();

@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 use std::iter::Peekable;
 
-use super::{Codes, Column, Compactor, RAW, in_date, looks_raw, user_id};
+use super::columns::Column;
+use super::{Compactor, RAW};
 use crate::record::{Fields, Reason, ReasonKind, Value, json};
 
 impl Compactor {
@@ -30,41 +31,30 @@ impl Compactor {
         let mut fields = Vec::with_capacity(row.len());
         let mut row = row.into_iter().peekable();
         while let Some((key, value)) = row.next() {
-            fields.push(match Column::named(&key) {
+            fields.push(match self.columns.named(&key) {
                 Some(column) => {
                     let raw = raw_after(&key, &mut row);
                     is_certain &= raw.is_none();
-                    (key, self.original(column, &value, raw)?)
+                    (key, original(column, &value, raw)?)
                 }
-                None if looks_raw(&key) => (own_key(key)?, value),
+                None if self.columns.looks_raw(&key) => (self.own_key(key)?, value),
                 None => (key, value),
             });
         }
         Ok((fields, is_certain))
     }
 
-    fn original<'a>(&self, column: Column, compact: &Value<'a>, raw: Option<Value<'a>>) -> Result<Value<'a>, Reason> {
-        match (raw, compact) {
-            (None, _) => self.inverse(column, compact).map(|text| Value::Str(Cow::Owned(text))),
-            (Some(raw), compact) if belongs(column, compact, &raw) => Ok(raw),
-            _ => Err(bad("an original that does not belong to its compact value")),
-        }
-    }
-
-    fn inverse(&self, column: Column, compact: &Value<'_>) -> Result<String, Reason> {
-        match (column, compact) {
-            (Column::UserId, Value::Str(text)) => user_id::restore(text).ok_or(bad("a malformed compact user_id")),
-            (Column::InDate, Value::Str(text)) => in_date::restore(text).ok_or(bad("a malformed compact inDate")),
-            (Column::Method, Value::Int(code)) => self.method.text(code).ok_or(bad("an unknown code of method")),
-            (Column::Url, Value::Int(code)) => self.url.text(code).ok_or(bad("an unknown code of url")),
-            _ => Err(bad("a compact value of the wrong type")),
-        }
-    }
-}
-
-impl Codes {
-    fn text(&self, code: &str) -> Option<String> {
-        self.by_code.get(code).cloned()
+    /// A record's own key, from a row's key with one more `_raw`.
+    fn own_key<'a>(&self, key: Cow<'a, str>) -> Result<Cow<'a, str>, Reason> {
+        let length = key.len() - RAW.len();
+        let own = match key {
+            Cow::Borrowed(key) => Cow::Borrowed(key.get(..length).unwrap_or_default()),
+            Cow::Owned(mut key) => {
+                key.truncate(length);
+                Cow::Owned(key)
+            }
+        };
+        if self.columns.looks_raw(&own) { Ok(own) } else { Err(bad("an original without its compact value")) }
     }
 }
 
@@ -75,32 +65,17 @@ fn object(line: &str) -> Result<Fields<'_>, Reason> {
     }
 }
 
-/// Whether `compact` is written before `raw`. A raw `url` or `method` may have got a code since then.
-fn belongs(column: Column, compact: &Value<'_>, raw: &Value<'_>) -> bool {
-    match (column, compact) {
-        (Column::UserId, Value::Str(text)) => user_id::belongs(text, raw),
-        (Column::InDate, Value::Str(text)) => in_date::belongs(text, raw),
-        (Column::Method | Column::Url, Value::Int(code)) => code == "0",
-        _ => false,
+fn original<'a>(column: &Column, compact: &Value<'a>, raw: Option<Value<'a>>) -> Result<Value<'a>, Reason> {
+    match raw {
+        None => column.inverse(compact).ok_or(bad("a compact value that its codec does not give")),
+        Some(raw) if column.belongs(compact, &raw) => Ok(raw),
+        Some(_) => Err(bad("an original that does not belong to its compact value")),
     }
 }
 
 /// The value of `<key>_raw`, if that comes next.
 fn raw_after<'a>(key: &str, row: &mut Peekable<impl Iterator<Item = (Cow<'a, str>, Value<'a>)>>) -> Option<Value<'a>> {
     row.next_if(|(next, _)| next.strip_suffix(RAW) == Some(key)).map(|(_, raw)| raw)
-}
-
-/// A record's own key, from a row's key with one more `_raw`.
-fn own_key(key: Cow<'_, str>) -> Result<Cow<'_, str>, Reason> {
-    let length = key.len() - RAW.len();
-    let own = match key {
-        Cow::Borrowed(key) => Cow::Borrowed(key.get(..length).unwrap_or_default()),
-        Cow::Owned(mut key) => {
-            key.truncate(length);
-            Cow::Owned(key)
-        }
-    };
-    if looks_raw(&own) { Ok(own) } else { Err(bad("an original without its compact value")) }
 }
 
 const fn bad(what: &'static str) -> Reason {

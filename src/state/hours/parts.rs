@@ -14,7 +14,7 @@ use crate::hour::lifecycle::{Event, HashesRef, HourRow};
 use crate::hour::part::PartStage;
 use crate::output::draft::Draft;
 use crate::record::ContentHash;
-use crate::record::row::Dictionaries;
+use crate::record::row::Codecs;
 use crate::state::files::hash_array::HashArray;
 use crate::state::files::hash_array::spilled::Spilled;
 use crate::state::files::sorted_runs::{Fixed, Sorted, Sorter};
@@ -209,7 +209,7 @@ impl Hours {
     }
 
     /// Dictionaries that were configured before the configuration gained entries.
-    pub(crate) fn former_dictionaries(&self) -> &[Dictionaries] {
+    pub(crate) fn former_dictionaries(&self) -> &[Codecs] {
         self.ledger.former_dictionaries()
     }
 

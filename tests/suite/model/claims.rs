@@ -16,6 +16,7 @@ use etl::hour::verdict::Verdict;
 use etl::job::{self, RunRequest, Setup, Source};
 use etl::page::decode::Decoder;
 use etl::part::cut::CutRules;
+use etl::record::Schema;
 use etl::source::{HttpSource, PageUrl, Template};
 use etl::state::status::verdicts;
 use etl::stop::Stop;
@@ -252,7 +253,10 @@ impl World {
         let usual = setup(state.clone(), &key, Box::new(store), &clock, &stop);
         let setup = Setup {
             cut: CutRules { part_max_records: 3, ..usual.cut },
-            decoder: Decoder { sequence: self.sequence().to_owned(), ..usual.decoder },
+            decoder: Decoder {
+                schema: Schema::of_the_origin(TimeZone::UTC).with_id_in(self.sequence()),
+                ..usual.decoder
+            },
             progress: &heard,
             ..usual
         };

@@ -3,6 +3,8 @@
 use super::*;
 use crate::hour::gaps::Seen;
 use crate::page::decode::DecodedRecord;
+use crate::record::Profile;
+use crate::record::row::Codecs;
 use crate::state::{Entry, NewCommit, Settings, State};
 
 fn record(n: u32) -> DecodedRecord {
@@ -39,8 +41,8 @@ fn each_record_is_new_once_wherever_its_hash_is() {
         format: crate::hour::format::Format::default(),
         columns: BTreeMap::new(),
         destination: String::new(),
-        url: BTreeMap::new(),
-        method: BTreeMap::new(),
+        record: Profile::default(),
+        codecs: Codecs::default(),
     };
     let mut state = State::open(dir.path(), &settings).unwrap();
     let (mut buckets, mut known) = (Buckets::holding(60), BTreeSet::new());

@@ -5,13 +5,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use crate::digest::{Hasher, Sha256};
 use crate::hour::Hour;
 use crate::hour::part::PartRow;
 use crate::record::row::Compactor;
-use crate::record::{ContentHash, Fields, Record, Scratch, content_hash};
+use crate::record::{ContentHash, Dating, Fields, Scratch, content_hash};
 
 /// Rows by event time and content hash: the order of a part.
 #[derive(Default)]
@@ -22,8 +21,8 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Adds a record, if it is one of `hour`. Of equal ones the first stays.
-    pub(super) fn add(&mut self, fields: Fields<'_>, compactor: &Compactor, zone: &TimeZone, hour: Hour) {
-        let Ok(record) = Record::dated(fields, zone) else { return };
+    pub(super) fn add(&mut self, fields: Fields<'_>, compactor: &Compactor, dating: &Dating, hour: Hour) {
+        let Ok(record) = dating.date(fields) else { return };
         if record.hour != hour {
             return;
         }

@@ -190,7 +190,7 @@ fn add_originals(path: &Path, pool: &mut Pool, run: &Run<'_>, hour: Hour, compac
         }
         let Ok(text) = std::str::from_utf8(&line) else { continue };
         if let Ok(Value::Dict(fields)) = json::parse(text.trim_end_matches('\n')) {
-            pool.add(fields, compactor, &run.setup.decoder.zone, hour);
+            pool.add(fields, compactor, &run.setup.decoder.schema.dating, hour);
         }
     }
 }
@@ -205,7 +205,7 @@ fn journal(run: &Run<'_>, hour: Hour, compactor: &Compactor) -> Result<Pool> {
             if let Ok(plaintext) = decoder.ring.decrypt(token)
                 && let Ok(record) = decoder.read(&plaintext)
             {
-                pool.add(record.fields, compactor, &decoder.zone, hour);
+                pool.add(record.fields, compactor, &decoder.schema.dating, hour);
             }
             Ok(())
         };
@@ -250,7 +250,7 @@ fn others(run: &Run<'_>, hour: Hour, but: &PartIdentity) -> Result<HashSet<recor
             run.setup.layout.format_of(&part.key),
             &store.get(&part.key)?,
             &compactor,
-            &run.setup.decoder.zone,
+            &run.setup.decoder.schema.dating,
             hour,
         ) {
             known.extend(read.hashes);

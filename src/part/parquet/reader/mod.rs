@@ -23,7 +23,8 @@ use super::order::Order;
 use super::pages::Groups;
 use crate::digest::{Hasher, Sha256};
 use crate::part::LONGEST;
-use crate::record::row::{Compactor, Dictionaries};
+use crate::record::Dating;
+use crate::record::row::{Codecs, Compactor};
 
 mod rows;
 
@@ -136,10 +137,10 @@ impl Described {
             return Err(no_part("it has other columns than its metadata says"));
         }
         let columns: io::Result<Vec<Column>> = of_fields.iter().map(column).collect();
-        let columns = Columns::of(columns?, about.time, TimeZone::UTC);
+        let columns = Columns::of(columns?, about.time, Dating::of_the_origin(TimeZone::UTC));
         let order = Order::of(about.order, &columns);
         let stored = piece(&groups.object, about.dictionaries).unwrap_or_default();
-        let dictionaries = Dictionaries::from_stored(stored, &about.dict);
+        let dictionaries = Codecs::from_stored(stored, &about.dict);
         let dictionaries = dictionaries.ok_or_else(|| no_part("its dictionaries are not those that it names"))?;
         Ok(Self { columns, order, levels, compactor: Compactor::new(&dictionaries) })
     }

@@ -30,7 +30,7 @@ fn forged(columns: &[(&str, ArrayRef)], about: Option<&str>, compression: basic:
     let mut writer = ArrowWriter::try_new(&mut object, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.flush().unwrap();
-    let (at, dictionaries) = (writer.bytes_written(), Dictionaries::default().to_stored().unwrap());
+    let (at, dictionaries) = (writer.bytes_written(), Codecs::default().to_stored().unwrap());
     writer.write_all(&dictionaries).unwrap();
     if let Some(about) = about {
         let place = format!("\"dictionaries\":[{at},{}]", dictionaries.len());

@@ -18,11 +18,12 @@ use crate::config::{ColumnKind, LoadColumn};
 use crate::digest::Sha256;
 use crate::hour::format::Compression;
 use crate::hour::part::PartIdentity;
-use crate::record::row::{Compactor, Dictionaries};
-use crate::record::{Fields, IN_DATE, Record, Value, generated, python};
+use crate::record::row::{Codecs, Compactor};
+use crate::record::schema::IN_DATE;
+use crate::record::{Dating, Fields, Value, generated, python};
 
 pub(super) fn compactor() -> Compactor {
-    Compactor::new(&Dictionaries::default())
+    Compactor::new(&Codecs::default())
 }
 
 /// Columns of every kind, beside those that are always there.
@@ -148,7 +149,7 @@ proptest! {
 /// Records that Python's literals spell, a line each, behind what they are.
 fn records_in(text: &str) -> Vec<Fields<'_>> {
     let records = text.lines().filter_map(|line| match python::parse(line.split_once('\t')?.1) {
-        Ok(Value::Dict(fields)) => Record::dated(fields, &TimeZone::UTC).ok().map(|record| record.fields),
+        Ok(Value::Dict(fields)) => Dating::of_the_origin(TimeZone::UTC).date(fields).ok().map(|record| record.fields),
         _ => None,
     });
     records.collect()
@@ -303,4 +304,28 @@ fn disk_that_is_full_is_told_as_such() {
         };
         assert_eq!(write().unwrap_err().kind(), std::io::ErrorKind::StorageFull, "{room}");
     }
+}
+
+#[test]
+fn records_of_another_source_have_the_configured_columns_and_their_time() {
+    let place = crate::pointer::Pointer::parse("/meta/at").unwrap();
+    let format = crate::hour::time::TimeFormat::parse("epoch-ms").unwrap();
+    let dating = Dating::new(place, format, TimeZone::UTC);
+    let configured = [LoadColumn { name: "kind".to_owned(), kind: ColumnKind::String }];
+    let columns = Columns::of_records(&configured, &dating).unwrap();
+    let literals = [
+        "{'kind': 'click', 'meta': {'at': 1679677537432, 'seq': 1}, 'record_id': 'x'}",
+        "{'meta': {'at': 1679677537433.5}, 'inDate': 7, 'url_raw': None}",
+    ];
+    let records = literals.map(|literal| match python::parse(literal) {
+        Ok(Value::Dict(fields)) => fields,
+        _ => panic!("{literal}"),
+    });
+    let rows = rows(come_back(&lines_of(&records), &columns, Compression::Zstd));
+    let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["event_time", "event_time_text", "kind", "extra", "raw", "line"]);
+    let row = |row| names.iter().map(|name| cell(&rows, name, row)).collect::<Vec<_>>().join(" ");
+    let extra = r#"{"meta":{"at":1679677537432,"seq":1},"record_id":"x"}"#;
+    assert_eq!(row(0), format!("1679677537432000 - click {extra} - -"));
+    assert!(row(1).starts_with("1679677537433500 - - {"), "{}", row(1));
 }

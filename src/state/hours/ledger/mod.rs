@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::lifecycle::{Event, HourRow};
-use crate::record::row::Dictionaries;
+use crate::record::row::Codecs;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
 use crate::state::files::{checked, damage, durable};
@@ -54,7 +54,7 @@ struct Head {
     settings_stored: bool,
     /// Dictionaries that parts were written with before the configuration gained entries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    former_dictionaries: Vec<Dictionaries>,
+    former_dictionaries: Vec<Codecs>,
     /// Hash arrays last written before this were forgotten.
     #[serde(default)]
     forgotten_before: Option<Timestamp>,
@@ -187,17 +187,16 @@ impl Ledger {
             head.settings_stored = false;
         }
         // Parts that wait for their upload may have been written with them.
-        let former = Dictionaries::new(head.settings.url.clone(), head.settings.method.clone())?;
-        let new = Dictionaries::new(settings.url.clone(), settings.method.clone())?;
-        if former != new && !head.former_dictionaries.contains(&former) {
-            head.former_dictionaries.push(former);
+        let former = &head.settings.codecs;
+        if *former != settings.codecs && !head.former_dictionaries.contains(former) {
+            head.former_dictionaries.push(former.clone());
         }
         self.replace(Step::SettingsRecorded, Head { settings, ..head })
     }
 
     /// Dictionaries that parts may have been written with before the configuration gained entries.
     #[must_use]
-    pub fn former_dictionaries(&self) -> &[Dictionaries] {
+    pub fn former_dictionaries(&self) -> &[Codecs] {
         &self.head.former_dictionaries
     }
 

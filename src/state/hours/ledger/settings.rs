@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::format::{Encoding, Format};
+use crate::record::Profile;
+use crate::record::row::Codecs;
 
 /// What parts depend on. Recorded, because a part must be the same whoever seals it, and whenever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,10 +24,12 @@ pub struct Settings {
     pub columns: BTreeMap<String, String>,
     /// Where the parts go.
     pub destination: String,
-    /// The dictionary of `url`.
-    pub url: BTreeMap<String, i64>,
-    /// The dictionary of `method`.
-    pub method: BTreeMap<String, i64>,
+    /// What dates records, and what is taken out of them. The origin's is not written, as it was not before there were others.
+    #[serde(default, skip_serializing_if = "Profile::is_of_the_origin")]
+    pub record: Profile,
+    /// The compact forms: the dictionaries of `url` and `method`, as before there were others, or `codecs`.
+    #[serde(flatten)]
+    pub codecs: Codecs,
 }
 
 impl Settings {
@@ -48,10 +52,11 @@ impl Settings {
                 return Err(changed(key, &format!("{old:?}, now {new:?}")).hint(way_out(key)));
             }
         }
-        for (key, old, new) in [("compact.url", &self.url, &new.url), ("compact.method", &self.method, &new.method)] {
-            if let Some((entry, _)) = old.iter().find(|(entry, code)| new.get(*entry) != Some(code)) {
-                return Err(changed(key, &format!("an entry {entry:?} that is now missing or different")));
-            }
+        if let Some(found) = new.record.difference(&self.record) {
+            return Err(changed(found.key, &format!("{}, now {}", found.before, found.now)));
+        }
+        if let Some((field, had)) = new.codecs.change_since(&self.codecs) {
+            return Err(changed(&format!("compact.{field}"), &had));
         }
         // Views over lines may have other columns any day: there is nothing of them in the parts.
         let gone = self.columns.iter().find(|(name, kind)| new.columns.get(*name) != Some(kind));

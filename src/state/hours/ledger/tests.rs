@@ -4,6 +4,8 @@ use super::*;
 use crate::hour::lifecycle::HashesRef;
 use crate::hour::part::{PartIdentity, PartRow, PartStage};
 use crate::hour::tally::{Certified, Tally};
+use crate::record::Profile;
+use crate::record::row::Codecs;
 
 fn settings() -> Settings {
     Settings {
@@ -12,8 +14,8 @@ fn settings() -> Settings {
         format: crate::hour::format::Format::default(),
         columns: BTreeMap::new(),
         destination: "file:lake".into(),
-        url: BTreeMap::from([("/a".into(), 1)]),
-        method: BTreeMap::new(),
+        record: Profile::default(),
+        codecs: Codecs::of_dictionaries(BTreeMap::from([("/a".into(), 1)]), BTreeMap::new()).unwrap(),
     }
 }
 
@@ -101,14 +103,19 @@ fn damage_is_refused_and_absence_is_not_damage() {
 #[test]
 fn dictionaries_may_gain_entries_and_nothing_else_may_change() {
     let old = settings();
-    let mut more = settings();
-    more.url.insert("/b".into(), 2);
+    let with = |url: &[(&str, i64)]| {
+        let url = url.iter().map(|(text, code)| ((*text).to_owned(), *code)).collect();
+        Settings { codecs: Codecs::of_dictionaries(url, BTreeMap::new()).unwrap(), ..settings() }
+    };
+    let more = with(&[("/a", 1), ("/b", 2)]);
     assert!(old.allow(&more).is_ok());
     assert!(more.allow(&old).is_err(), "lost an entry");
     for change in [
         Settings { timezone: "Asia/Seoul".into(), ..settings() },
         Settings { destination: "s3://b/".into(), ..settings() },
-        Settings { url: BTreeMap::from([("/a".into(), 2)]), ..settings() },
+        with(&[("/a", 2)]),
+        Settings { codecs: Codecs::new(BTreeMap::new()).unwrap(), ..settings() },
+        Settings { record: serde_json::from_str(r#"{"time":"/at","time_format":"auto"}"#).unwrap(), ..settings() },
     ] {
         assert_eq!(old.allow(&change).unwrap_err().kind(), ErrorKind::Config);
     }

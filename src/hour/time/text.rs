@@ -1,4 +1,4 @@
-//! `inDate` as an instant: RFC 3339, or the same with a space, without an offset, with one as Python's `%z` and `date` write
+//! A text as an instant: RFC 3339, or the same with a space, without an offset, with one as Python's `%z` and `date` write
 //! it (`+0900`, `+09`), or with a comma before the fraction, as ISO 8601 allows and Python's logging does it.
 //!
 //! Pure. Only unambiguous spellings are read, so nothing is guessed: other texts go to quarantine.

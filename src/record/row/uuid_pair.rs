@@ -1,13 +1,12 @@
-//! The compact form of `user_id`: both halves of its 64 hexadecimal digits as base64url, the second half first.
+//! The compact form of 64 hexadecimal digits: both halves as base64url, the second half first.
 //!
 //! Pure. Invariant: the compact form stands alone only where [`restore`] gives the digits back.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::write_key;
+use super::hex;
 use crate::record::Value;
-use crate::record::schema::USER_ID;
 
 /// 16 bytes in base64url without padding.
 const HALF: usize = 22;
@@ -15,10 +14,9 @@ const HALF: usize = 22;
 /// Two halves.
 type Compact = [u8; 2 * HALF];
 
-/// Writes the key and the compact form of `value`, or `""`. Returns whether it stands alone.
+/// Writes the compact form of `value`, or `""`. Returns whether it stands alone.
 pub(super) fn write(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
     let (compact, stands_alone) = compact(value);
-    write_key(USER_ID, out);
     out.push(b'"');
     if let Some(compact) = compact {
         out.extend_from_slice(&compact);
@@ -36,17 +34,15 @@ pub(super) fn belongs(compact_text: &str, raw: &Value<'_>) -> bool {
 /// The inverse: 64 lower-case hexadecimal digits.
 pub(super) fn restore(compact: &str) -> Option<String> {
     let (first, second) = compact.as_bytes().split_at_checked(HALF)?;
-    let mut hex = String::with_capacity(64);
+    let mut text = String::with_capacity(64);
     for half in [second, first] {
         let mut bytes = [0_u8; 16];
         if half.len() != HALF || BASE64_URL_SAFE_NO_PAD.decode_slice_unchecked(half, &mut bytes) != Ok(16) {
             return None;
         }
-        for byte in bytes {
-            hex.extend([byte >> 4, byte & 0xf].map(|nibble| char::from_digit(nibble.into(), 16).unwrap_or('0')));
-        }
+        hex::spell(&bytes, &mut text);
     }
-    Some(hex)
+    Some(text)
 }
 
 /// The compact form, if `value` has one, and whether its inverse gives `value` back.
@@ -66,20 +62,10 @@ fn decode_hex(text: &[u8; 64]) -> Option<([u8; 32], bool)> {
     let mut bytes = [0_u8; 32];
     let (mut seen, mut upper_case) = (0, false);
     for (byte, pair) in bytes.iter_mut().zip(text.as_chunks::<2>().0) {
-        let [high, low] = pair.map(hex_digit);
+        let [high, low] = pair.map(hex::digit);
         seen |= high | low;
         upper_case |= pair.iter().any(u8::is_ascii_uppercase);
         *byte = (high << 4) | (low & 0xf);
     }
     (seen < 16).then_some((bytes, !upper_case))
-}
-
-/// The value of a hexadecimal digit; at least 16 for anything else.
-const fn hex_digit(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        b'a'..=b'f' => digit - b'a' + 10,
-        b'A'..=b'F' => digit - b'A' + 10,
-        _ => 0x10,
-    }
 }

@@ -1,14 +1,11 @@
-//! The compact form of `inDate`: its digits without the century.
+//! The compact form of a time: its digits without the century.
 //!
 //! Pure. Invariant: the compact form stands alone only where [`restore`] gives the text back.
 
-use super::write_key;
 use crate::record::Value;
-use crate::record::schema::IN_DATE;
 
-/// Writes the key and the compact form of `value`, or `""`. Returns whether it stands alone.
+/// Writes the compact form of `value`, or `""`. Returns whether it stands alone.
 pub(super) fn write(value: &Value<'_>, out: &mut Vec<u8>) -> bool {
-    write_key(IN_DATE, out);
     out.push(b'"');
     let digits = invertible(value);
     match &digits {
