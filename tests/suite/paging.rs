@@ -413,7 +413,9 @@ fn other_requests_forget_since_and_a_damaged_or_lost_note_only_asks_for_more() {
     place.etl(&["run"]).exits(0);
     for damaged in [None, Some("x")] {
         std::fs::remove_file(&note).unwrap();
-        damaged.map(|text| std::fs::write(&note, text).unwrap());
+        if let Some(text) = damaged {
+            std::fs::write(&note, text).unwrap();
+        }
         place.etl(&["run"]).exits(0);
         place.etl(&["run"]).exits(0);
     }
