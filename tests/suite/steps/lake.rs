@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use etl::state::files::step::Step;
@@ -109,8 +110,8 @@ impl Uncrashed {
     }
 
     /// A crash at `point` of a stage, then a replay that crashes around each of its own steps, then one that does not: it ends
-    /// as a replay that never crashed. In the quick form a replay crashes only after its steps.
-    fn recovers(&self, bench: &mut Bench, number: usize, point: Point) {
+    /// as a replay that never crashed. In the quick form a replay crashes only after a few of its steps.
+    fn recovers(&self, bench: &mut Bench, number: usize, point: Point, few: &Mutex<Few>) {
         let stage = &self.scenario.stages[number];
         let case = self.case(number, point);
         let crashed = tempfile::tempdir().unwrap();
@@ -121,7 +122,8 @@ impl Uncrashed {
         let (ran, steps) = bench.count(&["replay"]);
         assert!([0, 65, 75, 77, stage.code].contains(&ran.code), "{case}: {ran:?}");
         let expected = bench.outcome();
-        for point in Point::all(steps.len()).filter(|point| point.after || tally::scale(false, true)) {
+        let points = Point::all(steps.len()).filter(|point| point.after || tally::scale(false, true));
+        for point in points.filter(|point| few.lock().unwrap().takes(&steps[point.step - 1], point.after)) {
             let (when, name) = (if point.after { "after" } else { "before" }, &steps[point.step - 1]);
             bench.put_back(crashed.path());
             bench.crash(&["replay"], point);
@@ -171,20 +173,33 @@ impl Uncrashed {
     fn recovers_from_some(&self, seed: u64) {
         // A crash after a step leaves what one before the next leaves.
         let cases = self.some(self.points().filter(|(_, point)| !point.after), seed);
-        parallel_map(&cases, Bench::new, |bench, (number, point)| self.recovers(bench, *number, *point));
+        let few = Mutex::new(Few::new(seed));
+        parallel_map(&cases, Bench::new, |bench, (number, point)| self.recovers(bench, *number, *point, &few));
     }
 
-    /// In the quick form one of four as the seed says, and each kind of step whatever it says; otherwise all.
     fn some(&self, points: impl Iterator<Item = (usize, Point)>, seed: u64) -> Vec<(usize, Point)> {
-        let (one, mut drawn) = (tally::scale(4, 1), fastrand::Rng::with_seed(seed));
+        let mut few = Few::new(seed);
         let mut points: Vec<(usize, Point)> = points.collect();
-        drawn.shuffle(&mut points);
-        let mut met = BTreeSet::new();
-        points.retain(|(number, point)| {
-            let is_new = met.insert((&self.steps[*number][point.step - 1], point.after));
-            drawn.u64(..one) == 0 || is_new
-        });
+        few.drawn.shuffle(&mut points);
+        points.retain(|(number, point)| few.takes(&self.steps[*number][point.step - 1], point.after));
         points
+    }
+}
+
+/// In the quick form one of four points as the seed says, and each kind of step whatever it says; otherwise all.
+struct Few {
+    drawn: fastrand::Rng,
+    met: BTreeSet<(String, bool)>,
+}
+
+impl Few {
+    fn new(seed: u64) -> Self {
+        Self { drawn: fastrand::Rng::with_seed(seed), met: BTreeSet::new() }
+    }
+
+    fn takes(&mut self, step: &str, after: bool) -> bool {
+        let is_new = self.met.insert((step.to_owned(), after));
+        self.drawn.u64(..tally::scale(4, 1)) == 0 || is_new
     }
 }
 
