@@ -41,7 +41,7 @@ struct Old {
 
 impl Old {
     fn unpack(fixture: Fixture) -> Self {
-        let mut place = Place::new("");
+        let mut place = Place::in_memory("");
         let archive = format!("{}/tests/fixtures/{}", env!("CARGO_MANIFEST_DIR"), fixture.archive);
         let unpacked =
             Command::new("tar").args(["-xzpf", &archive, "--no-same-owner", "-C"]).arg(place.path("")).status();
