@@ -123,7 +123,7 @@ impl Uncrashed {
         assert!([0, 65, 75, 77, stage.code].contains(&ran.code), "{case}: {ran:?}");
         let expected = bench.outcome();
         let points = Point::all(steps.len()).filter(|point| point.after || tally::scale(false, true));
-        for point in points.filter(|point| few.lock().unwrap().takes(&steps[point.step - 1], point.after)) {
+        for point in points.filter(|point| few.lock().unwrap().takes(&steps[point.step - 1])) {
             let (when, name) = (if point.after { "after" } else { "before" }, &steps[point.step - 1]);
             bench.put_back(crashed.path());
             bench.crash(&["replay"], point);
@@ -181,7 +181,7 @@ impl Uncrashed {
         let mut few = Few::new(seed);
         let mut points: Vec<(usize, Point)> = points.collect();
         few.drawn.shuffle(&mut points);
-        points.retain(|(number, point)| few.takes(&self.steps[*number][point.step - 1], point.after));
+        points.retain(|(number, point)| few.takes(&self.steps[*number][point.step - 1]));
         points
     }
 }
@@ -189,7 +189,7 @@ impl Uncrashed {
 /// In the quick form one of four points as the seed says, and each kind of step whatever it says; otherwise all.
 struct Few {
     drawn: fastrand::Rng,
-    met: BTreeSet<(String, bool)>,
+    met: BTreeSet<String>,
 }
 
 impl Few {
@@ -197,8 +197,8 @@ impl Few {
         Self { drawn: fastrand::Rng::with_seed(seed), met: BTreeSet::new() }
     }
 
-    fn takes(&mut self, step: &str, after: bool) -> bool {
-        let is_new = self.met.insert((step.to_owned(), after));
+    fn takes(&mut self, step: &str) -> bool {
+        let is_new = self.met.insert(step.to_owned());
         self.drawn.u64(..tally::scale(4, 1)) == 0 || is_new
     }
 }
