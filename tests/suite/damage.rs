@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::cli::{Place, Ran, page, record};
-use crate::support::form::{form, in_other_forms};
+use crate::support::form::{OTHERS, form, in_form, in_other_forms};
 use crate::support::origin::{Answer, Origin};
 use crate::support::state_dir::{Everything, config, in_lake, sane};
 use crate::support::tally;
@@ -143,17 +143,21 @@ fn kinds(everything: &Everything) -> BTreeMap<String, PathBuf> {
 
 #[test]
 fn damaged_file_of_any_kind_is_repaired_or_refused_and_nothing_is_lost_in_silence() {
-    damages(|_| true, 100);
+    damages(|_| true, |_| true, 100);
 }
 
 #[test]
 fn damage_to_what_depends_on_the_form_of_parts_is_repaired_in_other_forms_too() {
     let kinds = ["spool", "ledger/head", "hashes/2023-03-01T05.1", "wal/000001/db"];
-    in_other_forms(|| damages(|kind| kinds.contains(&kind), 20));
+    // In the quick form each damage is done in one of them.
+    for (number, form) in OTHERS.into_iter().enumerate() {
+        let is_its_turn = |case: usize| tally::scale(case % OTHERS.len() == number, true);
+        in_form(form, || damages(|kind| kinds.contains(&kind), is_its_turn, 10));
+    }
 }
 
-/// All damage to files of these kinds, which are more than so many cases.
-fn damages(is_meant: impl Fn(&str) -> bool, more_than: usize) {
+/// The damage to files of these kinds whose turn it is by its number; these are more than so many cases.
+fn damages(is_meant: impl Fn(&str) -> bool, is_its_turn: impl Fn(usize) -> bool, more_than: usize) {
     let everything = Everything::build();
     let cases: Vec<(String, PathBuf, Damage)> = kinds(&everything)
         .into_iter()
@@ -163,6 +167,8 @@ fn damages(is_meant: impl Fn(&str) -> bool, more_than: usize) {
             let earlier = everything.earlier.iter().map(|dir| dir.path().join(&file)).collect();
             Damage::all(&content, earlier).into_iter().map(move |damage| (kind.clone(), file.clone(), damage))
         })
+        .enumerate()
+        .filter_map(|(number, case)| is_its_turn(number).then_some(case))
         .collect();
     assert!(cases.len() > more_than, "{} cases", cases.len());
     let next = AtomicUsize::new(0);

@@ -41,7 +41,7 @@ struct Old {
 
 impl Old {
     fn unpack(fixture: Fixture) -> Self {
-        let mut place = Place::new("");
+        let mut place = Place::in_memory("");
         let archive = format!("{}/tests/fixtures/{}", env!("CARGO_MANIFEST_DIR"), fixture.archive);
         let unpacked =
             Command::new("tar").args(["-xzpf", &archive, "--no-same-owner", "-C"]).arg(place.path("")).status();
@@ -96,7 +96,8 @@ fn crash_at_any_step_of_the_first_run_changes_nothing_in_the_end() {
         let steps = steps_of(fixture);
         assert!(steps > 10, "{}: {steps} steps", fixture.archive);
         for step in 1..=steps {
-            for when in ["before", "after"] {
+            // A crash after a step leaves what one before the next leaves.
+            for when in crate::support::tally::scale(&["after"][..], &["before", "after"]) {
                 let old = Old::unpack(fixture);
                 let mut crashed = old.place.command(&["run", "--drain"]);
                 crashed.env("ETL_CRASH", format!("{when}:{step}"));

@@ -38,7 +38,7 @@ fn hour_of(n: u64, ids: [u64; 2]) -> Vec<String> {
 impl Everything {
     pub fn build() -> Self {
         let (quiet, again) = (Origin::start(vec![Answer::Page("[]".into())]), Origin::start(vec![]));
-        let place = Place::new(&config(&quiet));
+        let place = Place::in_memory(&config(&quiet));
         let other_key = fernet::Fernet::generate_key();
         let mut all = Vec::new();
         let mut earlier = Vec::new();
@@ -76,7 +76,7 @@ impl Everything {
 
     /// A copy to break, with the reserve left out: it means nothing and is large.
     pub fn copy(&self) -> Place {
-        let mut copy = within(self.place.form, || Place::new(&config(&self.quiet)));
+        let mut copy = within(self.place.form, || Place::in_memory(&config(&self.quiet)));
         copy.key.clone_from(&self.place.key);
         copy.set("FERNET_KEY", &self.place.key);
         for name in ["etl-state", "lake"] {
