@@ -1,0 +1,100 @@
+//! The profiles of the manual, as they stand there, against servers that have each of their faults: every record once, in its hour, and
+//! back as it was.
+//!
+//! Planted bugs that turn these red: a trail that begins anew after a 503 and ends there (`…cursor…`), records that are dated by their receipt
+//! (all), a tag that is sent with pages that lead on (`…links…`), a token that is kept after a 401 (`…oauth…`).
+
+mod cursor;
+mod dump;
+mod links;
+mod oauth;
+mod origin;
+
+mod search;
+mod server;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use crate::support::cli::Place;
+use crate::support::documents::{blocks, page};
+
+/// The configuration of the profile under a heading, with what is of the test's in place of what is shown. Whatever is to be replaced has
+/// to stand there.
+#[track_caller]
+fn profile(heading: &str, filled: &[(&str, &str)]) -> String {
+    let page = page("profiles");
+    let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+    let found = blocks(section.split("\n## ").next().unwrap(), "toml");
+    let [found] = &found[..] else { panic!("one configuration under {heading}: {found:?}") };
+    let to = found.lines().find(|line| line.starts_with("to = ")).unwrap().to_owned();
+    let ours = [(to.as_str(), "to = \"file:lake\""), ("[source]\n", "[source]\nretries = 0\ntimeout = \"5s\"\n")];
+    filled.iter().chain(&ours).fold(found.clone(), |text, (shown, real)| {
+        assert!(text.contains(shown), "{shown}: {text}");
+        text.replace(shown, real)
+    })
+}
+
+/// What a server had: each distinct record as it should come back, by its hour.
+#[derive(Debug, Default, Clone)]
+struct Truth {
+    hours: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Truth {
+    /// Records with their times, in hours of UTC.
+    fn of<'a>(records: impl IntoIterator<Item = (Timestamp, &'a Value)>) -> Self {
+        let mut truth = Self::default();
+        records.into_iter().for_each(|(at, record)| truth.add(at, record, &TimeZone::UTC));
+        truth
+    }
+
+    fn add(&mut self, at: Timestamp, record: &Value, zone: &TimeZone) {
+        let hour = at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H").to_string();
+        self.hours.entry(hour).or_default().insert(record.to_string());
+    }
+
+    fn len(&self) -> usize {
+        self.hours.values().map(BTreeSet::len).sum()
+    }
+
+    /// Checks that the lake has exactly this, each record once, in its hour, with its fields in their order.
+    #[track_caller]
+    fn is_in(&self, place: &Place) {
+        let lines: usize = place.lake("lake").iter().map(|(_, lines)| lines.len()).sum();
+        assert_eq!(lines, self.len(), "records in the lake");
+        for (hour, records) in &self.hours {
+            let found = restored(place, &["--hour", hour]);
+            let as_set: BTreeSet<String> = found.iter().cloned().collect();
+            assert_eq!((&as_set, found.len()), (records, records.len()), "{hour}");
+        }
+        assert_eq!(restored(place, &[]).len(), self.len());
+        place.etl(&["verify", "--deep"]).exits(0);
+    }
+
+    /// Checks the same, and that another run adds nothing.
+    #[track_caller]
+    fn is_all(&self, place: &Place) {
+        self.is_in(place);
+        let before = place.lake("lake");
+        let again = place.etl(&["run", "--drain", "--json"]).exits(0).json();
+        assert_eq!((&again["new"], &again["quarantined"]), (&json!(0), &json!(0)), "{again}");
+        assert!(place.lake("lake") == before, "another run adds nothing");
+        assert_eq!(place.status()["rejected"]["count"], 0);
+    }
+}
+
+/// What is restored, as it is spelled.
+#[track_caller]
+fn restored(place: &Place, args: &[&str]) -> Vec<String> {
+    let ran = place.etl(&[&["restore"], args].concat()).exits(0);
+    ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap().to_string()).collect()
+}
+
+/// The time of the second number `n` after midnight on 10 March 2023.
+fn second(n: u64) -> Timestamp {
+    Timestamp::from_second(1_678_406_400 + i64::try_from(n).unwrap()).unwrap()
+}
