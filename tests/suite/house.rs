@@ -39,7 +39,7 @@ const FOREIGN: [(&str, &[&str]); 12] = [
     ("fernet", &["page/decrypt"]),
     ("reqwest", &["net", "source", "store/s3"]),
     ("flate2", &["part", "page", "source", "state", "store", "job/output", "audit", "simulate"]),
-    ("zstd", &["part"]),
+    ("zstd", &["part", "source"]),
     ("clap", &["cli", "main", "simulate/options"]),
     ("askama", &["view/html"]),
     ("minisign", &["store/minisign"]),

@@ -9,9 +9,11 @@ mod dump;
 mod links;
 mod oauth;
 mod origin;
-
+mod random;
+mod schema;
 mod search;
 mod server;
+mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
 
