@@ -18,7 +18,7 @@ fn event(seq: u64, at: u64) -> Value {
 }
 
 /// The events from `since` on, in the order in which the server has them, five to a page at most.
-fn events(request: &Request, events: &mut Vec<Value>) -> String {
+fn events(request: &Request, events: &[Value]) -> String {
     assert_eq!(request.headers.get("authorization").map(String::as_str), Some("Bearer s3cret"));
     let since: i64 = request.query("since").unwrap().parse().unwrap();
     let limit: usize = request.query("limit").unwrap().parse().unwrap();
@@ -37,7 +37,7 @@ fn truth(events: &[Value]) -> Truth {
 fn json_api_with_a_cursor_brings_each_event_once_whatever_befalls_its_pages() {
     // An event a minute but for two holes; out of order, and some twice.
     let mut all: Vec<Value> = (1..=40).filter(|n| ![17, 30, 31].contains(n)).map(|n| event(n, n * 240)).collect();
-    let server = Server::start(all.clone(), events);
+    let server = Server::start(all.clone(), |request, all| events(request, all));
     server.change(|events| {
         events.reverse();
         events.swap(3, 20);

@@ -1,8 +1,8 @@
 //! The profiles of the manual, as they stand there, against servers that have each of their faults: every record once, in its hour, and
 //! back as it was.
 //!
-//! Planted bugs that turn these red: a trail that begins anew after a 503 and ends there (`…cursor…`), records that are dated by their receipt
-//! (all), a tag that is sent with pages that lead on (`…links…`), a token that is kept after a 401 (`…oauth…`).
+//! Planted bugs that turn these red: an interrupted trail that begins with its first page again (`cursor`, `links`, `oauth`, `search`), a
+//! list of which only the first page is asked for (`random`).
 
 mod cursor;
 mod dump;

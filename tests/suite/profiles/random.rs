@@ -1,8 +1,5 @@
 //! Any schema in any shape of pages over any paging: durable before the next page is asked for, lossless, once, and the same record
 //! whatever the shape. `ETL_TEST_SEED` begins with a seed of yours.
-//!
-//! Planted bugs that turn this red: a next page that is asked for before the one before it is in the journal; a hash over what stands
-//! around the record.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

@@ -16,7 +16,7 @@ fn document(n: u64) -> Value {
 }
 
 /// The hits from the range on, behind the `sort` that was sent, in order.
-fn hits(request: &Request, documents: &mut Vec<Value>) -> String {
+fn hits(request: &Request, documents: &[Value]) -> String {
     assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/logs-app/_search"));
     assert_eq!(request.headers.get("authorization").map(String::as_str), Some("Basic ZXRsOnMzY3JldA=="));
     let asked = request.json();
@@ -42,7 +42,7 @@ fn truth(numbers: impl IntoIterator<Item = u64>) -> Truth {
 
 #[test]
 fn search_after_leads_through_all_hits_and_since_asks_for_the_rest() {
-    let server = Server::start((1..=30).map(document).collect::<Vec<_>>(), hits);
+    let server = Server::start((1..=30).map(document).collect::<Vec<_>>(), |request, all| hits(request, all));
     let mut place = Place::new("");
     let config = profile(
         "A search that is asked by POST",
