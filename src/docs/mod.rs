@@ -30,6 +30,7 @@ pages! {
     configuration: "Every key and environment variable";
     operations: "Running it: cron, systemd, exit codes, monitoring, what to do when";
     sources: "APIs, encryption, records, the quarantine, gaps";
+    profiles: "Whole configurations for kinds of APIs, each of them tested";
     lake: "What is in S3, and how to get the logs back";
     querying: "Athena, Trino, DuckDB, Spark: tables, views, what a query asks for";
     guarantees: "What holds, what does not, and what a crash leaves";

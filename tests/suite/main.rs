@@ -56,6 +56,7 @@ mod parked;
 #[cfg(target_os = "linux")]
 mod power;
 mod private;
+mod profiles;
 mod progress;
 mod quarantine;
 mod readme;

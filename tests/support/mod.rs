@@ -1,5 +1,6 @@
 //! What several integration tests need: the command, a source that answers as told, a real S3 server.
 
+pub mod api;
 pub mod chromium;
 pub mod cli;
 pub mod desk;

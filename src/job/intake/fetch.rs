@@ -287,7 +287,7 @@ impl PageTrail {
                 _ => Ok(()),
             };
         }
-        let body = Body { bytes: received.body(), lines: received.lines };
+        let body = Body { bytes: received.body(), before: received.before, lines: received.lines };
         self.next = match self.template.next(position, page, head, body, &mut self.passed) {
             Next::Page(next) => Some(next),
             Next::End => {

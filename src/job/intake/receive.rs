@@ -31,6 +31,8 @@ pub(super) struct Incoming<'r> {
     bytes: u64,
     /// Lines on the pages that were cut off.
     lines: usize,
+    /// A digest of those pages.
+    before: Option<[u8; 32]>,
 }
 
 /// A body that is durable.
@@ -39,6 +41,8 @@ pub(super) struct Received {
     pub(super) segments: Vec<u64>,
     /// How many lines it has; `None`: it is none of lines.
     pub(super) lines: Option<usize>,
+    /// A digest of all its segments but the last; `None`: there is one.
+    pub(super) before: Option<[u8; 32]>,
     /// The last of its segments, which is the whole of a body that is none of lines.
     last: Segment,
 }
@@ -57,7 +61,8 @@ impl<'a> Receiver<'a> {
 
     /// A sink for another try.
     pub(super) fn sink(&self) -> Incoming<'_> {
-        Incoming { receiver: self, page: self.journal.begin(Vec::new()), segments: Vec::new(), bytes: 0, lines: 0 }
+        let page = self.journal.begin(Vec::new());
+        Incoming { receiver: self, page, segments: Vec::new(), bytes: 0, lines: 0, before: None }
     }
 }
 
@@ -68,12 +73,12 @@ impl Incoming<'_> {
         let last = self.receiver.journal.append(self.page, self.receiver.clock.now())?;
         self.segments.push(last.id.number);
         let lines = page_shape::lines(last.pages().last().unwrap_or_default());
-        Ok(Received { segments: self.segments, lines: lines.map(|lines| lines.saturating_add(self.lines)), last })
+        let lines = lines.map(|lines| lines.saturating_add(self.lines));
+        Ok(Received { segments: self.segments, lines, before: self.before, last })
     }
 
-    /// Makes a page durable, unless an earlier try did. Returns its segment.
-    fn put(&self, mut page: Writer) -> Result<u64> {
-        let content = blake3::hash(page.open_page());
+    /// Makes a page with this content durable, unless an earlier try did. Returns its segment.
+    fn put(&self, mut page: Writer, content: blake3::Hash) -> Result<u64> {
         if let Some(segment) = self.receiver.cut.borrow().get(&content) {
             return Ok(*segment);
         }
@@ -98,7 +103,13 @@ impl PageSink for Incoming<'_> {
         }
         self.lines = self.lines.saturating_add(page_shape::lines(self.page.open_page()).unwrap_or(0));
         let page = std::mem::replace(&mut self.page, self.receiver.journal.begin(Vec::new()));
-        self.segments.push(self.put(page)?);
+        let content = blake3::hash(page.open_page());
+        let mut chain = blake3::Hasher::new();
+        if let Some(before) = &self.before {
+            chain.update(before);
+        }
+        self.before = Some(*chain.update(content.as_bytes()).finalize().as_bytes());
+        self.segments.push(self.put(page, content)?);
         Ok(true)
     }
 }

@@ -38,13 +38,26 @@ pub(crate) enum Position {
 pub(crate) struct Body<'a> {
     /// Its bytes; of a body of lines, the last of them.
     pub(crate) bytes: &'a [u8],
+    /// A digest of what came of it before those; `None`: nothing did.
+    pub(crate) before: Option<[u8; 32]>,
     /// How many lines it has; `None`: it is none of lines.
     pub(crate) lines: Option<usize>,
 }
 
+impl Body<'_> {
+    /// Of all of it.
+    fn digest(self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        if let Some(before) = self.before {
+            hasher.update(&before);
+        }
+        *hasher.update(self.bytes).finalize().as_bytes()
+    }
+}
+
 impl<'a> From<&'a [u8]> for Body<'a> {
     fn from(bytes: &'a [u8]) -> Self {
-        Self { bytes, lines: page_shape::lines(bytes) }
+        Self { bytes, before: None, lines: page_shape::lines(bytes) }
     }
 }
 
@@ -106,9 +119,9 @@ impl Trail {
     }
 
     /// Notes the body of a page with so many elements. Whether nothing follows it, whatever it says.
-    fn ends_with(&mut self, body: &[u8], elements: Option<usize>) -> bool {
+    fn ends_with(&mut self, body: Body<'_>, elements: Option<usize>) -> bool {
         self.empty = if elements == Some(0) { self.empty.saturating_add(1) } else { 0 };
-        let digest = *blake3::hash(body).as_bytes();
+        let digest = body.digest();
         // The same page again under another number: the service ignores the number, or gives the last page for each that is too high.
         let is_again = self.body.replace(digest) == Some(digest) && elements != Some(0);
         is_again || self.empty >= EMPTY_PAGES

@@ -47,7 +47,7 @@ impl Template {
     /// By what stands in the page.
     fn pointed(&self, asked: &PageRequest, head: &PageHead, body: Body<'_>, trail: &mut Trail) -> Next {
         let elements = self.elements(body);
-        if trail.ends_with(body.bytes, elements) {
+        if trail.ends_with(body, elements) {
             return Next::End;
         }
         let value = match self.paging.next.find(body.bytes) {
@@ -101,7 +101,7 @@ impl Template {
             let what = format!("{asked}: the elements of the page cannot be counted: {}", self.what_is_there(body));
             return Next::Lost(Error::new(ErrorKind::Unavailable, what).hint("look at what source.url answers"));
         };
-        if trail.ends_with(body.bytes, Some(elements)) || elements == 0 || elements < self.size() {
+        if trail.ends_with(body, Some(elements)) || elements == 0 || elements < self.size() {
             return Next::End;
         }
         let here = if let Position::Number(number) = position { *number } else { u64::from(self.paging.start) };

@@ -210,3 +210,18 @@ fn fingerprint_changes_with_what_is_asked_for_and_not_with_values() {
         assert_ne!(other, base);
     }
 }
+
+#[test]
+fn long_bodies_that_differ_only_in_what_came_before_their_last_segment_are_two() {
+    let counting = template("http://h/log", paging(PagingStyle::Offset));
+    let request = counting.request(&Values::default(), &Position::First).unwrap();
+    let mut trail = Trail::new(10);
+    let mut after = |before: Option<[u8; 32]>, at: u64| {
+        let body = Body { bytes: b"\x1e{\"same\":1}\n", before, lines: Some(9) };
+        said(counting.next(&Position::Number(at), &request, &PageHead::default(), body, &mut trail))
+    };
+    assert_eq!(after(Some([1; 32]), 0), "Number(9)");
+    assert_eq!(after(Some([2; 32]), 9), "Number(18)");
+    assert_eq!(after(None, 18), "Number(27)");
+    assert_eq!(after(None, 27), "end");
+}
