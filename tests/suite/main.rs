@@ -76,6 +76,7 @@ mod stories;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;
+mod test_command;
 mod upgrade;
 mod watchers;
 mod wire_source;
