@@ -6,10 +6,12 @@
 
 mod check;
 mod check_auth;
+mod check_record;
 mod config;
 mod ddl;
 mod export;
 mod failed;
+mod from;
 mod help;
 mod hours;
 mod init;

@@ -32,6 +32,7 @@ mod fetch_first;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 mod forms;
+mod from;
 mod full_disk;
 mod fuzz;
 mod gaps;
