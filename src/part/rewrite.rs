@@ -71,7 +71,7 @@ mod tests {
 
     impl Maker {
         fn all() -> Vec<Self> {
-            let dictionaries = Codecs::new([].into()).unwrap();
+            let dictionaries = Codecs::default();
             let formats = Encoding::ALL
                 .into_iter()
                 .flat_map(|encoding| Compression::ALL.map(|compression| Format { encoding, compression }));
@@ -86,7 +86,9 @@ mod tests {
     }
 
     fn lines(rows: usize) -> Vec<u8> {
-        (0..rows).flat_map(|n| format!("{{\"record_id\":{n},\"x\":\"{}\"}}\n", n * 7919).into_bytes()).collect()
+        let line =
+            |n| format!("{{\"record_id\":{n},\"inDate\":\"230310014811818\",\"x\":\"{}\"}}\n", n * 7919).into_bytes();
+        (0..rows).flat_map(line).collect()
     }
 
     #[test]

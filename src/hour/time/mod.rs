@@ -15,7 +15,7 @@ pub use epoch::Unit;
 /// How the time of a record is spelled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TimeFormat {
-    /// A text in RFC 3339, or nearly so: see [`text`].
+    /// A text in RFC 3339, or nearly so.
     Text,
     /// The same, or a number that is a time since 1973: its size tells the unit.
     Auto,

@@ -198,7 +198,7 @@ impl Codecs {
 
     /// A short id of exactly these codecs, for `etl-dict`: 16 hexadecimal digits of a BLAKE3 hash. Of the origin's it is that of the
     /// dictionaries of `url`, then `method`: the number of entries and, for each in order, the text's length, the text and the code,
-    /// little-endian. Of others it is that of [`NOT_THE_ORIGINS`] and, for each field in order, the name's length, the name, the codec's
+    /// little-endian. Of others it is that of `NOT_THE_ORIGINS` and, for each field in order, the name's length, the name, the codec's
     /// name with its length, and the entries.
     #[must_use]
     pub fn fingerprint(&self) -> String {
