@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::check_auth;
 use super::print::{print, print_json};
 use super::setup::{self, Place};
+use super::{check_auth, check_record};
 use crate::config::{Config, Destination, SigningKey, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
@@ -120,10 +120,8 @@ fn source_and_key(config: &Config) -> Vec<Checked> {
             return vec![Checked::failed("source", &error), key_alone(ring, "no page to try them on")];
         }
     };
-    vec![
-        Checked::ok("source", format!("{} on a page", plural(elements, "log", "logs"))),
-        step("key", key(config, &body)),
-    ]
+    let source = Checked::ok("source", format!("{} on a page", plural(elements, "log", "logs")));
+    [source, step("key", key(config, &body))].into_iter().chain(check_record::step(config, &body)).collect()
 }
 
 fn no_page() -> Checked {

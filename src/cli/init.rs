@@ -8,6 +8,7 @@ use clap::Args;
 
 use nix::unistd::{Uid, User};
 
+use super::from;
 use super::print::print;
 use super::setup;
 use super::units::{STATE, Start, template_units};
@@ -24,10 +25,13 @@ Examples:
   etl init --url https://api.example.com/api/data/log --to s3://my-logs/prefix/
   etl init --to s3://logs/ --endpoint http://127.0.0.1:8333 --region us-east-1
   etl init /etc/etl/etl.toml --to file:/srv/lake
+  etl init --from https://api.example.com/logs --header Authorization=env:API_TOKEN
+                                             look at one page, and write what it seems to ask for
   etl init --systemd-template                units for several pipelines, one configuration each
   etl init --bucket-policy > policy.json     the policy with which the bucket itself refuses to replace and delete
 
-It asks no questions and overwrites nothing.";
+It asks no questions and overwrites nothing. With --from it fetches one page, keeps nothing of it, and notes in the file what it found and
+what it did not: names, places and kinds, no values. A secret address stands in API_URL: --from env:API_URL.";
 
 /// `etl init`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -38,6 +42,12 @@ pub(super) struct InitArgs {
     /// Where the logs come from: an address, or files as in "file:pages/*.json"
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// Look at one page from there, an address or files as for --url, and write down where the logs, their time and their number are
+    #[arg(long, value_name = "URL", conflicts_with = "url")]
+    from: Option<String>,
+    /// A header for --from and for the configuration, whose value is elsewhere: NAME=env:VARIABLE or NAME=file:PATH
+    #[arg(long, value_name = "NAME=PLACE", requires = "from")]
+    header: Vec<String>,
     /// Where the parts go: "s3://bucket/prefix/", or a folder as in "file:lake" [default: file:lake]
     #[arg(long, value_name = "PLACE")]
     to: Option<String>,
@@ -45,13 +55,13 @@ pub(super) struct InitArgs {
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// Print units for several pipelines instead, etl@.service and etl@.timer: etl@NAME reads /etc/etl/NAME.toml
-    #[arg(long, conflicts_with_all = ["file", "url", "to", "endpoint", "region", "bucket_policy"])]
+    #[arg(long, conflicts_with_all = ["file", "url", "from", "to", "endpoint", "region", "bucket_policy"])]
     systemd_template: bool,
     /// Region of the bucket [default: ap-northeast-2]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
     /// Only print the policy with which the S3 bucket itself refuses to replace and to delete objects, for --to or the configured place
-    #[arg(long, conflicts_with_all = ["url", "endpoint"])]
+    #[arg(long, conflicts_with_all = ["url", "from", "endpoint"])]
     bucket_policy: bool,
 }
 
@@ -66,14 +76,19 @@ pub(super) fn init(args: &InitArgs, config: impl FnOnce() -> Result<Config>) -> 
         return policy(args, &config()?);
     }
     let (folder, file) = place(&args.file)?;
-    for (flag, url) in [("--url", &args.url), ("--endpoint", &args.endpoint)] {
+    for (flag, url) in [("--url", &args.url), ("--from", &args.from), ("--endpoint", &args.endpoint)] {
         refuse_secrets(flag, url.as_deref())?;
     }
+    if args.file != Path::new("-") {
+        refuse_to_replace(&args.file)?;
+    }
+    let found = args.from.as_deref().map(|from| from::look(from, &args.header, &folder)).transpose()?;
     let starter = Starter {
-        url: args.url.as_deref(),
+        url: args.url.as_deref().or(args.from.as_deref().filter(|from| *from != from::API_URL)),
         to: args.to.as_deref(),
         endpoint: args.endpoint.as_deref(),
         region: args.region.as_deref(),
+        found: found.as_ref().map_or(&[], |found| &found.changes),
     };
     let text = template(starter, &folder)?;
     output::replace(&args.file, text.as_bytes(), Form::PUBLIC.refusing(ErrorKind::Usage))?;
@@ -86,7 +101,8 @@ pub(super) fn init(args: &InitArgs, config: impl FnOnce() -> Result<Config>) -> 
     };
     let user = user();
     let start = Start { folder: &folder, file: &file, binary: &binary, lake: lake.as_deref(), user: &user };
-    print(&next_steps(&start))?;
+    let tried = found.map(|found| found.tried(&text, &folder) + "\n\n");
+    print(&(tried.unwrap_or_default() + &next_steps(&start)))?;
     Ok(0)
 }
 
@@ -111,6 +127,17 @@ fn place(file: &Path) -> Result<(PathBuf, PathBuf)> {
     let folder = folder.canonicalize().map_err(|e| Error::disk("find the folder", folder, e).hint("make it first"))?;
     let file = folder.join(name);
     Ok((folder, file))
+}
+
+/// Before a page is asked for.
+fn refuse_to_replace(file: &Path) -> Result<()> {
+    match file.symlink_metadata() {
+        Ok(about) if about.is_file() => {
+            let what = format!("{} is there already", file.display());
+            Err(Error::new(ErrorKind::Usage, what).hint("name another file, or move that one away"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Everybody on the machine can read a command line.

@@ -6,10 +6,12 @@
 
 mod check;
 mod check_auth;
+mod check_record;
 mod config;
 mod ddl;
 mod export;
 mod failed;
+mod from;
 mod help;
 mod hours;
 mod init;
@@ -28,6 +30,7 @@ mod simulate;
 mod span;
 mod status;
 mod tell;
+mod test;
 mod units;
 mod values;
 mod verify;
@@ -153,6 +156,9 @@ enum Command {
     /// Check what a run needs: source, key, clock, state, store
     #[command(after_help = check::EXAMPLES)]
     Check(check::CheckArgs),
+    /// Show what saved pages would become, or whether it is what is expected
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::TestArgs),
     /// Show each setting and where it comes from, or find everything that is wrong with them
     #[command(after_help = config::EXAMPLES)]
     Config(config::ConfigArgs),
@@ -195,6 +201,7 @@ impl Cli {
             Command::Export(args) => export::export(&config()?, args, say),
             Command::Ddl(args) => ddl::ddl(&config()?, args),
             Command::Check(args) => check::check(config(), args),
+            Command::Test(args) => test::test(&config()?, args, say),
             Command::Config(args) => config::config(&self.overrides(), args),
             Command::Quarantine(args) => quarantine::quarantine(&config()?, args),
             Command::Simulate(args) => simulate::simulate(args),

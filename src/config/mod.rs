@@ -63,7 +63,7 @@ pub use record::RecordConfig;
 pub use shape::TokenEncryption;
 pub use show::{Setting, Shown, settings};
 pub use source::{SourceConfig, SourceLocation};
-pub use template::{Starter, template};
+pub use template::{Change, Starter, template};
 pub use units::{UnitError, parse_duration, parse_positive_duration, parse_size};
 pub use watched::Watched;
 
@@ -196,6 +196,15 @@ impl Config {
     /// `Config`: a named file that is not there, an unknown key, an impossible value.
     pub fn load(flags: &Overrides, ask: Ask<'_>, cwd: &Path) -> Result<Self> {
         with_layers(flags, ask, cwd, Self::of)
+    }
+
+    /// The configuration that a file with this `text` in `folder` would give in the environment of this process, without some variables.
+    pub(crate) fn of_text(text: &str, folder: &Path, without: &[&str]) -> Result<Self> {
+        let (ask, cwd): (Ask<'_>, _) = (&|name| std::env::var_os(name), current_dir()?);
+        let hidden = without.iter().map(|name| (*name).to_owned()).collect();
+        let environment = Environment::load(ask, Some(&folder.join("etl.toml")), &cwd)?.without(&hidden);
+        let file = File::new("the new file", text, folder);
+        Self::of(&Layers::new(&file, environment, &Overrides::default(), &cwd)?)
     }
 
     /// The configuration that `layers` give.

@@ -20,6 +20,71 @@ pub struct Starter<'a> {
     pub endpoint: Option<&'a str>,
     /// `load.region`.
     pub region: Option<&'a str>,
+    /// What was found out about the source.
+    pub found: &'a [Change],
+}
+
+/// What a key becomes, and what is said above it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    key: &'static str,
+    /// In TOML; of `compact`, the lines of the table. `None`: what the template says.
+    value: Option<String>,
+    notes: Vec<String>,
+}
+
+impl Change {
+    /// The key has this value, in TOML.
+    pub(crate) const fn new(key: &'static str, value: String) -> Self {
+        Self { key, value: Some(value), notes: Vec::new() }
+    }
+
+    /// The key stays, and something is said of it.
+    pub(crate) fn noted(key: &'static str, note: impl Into<String>) -> Self {
+        Self { key, value: None, notes: Vec::new() }.note(note)
+    }
+
+    /// The same, with one more thing said.
+    #[must_use]
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// The template's `text` with this change. A name of the source can hold anything, so of a note only what belongs on a line stays.
+    fn apply(&self, text: &str) -> String {
+        let notes =
+            self.notes.iter().map(|note| format!("# {}\n", note.replace(char::is_control, "?"))).collect::<String>();
+        if self.key == "compact" {
+            return self.of_table(text, &notes);
+        }
+        let start = format!("{} = ", self.key);
+        let (mut lines, mut is_done) = (String::new(), false);
+        for line in text.split_inclusive('\n') {
+            if is_done || !line.starts_with(&start) {
+                lines.push_str(line);
+                continue;
+            }
+            is_done = true;
+            lines.push_str(&notes);
+            match &self.value {
+                Some(value) => lines.push_str(&format!("{start}{value}\n")),
+                None => lines.push_str(line),
+            }
+        }
+        lines
+    }
+
+    /// In place of the entries of `[compact]`, whose comments stay.
+    fn of_table(&self, text: &str, notes: &str) -> String {
+        let Some((before, table)) = text.split_once("\n[compact]\n") else { return text.to_owned() };
+        let (table, behind) = table.split_once("\n[").unwrap_or((table, ""));
+        let comments: String =
+            table.lines().filter(|line| line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        let entries = self.value.as_deref().unwrap_or_default();
+        let entries = if entries.is_empty() { String::new() } else { format!("{notes}{entries}\n") };
+        format!("{before}\n[compact]\n{comments}{entries}\n[{behind}")
+    }
 }
 
 /// The text of a configuration for the folder `folder`.
@@ -37,6 +102,7 @@ pub fn template(starter: Starter<'_>, folder: &Path) -> Result<String> {
         Some(value) => text.replacen(line, &format!("{key} = {}", toml::Value::from(value)), 1),
         None => text,
     });
+    let text = starter.found.iter().fold(text, |text, change| change.apply(&text));
     accept(&text, folder).map_err(|error| {
         let refused =
             Error::new(ErrorKind::Usage, format!("these flags make no valid configuration: {}", error.chain()));
@@ -99,6 +165,7 @@ mod tests {
             to: Some("file:la\"ke"),
             endpoint: Some("http://e"),
             region: Some("r"),
+            found: &[],
         };
         let written = tables(&template(starter, folder()).unwrap());
         for (table, key, value) in [
@@ -109,6 +176,22 @@ mod tests {
         ] {
             assert_eq!(written[table][key].as_str(), Some(value), "{table}.{key}");
         }
+    }
+
+    #[test]
+    fn what_was_found_stands_below_its_comment_and_stays_on_its_line() {
+        let found = [
+            Change::new("time", "\"/a\"".into()).note("found: x\ntime = 1"),
+            Change::noted("id", "NOT FOUND"),
+            Change::new("compact", "trace = \"hex\"".into()).note("found: y"),
+        ];
+        let text = template(Starter { found: &found, ..Starter::default() }, folder()).unwrap();
+        assert!(text.contains("\n# found: x?time = 1\ntime = \"/a\"\n"), "{text}");
+        assert!(text.contains("\n# NOT FOUND\nid = \"/record_id\"\n"), "{text}");
+        assert_eq!(
+            tables(&text)["compact"],
+            toml::Value::from(toml::Table::from_iter([("trace".into(), "hex".into())]))
+        );
     }
 
     #[test]

@@ -3,3 +3,4 @@
 pub mod decode;
 pub mod decrypt;
 pub mod parse;
+pub(crate) mod recognise;

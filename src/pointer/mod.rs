@@ -9,6 +9,7 @@ mod scan;
 
 use std::fmt;
 
+pub(crate) use scan::members;
 pub use scan::{elements, text};
 
 use scan::{Inside, kind_of, trim};

@@ -140,6 +140,13 @@ pub fn elements(value: &[u8]) -> Option<usize> {
     entries.is_closed().then_some(count)
 }
 
+/// The members of the object `value`, with their names; none where it is no object.
+#[must_use]
+pub(crate) fn members(value: &[u8]) -> Vec<(String, &[u8])> {
+    let inside = Inside::of(trim(value)).filter(Inside::is_object);
+    inside.into_iter().flatten().filter_map(|entry| Some((text(entry.name?)?, entry.value))).collect()
+}
+
 /// The text of a JSON string; `None` where `value` is none.
 #[must_use]
 pub fn text(value: &[u8]) -> Option<String> {

@@ -77,6 +77,12 @@ pub(crate) fn likely_items(body: &[u8]) -> Option<String> {
     of_objects.or_else(|| arrays.iter().find(|array| array.elements > 0)).map(|array| array.at.clone())
 }
 
+/// Where the array of objects with the most elements is, or else of anything, as a JSON Pointer.
+pub(crate) fn fullest_items(body: &[u8]) -> Option<String> {
+    let arrays = look(body).0.arrays.into_iter().rev().filter(|array| array.elements > 0);
+    arrays.max_by_key(|array| (!array.names.0.is_empty(), array.elements)).map(|array| array.at)
+}
+
 impl Names {
     fn add(&mut self, name: &str) {
         if self.0.len() <= NAMES {

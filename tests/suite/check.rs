@@ -55,6 +55,33 @@ fn all_is_well_and_nothing_is_made() {
 }
 
 #[test]
+fn one_record_is_shown_as_it_would_be_stored_and_what_leads_nowhere_is_named() {
+    let place = Place::new("");
+    let configure = |record: &str| {
+        place.configure(&format!(
+            "[source]\nurl = \"file:pages/*\"\nkeys = [\"{}\"]\n[load]\nto = \"file:lake\"\n[record]\nmask_key = \"file:key\"\n{record}",
+            place.key
+        ));
+    };
+    place.page("pages/1", &[record(7, "2023-03-10T01:00:00Z")]);
+    std::fs::write(place.path("key"), "of the masks, long enough to be a key").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(place.path("key"), mode).unwrap();
+    configure("drop = [\"method\"]\nmask = [\"activity\"]\n");
+    let (result, text) = step(&place.etl(&["check", "--json"]).exits(0), "record");
+    assert!(result == "ok" && text.contains("in hour 2023-03-10T01 as {") && text.contains("record_id"), "{text}");
+    assert!(!text.contains("method") && !text.contains("view\\\",\\\"url"), "{text}");
+    configure("drop = [\"/detail/gone\"]\n");
+    let (result, text) = step(&place.etl(&["check", "--json"]).exits(0), "record");
+    assert!(result == "warning" && text.contains("record.drop") && text.contains("/detail/gone"), "{text}");
+    assert!(text.contains("levelname") && text.contains("leads nowhere"), "{text}");
+    configure("time = \"/at\"\n");
+    let (result, text) = step(&place.etl(&["check", "--json"]).exits(0), "record");
+    assert!(result == "warning" && text.contains("no-time: record.time") && text.contains("inDate"), "{text}");
+    assert!(!text.contains("json_logger") && !text.contains("2023-03-10"), "no value of what cannot be read: {text}");
+}
+
+#[test]
 fn wrong_key_is_told_from_one_live_page() {
     let service = Service::start(2, |_| {});
     let mut place = local(&service);

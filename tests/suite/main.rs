@@ -32,6 +32,7 @@ mod fetch_first;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 mod forms;
+mod from;
 mod full_disk;
 mod fuzz;
 mod gaps;
@@ -77,6 +78,7 @@ mod stories;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;
+mod test_command;
 mod upgrade;
 mod watchers;
 mod wire_source;

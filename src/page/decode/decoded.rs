@@ -69,6 +69,17 @@ impl Decoded {
         all && !self.odd.is_empty() && self.odd.iter().all(|odd| odd.reason == FUTURE)
     }
 
+    /// The records with their rows, in the order of the page.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&DecodedRecord, &[u8])> {
+        let mut rest = self.lines.as_slice();
+        self.records.iter().map(move |record| {
+            let length = usize::try_from(record.entry.length).unwrap_or(usize::MAX);
+            let (row, behind) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            rest = behind;
+            (record, row)
+        })
+    }
+
     /// Leaves out the records of some hours.
     pub(crate) fn leave_out(&mut self, hours: &BTreeSet<Hour>) {
         let lines = std::mem::take(&mut self.lines);
