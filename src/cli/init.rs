@@ -160,7 +160,7 @@ fn next_steps(start: &Start<'_>) -> String {
         "\
 {file} is written. Next:
 
-1. Read it, and set source.url and load.to.
+1. Read it, and set what it lacks: source.url and load.to first of all.
 2. Put the secrets into {folder}/.env (chmod 600), or into the environment:
      {secrets}
 3. Check everything:

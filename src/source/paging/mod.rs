@@ -96,13 +96,15 @@ pub(crate) struct Trail {
     empty: u32,
     /// Of the body before.
     body: Option<[u8; 32]>,
+    /// How many bodies there were.
+    bodies: u64,
 }
 
 impl Trail {
     /// A trail that may have `max_pages` pages.
     #[must_use]
     pub fn new(max_pages: usize) -> Self {
-        Self { seen: HashSet::new(), max_pages, empty: 0, body: None }
+        Self { seen: HashSet::new(), max_pages, empty: 0, body: None, bodies: 0 }
     }
 
     /// Notes that `page` is fetched next, which it should be only after [`Visit::New`].
@@ -122,9 +124,15 @@ impl Trail {
     fn ends_with(&mut self, body: Body<'_>, elements: Option<usize>) -> bool {
         self.empty = if elements == Some(0) { self.empty.saturating_add(1) } else { 0 };
         let digest = body.digest();
+        self.bodies += 1;
         // The same page again under another number: the service ignores the number, or gives the last page for each that is too high.
         let is_again = self.body.replace(digest) == Some(digest) && elements != Some(0);
         is_again || self.empty >= EMPTY_PAGES
+    }
+
+    /// Where nothing follows: whether the second page was the first again, so that what was sent to get it made no difference.
+    const fn began_again(&self) -> bool {
+        self.bodies == 2 && self.empty == 0
     }
 }
 

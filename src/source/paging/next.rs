@@ -48,7 +48,7 @@ impl Template {
     fn pointed(&self, asked: &PageRequest, head: &PageHead, body: Body<'_>, trail: &mut Trail) -> Next {
         let elements = self.elements(body);
         if trail.ends_with(body, elements) {
-            return Next::End;
+            return if trail.began_again() { self.ignored(asked, body) } else { Next::End };
         }
         let value = match self.paging.next.find(body.bytes) {
             Found::Value(value) => value,
@@ -69,6 +69,19 @@ impl Template {
                 Err(_) => self.lost(asked, "stands what is not UTF-8"),
             },
         }
+    }
+
+    /// The second page was the first again. Where it says that more follows, the service took no notice of what was sent.
+    fn ignored(&self, asked: &PageRequest, body: Body<'_>) -> Next {
+        let Found::Value(value) = self.paging.next.find(body.bytes) else { return Next::End };
+        if matches!(value, b"null" | b"false" | b"\"\"") {
+            return Next::End;
+        }
+        let error =
+            Error::new(ErrorKind::Unavailable, format!("{asked}: the first page again, and it says that more follow"));
+        let hint =
+            format!("look up what the service takes, and set source.paging.param (\"{}\") to it", self.paging.param);
+        Next::Lost(error.hint(hint))
     }
 
     /// A full page without what leads on is suspicious, although it may be the last.

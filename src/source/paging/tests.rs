@@ -194,6 +194,25 @@ fn cursor_that_only_leads_to_empty_pages_ends_after_three_of_them() {
 }
 
 #[test]
+fn service_that_gives_its_first_page_again_takes_no_notice_of_the_cursor() {
+    let cursor = template("http://h/l", paging(PagingStyle::Cursor));
+    let request = cursor.request(&Values::default(), &Position::First).unwrap();
+    let last_of = |bodies: &[&str]| {
+        let mut trail = Trail::new(9);
+        let next = |body: &&str| {
+            cursor.next(&Position::First, &request, &PageHead::default(), body.as_bytes().into(), &mut trail)
+        };
+        bodies.iter().map(next).last().unwrap()
+    };
+    let [first, second] = [1, 2].map(|n| format!("{{\"data\":[{n}],\"meta\":{{\"next\":{n}}}}}"));
+    let Next::Lost(error) = last_of(&[&first, &first]) else { panic!("it is whole") };
+    assert!(error.chain().contains("the first page again"), "{}", error.chain());
+    assert!(matches!(last_of(&[&first, &second, &second]), Next::End), "the last page again is the usual end");
+    let only = "{\"data\":[1],\"meta\":{\"next\":null}}";
+    assert!(matches!(last_of(&[only, only]), Next::End));
+}
+
+#[test]
 fn fingerprint_changes_with_what_is_asked_for_and_not_with_values() {
     let url = PageUrl::parse("http://h/l?x=1").unwrap();
     assert_eq!(Template::of_links(url.clone()).fingerprint(), url.fingerprint());
