@@ -26,7 +26,7 @@ use crate::record::row::Compactor;
 
 /// Who wrote the object. The form is one that readers parse: they use no statistics of an author whom they cannot tell.
 const CREATED_BY: &str = "etl version 1 (build 1)";
-/// Levels by measurement: `benches/README.md`.
+/// The levels that lines have.
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
 /// How many of the first lines tell the order of fields.
