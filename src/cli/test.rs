@@ -61,7 +61,7 @@ const HEADER: &str = "# What `etl test` makes of saved pages. It holds decrypted
 /// Takes the lines of a file, each with its line end.
 type TakeLines<'a> = &'a mut dyn FnMut(&str) -> Result<()>;
 
-/// Plays the pages, and prints, compares or keeps what becomes of them. `say` tells of a file that is no page.
+/// Decodes the pages, then prints the result, compares it, or writes it down. `say` is called for each file that is not a page.
 ///
 /// # Errors
 /// `Usage`: no such pages. `Mismatch`: not what was expected. Those of the configuration and of stdout.
@@ -132,7 +132,7 @@ impl<'s> Play<'s> {
         Ok(Self { decoder, max_page_bytes, say, known, hours, again: 0, quarantined, not_pages: 0 })
     }
 
-    /// Whether something is no record, or no page.
+    /// Whether an element was not a record, or a file not a page.
     fn is_odd(&self) -> bool {
         self.not_pages > 0 || !self.quarantined.is_empty()
     }
@@ -144,7 +144,7 @@ impl<'s> Play<'s> {
         take(&self.counts())
     }
 
-    /// Plays a file. One that is no page costs only itself, and what follows in it.
+    /// Decodes a file. If it is not a page, or stops being one, only the rest of it is lost.
     fn file(&mut self, path: &Path, take: TakeLines<'_>) -> Result<()> {
         let shape = self.decoder.shape.clone();
         let mut pages = match PageFile::open(path, &shape, self.max_page_bytes) {

@@ -116,7 +116,7 @@ impl Format {
     }
 
     /// The form of the part with this name, whatever is before its suffix. A Parquet file says by itself how its pages are compressed, and its name
-    /// does not. `None`: it is no part's name.
+    /// does not. `None`: parts do not have such names.
     #[must_use]
     pub(crate) fn of_name(name: &str) -> Option<Self> {
         let (_, name) = name.rsplit_once('/').unwrap_or(("", name));

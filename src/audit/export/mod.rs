@@ -84,7 +84,7 @@ impl Exporter<'_> {
     /// Exports the hours in `range`; `begins` is told how many they are, `each` when one is done.
     ///
     /// # Errors
-    /// A store could not be read or written, or the destination is no place for these parts: nothing more is done.
+    /// A store could not be read or written, or the destination has parts of another kind: the export ended there.
     pub(crate) fn export(&self, range: Range, begins: &dyn Fn(u64), each: &(dyn Fn() + Sync)) -> Result<Exported> {
         let plan = self.plan(range)?;
         let mut done = Exported { schema: 1, hours: plan.hours.len() as u64, ..Exported::default() };

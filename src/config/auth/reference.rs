@@ -60,7 +60,7 @@ impl Reference {
         })
     }
 
-    /// The same for what is no secret, and may stand in the file itself.
+    /// The same for a value that is not secret: it may also be written in the configuration file.
     pub(super) fn or_here(path: &[&str], text: &str, layers: &Layers<'_>) -> Result<Self> {
         let place = format!("{}: {}", layers.origin(path), path.join("."));
         Ok(Self::parse(path, text, layers)?.unwrap_or_else(|| Self { place, at: At::Here(Secret::new(text)) }))

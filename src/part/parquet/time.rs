@@ -2,6 +2,8 @@
 //!
 //! Pure. Invariant: [`micros`] gives a number only for a text that [`text`] gives back from it; every other spelling is kept as a text.
 
+use crate::record::row::usual_digits;
+
 /// Microseconds from 1970 to 2000.
 const YEAR_2000: i64 = 946_684_800_000_000;
 const DAY: i64 = 86_400_000_000;
@@ -14,37 +16,7 @@ pub(super) const LENGTH: usize = 24;
 
 /// The microseconds that the usual text of a time spells.
 pub(super) fn micros(text: &str) -> Option<i64> {
-    let &[
-        b'2',
-        b'0',
-        y1,
-        y2,
-        b'-',
-        m1,
-        m2,
-        b'-',
-        d1,
-        d2,
-        b'T',
-        h1,
-        h2,
-        b':',
-        n1,
-        n2,
-        b':',
-        s1,
-        s2,
-        b'.',
-        u1,
-        u2,
-        u3,
-        b'Z',
-    ] = text.as_bytes()
-    else {
-        return None;
-    };
-    let digits = [y1, y2, m1, m2, d1, d2, h1, h2, n1, n2, s1, s2, u1, u2, u3];
-    micros_of_digits(&digits)
+    micros_of_digits(&usual_digits(text)?)
 }
 
 /// The same from its digits without the century.

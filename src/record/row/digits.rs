@@ -40,9 +40,12 @@ pub(super) fn restore(compact: &str) -> Option<String> {
     ))
 }
 
-/// The digits of a text in the form that [`restore`] gives.
 fn invertible(value: &Value<'_>) -> Option<[u8; 15]> {
-    let Value::Str(text) = value else { return None };
+    if let Value::Str(text) = value { usual_digits(text) } else { None }
+}
+
+/// The digits of a text in the form that [`restore`] gives, without the century.
+pub(crate) fn usual_digits(text: &str) -> Option<[u8; 15]> {
     let &[
         b'2',
         b'0',

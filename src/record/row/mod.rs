@@ -20,6 +20,7 @@ mod uuid_pair;
 use std::borrow::Cow;
 
 pub use codecs::{Codec, Codecs};
+pub(crate) use digits::usual_digits;
 
 use crate::record::{Value, json};
 use columns::Columns;
