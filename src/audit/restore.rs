@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::format::Format;
 use crate::hour::part::PartIdentity;
+use crate::hour::range::HashRange;
 use crate::part::read::{ReadPart, fields_of, read_part_and_fields};
 use crate::record::row::Compactor;
 use crate::record::{ContentHash, Fields, json};
@@ -214,8 +215,8 @@ impl Restorer<'_> {
             kept.take_if(|originals| originals.len() > KEPT);
         });
         let read = read.map_err(|why| refuse(&why.to_string()))?;
-        let (dict, identity) = (meta.dict.clone(), read.identity.clone());
-        Ok((meta, read, SoundPart { format, object, compactor, dict, identity, kept }))
+        let (dict, identity, range) = (meta.dict.clone(), read.identity.clone(), meta.range);
+        Ok((meta, read, SoundPart { format, object, compactor, dict, identity, range, kept }))
     }
 
     /// Why a part that can be read is not believed.
@@ -264,6 +265,8 @@ pub(crate) struct SoundPart {
     /// The id of its dictionaries; empty where the store does not say it.
     pub(super) dict: String,
     pub(super) identity: PartIdentity,
+    /// Which hashes its records may have.
+    pub(super) range: HashRange,
     /// Its original logs, where they are few.
     kept: Option<Vec<u8>>,
 }

@@ -69,6 +69,21 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Other parts have the numbers of parts that wait for their receipts, and no record of theirs can be in this row's parts: these
+    /// move on to the numbers behind them. Durable before the first PUT under a new number.
+    Renumbered {
+        /// The parts that are there: numbered on, from the number of the first part that waits.
+        others: Vec<PartRow>,
+        /// The new keys of the parts that wait, in their order.
+        keys: Vec<String>,
+    },
+    /// Parts that other lanes put into the store became known, none of which can hold a record of this row's parts.
+    Met {
+        /// Numbered on.
+        others: Vec<PartRow>,
+        /// An array without a hash, where the row had no parts yet.
+        hashes: Option<HashesRef>,
+    },
     /// Parts were read back from the store and taken over; frozen parts without a receipt are thawed.
     Imported {
         /// All parts of the hour that the store holds, or held and is known to have lost: the ones with receipts, then foreign ones that
@@ -151,12 +166,12 @@ impl HourRow {
 
     /// The transition table.
     ///
-    /// | row       | `Frozen` | `Receipted` | `Repaired` | `Imported` | `Thawed` | `Absorbed` | `Expired` | `Forgotten` |
-    /// |-----------|----------|-------------|------------|------------|----------|------------|-----------|-------------|
-    /// | no parts  | sealing  | –           | –          | uploaded   | –        | –          | –         | –           |
-    /// | sealing   | –        | sealing; with the last one uploaded | sealing | uploaded | no parts, forgotten | – | – | – |
-    /// | uploaded  | sealing (late records) | – | uploaded | uploaded | – | uploaded  | forgotten | forgotten   |
-    /// | forgotten | –        | –           | forgotten  | uploaded   | –        | –          | forgotten | –           |
+    /// | row       | `Frozen` | `Receipted` | `Repaired` | `Imported` | `Thawed` | `Absorbed` | `Expired` | `Forgotten` | `Renumbered` | `Met` |
+    /// |-----------|----------|-------------|------------|------------|----------|------------|-----------|-------------|---------|----------|
+    /// | no parts  | sealing  | –           | –          | uploaded   | –        | –          | –         | –           | –       | uploaded |
+    /// | sealing   | –        | sealing; with the last one uploaded | sealing | uploaded | no parts, forgotten | – | – | – | sealing | – |
+    /// | uploaded  | sealing (late records) | – | uploaded | uploaded | – | uploaded  | forgotten | forgotten   | –       | uploaded |
+    /// | forgotten | –        | –           | forgotten  | uploaded   | –        | –          | forgotten | –           | –       | –        |
     ///
     /// A row counts as uploaded, too, when some of its parts, or all of them, are expired. Only a part with a receipt is repaired, or
     /// expires.
@@ -171,6 +186,8 @@ impl HourRow {
             Event::Receipted { part, sha256, bytes, etag, at } => self.receipt(part, sha256, bytes, etag, at)?,
             Event::Repaired { part, sha256, bytes, etag } => self.repair(part, sha256, bytes, etag)?,
             Event::Expired { parts, at } if !self.is_sealing() => self.expire(parts, at)?,
+            Event::Renumbered { others, keys } if self.is_sealing() => self.renumber(others, keys)?,
+            Event::Met { others, hashes } if !self.is_sealing() && !self.is_forgotten() => self.meet(others, hashes)?,
             Event::Imported { parts, hashes, at } => self.import(parts, hashes, at),
             Event::Thawed if self.is_sealing() => self.thaw(),
             Event::Absorbed { through } if !self.is_sealing() && self.hashes.is_some() && through > self.frozen => {
@@ -202,6 +219,7 @@ impl HourRow {
             return Err(self.impossible(&Event::Receipted { part, sha256, bytes, etag, at }));
         };
         row.stage = PartStage::Uploaded;
+        row.spooled_as = None;
         (row.identity.sha256, row.identity.bytes) = (sha256, bytes);
         (row.etag, row.uploaded_at) = (etag, Some(at));
         self.last_receipt = Some(at);
@@ -232,6 +250,34 @@ impl HourRow {
         Ok(())
     }
 
+    fn renumber(&mut self, others: Vec<PartRow>, keys: Vec<String>) -> Result<()> {
+        let first = self.parts.iter().position(|part| part.stage == PartStage::Sealing).unwrap_or(self.parts.len());
+        let waiting = self.parts.get(first..).unwrap_or_default();
+        let is_tail = waiting.iter().all(|part| part.stage == PartStage::Sealing) && waiting.len() == keys.len();
+        if !is_tail || !are_others(&others, first) {
+            return Err(self.impossible(&Event::Renumbered { others, keys }));
+        }
+        let mut waiting = self.parts.split_off(first);
+        self.parts.extend(others);
+        for ((part, key), number) in waiting.iter_mut().zip(keys).zip(self.parts.len()..) {
+            part.spooled_as = Some(part.spool_number());
+            (part.part, part.key) = (u32::try_from(number).unwrap_or(u32::MAX), key);
+        }
+        self.parts.extend(waiting);
+        Ok(())
+    }
+
+    fn meet(&mut self, others: Vec<PartRow>, hashes: Option<HashesRef>) -> Result<()> {
+        if !are_others(&others, self.parts.len()) || hashes.is_some() != self.hashes.is_none() {
+            return Err(self.impossible(&Event::Met { others, hashes }));
+        }
+        if let Some(hashes) = hashes {
+            self.take_hashes(hashes);
+        }
+        self.parts.extend(others);
+        Ok(())
+    }
+
     fn import(&mut self, parts: Vec<PartRow>, hashes: HashesRef, at: Timestamp) {
         self.frozen = self.receipted;
         self.parts = parts;
@@ -255,10 +301,17 @@ impl HourRow {
     }
 }
 
+/// Whether parts are some of other lanes, numbered on from `first`.
+fn are_others(parts: &[PartRow], first: usize) -> bool {
+    let is_numbered = parts.iter().zip(first..).all(|(part, number)| u32::try_from(number) == Ok(part.part));
+    is_numbered && !parts.is_empty() && parts.iter().all(|part| part.stage != PartStage::Sealing)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::hour::part::PartIdentity;
+    use crate::hour::range::HashRange;
 
     const H: &str = "2023-03-10T01";
 
@@ -280,6 +333,8 @@ mod tests {
             uploaded_at: None,
             etag: None,
             expired_at: None,
+            range: HashRange::ALL,
+            spooled_as: None,
         }
     }
 
@@ -344,6 +399,39 @@ mod tests {
         let row = row.apply(frozen(9, vec![part(1, 9, 4), part(2, 9, 4)])).unwrap().apply(receipted(1)).unwrap();
         let row = row.apply(Event::Thawed).unwrap();
         assert_eq!((row.frozen, row.parts.len(), row.is_sealing(), row.is_forgotten()), (7, 2, false, true));
+    }
+
+    fn other(number: u32) -> PartRow {
+        PartRow { stage: PartStage::Uploaded, range: HashRange::of_lane(1, 2), ..part(number, 0, 3) }
+    }
+
+    #[test]
+    fn sealing_parts_move_behind_those_of_other_lanes_with_their_bytes() {
+        let row = row().apply(frozen(7, vec![part(0, 7, 10), part(1, 7, 5)])).unwrap();
+        let keys = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let moved = |others, names: &[&str]| Event::Renumbered { others, keys: keys(names) };
+        let row = row.apply(moved(vec![other(0)], &["k1", "k2"])).unwrap();
+        let row = row.apply(receipted(1)).unwrap().apply(moved(vec![other(2), other(3)], &["k4"])).unwrap();
+        let of = |p: &PartRow| (p.part, p.stage, p.key.clone(), p.spool_number());
+        assert_eq!(of(&row.parts[4]), (4, PartStage::Sealing, "k4".into(), 1), "its bytes lie where they were");
+        assert!(row.clone().apply(moved(vec![other(5)], &["k6"])).is_err(), "a hole");
+        assert!(row.clone().apply(moved(vec![other(4)], &[])).is_err(), "a part without a key");
+        assert!(row.clone().apply(moved(vec![], &["k4"])).is_err(), "nothing is in the way");
+        let row = row.apply(receipted(4)).unwrap();
+        assert_eq!((row.receipted, row.is_sealing(), row.parts.len()), (7, false, 5));
+        assert!(row.clone().apply(moved(vec![other(5)], &[])).is_err(), "nothing waits");
+        assert!(row.apply(frozen(9, vec![part(5, 9, 1)])).is_ok());
+    }
+
+    #[test]
+    fn parts_of_other_lanes_are_met_before_the_first_of_ours() {
+        let empty = HashesRef { version: 1, count: 0 };
+        assert!(row().apply(Event::Met { others: vec![other(0)], hashes: None }).is_err(), "no array");
+        let row = row().apply(Event::Met { others: vec![other(0)], hashes: Some(empty) }).unwrap();
+        assert!(!row.is_forgotten() && row.receipted == 0);
+        let row = row.apply(Event::Met { others: vec![other(1)], hashes: None }).unwrap();
+        let row = row.apply(frozen(7, vec![part(2, 7, 1)])).unwrap();
+        assert!(row.apply(Event::Met { others: vec![other(3)], hashes: None }).is_err(), "while parts wait");
     }
 
     fn uploaded() -> HourRow {

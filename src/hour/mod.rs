@@ -10,6 +10,7 @@ pub mod heard;
 pub mod key;
 pub mod lifecycle;
 pub mod part;
+pub mod range;
 pub mod spans;
 pub mod tally;
 pub mod time;

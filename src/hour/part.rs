@@ -6,6 +6,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::hour::range::HashRange;
+
 /// What tells a part from every other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartIdentity {
@@ -68,6 +70,20 @@ pub struct PartRow {
     /// When it was given up: its object is gone for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired_at: Option<Timestamp>,
+    /// Which hashes its records may have: those of the lane that wrote it. All, where a machine worked alone.
+    #[serde(default, skip_serializing_if = "HashRange::is_all")]
+    pub range: HashRange,
+    /// The number under which its bytes are in the spool, where it got another one since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spooled_as: Option<u32>,
+}
+
+impl PartRow {
+    /// The number under which its bytes are in the spool.
+    #[must_use]
+    pub fn spool_number(&self) -> u32 {
+        self.spooled_as.unwrap_or(self.part)
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::{Layout, expired_prefix};
 use crate::hour::part::{PartIdentity, PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::store::ObjectStore;
 
 /// With more hours than these, all markers are listed at once.
@@ -88,6 +89,8 @@ impl Marker {
             uploaded_at: None,
             etag: None,
             expired_at: Some(self.at),
+            range: HashRange::ALL,
+            spooled_as: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::digest::Sha256;
 use crate::error::{Error, Result};
 use crate::hour::part::PartIdentity;
+use crate::hour::range::HashRange;
 
 pub mod dictionaries;
 pub(crate) mod digests;
@@ -36,6 +37,8 @@ pub struct PartMeta {
     pub hour: String,
     /// Which dictionaries it was compacted with (`etl-dict`). Empty where a `file:` store found it: the bytes do not say.
     pub dict: String,
+    /// Which hashes its records may have (`etl-range`). All, where nothing says it.
+    pub range: HashRange,
 }
 
 impl PartMeta {
@@ -43,7 +46,7 @@ impl PartMeta {
     pub(crate) fn of_document(bytes: &[u8], hour: &str, dict: &str) -> Self {
         let sha256 = Sha256::of(bytes).to_string();
         let identity = PartIdentity { rows: 1, bytes: bytes.len() as u64, content_sha256: sha256.clone(), sha256 };
-        Self { identity, hour: hour.to_owned(), dict: dict.to_owned() }
+        Self { identity, hour: hour.to_owned(), dict: dict.to_owned(), range: HashRange::ALL }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use etl::config::{AwsVariables, ObjectOptions, S3Credentials};
 use etl::error::ErrorKind;
 use etl::hour::part::PartIdentity;
+use etl::hour::range::HashRange;
 use etl::stop::Stop;
 use etl::store::once::{CreateOnly, How, Outcome, Sealed, probe_create_only, upload};
 use etl::store::s3::{S3Settings, S3Store};
@@ -16,7 +17,7 @@ use crate::support::{s3, unique_prefix};
 
 fn meta(sha256: &str, content: &str) -> PartMeta {
     let identity = PartIdentity { rows: 3, bytes: 5, sha256: sha256.into(), content_sha256: content.into() };
-    PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d1".into() }
+    PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d1".into(), range: HashRange::ALL }
 }
 
 /// A file that holds `bytes`, and is removed when dropped.

@@ -129,7 +129,7 @@ impl<'a> Target<'a> {
             let what = format!("hour {hour}: the lines of {key} do not end as those of a part do");
             return Err(Error::new(ErrorKind::Mismatch, what).hint(super::HINT));
         }
-        let mut meta = PartMeta { identity, hour: hour.to_string(), dict };
+        let mut meta = PartMeta { identity, hour: hour.to_string(), dict, range: sound.range };
         let sealed = Sealed { key: &key, body: body.path(), meta: &meta };
         match once::upload(self.place.store, &sealed, CreateOnly::Proven, self.stop)? {
             Outcome::Uploaded { sha256, size, .. } => {

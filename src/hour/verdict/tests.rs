@@ -12,6 +12,7 @@ use super::*;
 use crate::hour::gaps::ArrivedId;
 use crate::hour::heard::Told;
 use crate::hour::part::{PartIdentity, PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::hour::tally::{Certified, Tally};
 
 const START: i64 = 1_678_417_200;
@@ -237,6 +238,8 @@ fn row(hour: Hour, tally: Tally) -> HourRow {
         frozen_at: at,
         uploaded_at: Some(at),
         expired_at: None,
+        range: HashRange::ALL,
+        spooled_as: None,
         etag: None,
     };
     HourRow { certified: Some(Certified::new(at, tally, &[])), parts: vec![part], ..HourRow::new(hour) }

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HashesRef, HourRow};
 use crate::hour::part::{PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::hour::tally::Certified;
 use crate::hour::verdict::{Evidence, OfHour};
 use crate::job::Progress;
@@ -218,6 +219,8 @@ fn intent(run: &Run<'_>, hour: Hour, through: u64, part: EncodedPart) -> PartRow
         uploaded_at: None,
         etag: None,
         expired_at: None,
+        range: HashRange::ALL,
+        spooled_as: None,
     }
 }
 

@@ -29,7 +29,8 @@ pub(crate) struct Upload {
 
 impl Upload {
     pub(super) fn meta(&self) -> PartMeta {
-        PartMeta { identity: self.row.identity.clone(), hour: self.hour.to_string(), dict: self.row.dict.clone() }
+        let PartRow { identity, dict, range, .. } = &self.row;
+        PartMeta { identity: identity.clone(), hour: self.hour.to_string(), dict: dict.clone(), range: *range }
     }
 
     pub(super) fn put(&self, setup: &Setup<'_>, create_only: CreateOnly) -> Result<Outcome> {

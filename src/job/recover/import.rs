@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::job::Run;
 use crate::part::read::{ReadPart, read_part};
 use crate::record::ContentHash;
@@ -161,6 +162,8 @@ fn imported(part: u32, key: String, dict: String, read: &ReadPart, at: Timestamp
         uploaded_at: Some(at),
         etag: None,
         expired_at: None,
+        range: HashRange::ALL,
+        spooled_as: None,
     }
 }
 

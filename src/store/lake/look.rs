@@ -10,6 +10,7 @@ use crate::digest::{Hasher, Sha256};
 use crate::error::{Error, Result};
 use crate::hour::format::Format;
 use crate::hour::part::PartIdentity;
+use crate::hour::range::HashRange;
 use crate::part::codec::content_of;
 use crate::store::{ObjectInfo, PartMeta};
 
@@ -33,6 +34,7 @@ pub(super) fn look_inside(path: &Path) -> Result<ObjectInfo> {
         identity: PartIdentity { rows, bytes: size, sha256, content_sha256: content.to_string() },
         hour: String::new(),
         dict: String::new(),
+        range: HashRange::ALL,
     };
     Ok(ObjectInfo { size, etag: None, meta: content.map(of_part) })
 }

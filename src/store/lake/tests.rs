@@ -10,6 +10,7 @@ use super::*;
 use crate::digest::Sha256;
 use crate::hour::format::Format;
 use crate::hour::part::PartIdentity;
+use crate::hour::range::HashRange;
 use crate::part::codec::content_of;
 
 const KEY: &str = "data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz";
@@ -44,7 +45,7 @@ impl Lake {
 fn nobody() -> PartMeta {
     let empty = String::new;
     let identity = PartIdentity { rows: 0, bytes: 0, sha256: empty(), content_sha256: empty() };
-    PartMeta { identity, hour: empty(), dict: empty() }
+    PartMeta { identity, hour: empty(), dict: empty(), range: HashRange::ALL }
 }
 
 fn gz(text: &str) -> Vec<u8> {

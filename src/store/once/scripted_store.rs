@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::part::PartIdentity;
+use crate::hour::range::HashRange;
 use crate::store::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 
 /// What the fake does with one PUT.
@@ -157,7 +158,7 @@ pub(super) const SIZE: u64 = 10;
 
 pub(super) fn meta(sha256: &str, content: &str, rows: u64, bytes: u64) -> PartMeta {
     let identity = PartIdentity { rows, bytes, sha256: sha256.into(), content_sha256: content.into() };
-    PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d".into() }
+    PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d".into(), range: HashRange::ALL }
 }
 
 pub(super) fn object(sha256: &str, content: &str, rows: u64, size: u64) -> ObjectInfo {

@@ -17,6 +17,7 @@ const CONTENT_SHA256: &str = "x-amz-meta-etl-content-sha256";
 const ROWS: &str = "x-amz-meta-etl-rows";
 const HOUR: &str = "x-amz-meta-etl-hour";
 const DICT: &str = "x-amz-meta-etl-dict";
+const RANGE: &str = "x-amz-meta-etl-range";
 
 /// The headers of a PUT: with `condition` it is refused where the key is taken.
 pub(super) fn put_headers(
@@ -42,6 +43,9 @@ pub(super) fn put_headers(
         (DICT, &meta.dict),
     ] {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+    }
+    if !meta.range.is_all() {
+        headers.insert(HeaderName::from_static(RANGE), HeaderValue::from_str(&meta.range.to_string())?);
     }
     for (name, value) in asked_for(options) {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value)?);
@@ -85,5 +89,7 @@ pub(super) fn part_meta(found: &Answer, bytes: u64) -> Option<PartMeta> {
         sha256: text(SHA256)?,
         content_sha256: text(CONTENT_SHA256)?,
     };
-    Some(PartMeta { identity, hour: text(HOUR)?, dict: text(DICT)? })
+    // What nobody can read is compared with everything.
+    let range = text(RANGE).and_then(|range| range.parse().ok()).unwrap_or_default();
+    Some(PartMeta { identity, hour: text(HOUR)?, dict: text(DICT)?, range })
 }

@@ -11,6 +11,7 @@ use super::test_server::{answer, listed, read_head, refused, serve, serve_all, s
 use super::*;
 use crate::config::{AwsVariables, Encryption, ObjectOptions, S3Credentials};
 use crate::hour::part::PartIdentity;
+use crate::hour::range::HashRange;
 
 /// Of the bytes that [`put`] sends.
 const MD5: &str = "4b3a6218bb3e3a7303e8a171a60fcf92";
@@ -34,7 +35,7 @@ fn store(script: Vec<String>) -> (S3Store, std::thread::JoinHandle<Vec<String>>)
 
 fn meta() -> PartMeta {
     let identity = PartIdentity { rows: 3, bytes: 5, sha256: "5a".into(), content_sha256: "c5".into() };
-    PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d1".into() }
+    PartMeta { identity, hour: "2023-03-10T01".into(), dict: "d1".into(), range: HashRange::ALL }
 }
 
 fn put(store: &S3Store) -> Result<PutAnswer> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use etl::error::Result;
 use etl::hour::lifecycle::{Event, HashesRef, HourRow};
 use etl::hour::part::{PartRow, PartStage};
+use etl::hour::range::HashRange;
 use etl::hour::tally::{Certified, Tally};
 use etl::store::PartMeta;
 use etl::store::once::{Ask, Sealed};
@@ -170,7 +171,7 @@ impl HourOf {
 
 /// Calls `with` the sealed part that a row describes.
 pub fn sealed<T>(row: &PartRow, with: impl FnOnce(&Sealed<'_>) -> T) -> T {
-    let meta = PartMeta { identity: row.identity.clone(), hour: String::new(), dict: String::new() };
+    let meta = PartMeta { identity: row.identity.clone(), hour: String::new(), dict: String::new(), range: row.range };
     with(&Sealed { key: &row.key, body: Path::new(""), meta: &meta })
 }
 
@@ -189,6 +190,8 @@ pub fn part_row(part: u32, stage: PartStage, object: Object, through: u64) -> Pa
         uploaded_at: is_uploaded.then_some(Timestamp::UNIX_EPOCH),
         etag: None,
         expired_at: None,
+        range: HashRange::ALL,
+        spooled_as: None,
     }
 }
 

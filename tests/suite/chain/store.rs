@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use etl::hour::part::PartIdentity;
+use etl::hour::range::HashRange;
 use etl::store::{ObjectInfo, PartMeta};
 
 /// A set of records: bit n is record n.
@@ -117,7 +118,7 @@ impl Object {
             sha256: self.sha256(),
             content_sha256: content(self.records),
         };
-        PartMeta { identity, hour: String::new(), dict: String::new() }
+        PartMeta { identity, hour: String::new(), dict: String::new(), range: HashRange::ALL }
     }
 
     pub fn info(self) -> ObjectInfo {

@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
+use etl::hour::range::HashRange;
 use etl::store::ObjectStore;
 
 use super::{Bench, LONG, parallel_map};
@@ -259,7 +260,7 @@ fn store_that_refuses_the_condition_gets_the_part_without_it_after_a_look() {
 fn meta() -> etl::store::PartMeta {
     let text = || "x".to_owned();
     let identity = etl::hour::part::PartIdentity { rows: 1, bytes: 0, sha256: text(), content_sha256: text() };
-    etl::store::PartMeta { identity, hour: text(), dict: text() }
+    etl::store::PartMeta { identity, hour: text(), dict: text(), range: HashRange::ALL }
 }
 
 #[test]

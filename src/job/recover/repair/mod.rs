@@ -206,7 +206,8 @@ fn look(run: &Run<'_>, hour: Hour, part: &PartRow) -> Result<Option<Outcome>> {
 }
 
 fn meta_of(hour: Hour, part: &PartRow) -> PartMeta {
-    PartMeta { identity: part.identity.clone(), hour: hour.to_string(), dict: part.dict.clone() }
+    let PartRow { identity, dict, range, .. } = part;
+    PartMeta { identity: identity.clone(), hour: hour.to_string(), dict: dict.clone(), range: *range }
 }
 
 /// From where the part is in the store again; or why it is not.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::hour::lifecycle::HashesRef;
 use crate::hour::part::{PartIdentity, PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::hour::tally::{Certified, Tally};
 use crate::record::Profile;
 use crate::record::row::Codecs;
@@ -39,6 +40,8 @@ fn freeze_and_receipt(ledger: &mut Ledger, hour: Hour, through: u64) {
         uploaded_at: None,
         etag: None,
         expired_at: None,
+        range: HashRange::ALL,
+        spooled_as: None,
     };
     let number = part.part;
     let certified = Certified::new(at, Tally::default(), &[]);
