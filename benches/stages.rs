@@ -113,6 +113,8 @@ impl Desk {
             destination: "file:lake".into(),
             record: Profile::default(),
             codecs: Codecs::default(),
+            range: etl::hour::range::HashRange::ALL,
+            lane: String::new(),
         };
         let state = State::open(dir.path(), &settings).expect("a state");
         Self { _dir: dir, state, buckets: Buckets::default() }

@@ -241,6 +241,8 @@ pub(super) fn settings(config: &Config) -> Result<Settings> {
         destination,
         record: profile(config)?,
         codecs: codecs(config)?,
+        range: crate::hour::range::HashRange::ALL,
+        lane: String::new(),
     })
 }
 

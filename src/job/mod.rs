@@ -14,6 +14,7 @@ mod context;
 mod dry_run;
 mod files;
 pub mod intake;
+pub mod lane;
 pub mod output;
 mod progress_log;
 mod recover;
@@ -360,8 +361,11 @@ impl<'a> Job<'a> {
             run.note_status(true)?;
             run.archive_rows()?;
         }
-        self.output.publish_digests(run)?;
-        run.state.fill_reserve(run.setup.min_free)?;
+        // A lane knows only its own manifests, and the machine's reserve is one.
+        if !run.setup.is_lane() {
+            self.output.publish_digests(run)?;
+            run.state.fill_reserve(run.setup.min_free)?;
+        }
         self.sum_up();
         Ok(())
     }

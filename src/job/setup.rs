@@ -66,6 +66,11 @@ pub struct Setup<'a> {
 }
 
 impl Setup<'_> {
+    /// Whether the state is that of a lane, whose journal is elsewhere.
+    pub(crate) const fn is_lane(&self) -> bool {
+        !self.settings.lane.is_empty()
+    }
+
     /// What makes the objects of parts.
     pub(crate) fn codec(&self) -> Codec<'_> {
         Codec::new(self.layout.format(), &self.columns, &self.decoder.compactor)

@@ -139,7 +139,7 @@ pub fn encode_again(state: &Hours, codec: &Codec<'_>, row: &HourRow, part: &Part
     let mut lines = Lines::new(state, None, &stop);
     let mut again = None;
     if is_there {
-        again = write_part((row.hour, part.part), &mut records, rules, &mut lines, codec)?;
+        again = write_part((row.hour, part.spool_number()), &mut records, rules, &mut lines, codec)?;
     }
     let again = again.filter(|again| again.identity.has_records_of(&part.identity));
     Ok(again.map(|again| PartRow { identity: again.identity, ..part.clone() }))

@@ -49,6 +49,8 @@ fn settings() -> Settings {
         destination: String::new(),
         record: Profile::default(),
         codecs: Codecs::default(),
+        range: crate::hour::range::HashRange::ALL,
+        lane: String::new(),
         format: Format::default(),
         columns: BTreeMap::new(),
     }

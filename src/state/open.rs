@@ -207,6 +207,8 @@ mod tests {
             destination: "file:lake".into(),
             record: Profile::default(),
             codecs: Codecs::default(),
+            range: crate::hour::range::HashRange::ALL,
+            lane: String::new(),
         };
         State::open(dir.path(), &settings).unwrap().prune().unwrap();
         let leftovers = [dir.path().join("hashes/x.tmp"), dir.path().join("ledger/x.tmp")];

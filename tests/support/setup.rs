@@ -30,6 +30,8 @@ pub fn settings(timezone: &str) -> Settings {
         destination: "file:lake".into(),
         record: Profile::default(),
         codecs: Codecs::default(),
+        range: etl::hour::range::HashRange::ALL,
+        lane: String::new(),
     }
 }
 

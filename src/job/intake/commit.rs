@@ -217,7 +217,7 @@ fn warn_of_the_clock(run: &Run<'_>, segment: &Segment, page: &Decoded) {
 }
 
 /// What was counted of hours so far, `since` included.
-fn totals(run: &mut Run<'_>, since: &BTreeMap<Hour, Tally>) -> Result<BTreeMap<Hour, Tally>> {
+pub(super) fn totals(run: &mut Run<'_>, since: &BTreeMap<Hour, Tally>) -> Result<BTreeMap<Hour, Tally>> {
     let mut totals = BTreeMap::new();
     for (hour, since) in since {
         let mut sum = run.state.hours.tally(*hour)?;

@@ -8,6 +8,7 @@ pub mod dedup;
 pub(super) mod fetch;
 pub(super) mod hearing;
 pub(crate) mod increment;
+pub mod lane;
 pub(super) mod notes;
 mod quarantine;
 mod receive;

@@ -14,6 +14,8 @@ mod upload;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use self::refused::Refused;
 use self::seal::EncodeAhead;
 use self::spooled_part::SpooledBy;
@@ -28,6 +30,8 @@ pub(super) struct Output {
     pub(super) drain: bool,
     /// Whether hours that are over are sealed without waiting for more late records.
     pub(super) drain_closed: bool,
+    /// Up to when all is committed that was received, where that is not simply now: for a lane.
+    pub(super) caught_up: Option<Timestamp>,
     /// Hours with something foreign in their way, or that the store refuses: left alone for the rest of this run.
     blocked: BTreeSet<Hour>,
     /// Hours with a part that the store refuses.
@@ -41,6 +45,7 @@ impl Output {
         Self {
             drain,
             drain_closed: false,
+            caught_up: None,
             blocked: BTreeSet::new(),
             refused: Refused::new(state_dir),
             ahead: EncodeAhead::default(),

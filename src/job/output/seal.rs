@@ -4,17 +4,19 @@
 //! uploaded, then they are frozen in one atomic step of the ledger, which is their intent. A crash before that leaves bytes that
 //! nothing names; after it, parts that the next run uploads.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::Output;
 use super::spooled_part::SpooledBy;
 use crate::error::Result;
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HashesRef, HourRow};
 use crate::hour::part::{PartRow, PartStage};
-use crate::hour::range::HashRange;
 use crate::hour::tally::Certified;
 use crate::hour::verdict::{Evidence, OfHour};
 use crate::job::Progress;
 use crate::job::recover::Recover;
+use crate::job::recover::others::Others;
 use crate::job::{Run, Setup};
 use crate::part::gather;
 use crate::part::order::{Ordered, order};
@@ -32,6 +34,10 @@ const BATCH_RECORDS: u64 = 32_000;
 const BATCH_BYTES: u64 = seal::LARGE_BYTES / 2;
 /// See [`BATCH_RECORDS`].
 const BATCH_HOURS: usize = 256;
+/// An open hour of a lane with so many bytes of unsealed lines is sealed early.
+const EARLY_BYTES: u64 = 64 << 20;
+/// How long an hour waits for a lane that has not caught up.
+const WAITS: SignedDuration = SignedDuration::from_hours(1);
 /// Imports of one hour in one run, before it is left to the next.
 const IMPORTS: u32 = 1000;
 
@@ -102,7 +108,9 @@ impl Output {
         let mut due = Vec::new();
         // No hour is due before it is over.
         let thawed = recover.take_thawed();
-        let over = |hour: &Hour| self.drain || run.setup.closing.closes_at(*hour) <= now || thawed.contains(hour);
+        let over = |hour: &Hour| {
+            self.drain || self.has_closed(run, *hour, now) || thawed.contains(hour) || is_large(run, *hour)
+        };
         let hours: Vec<Hour> = run.state.hours.pending_hours().filter(over).collect();
         for hour in hours {
             if run.is_stopped() {
@@ -113,26 +121,53 @@ impl Output {
             if row.is_sealing() || self.blocked.contains(&hour) {
                 continue;
             }
-            let at_once = self.drain || self.drain_closed || thawed.contains(&hour);
-            if at_once || run.setup.closing.due_as_of(now, hour, !row.parts.is_empty(), unsealed.first_received) <= now
-            {
+            let at_once = self.drain || self.drain_closed || thawed.contains(&hour) || is_large(run, hour);
+            // A lane's parts of before may have been sealed while the hour was open.
+            let has_parts = !row.parts.is_empty() && !run.setup.is_lane();
+            if at_once || run.setup.closing.due_as_of(now, hour, has_parts, unsealed.first_received) <= now {
                 due.push(hour);
             }
         }
         Ok(due)
     }
 
+    /// Whether an hour is over, and all of it that was received before is committed. A lane that is far behind does not wait for ever:
+    /// what it still reads becomes late parts.
+    fn has_closed(&self, run: &Run<'_>, hour: Hour, now: Timestamp) -> bool {
+        let closes = run.setup.closing.closes_at(hour);
+        let at_last = closes.checked_add(WAITS).unwrap_or(Timestamp::MAX);
+        closes <= self.caught_up.unwrap_or(now) || at_last <= now
+    }
+
     /// Makes `hours` the next to be encoded: while [`Self::put`] waits for the store, at the latest by [`Self::seal`].
     fn prepare(&mut self, run: &mut Run<'_>, recover: &mut Recover, hours: &[Hour]) -> Result<()> {
         for hour in hours {
             // Late records may wait for an hour whose hashes are no longer at hand.
-            if recover.recall_or_postpone(run, *hour)? {
+            if recover.recall_or_postpone(run, *hour)? && self.meet_others(run, recover, *hour)? {
                 self.ahead.rows.push(run.state.hours.row(*hour)?);
             }
         }
         // Their parts have no intent yet.
         run.state.hours.set_spooling(hours);
         Ok(())
+    }
+
+    /// Makes the parts of other lanes known before an hour's next parts are numbered. `false`: that is not possible now, and was reported.
+    fn meet_others(&mut self, run: &mut Run<'_>, recover: &mut Recover, hour: Hour) -> Result<bool> {
+        if run.setup.settings.range.is_all() {
+            return Ok(true);
+        }
+        match recover.meet_others(run, hour) {
+            Ok(Others::Known) => Ok(true),
+            Ok(Others::Foreign(part)) => {
+                let key = run.setup.layout.key(&run.setup.prefix, hour, part);
+                self.report_foreign(run, hour, &key).map(|()| false)
+            }
+            Err(error) => {
+                self.block(hour);
+                run.record_store_failure(error).map(|()| false)
+            }
+        }
     }
 
     /// Encodes the prepared hours, where that is not done, and freezes them. Returns those that have parts to upload now.
@@ -151,6 +186,11 @@ impl Output {
         run.state.hours.set_spooling(&[]);
         Ok(frozen)
     }
+}
+
+/// Whether an open hour of a lane has so much that a lane that moves would have much to read again: it is sealed early.
+fn is_large(run: &Run<'_>, hour: Hour) -> bool {
+    run.setup.is_lane() && run.state.hours.pending(hour).is_some_and(|pending| pending.bytes >= EARLY_BYTES)
 }
 
 /// Cuts the due hours into batches: many small hours, so that what is done once a batch costs little, or one large one.
@@ -219,7 +259,7 @@ fn intent(run: &Run<'_>, hour: Hour, through: u64, part: EncodedPart) -> PartRow
         uploaded_at: None,
         etag: None,
         expired_at: None,
-        range: HashRange::ALL,
+        range: run.setup.settings.range,
         spooled_as: None,
     }
 }

@@ -18,6 +18,7 @@ use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::job::recover::Recover;
 use crate::job::recover::import::import;
+use crate::job::recover::others::Others;
 use crate::job::{Progress, Run, Setup, UploadedPart};
 use crate::part::seal;
 use crate::process::parallel::{aside, joined, parallel_map};
@@ -66,7 +67,7 @@ impl Output {
         while !self.blocked.contains(&hour) && !run.store_is_down {
             let row = run.state.hours.row(hour)?;
             let Some(part) = row.parts.iter().find(|p| p.stage == PartStage::Sealing) else { break };
-            let body = run.state.hours.spool_path(hour, part.part);
+            let body = run.state.hours.spool_path(hour, part.spool_number());
             if run.expired.contains(hour, part.part) {
                 // Another machine had such a part, and it is gone for good: its number is taken.
                 self.meet_foreign(run, recover, &Upload { hour, row: part.clone(), body })?;
@@ -206,27 +207,37 @@ impl Output {
         round.iter().zip(answers).filter_map(|(upload, answer)| Some((upload.clone(), answer?))).unzip()
     }
 
-    /// Another object has the key of a part. If it is a part of ours (a lost state directory, a second machine), it is taken
-    /// over and our part thawed; else the hour waits for someone to look at it.
+    /// Another object has the key of a part. If it is a part of another lane, ours goes on to the next free number; if it is one that may
+    /// hold our records (a lost state directory, a second machine), it is taken over and our part thawed; else the hour waits for someone
+    /// to look at it.
     fn meet_foreign(&mut self, run: &mut Run<'_>, recover: &mut Recover, upload: &Upload) -> Result<()> {
         let row = run.state.hours.row(upload.hour)?;
-        match import(run, &row, &[upload.row.part]) {
-            Ok(true) => {
-                tracing::info!("hour {}: {} was a part already: taken over", upload.hour, upload.row.key);
-                recover.note_thawed(upload.hour);
-                Ok(())
-            }
-            Ok(false) => {
-                self.block(upload.hour);
-                let what = format!("hour {}: a foreign object is in the way at {}", upload.hour, upload.row.key);
-                let hint = "it was left alone: move it away, then run again; the hour's records are kept";
-                run.record_or_fail(Error::new(ErrorKind::Mismatch, what).hint(hint))
-            }
+        let taken_over = match run.setup.settings.range.is_all() {
+            true => import(run, &row, &[upload.row.part]).map(|is_ours| {
+                if is_ours {
+                    tracing::info!("hour {}: {} was a part already: taken over", upload.hour, upload.row.key);
+                    recover.note_thawed(upload.hour);
+                }
+                is_ours
+            }),
+            false => recover.pass_others(run, &row, &upload.row).map(|others| others == Others::Known),
+        };
+        match taken_over {
+            Ok(true) => Ok(()),
+            Ok(false) => self.report_foreign(run, upload.hour, &upload.row.key),
             Err(error) => {
                 self.block(upload.hour);
                 self.record_upload_failure(run, upload.hour, error)
             }
         }
+    }
+
+    /// Reports what has a part's key and is none of ours: its hour waits.
+    pub(super) fn report_foreign(&mut self, run: &mut Run<'_>, hour: Hour, key: &str) -> Result<()> {
+        self.block(hour);
+        let what = format!("hour {hour}: a foreign object is in the way at {key}");
+        let hint = "it was left alone: move it away, then run again; the hour's records are kept";
+        run.record_or_fail(Error::new(ErrorKind::Mismatch, what).hint(hint))
     }
 
     /// Records a failure of the store at a part of an hour: one that concerns this part alone costs only its hour.

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 
 use super::expire::gone_for_good;
+use super::others::other;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HourRow};
@@ -18,6 +19,7 @@ use crate::record::ContentHash;
 use crate::state::files::sorted_runs::Sorted;
 use crate::state::files::step::Step;
 use crate::state::status::verified;
+use crate::store::ObjectInfo;
 use crate::store::expired::Marker;
 
 /// Hashes of an hour that are put in order in memory.
@@ -40,14 +42,15 @@ fn read_back(
     now: Timestamp,
 ) -> Result<Option<(Vec<PartRow>, Sorted<ContentHash>)>> {
     let (mut parts, mut hashes) = (Vec::new(), run.state.hours.sorter(HASHES));
+    let ours = run.setup.settings.range;
     for part in row.receipts() {
         check_stop(run, row.hour)?;
-        if part.stage == PartStage::Expired {
+        if part.stage == PartStage::Expired || !part.range.overlaps(ours) {
             parts.push(part.clone());
             continue;
         }
         match read_from_store(run, &part.key, row.hour)? {
-            Found::Part(read, _) if read.identity.has_records_of(&part.identity) => {
+            Found::Part(read, ..) if read.identity.has_records_of(&part.identity) => {
                 read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
                 parts.push(part.clone());
             }
@@ -62,9 +65,13 @@ fn read_back(
             continue;
         }
         let key = run.setup.layout.key(&run.setup.prefix, row.hour, *number);
+        if let Some(other) = of_another_lane(run, row.hour, *number, &key)? {
+            parts.push(other);
+            continue;
+        }
         match read_from_store(run, &key, row.hour)? {
-            Found::Part(read, dict) => {
-                parts.push(imported(*number, key, dict, &read, now));
+            Found::Part(read, dict, range) => {
+                parts.push(PartRow { range, ..imported(*number, key, dict, &read, now) });
                 read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
             }
             Found::Other => return Ok(None),
@@ -75,6 +82,17 @@ fn read_back(
         }
     }
     Ok(Some((parts, hashes.finish(|_| Ok(()))?)))
+}
+
+/// The part under `key`, if it cannot hold a record of this state: it is not read.
+fn of_another_lane(run: &Run<'_>, hour: Hour, number: u32, key: &str) -> Result<Option<PartRow>> {
+    let ours = run.setup.settings.range;
+    if ours.is_all() {
+        return Ok(None);
+    }
+    let is_other = |found: &ObjectInfo| found.meta.as_ref().is_some_and(|meta| !meta.range.overlaps(ours));
+    let found = run.setup.store.head(key)?.filter(is_other);
+    Ok(found.and_then(|found| other(run, hour, number, found)))
 }
 
 /// What says that a part that the ledger does not know was there, and is gone for good.
@@ -114,8 +132,8 @@ enum Found {
     Nothing,
     /// Not a part of ours for that hour.
     Other,
-    /// A part, and the id of its dictionaries where the store says it.
-    Part(ReadPart, String),
+    /// A part, and what the store says of it: the id of its dictionaries, and its range.
+    Part(ReadPart, String, HashRange),
 }
 
 fn read_from_store(run: &Run<'_>, key: &str, hour: Hour) -> Result<Found> {
@@ -134,7 +152,10 @@ fn read_from_store(run: &Run<'_>, key: &str, hour: Hour) -> Result<Found> {
         object => object?,
     };
     Ok(match read_part(run.setup.layout.format_of(key), &object, &compactor, &run.setup.decoder.schema.dating, hour) {
-        Ok(read) => Found::Part(read, meta.map(|meta| meta.dict).unwrap_or_default()),
+        Ok(read) => {
+            let (dict, range) = meta.map(|meta| (meta.dict, meta.range)).unwrap_or_default();
+            Found::Part(read, dict, range)
+        }
         Err(_) => Found::Other,
     })
 }

@@ -3,6 +3,7 @@
 
 mod expire;
 pub(super) mod import;
+pub(super) mod others;
 mod park;
 mod rebuild;
 mod recall;

@@ -42,6 +42,17 @@ impl Recover {
         Ok(is_loaded.then_some(unreadable))
     }
 
+    /// Opens all hours of the pages, those too that cannot be read back now: their records are compared when they are sealed. `false`: the
+    /// run is to stop.
+    pub(crate) fn open_hours_anyway(&mut self, run: &mut Run<'_>, pages: &[Decoded]) -> Result<bool> {
+        let hours: BTreeSet<Hour> = pages.iter().flat_map(|page| page.records.iter().map(|r| r.hour)).collect();
+        for hour in hours {
+            self.recall(run, hour)?;
+            run.buckets.open(&mut run.state.hours, hour)?;
+        }
+        run.buckets.load(&mut run.state.hours, pages, run.setup.stop)
+    }
+
     /// Makes sure that the hashes of an hour that is to be sealed are at hand. `false`: they are not, and that was reported.
     pub(crate) fn recall_or_postpone(&mut self, run: &mut Run<'_>, hour: Hour) -> Result<bool> {
         if let Recall::AtHand = self.recall(run, hour)? {

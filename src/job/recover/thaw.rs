@@ -19,7 +19,12 @@ impl Recover {
         if gone > 0 && !run.state.journal_may_hold_frozen()? && !run.request.from_store {
             let what = format!("{what}, and neither the write-ahead log nor the journal holds its records");
             let hint = "restore the file from a backup, or give the records up with `etl replay --from-s3`";
-            run.problems.push(Error::new(ErrorKind::State, what).hint(hint));
+            let error = Error::new(ErrorKind::State, what).hint(hint);
+            // What a lane has lost comes again from its log, into another state.
+            if run.setup.is_lane() {
+                return Err(error);
+            }
+            run.problems.push(error);
             return Ok(false);
         }
         tracing::warn!("{what}: its records are sealed again");

@@ -65,6 +65,8 @@ pub enum Step {
     ManifestsNoted,
     /// The ledger holds the receipts.
     PartsReceipted,
+    /// The ledger has parts in the making under other numbers: those that they had are taken by other lanes.
+    PartsRenumbered,
     /// The ledger knows whether the store honours a create-only PUT.
     CreateOnlyProbed,
     /// An hour's parts were read back from the store, and its ledger row and hash array replaced.
@@ -112,7 +114,7 @@ pub struct AfterACrash {
 
 impl Step {
     /// All steps.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::SettingsRecorded,
         Self::GenerationStarted,
         Self::GenerationSetAside,
@@ -135,6 +137,7 @@ impl Step {
         Self::PartPut,
         Self::ManifestsNoted,
         Self::PartsReceipted,
+        Self::PartsRenumbered,
         Self::CreateOnlyProbed,
         Self::HourImported,
         Self::PartRepaired,
@@ -210,6 +213,9 @@ impl Step {
                 "as after the PUT; names each manifest once",
             ),
             Self::PartsReceipted => ("receipts; records and pages still there", "the part", "prunes"),
+            Self::PartsRenumbered => {
+                ("intents with other numbers, the same bytes", "the parts of other lanes", "PUTs the bytes there")
+            }
             Self::CreateOnlyProbed => ("receipts, and the store's answer", "the part", "prunes"),
             Self::HourImported => (
                 "the imported part as a receipt; our parts of the hour thawed",

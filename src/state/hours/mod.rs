@@ -178,7 +178,7 @@ impl Hours {
     }
 
     /// The newest commit and the newest segment that the ledger knew at its last step.
-    pub(super) const fn newest_at_last_step(&self) -> (u64, u64) {
+    pub(crate) const fn newest_at_last_step(&self) -> (u64, u64) {
         self.ledger.newest()
     }
 
@@ -206,6 +206,21 @@ impl Hours {
     #[must_use]
     pub fn is_committed(&self, segment: u64) -> bool {
         self.log.is_committed(segment)
+    }
+
+    /// The number behind everything that was committed.
+    pub(crate) const fn newest_segment(&self) -> u64 {
+        self.log.newest_segment()
+    }
+
+    /// The number of the first entry of a lane's log that is still needed. `None`: none is.
+    pub(crate) fn oldest_needed_entry(&self) -> Option<u64> {
+        self.log.oldest_needed_entry()
+    }
+
+    /// Whether the log has no generation: nothing was committed, or all of it has receipts, or it is lost.
+    pub(crate) const fn has_no_log(&self) -> bool {
+        self.log.has_no_generation()
     }
 
     /// Whether the page was committed and none of its records is pending.

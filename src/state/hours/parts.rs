@@ -162,7 +162,7 @@ impl Hours {
         let ledger = &mut self.ledger;
         self.spool.strays(|hour, part| {
             let row = ledger.row(hour)?;
-            Ok(row.parts.iter().any(|p| p.part == part && p.stage == PartStage::Sealing))
+            Ok(row.parts.iter().any(|p| p.spool_number() == part && p.stage == PartStage::Sealing))
         })
     }
 

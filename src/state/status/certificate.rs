@@ -11,6 +11,7 @@ use crate::hour::Hour;
 use crate::hour::gaps::Gap;
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartIdentity, PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::hour::verdict::{Judgement, Verdict, Witness};
 
 /// What is known of an hour's records.
@@ -85,6 +86,9 @@ pub(crate) struct Manifest {
     pub(crate) hour: Hour,
     #[serde(flatten)]
     pub(crate) part: Part,
+    /// Which content hashes its records may have, where it is a lane's: the manifest speaks of this part alone.
+    #[serde(skip_serializing_if = "HashRange::is_all")]
+    pub(crate) range: HashRange,
     /// What could be claimed of the hour when this part was sealed.
     pub(crate) verdict: Verdict,
     /// Why, in one sentence.
@@ -135,13 +139,16 @@ impl Part {
 impl Manifest {
     /// The manifest of a part of `row`, whose object has this digest and size. `None`: the hour has no parts.
     pub(crate) fn of(row: &HourRow, part: &PartRow, sha256: &str, bytes: u64) -> Option<Self> {
+        let range = part.range;
+        let alone = HourRow { parts: vec![part.clone()], certified: None, ..row.clone() };
+        let row = if range.is_all() { row } else { &alone };
         let (verdict, reason) = when_sealed(row, part);
         let witness = row.certified.as_ref().and_then(|certified| certified.witness);
         let witness = witness.filter(|_| verdict == Verdict::Complete);
         let mut part = Part::of(part);
         (part.identity.sha256, part.identity.bytes) = (sha256.to_owned(), bytes);
         let (hour, reason) = (row.hour, reason.to_owned());
-        Some(Self { schema: 1, hour, part, verdict, reason, witness, hour_so_far: Sums::of(row, None)? })
+        Some(Self { schema: 1, hour, part, range, verdict, reason, witness, hour_so_far: Sums::of(row, None)? })
     }
 }
 
@@ -167,6 +174,9 @@ impl Certificate {
 fn when_sealed(row: &HourRow, part: &PartRow) -> (Verdict, &'static str) {
     let is_waiting = |other: &&PartRow| other.part > part.part && other.stage == PartStage::Sealing;
     match &row.certified {
+        None if !part.range.is_all() => {
+            (Verdict::Unproven, "it is a lane's part: the cluster knows what is known of its hour")
+        }
         None => (Verdict::Unproven, "nothing was counted of it"),
         Some(certified) if part.frozen_at < certified.closed_at => {
             (Verdict::Open, "it was not over, or still waited for late records, when this part was sealed")

@@ -43,6 +43,8 @@ fn each_record_is_new_once_wherever_its_hash_is() {
         destination: String::new(),
         record: Profile::default(),
         codecs: Codecs::default(),
+        range: crate::hour::range::HashRange::ALL,
+        lane: String::new(),
     };
     let mut state = State::open(dir.path(), &settings).unwrap();
     let (mut buckets, mut known) = (Buckets::holding(60), BTreeSet::new());

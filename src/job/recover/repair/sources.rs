@@ -61,7 +61,7 @@ impl<'p> Sources<'p> {
         hour: Hour,
         part: &PartRow,
     ) -> Result<std::result::Result<Content, String>> {
-        if let Some(content) = from_file(&run.state.hours.spool_path(hour, part.part), "the spool", part)? {
+        if let Some(content) = from_file(&run.state.hours.spool_path(hour, part.spool_number()), "the spool", part)? {
             return Ok(Ok(content));
         }
         if let Some(content) = self.parts_elsewhere(run, hour, part)? {

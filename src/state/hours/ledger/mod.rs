@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::gaps::Seen;
 use crate::hour::lifecycle::{Event, HourRow};
+use crate::hour::range::HashRange;
 use crate::record::row::Codecs;
 use crate::state::files::step::Step;
 use crate::state::files::step::durable_step;
@@ -322,9 +323,10 @@ impl Ledger {
                 Some(row) => row,
                 None => self.row(hour)?,
             };
-            let (rows, parts) = receipts(&row);
+            let range = head.settings.range;
+            let (rows, parts) = receipts(&row, range);
             let row = row.apply(event)?;
-            let (rows_now, parts_now) = receipts(&row);
+            let (rows_now, parts_now) = receipts(&row, range);
             head.uploaded = (head.uploaded + rows_now).saturating_sub(rows);
             head.parts = (head.parts + parts_now).saturating_sub(parts);
             head.last_commit = head.last_commit.max(row.frozen);
@@ -340,7 +342,7 @@ impl Ledger {
     pub fn recount(&mut self) -> Result<()> {
         let (mut uploaded, mut parts) = (0, 0);
         self.for_each(&mut |row| {
-            let (rows_here, parts_here) = receipts(row);
+            let (rows_here, parts_here) = receipts(row, self.head.settings.range);
             (uploaded, parts) = (uploaded + rows_here, parts + parts_here);
             Ok(())
         })?;
@@ -362,9 +364,11 @@ impl Ledger {
     }
 }
 
-/// Records and parts of an hour that got their receipts.
-fn receipts(row: &HourRow) -> (u64, u64) {
-    row.receipts().fold((0, 0), |(rows, parts), part| (rows + part.identity.rows, parts + 1))
+/// Records and parts of an hour that got their receipts: those of other lanes are counted there.
+fn receipts(row: &HourRow, range: HashRange) -> (u64, u64) {
+    row.receipts()
+        .filter(|part| part.range.overlaps(range))
+        .fold((0, 0), |(rows, parts), part| (rows + part.identity.rows, parts + 1))
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>> {

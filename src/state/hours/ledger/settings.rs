@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::format::{Encoding, Format};
+use crate::hour::range::HashRange;
 use crate::record::Profile;
 use crate::record::row::Codecs;
 
@@ -30,9 +31,21 @@ pub struct Settings {
     /// The compact forms: the dictionaries of `url` and `method`, as before there were others, or `codecs`.
     #[serde(flatten)]
     pub codecs: Codecs,
+    /// Which records it may hold, where it is the state of a lane.
+    #[serde(default, skip_serializing_if = "HashRange::is_all")]
+    pub range: HashRange,
+    /// Names the journal of a lane, which is not in the state directory. Empty: the journal is there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub lane: String,
 }
 
 impl Settings {
+    /// The settings of a lane: the state of the records in `range`, whose journal is called `lane`.
+    #[must_use]
+    pub fn of_lane(self, range: HashRange, lane: String) -> Self {
+        Self { range, lane, ..self }
+    }
+
     /// Checks that a state recorded under these settings can go on under `new`: dictionaries may gain entries, the rest
     /// stays.
     ///
@@ -46,6 +59,7 @@ impl Settings {
             ("load.compression", self.format.compression.name(), new.format.compression.name()),
             ("load.layout", &self.layout, &new.layout),
             ("load.to", &self.destination, &new.destination),
+            ("the lane", &self.lane, &new.lane),
         ];
         for (key, old, new) in fixed {
             if old != new {

@@ -17,6 +17,8 @@ fn settings() -> Settings {
         destination: "file:lake".into(),
         record: Profile::default(),
         codecs: Codecs::of_dictionaries(BTreeMap::from([("/a".into(), 1)]), BTreeMap::new()).unwrap(),
+        range: crate::hour::range::HashRange::ALL,
+        lane: String::new(),
     }
 }
 

@@ -206,6 +206,17 @@ impl Wal {
         Some((segment, hours.take(most).collect()))
     }
 
+    /// The first entry of a lane's log that the oldest needed commit covers: it has as many entries as pages.
+    pub(crate) fn oldest_needed_entry(&self) -> Option<u64> {
+        let (segment, _) = self.book.oldest_needed()?;
+        let row = self.book.row(self.book.commit_of(segment)?)?;
+        Some(segment.saturating_sub(u64::from(row.pages)))
+    }
+
+    pub(crate) const fn has_no_generation(&self) -> bool {
+        self.generations.is_empty()
+    }
+
     /// Makes sure that there is a generation to commit to, and with it the store's own threads.
     pub(crate) fn prepare(&mut self) -> Result<()> {
         if self.generations.is_empty() { self.make_room() } else { Ok(()) }

@@ -1,0 +1,139 @@
+//! Parts of other lanes: what the store has of an hour beyond what the ledger knows.
+//!
+//! The parts of an hour are one chain of numbers for all lanes and for machines that work alone, and each says which hashes it may have.
+//! Invariant: a part is sent under a number only when every part before it is known to the row: as one whose range does not overlap ours,
+//! so that it cannot hold a record of ours, or with its hashes. The create-only PUT under the next number then compares and swaps.
+//! Parts of other ranges are passed without being read. Each step is one of the ledger; a crash leaves the row before it or after it.
+
+use std::collections::BTreeMap;
+
+use super::Recover;
+use super::import::import;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
+use crate::hour::lifecycle::{Event, HourRow};
+use crate::hour::part::{PartRow, PartStage};
+use crate::job::Run;
+use crate::state::files::step::Step;
+use crate::store::ObjectInfo;
+
+/// What was found of an hour, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// All of it is known now.
+    Known,
+    /// Something that is no part of ours has a part's key.
+    Foreign(u32),
+}
+
+/// What the store has of an hour from some number on.
+struct Beyond {
+    /// The parts of other lanes, up to the first that is not.
+    others: Vec<PartRow>,
+    /// All numbers that are taken, one after the other.
+    numbers: Vec<u32>,
+}
+
+impl Recover {
+    /// Makes all parts of an hour known that other lanes have put into the store. For a state that works alone its ledger says it all.
+    pub(crate) fn meet_others(&mut self, run: &mut Run<'_>, hour: Hour) -> Result<Others> {
+        let row = run.state.hours.row(hour)?;
+        let known = u32::try_from(row.parts.len()).unwrap_or(u32::MAX);
+        let Beyond { others, numbers } = look_beyond(run, hour, known)?;
+        if numbers.is_empty() {
+            return Ok(Others::Known);
+        }
+        if others.len() < numbers.len() {
+            return take_over(run, &row, &numbers);
+        }
+        let none = run.state.hours.sorter(1).finish(|_| Ok(()))?;
+        let hashes = row.hashes.is_none().then(|| run.state.hours.write_array(&row, &none)).transpose()?;
+        run.state.hours.apply(Step::HourImported, vec![(hour, Event::Met { others, hashes })])?;
+        Ok(Others::Known)
+    }
+
+    /// Something is where a part was to go, from the number of that part on: parts that cannot hold our records are passed, others are
+    /// taken over, and our parts thawed.
+    pub(crate) fn pass_others(&mut self, run: &mut Run<'_>, row: &HourRow, taken: &PartRow) -> Result<Others> {
+        let Beyond { others, numbers } = look_beyond(run, row.hour, taken.part)?;
+        if numbers.is_empty() {
+            let what = format!("hour {}: {} is taken, and a look finds nothing", row.hour, taken.key);
+            return Err(Error::new(ErrorKind::Unavailable, what).hint("run again later: nothing is lost"));
+        }
+        if others.len() < numbers.len() {
+            let taken_over = take_over(run, row, &numbers)?;
+            self.note_thawed(row.hour);
+            return Ok(taken_over);
+        }
+        let waiting = row.parts.iter().filter(|part| part.stage == PartStage::Sealing);
+        let passed = u32::try_from(others.len()).unwrap_or(u32::MAX);
+        let key = |part: &PartRow| run.setup.layout.key(&run.setup.prefix, row.hour, part.part.saturating_add(passed));
+        let keys = waiting.map(key).collect();
+        tracing::debug!("hour {}: {} parts of other lanes came before {}", row.hour, others.len(), taken.key);
+        run.state.hours.apply(Step::PartsRenumbered, vec![(row.hour, Event::Renumbered { others, keys })])?;
+        Ok(Others::Known)
+    }
+}
+
+/// Reads parts back among which there is one that may hold our records.
+fn take_over(run: &mut Run<'_>, row: &HourRow, numbers: &[u32]) -> Result<Others> {
+    match import(run, row, numbers)? {
+        true => Ok(Others::Known),
+        false => Ok(Others::Foreign(numbers.first().copied().unwrap_or_default())),
+    }
+}
+
+/// Looks what the store has of an hour from the number `first` on.
+///
+/// # Errors
+/// `Mismatch`: a number is missing between others. Else, the store did not answer.
+fn look_beyond(run: &mut Run<'_>, hour: Hour, first: u32) -> Result<Beyond> {
+    let setup = run.setup;
+    let (layout, prefix, store) = (&setup.layout, &setup.prefix, &*setup.store);
+    let mut there: BTreeMap<u32, Option<ObjectInfo>> = BTreeMap::new();
+    store.list(&layout.hour_prefix(prefix, hour), &mut |key, _| {
+        let part = layout.parse_key(prefix, key).filter(|(of, part)| *of == hour && *part >= first);
+        there.extend(part.map(|(_, part)| (part, None)));
+        Ok(())
+    })?;
+    run.expired.look(store, prefix, layout, [hour])?;
+    let gone = run.expired.iter().filter(|(of, part)| *of == hour && *part >= first);
+    there.extend(gone.map(|(_, part)| (part, None)));
+    for (part, found) in &mut there {
+        *found = store.head(&layout.key(prefix, hour, *part))?;
+    }
+    if let Some((number, _)) = there.keys().zip(first..).find(|(number, expected)| *number != expected) {
+        let what = format!("hour {hour}: the store has part {number}, but not all before it");
+        return Err(Error::new(ErrorKind::Mismatch, what).hint("look for the missing part, or move this one away"));
+    }
+    let numbers = there.keys().copied().collect();
+    let ours = setup.settings.range;
+    let is_other = |found: &ObjectInfo| found.meta.as_ref().is_some_and(|meta| !meta.range.overlaps(ours));
+    let others = there.into_iter().map_while(|(part, found)| {
+        let found = found.filter(|found| is_other(found) && !run.expired.contains(hour, part))?;
+        other(run, hour, part, found)
+    });
+    let others = others.collect();
+    Ok(Beyond { others, numbers })
+}
+
+/// The row of a part of another lane, from what a look says of it.
+pub(super) fn other(run: &Run<'_>, hour: Hour, part: u32, found: ObjectInfo) -> Option<PartRow> {
+    let (at, meta) = (run.now(), found.meta?);
+    Some(PartRow {
+        part,
+        stage: PartStage::Uploaded,
+        key: run.setup.layout.key(&run.setup.prefix, hour, part),
+        identity: meta.identity,
+        dict: meta.dict,
+        through: 0,
+        first: at,
+        last: at,
+        frozen_at: at,
+        uploaded_at: Some(at),
+        etag: found.etag,
+        expired_at: None,
+        range: meta.range,
+        spooled_as: None,
+    })
+}
