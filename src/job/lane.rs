@@ -114,13 +114,10 @@ impl Job<'_> {
         self.run.note_status(true)?;
         let mut begin = |run: &super::Run<'_>| write(run.state.dir(), &Note { at_work: true, ..note.clone() });
         let read = self.intake.commit_lane(&mut self.run, &mut self.recover, log, &mut begin);
-        match read {
-            // What is committed goes on, whether more can be read or not. But no hour closes of which more may have come.
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
-                self.output.caught_up = Some(Timestamp::MIN);
-                self.run.problems.push(error);
-            }
-            read => read?,
+        // What is committed goes on, whether more can be read or not. But no hour closes of which more may have come.
+        if let Some(error) = read? {
+            self.output.caught_up = Some(Timestamp::MIN);
+            self.run.problems.push(error);
         }
         if self.run.is_stopped() || self.run.is_short_of_space(0)? {
             self.output.caught_up = Some(Timestamp::MIN);

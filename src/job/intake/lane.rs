@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::Intake;
 use super::dedup::NewRecords;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::recover::Recover;
 use crate::job::{Progress, Run};
 use crate::page::decode::Decoded;
@@ -44,23 +44,28 @@ pub trait LaneLog {
 }
 
 impl Intake {
-    /// Commits all that the log has. Stops early when the run is to stop, or the disk is short of space.
+    /// Commits all that the log has. Stops early when the run is to stop, or the disk is short of space; or where the log fails, and gives
+    /// that failure: it is none of the state.
     pub(crate) fn commit_lane(
         &mut self,
         run: &mut Run<'_>,
         recover: &mut Recover,
         log: &mut dyn LaneLog,
         before_the_first: &mut dyn FnMut(&Run<'_>) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Option<Error>> {
         let mut is_first = true;
         while !run.is_stopped() && !run.is_short_of_space(0)? {
-            let Some(batch) = log.next(run.state.hours.newest_segment())? else { break };
+            let batch = match log.next(run.state.hours.newest_segment()) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(error) => return Ok(Some(error)),
+            };
             if std::mem::take(&mut is_first) {
                 before_the_first(run)?;
             }
             self.commit_batch(run, recover, &batch)?;
         }
-        run.note_status(false)
+        run.note_status(false).map(|()| None)
     }
 
     fn commit_batch(&mut self, run: &mut Run<'_>, recover: &mut Recover, batch: &LaneBatch) -> Result<()> {
