@@ -1,0 +1,4 @@
+//! Several machines that share a journal in Kafka.
+
+pub(crate) mod chunks;
+pub(crate) mod message;
