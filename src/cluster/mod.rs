@@ -11,7 +11,13 @@
 //! Invariants: what Kafka acknowledged is durable on the brokers' in-sync replicas, because [`topics`] refuses topics that promise less;
 //! nothing is deleted from a topic before what became of it has receipts; a time-out never means "not stored".
 
+mod checkpoint;
+pub(crate) mod chunks;
+pub(crate) mod forward;
 pub mod kafka;
+mod lane_log;
+pub(crate) mod message;
 pub mod names;
+pub(crate) mod outbox;
 
 pub use names::Names;

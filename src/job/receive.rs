@@ -14,130 +14,116 @@ use super::intake::fetch::{Halt, PageTrail, no_space};
 use super::intake::{address, increment};
 use super::{Outcome, Setup, Source, Summary};
 use crate::error::{Error, Result};
-use crate::source::{HttpSource, Template};
+use crate::source::HttpSource;
 use crate::state::Front;
-use crate::state::pages::journal::{Journal, Segment, SegmentId};
+use crate::state::pages::journal::Journal;
 
-/// Takes a segment of pages. It has them on return.
-pub type HandOn<'a> = &'a mut dyn FnMut(&Segment) -> Result<()>;
+/// Takes the pages of the journal, and removes those that it has. Gives what is wrong with others.
+pub type HandOn<'a> = &'a mut dyn FnMut(&Journal) -> Result<Vec<Error>>;
 
-/// Asks an HTTP source for what it has, and hands each page on once it is durable.
+/// Asks an HTTP source for what it has, and hands each page on once it is durable. Without a source, only what is left is handed on.
 ///
 /// Never fails as a whole: what went wrong is in the outcome, beside what was done.
-pub fn receive(setup: &Setup<'_>, source: &mut Source<'_>, hand_on: HandOn<'_>) -> Outcome {
-    let (started, mut summary) = (Instant::now(), Summary::default());
-    let mut problems = Vec::new();
-    if let Err(error) = attempt(setup, source, hand_on, &mut summary, &mut problems) {
-        problems.push(error);
+pub fn receive(setup: &Setup<'_>, source: Option<&mut Source<'_>>, hand_on: HandOn<'_>) -> Outcome {
+    let started = Instant::now();
+    let mut receiver = Receiver {
+        setup,
+        hand_on,
+        is_incremental: false,
+        newest: None,
+        summary: Summary::default(),
+        problems: Vec::new(),
+    };
+    if let Err(error) = receiver.work(source) {
+        receiver.problems.push(error);
     }
+    let Receiver { mut summary, mut problems, .. } = receiver;
     problems.sort_by_key(Error::kind);
     summary.seconds = started.elapsed().as_secs_f64();
     Outcome { began: summary.began, summary, problems }
 }
 
-fn attempt(
-    setup: &Setup<'_>,
-    source: &mut Source<'_>,
-    hand_on: HandOn<'_>,
-    summary: &mut Summary,
-    problems: &mut Vec<Error>,
-) -> Result<()> {
-    let mut front = Front::open(&setup.state_dir)?;
-    front.journal.number_above(0)?;
-    summary.began = true;
-    address::note(&setup.state_dir, source)?;
-    let is_incremental = matches!(source, Source::Http { template, .. } if template.is_incremental());
-    let mut newest = Newest { wanted: is_incremental, at: None };
-    let handed_on = hand_on_all(setup, &front.journal, hand_on, &mut newest);
-    if let Source::Http { client, template } = source {
-        let mut trail = PageTrail::start(template, &front, setup.clock.now())?;
-        // Pages that are not handed on are safe here, and the source is asked all the same: it forgets.
-        let trailed = follow(setup, client, &front.journal, &mut trail, (hand_on, &mut newest), summary, handed_on);
-        problems.extend(std::mem::take(&mut trail.problems).into_iter().map(Error::about_the_source));
-        trailed?;
-        note_increment(setup, template, &trail, newest.at)?;
-    } else {
-        handed_on?;
-    }
-    front.finish();
-    Ok(())
+struct Receiver<'r, 'a> {
+    setup: &'r Setup<'a>,
+    hand_on: HandOn<'r>,
+    /// Whether the source is asked by the time of the newest record: then pages are decoded to know it.
+    is_incremental: bool,
+    /// The time of the newest record that is not of the future.
+    newest: Option<Timestamp>,
+    summary: Summary,
+    problems: Vec<Error>,
 }
 
-/// Follows a trail to its end. Fails with what kept its pages from being handed on.
-fn follow(
-    setup: &Setup<'_>,
-    client: &mut HttpSource,
-    journal: &Journal,
-    trail: &mut PageTrail,
-    (hand_on, newest): (HandOn<'_>, &mut Newest),
-    summary: &mut Summary,
-    mut handed_on: Result<()>,
-) -> Result<()> {
-    while !trail.is_over() {
-        let waiting = journal.list()?.into_iter().map(|id| journal.size(id)).sum();
-        let halt = trail.advance(client, setup, journal, waiting, summary)?;
-        if handed_on.is_ok() {
-            handed_on = hand_on_all(setup, journal, hand_on, newest);
+impl Receiver<'_, '_> {
+    fn work(&mut self, source: Option<&mut Source<'_>>) -> Result<()> {
+        let mut front = Front::open(&self.setup.state_dir)?;
+        front.journal.number_above(0)?;
+        self.summary.began = true;
+        if let Some(source) = &source {
+            address::note(&self.setup.state_dir, source)?;
         }
-        trail.settled();
-        if halt == Halt::NoSpace {
-            trail.leave_no_notes();
-            trail.problems.push(no_space(setup)?);
-            break;
-        }
-    }
-    handed_on
-}
-
-/// Hands all segments on, oldest first, and lets go of those that are taken. One that is damaged costs only itself.
-fn hand_on_all(setup: &Setup<'_>, journal: &Journal, hand_on: HandOn<'_>, newest: &mut Newest) -> Result<()> {
-    journal.adopt()?;
-    let segments = journal.list()?;
-    let last = segments.last().map_or(0, |id| id.number);
-    let mut damaged = None;
-    for id in segments {
-        let segment = match journal.read(id) {
-            Ok(segment) => segment,
-            Err(error) => {
-                damaged.get_or_insert(error);
-                continue;
+        match source {
+            Some(Source::Http { client, template }) => {
+                self.is_incremental = template.is_incremental();
+                let mut trail = PageTrail::start(template, &front, self.setup.clock.now())?;
+                let followed = self.follow(client, &front.journal, &mut trail);
+                let problems = std::mem::take(&mut trail.problems);
+                self.problems.extend(problems.into_iter().map(Error::about_the_source));
+                followed?;
+                self.note_increment(&trail)?;
             }
-        };
-        hand_on(&segment)?;
-        newest.look(setup, &segment);
-        remove(journal, id, last)?;
-    }
-    damaged.map_or(Ok(()), Err)
-}
-
-fn remove(journal: &Journal, id: SegmentId, newest: u64) -> Result<()> {
-    let left = journal.remove(&[id], newest)?;
-    crate::state::files::durable::remove_each(&left)
-}
-
-/// The time of the newest record that is not of the future: what a source that is asked for increments is asked by.
-struct Newest {
-    /// Whether anybody wants to know: pages are decoded for it.
-    wanted: bool,
-    at: Option<Timestamp>,
-}
-
-impl Newest {
-    fn look(&mut self, setup: &Setup<'_>, segment: &Segment) {
-        if !self.wanted {
-            return;
+            _ => self.hand_all_on(&front.journal)?,
         }
-        for page in segment.pages().filter_map(|body| setup.decoder.page(body, segment.received).ok()) {
-            let times = page.records.iter().map(|record| record.entry.at());
-            self.at = self.at.max(times.filter(|at| *at <= segment.received).max());
-        }
+        front.finish();
+        Ok(())
     }
-}
 
-fn note_increment(setup: &Setup<'_>, template: &Template, trail: &PageTrail, newest: Option<Timestamp>) -> Result<()> {
-    let whole = trail.increment().and_then(|(_, asked)| asked);
-    match whole {
-        Some(asked) if template.is_incremental() => increment::note_received(&setup.state_dir, template, asked, newest),
-        _ => Ok(()),
+    /// Follows a trail to its end. Fails with what kept pages from being handed on: they are safe here, and the source is asked all the same,
+    /// since it forgets.
+    fn follow(&mut self, client: &mut HttpSource, journal: &Journal, trail: &mut PageTrail) -> Result<()> {
+        let mut handed_on = self.hand_all_on(journal);
+        while !trail.is_over() {
+            let waiting = journal.list()?.into_iter().map(|id| journal.size(id)).sum();
+            let halt = trail.advance(client, self.setup, journal, waiting, &mut self.summary)?;
+            if handed_on.is_ok() {
+                handed_on = self.hand_all_on(journal);
+            }
+            trail.settled();
+            if halt == Halt::NoSpace {
+                self.problems.push(no_space(self.setup)?);
+                break;
+            }
+        }
+        handed_on
+    }
+
+    fn hand_all_on(&mut self, journal: &Journal) -> Result<()> {
+        journal.adopt()?;
+        if self.is_incremental {
+            self.look_for_the_newest(journal)?;
+        }
+        self.problems.extend((self.hand_on)(journal)?);
+        Ok(())
+    }
+
+    fn look_for_the_newest(&mut self, journal: &Journal) -> Result<()> {
+        for segment in journal.list()?.into_iter().filter_map(|id| journal.read(id).ok()) {
+            let decode = |body| self.setup.decoder.page(body, segment.received).ok();
+            for page in segment.pages().filter_map(decode) {
+                let times = page.records.iter().map(|record| record.entry.at());
+                self.newest = self.newest.max(times.filter(|at| *at <= segment.received).max());
+            }
+        }
+        Ok(())
+    }
+
+    /// What a whole trail brought is as safe with whoever took it as what is committed.
+    fn note_increment(&self, trail: &PageTrail) -> Result<()> {
+        match trail.increment() {
+            Some((template, Some(asked))) => {
+                increment::note_received(&self.setup.state_dir, template, asked, self.newest)
+            }
+            _ => Ok(()),
+        }
     }
 }
