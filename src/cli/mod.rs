@@ -17,6 +17,7 @@ mod hours;
 mod init;
 mod log;
 mod manual;
+mod member;
 mod monitoring;
 mod print;
 mod progress;

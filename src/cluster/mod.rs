@@ -19,5 +19,8 @@ mod lane_log;
 pub(crate) mod message;
 pub mod names;
 pub(crate) mod outbox;
+pub mod report;
+mod worker;
 
 pub use names::Names;
+pub use worker::{Tick, Worker};
