@@ -44,17 +44,18 @@ pub trait LaneLog {
 }
 
 impl Intake {
-    /// Commits all that the log has. Stops early when the run is to stop, or the disk is short of space.
+    /// Commits all that the log has behind the number `behind`, and behind what is committed. Stops early when the run is to stop, or the disk is short of space.
     pub(crate) fn commit_lane(
         &mut self,
         run: &mut Run<'_>,
         recover: &mut Recover,
         log: &mut dyn LaneLog,
+        behind: u64,
         before_the_first: &mut dyn FnMut(&Run<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut is_first = true;
         while !run.is_stopped() && !run.is_short_of_space(0)? {
-            let Some(batch) = log.next(run.state.hours.newest_segment())? else { break };
+            let Some(batch) = log.next(run.state.hours.newest_segment().max(behind))? else { break };
             if std::mem::take(&mut is_first) {
                 before_the_first(run)?;
             }
