@@ -113,7 +113,7 @@ impl Job<'_> {
     fn work_lane(&mut self, log: &mut dyn LaneLog, note: &Note) -> Result<LanePlace> {
         self.run.note_status(true)?;
         let mut begin = |run: &super::Run<'_>| write(run.state.dir(), &Note { at_work: true, ..note.clone() });
-        let read = self.intake.commit_lane(&mut self.run, &mut self.recover, log, &mut begin);
+        let read = self.intake.commit_lane(&mut self.run, &mut self.recover, log, note.newest, &mut begin);
         // What is committed goes on, whether more can be read or not. But no hour closes of which more may have come.
         if let Some(error) = read? {
             self.output.caught_up = Some(Timestamp::MIN);
@@ -131,7 +131,7 @@ impl Job<'_> {
         }
         self.output.upload_refused(&mut self.run, &mut self.recover)?;
         self.finish()?;
-        let place = self.place();
+        let place = self.place(note);
         let (newest, pending) = (place.newest, self.run.state.hours.all_pending_records());
         write(self.run.state.dir(), &Note { newest, pending, at_work: false })?;
         // Records that wait for an hour that cannot be read back are in no log of ours.
@@ -141,9 +141,9 @@ impl Job<'_> {
         Ok(place)
     }
 
-    fn place(&self) -> LanePlace {
+    fn place(&self, note: &Note) -> LanePlace {
         let (hours, closing) = (&self.run.state.hours, &self.run.setup.closing);
-        let newest = hours.newest_segment();
+        let newest = hours.newest_segment().max(note.newest);
         let waiting = hours.pending_hours().filter(|hour| {
             let received = hours.pending(*hour).map(|pending| pending.first_received);
             received.is_none_or(|received| received < closing.closes_at(*hour))
@@ -156,13 +156,14 @@ impl Job<'_> {
 
 /// Checks that the state has all that it had: what is missing of its write-ahead log is nowhere else here.
 fn check(state: &State) -> Result<Note> {
-    let note: Note = checked::read_json(&path(state.dir()))?.unwrap_or_default();
     let (hours, (_, last)) = (&state.hours, state.hours.newest_at_last_step());
-    let pending = hours.all_pending_records();
-    let is_lost = match note.at_work {
-        true => hours.has_no_log() && (note.pending > 0 || last > note.newest),
-        false => pending < note.pending,
+    let noted: Option<Note> = checked::read_json(&path(state.dir()))?;
+    let is_lost = match &noted {
+        None => hours.newest_segment() > 0,
+        Some(note) if note.at_work => hours.has_no_log() && (note.pending > 0 || last > note.newest),
+        Some(note) => hours.all_pending_records() < note.pending,
     };
+    let note = noted.unwrap_or_default();
     if is_lost || !state.repairs().is_empty() {
         let what = format!("the write-ahead log of {} is damaged or lost", state.dir().display());
         return Err(Error::new(ErrorKind::State, what).hint("its records are read again from the lane"));

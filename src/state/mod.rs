@@ -196,6 +196,10 @@ impl State {
 
     /// Removes the pages that were committed and of which no record is pending.
     pub(crate) fn remove_finished_pages(&mut self) -> Result<()> {
+        if !self.hours.settings().lane.is_empty() {
+            // What is not in the journal cannot be taken for new.
+            self.hours.note_missing();
+        }
         let mut segments = self.pages.journal().list()?;
         let newest = segments.last().map_or(0, |id| id.number);
         segments.retain(|id| self.hours.is_finished(id.number) && !self.pages.is_held(id.number));

@@ -107,6 +107,7 @@ fn power(step: Step) -> Cell {
         | Step::LossMarked
         | Step::LossAccepted
         | Step::RecutNoted
+        | Step::PartsRenumbered
         | Step::DayArchived
         | Step::LedgerArchived
         | Step::ManifestsNoted

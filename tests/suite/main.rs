@@ -41,6 +41,7 @@ mod history;
 mod house;
 mod iceberg;
 mod init;
+mod lanes;
 mod lenient;
 #[cfg(target_os = "linux")]
 mod limits;

@@ -44,18 +44,19 @@ pub trait LaneLog {
 }
 
 impl Intake {
-    /// Commits all that the log has. Stops early when the run is to stop, or the disk is short of space; or where the log fails, and gives
-    /// that failure: it is none of the state.
+    /// Commits all that the log has behind the number `behind`, and behind what is committed. Stops early when the run is to stop, or the
+    /// disk is short of space; or where the log fails, and gives that failure: it is none of the state.
     pub(crate) fn commit_lane(
         &mut self,
         run: &mut Run<'_>,
         recover: &mut Recover,
         log: &mut dyn LaneLog,
+        behind: u64,
         before_the_first: &mut dyn FnMut(&Run<'_>) -> Result<()>,
     ) -> Result<Option<Error>> {
         let mut is_first = true;
         while !run.is_stopped() && !run.is_short_of_space(0)? {
-            let batch = match log.next(run.state.hours.newest_segment()) {
+            let batch = match log.next(run.state.hours.newest_segment().max(behind)) {
                 Ok(Some(batch)) => batch,
                 Ok(None) => break,
                 Err(error) => return Ok(Some(error)),

@@ -34,8 +34,6 @@ const BATCH_RECORDS: u64 = 32_000;
 const BATCH_BYTES: u64 = seal::LARGE_BYTES / 2;
 /// See [`BATCH_RECORDS`].
 const BATCH_HOURS: usize = 256;
-/// An open hour of a lane with so many bytes of unsealed lines is sealed early.
-const EARLY_BYTES: u64 = 64 << 20;
 /// How long an hour waits for a lane that has not caught up.
 const WAITS: SignedDuration = SignedDuration::from_hours(1);
 /// Imports of one hour in one run, before it is left to the next.
@@ -109,7 +107,10 @@ impl Output {
         // No hour is due before it is over.
         let thawed = recover.take_thawed();
         let over = |hour: &Hour| {
-            self.drain || self.has_closed(run, *hour, now) || thawed.contains(hour) || is_large(run, *hour)
+            self.drain
+                || self.has_closed(run, *hour, now)
+                || thawed.contains(hour)
+                || is_large(run, run.state.hours.pending(*hour))
         };
         let hours: Vec<Hour> = run.state.hours.pending_hours().filter(over).collect();
         for hour in hours {
@@ -121,9 +122,8 @@ impl Output {
             if row.is_sealing() || self.blocked.contains(&hour) {
                 continue;
             }
-            let at_once = self.drain || self.drain_closed || thawed.contains(&hour) || is_large(run, hour);
-            // A lane's parts of before may have been sealed while the hour was open.
-            let has_parts = !row.parts.is_empty() && !run.setup.is_lane();
+            let at_once = self.drain || self.drain_closed || thawed.contains(&hour) || is_large(run, Some(unsealed));
+            let has_parts = run.state.hours.has_parts(&row);
             if at_once || run.setup.closing.due_as_of(now, hour, has_parts, unsealed.first_received) <= now {
                 due.push(hour);
             }
@@ -188,9 +188,9 @@ impl Output {
     }
 }
 
-/// Whether an open hour of a lane has so much that a lane that moves would have much to read again: it is sealed early.
-fn is_large(run: &Run<'_>, hour: Hour) -> bool {
-    run.setup.is_lane() && run.state.hours.pending(hour).is_some_and(|pending| pending.bytes >= EARLY_BYTES)
+/// Whether an open hour of a lane has the lines of a whole part: it is sealed early, so that a lane that moves has not much to read again.
+fn is_large(run: &Run<'_>, unsealed: Option<Pending>) -> bool {
+    run.setup.is_lane() && unsealed.is_some_and(|unsealed| unsealed.bytes >= run.setup.cut.part_bytes)
 }
 
 /// Cuts the due hours into batches: many small hours, so that what is done once a batch costs little, or one large one.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use super::distinct::DistinctCount;
 use crate::error::Result;
 use crate::hour::Hour;
+use crate::hour::range::HashRange;
 use crate::record::Scratch;
 use crate::state::Entry;
 use crate::state::pages::quarantine::OddToken;
@@ -28,6 +29,14 @@ pub struct DecodedRecord {
     pub(crate) entry: Entry,
     /// The source's rising number, where it has one that fits.
     pub(crate) id: Option<i64>,
+}
+
+impl DecodedRecord {
+    /// The hash of its content, by which it is compared and which decides its lane.
+    #[must_use]
+    pub const fn content_hash(&self) -> [u8; 16] {
+        self.entry.hash
+    }
 }
 
 /// A decoded page.
@@ -85,6 +94,14 @@ impl Decoded {
             rest = behind;
             (record, row)
         })
+    }
+
+    /// Adds those records of `page` whose hashes lie in `range`, with their lines.
+    pub fn extend_within(&mut self, page: &Self, range: HashRange) {
+        for (record, row) in page.rows().filter(|(record, _)| range.contains(record.entry.hash)) {
+            self.records.push(*record);
+            self.lines.extend_from_slice(row);
+        }
     }
 
     /// Leaves out the records of some hours.

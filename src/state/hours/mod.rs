@@ -76,6 +76,12 @@ impl Hours {
         self.ledger.row(hour)
     }
 
+    /// Whether records that come now for the hour of `row` are late because it has parts. A lane's parts may have been sealed while the
+    /// hour was open, or are other lanes'.
+    pub(crate) fn has_parts(&self, row: &HourRow) -> bool {
+        !row.parts.is_empty() && self.settings().lane.is_empty()
+    }
+
     /// Hands every row of the ledger to `each`, oldest first.
     pub(crate) fn for_each_row(&self, each: &mut dyn FnMut(&HourRow) -> Result<()>) -> Result<()> {
         self.ledger.for_each(each)
@@ -226,6 +232,11 @@ impl Hours {
     /// Whether the page was committed and none of its records is pending.
     pub(super) fn is_finished(&self, segment: u64) -> bool {
         self.log.is_finished(segment)
+    }
+
+    /// Notes that no committed page is in the journal: it is that of a lane.
+    pub(super) fn note_missing(&mut self) {
+        self.log.note_missing(&BTreeSet::new());
     }
 
     /// Notes that pages are gone from the journal.

@@ -219,7 +219,7 @@ const fn take_one(left: &mut usize) -> bool {
 fn hour_status(state: &State, row: &HourRow, rules: &ClosingRules, now: Timestamp) -> HourStatus {
     let unsealed = state.hours.unsealed(row);
     let unreceipted = state.hours.pending_after(row.hour, row.receipted).map_or(0, |p| p.records);
-    let due = unsealed.map(|p| rules.due_as_of(now, row.hour, !row.parts.is_empty(), p.first_received));
+    let due = unsealed.map(|p| rules.due_as_of(now, row.hour, state.hours.has_parts(row), p.first_received));
     HourStatus {
         hour: row.hour,
         state: match due {

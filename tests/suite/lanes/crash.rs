@@ -1,0 +1,1 @@
+//! Crashes and failures around each durable step of lanes.
