@@ -58,7 +58,7 @@ pub mod store;
 pub mod job;
 
 #[cfg(feature = "kafka")]
-pub(crate) mod cluster;
+pub mod cluster;
 
 pub mod view;
 
