@@ -112,6 +112,7 @@ impl Admin {
         loop {
             let Err(cause) = self.reader.fetch_metadata(Some(&format!("{}.status", self.connection.name())), ONE_TRY)
             else {
+                self.told.clear();
                 return Ok(());
             };
             // What is said of connections is heard only while somebody polls.

@@ -24,7 +24,9 @@ struct Last {
     refused: Option<String>,
     /// TLS failed.
     tls: Option<String>,
-    /// Anything else.
+    /// Nobody answers.
+    all_down: bool,
+    /// The last of anything else.
     other: Option<String>,
 }
 
@@ -34,8 +36,14 @@ impl Told {
         match code {
             Some(Code::Authentication | Code::SaslAuthenticationFailed) => last.refused = Some(reason.to_owned()),
             Some(Code::SSL) => last.tls = Some(reason.to_owned()),
+            Some(Code::AllBrokersDown) => last.all_down = true,
             _ => last.other = Some(reason.to_owned()),
         }
+    }
+
+    /// Somebody has answered: what was said before explains nothing any more.
+    pub(super) fn clear(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last::default();
     }
 }
 
@@ -116,7 +124,7 @@ impl Failures {
 
     /// The same of a code.
     pub(super) fn of_code(&self, what: &str, code: Code, told: &Told) -> Error {
-        if let Some(error) = self.of_connection(code, told) {
+        if let Some(error) = self.of_connection(what, code, told) {
             return error;
         }
         let (kind, hint) = meaning(code);
@@ -124,7 +132,7 @@ impl Failures {
     }
 
     /// What a call that waited in vain has to do with connections. What was said of a connection before counts only where nothing answered.
-    fn of_connection(&self, code: Code, told: &Told) -> Option<Error> {
+    fn of_connection(&self, what: &str, code: Code, told: &Told) -> Option<Error> {
         let last = told.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Code::Authentication | Code::SaslAuthenticationFailed = code {
             return Some(refused(last.refused.as_deref()));
@@ -139,7 +147,9 @@ impl Failures {
             return Some(self.of_tls(why));
         }
         let seen = last.other.as_deref().map_or_else(String::new, |why| format!(" ({})", first_line(why)));
-        Some(Error::new(ErrorKind::Unavailable, format!("no broker of cluster.brokers answers{seen}")).hint(AGAIN))
+        let why =
+            if last.all_down { "no broker of cluster.brokers answers" } else { "the brokers did not answer in time" };
+        Some(Error::new(ErrorKind::Unavailable, format!("{what}: {why}{seen}")).hint(AGAIN))
     }
 
     fn of_tls(&self, why: &str) -> Error {

@@ -80,6 +80,7 @@ impl ConsumerContext for Context {
             // Before anything is fetched, and once more for what the client takes for a new assignment.
             let paused = client.pause(list);
             note_failure(assigned.and(paused));
+            self.heard.told().clear();
             self.shared.change(|standing| {
                 standing.partitions.extend(partitions);
                 standing.trouble = None;

@@ -97,6 +97,8 @@ impl Producer {
             ("message.max.bytes", "1000000"),
             ("queue.buffering.max.kbytes", "32768"),
             ("message.timeout.ms", "60000"),
+            // A topic that is not there is said, and not hoped for.
+            ("topic.metadata.propagation.max.ms", "3000"),
         ]);
         let (heard, reports) = (Heard::default(), Arc::new(Reports::default()));
         let (told, context) = (heard.told(), Context { heard, reports: Arc::clone(&reports) });
@@ -169,6 +171,7 @@ impl Producer {
         }
         let (failed, cause) = self.begin_batch();
         if pending == 0 && failed == 0 {
+            self.told.clear();
             return Ok(());
         }
         Err(self.not_known(failed.max(pending), cause))
