@@ -22,31 +22,31 @@ const SOON: Duration = Duration::from_secs(5 * 60);
 
 /// Where pages go.
 #[derive(Debug, Clone)]
-pub(crate) struct Destination {
+pub struct Destination {
     /// The topic.
-    pub(crate) topic: String,
+    pub topic: String,
     /// How many partitions it has.
-    pub(crate) partitions: u32,
+    pub partitions: u32,
     /// Which source they are from.
-    pub(crate) source: String,
+    pub source: String,
 }
 
 /// What was forwarded.
 #[derive(Debug, Default)]
-pub(crate) struct Forwarded {
+pub struct Forwarded {
     /// Pages that are in Kafka now, and no longer in the journal.
-    pub(crate) pages: u64,
+    pub pages: u64,
     /// Bytes of their segments.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Segments that cannot be read, and stay.
-    pub(crate) problems: Vec<Error>,
+    pub problems: Vec<Error>,
 }
 
 /// Forwards the segments of `journal`, oldest first, until it is empty or it is time to stop.
 ///
 /// # Errors
 /// `Unavailable`: the brokers do not take them; they stay in the journal. `State`: of the disk.
-pub(crate) fn forward(journal: &Journal, to: &Destination, outbox: &dyn Outbox, stop: &Stop) -> Result<Forwarded> {
+pub fn forward(journal: &Journal, to: &Destination, outbox: &dyn Outbox, stop: &Stop) -> Result<Forwarded> {
     let mut forwarded = Forwarded::default();
     let segments = journal.list()?;
     let Some(newest) = segments.last().map(|id| id.number) else { return Ok(forwarded) };

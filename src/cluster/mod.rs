@@ -12,14 +12,19 @@
 //! nothing is deleted from a topic before what became of it has receipts; a time-out never means "not stored".
 
 mod checkpoint;
-pub(crate) mod chunks;
-pub(crate) mod forward;
+pub mod chunks;
+pub(crate) mod feed;
+pub mod forward;
 pub mod kafka;
 mod lane_log;
-pub(crate) mod message;
+pub mod message;
 pub mod names;
-pub(crate) mod outbox;
+pub(crate) mod odd;
+pub mod outbox;
 pub mod report;
+pub mod route;
+pub(crate) mod split;
+pub(crate) mod waiting;
 mod worker;
 
 pub use names::Names;

@@ -13,7 +13,7 @@ use crate::error::Result;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Takes messages.
-pub(crate) trait Outbox {
+pub trait Outbox {
     /// Takes a message for a partition of `topic`. `payload`: `None` = what has this key is gone.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ pub(crate) trait Outbox {
 
 impl Outbox for Producer {
     fn send(&self, topic: &str, partition: i32, key: &[u8], headers: &Headers, payload: Option<&[u8]>) -> Result<()> {
-        Producer::send(self, topic, Some(partition), key, &headers.to_slices(), payload.unwrap_or_default())
+        self.send_or_erase(topic, Some(partition), key, &headers.to_slices(), payload)
     }
 
     fn settle(&self) -> Result<()> {

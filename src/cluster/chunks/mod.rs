@@ -47,7 +47,7 @@ pub(crate) struct ChunkHead {
 
 /// The headers of a message, ready to be sent.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Headers(Vec<(&'static str, String)>);
+pub struct Headers(Vec<(&'static str, String)>);
 
 impl Headers {
     /// Adds one.

@@ -119,13 +119,25 @@ impl Producer {
         headers: &[(&str, &[u8])],
         payload: &[u8],
     ) -> Result<()> {
+        self.send_or_erase(topic, partition, key, headers, Some(payload))
+    }
+
+    /// The same for a compacted topic, where no payload means that what has this key is gone.
+    pub fn send_or_erase(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        key: &[u8],
+        headers: &[(&str, &[u8])],
+        payload: Option<&[u8]>,
+    ) -> Result<()> {
         let mut own = OwnedHeaders::new_with_capacity(headers.len());
         for (name, value) in headers {
             own = own.insert(Header { key: name, value: Some(*value) });
         }
         let batch = self.reports.batch.load(Ordering::Acquire);
-        let mut record =
-            BaseRecord { partition, ..BaseRecord::with_opaque_to(topic, batch).key(key).payload(payload).headers(own) };
+        let mut record: BaseRecord<'_, [u8], [u8], _> =
+            BaseRecord { partition, payload, ..BaseRecord::with_opaque_to(topic, batch).key(key).headers(own) };
         let began = Instant::now();
         loop {
             record = match self.client.send(record) {

@@ -72,6 +72,7 @@ impl Outgoing {
     }
 
     /// How many records it has.
+    #[cfg(test)]
     pub(crate) const fn records(&self) -> usize {
         self.rows.len()
     }
@@ -105,18 +106,18 @@ impl Outgoing {
 
 /// A message that was read.
 #[derive(Debug)]
-pub(crate) struct Incoming {
+pub struct Incoming {
     /// When the oldest of its pages was received.
-    pub(crate) received: Timestamp,
+    pub received: Timestamp,
     /// Records and lines, as if they were one page.
-    pub(crate) decoded: Decoded,
+    pub decoded: Decoded,
 }
 
 /// Reads the message at `offset` of a partition of `topic`.
 ///
 /// # Errors
 /// `State`: it is damaged, or of another version; names where it is.
-pub(crate) fn read(bytes: &[u8], topic: &str, partition: i32, offset: i64) -> Result<Incoming> {
+pub fn read(bytes: &[u8], topic: &str, partition: i32, offset: i64) -> Result<Incoming> {
     if let Some(version) = bytes.first().filter(|version| **version > VERSION) {
         let what = format!("{topic}, partition {partition}, offset {offset}: a message of version {version}");
         return Err(Error::new(ErrorKind::State, format!("{what}, and this etl reads {VERSION}"))
