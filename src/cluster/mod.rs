@@ -12,6 +12,11 @@
 //! nothing is deleted from a topic before what became of it has receipts; a time-out never means "not stored".
 
 pub mod kafka;
+pub mod mark;
 pub mod names;
+pub mod settings;
+pub mod start;
+pub mod status_log;
+pub mod topics;
 
 pub use names::Names;

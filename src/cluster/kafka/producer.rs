@@ -119,13 +119,32 @@ impl Producer {
         headers: &[(&str, &[u8])],
         payload: &[u8],
     ) -> Result<()> {
+        self.queue(topic, partition, key, headers, Some(payload))
+    }
+
+    /// Notes in a compacted topic that nothing stands under this key any more.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub fn forget(&self, topic: &str, key: &[u8]) -> Result<()> {
+        self.queue(topic, None, key, &[], None)
+    }
+
+    fn queue(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        key: &[u8],
+        headers: &[(&str, &[u8])],
+        payload: Option<&[u8]>,
+    ) -> Result<()> {
         let mut own = OwnedHeaders::new_with_capacity(headers.len());
         for (name, value) in headers {
             own = own.insert(Header { key: name, value: Some(*value) });
         }
         let batch = self.reports.batch.load(Ordering::Acquire);
         let mut record =
-            BaseRecord { partition, ..BaseRecord::with_opaque_to(topic, batch).key(key).payload(payload).headers(own) };
+            BaseRecord { partition, payload, ..BaseRecord::with_opaque_to(topic, batch).key(key).headers(own) };
         let began = Instant::now();
         loop {
             record = match self.client.send(record) {
