@@ -17,13 +17,18 @@ pub(crate) mod feed;
 pub mod forward;
 pub mod kafka;
 mod lane_log;
+pub mod mark;
 pub mod message;
 pub mod names;
 pub(crate) mod odd;
 pub mod outbox;
 pub mod report;
 pub mod route;
+pub mod settings;
 pub(crate) mod split;
+pub mod start;
+pub mod status_log;
+pub mod topics;
 pub(crate) mod waiting;
 mod worker;
 

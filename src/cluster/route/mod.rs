@@ -97,13 +97,7 @@ impl<'d> Router<'d> {
     ///
     /// # Errors
     /// `Unavailable`: no broker answers. `Config`: a topic is missing.
-    pub fn new(
-        connection: &Connection,
-        names: &Names,
-        epoch: u32,
-        lanes: u32,
-        decoder: &'d Decoder,
-    ) -> Result<Self> {
+    pub fn new(connection: &Connection, names: &Names, epoch: u32, lanes: u32, decoder: &'d Decoder) -> Result<Self> {
         let admin = Admin::new(connection)?;
         let partitions = |topic: &str| -> Result<u32> {
             let count = u32::try_from(admin.ends(topic)?.len()).unwrap_or(u32::MAX);

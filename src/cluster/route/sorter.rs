@@ -125,22 +125,24 @@ impl<'d> Sorter<'d> {
         routed: &mut Routed,
     ) -> Result<bool> {
         let Self { decoder, odd: tokens, .. } = self;
-        let again = decoder.tokens_of(&page.body, page.received, &|| stop.is_requested(), hours, &mut |_, hash, token| {
-            if long.contains(&hash) {
-                let plaintext = decoder.ring.decrypt(token).unwrap_or_default();
-                let odd = OddToken {
-                    identity: Identity::of(&plaintext).to_string(),
-                    reason: "too-large".to_owned(),
-                    detail: "its line is longer than the 900 KiB that a message between machines may have".to_owned(),
-                    token: token.to_owned(),
-                    encoding: None,
-                    received: page.received,
-                    due: None,
-                };
-                routed.odd += u64::from(tokens.put(outbox, &odd)?);
-            }
-            Ok(())
-        });
+        let again =
+            decoder.tokens_of(&page.body, page.received, &|| stop.is_requested(), hours, &mut |_, hash, token| {
+                if long.contains(&hash) {
+                    let plaintext = decoder.ring.decrypt(token).unwrap_or_default();
+                    let odd = OddToken {
+                        identity: Identity::of(&plaintext).to_string(),
+                        reason: "too-large".to_owned(),
+                        detail: "its line is longer than the 900 KiB that a message between machines may have"
+                            .to_owned(),
+                        token: token.to_owned(),
+                        encoding: None,
+                        received: page.received,
+                        due: None,
+                    };
+                    routed.odd += u64::from(tokens.put(outbox, &odd)?);
+                }
+                Ok(())
+            });
         is_whole(again)
     }
 
@@ -161,7 +163,10 @@ impl<'d> Sorter<'d> {
 
     /// Sends a page, unread, to where pages wait at which routers died.
     pub(crate) fn put_off(&mut self, outbox: &dyn Outbox, page: &WholePage, deaths: u32) -> Result<()> {
-        tracing::warn!("a page of {}: {deaths} routers died while it was read: it is read last, and alone", page.received);
+        tracing::warn!(
+            "a page of {}: {deaths} routers died while it was read: it is read last, and alone",
+            page.received
+        );
         self.seen.hopeless += u64::from(deaths >= HOPELESS);
         self.wait(outbox, page, Why::Deadly(deaths))
     }
@@ -200,7 +205,9 @@ impl<'d> Sorter<'d> {
         problems.extend(seen.first_rejected);
         if seen.hopeless > 0 {
             let what = format!("{}: {HOPELESS} runs died while each was read", plural(seen.hopeless, "page", "pages"));
-            let hint = format!("report it with the page, which waits in the topic {topic}: another version of etl tries it again");
+            let hint = format!(
+                "report it with the page, which waits in the topic {topic}: another version of etl tries it again"
+            );
             problems.push(Error::new(ErrorKind::State, what).hint(hint));
         }
         problems

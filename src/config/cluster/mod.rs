@@ -355,10 +355,11 @@ impl ClusterConfig {
                     .hint(format!("set {name} in the environment or in .env"))
             })
         };
+        let user = set(&user.0, &user.1)?;
         let password = match password {
             Password::Variable(name, value) => set(name, value)?,
             Password::File(path) => Secret::new(keys::read_private(path)?.trim()),
         };
-        Ok(Some((set(&user.0, &user.1)?, password)))
+        Ok(Some((user, password)))
     }
 }

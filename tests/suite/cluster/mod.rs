@@ -1,6 +1,7 @@
 //! Several machines that share their work through Kafka, against real brokers.
 
 mod client;
+mod setup;
 
 use etl::cluster::kafka::Connection;
 use etl::config::{Config, Overrides};
