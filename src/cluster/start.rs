@@ -86,7 +86,7 @@ pub fn settings(look: &Look<'_>, admin: &Admin) -> Result<Option<ClusterSettings
     ClusterSettings::read(&status_log::read_all(look.connection)?)
 }
 
-fn not_there(names: &Names) -> Error {
+pub(crate) fn not_there(names: &Names) -> Error {
     Error::new(ErrorKind::Config, format!("there is no cluster {} on these brokers yet", names.name()))
         .hint("make its topics with `etl cluster init`, once, from any machine")
 }

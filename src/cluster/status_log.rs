@@ -34,7 +34,7 @@ impl StatusLog {
 
     /// Takes a value away.
     pub fn remove(&self, key: &str) -> Result<()> {
-        self.producer.forget(&self.topic, key.as_bytes())?;
+        self.producer.erase(&self.topic, key.as_bytes())?;
         self.producer.settle(PATIENCE)
     }
 }

@@ -126,7 +126,7 @@ impl Producer {
     ///
     /// # Errors
     /// As [`Producer::send`].
-    pub fn forget(&self, topic: &str, key: &[u8]) -> Result<()> {
+    pub fn erase(&self, topic: &str, key: &[u8]) -> Result<()> {
         self.send_or_erase(topic, None, key, &[], None)
     }
 
