@@ -156,7 +156,8 @@ impl Worker {
             done.note(self.fetch(tick));
         }
         let setup = (tick.setup)()?;
-        let mut router = Router::new(&self.connection, &self.names, &self.settings, &setup.decoder)?;
+        let mut router =
+            Router::new(&self.connection, &self.names, self.settings.epoch, self.settings.lanes, &setup.decoder)?;
         for _ in 0..ROUNDS {
             let routed = self.route(&mut router, tick.stop, done);
             done.note(routed);
@@ -199,7 +200,7 @@ impl Worker {
         let Some(member) = &self.route else { return Ok(()) };
         let routed = router.route(member, stop)?;
         done.summary.fetched += routed.elements;
-        done.summary.quarantined_by(routed.odd);
+        done.summary.quarantined += routed.odd;
         done.problems.extend(routed.problems);
         Ok(())
     }
