@@ -17,6 +17,7 @@ pub(crate) mod feed;
 pub mod forward;
 pub mod kafka;
 mod lane_log;
+pub mod lanes;
 pub mod mark;
 pub mod message;
 pub mod names;

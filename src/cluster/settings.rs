@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::kafka::Producer;
-use super::names::Names;
-use super::status_log;
-use crate::config::ClusterConfig;
+use super::status_log::StatusLog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::Settings;
 
@@ -30,9 +27,9 @@ pub struct ClusterSettings {
     pub epoch: u32,
     /// Into how many lanes records are divided there.
     pub lanes: u32,
-    /// The address that is fetched, without what may be secret of it; empty: no machine with an address has begun yet.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub source: String,
+    /// The address that is fetched, without what may be secret of it; `None`: no machine with an address has begun yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// What parts depend on, as a state directory records it.
     pub settings: Settings,
 }
@@ -42,18 +39,10 @@ pub struct ClusterSettings {
 pub struct Ours {
     /// `cluster.lanes`.
     pub lanes: u32,
-    /// The address of its source; empty: files, or none.
-    pub source: String,
+    /// The address of its source; `None`: files, or none.
+    pub source: Option<String>,
     /// What parts depend on.
     pub settings: Settings,
-}
-
-impl Ours {
-    /// What a machine's configuration says, whose parts depend on these settings.
-    #[must_use]
-    pub fn new(cluster: &ClusterConfig, settings: Settings) -> Self {
-        Self { lanes: cluster.lanes, source: cluster.source.clone(), settings }
-    }
 }
 
 impl ClusterSettings {
@@ -84,11 +73,8 @@ impl ClusterSettings {
     }
 
     /// Records them.
-    pub fn write(&self, producer: &Producer, names: &Names) -> Result<()> {
-        let json = serde_json::to_vec(self).map_err(|cause| {
-            Error::new(ErrorKind::Bug, "cannot encode the settings of the cluster").caused_by(cause)
-        })?;
-        status_log::put(producer, names, KEY, &json)
+    pub fn write(&self, log: &StatusLog) -> Result<()> {
+        log.put(KEY, self)
     }
 
     /// Checks that a machine of this configuration belongs to the cluster `name`.
@@ -114,14 +100,15 @@ impl ClusterSettings {
             return Err(Error::new(ErrorKind::Config, format!("{key} differs from that of the cluster {name}, which was made with {what}"))
                 .hint("use the same configuration on all machines; for another one, choose another cluster.name and another prefix in load.to"));
         }
-        let is_known = !self.source.is_empty() && !ours.source.is_empty();
-        if is_known && self.source != ours.source {
-            let what = format!("source.url is {}, and the cluster {name} reads from {}", ours.source, self.source);
-            return Err(Error::new(ErrorKind::Config, what).hint(
-                "a cluster has one source: choose another cluster.name and another prefix in load.to; if the source itself has moved, \
-                 `etl cluster init --new-source` says so",
-            ));
+        match (&self.source, &ours.source) {
+            (Some(theirs), Some(ours)) if theirs != ours => {
+                let what = format!("source.url is {ours}, and the cluster {name} reads from {theirs}");
+                Err(Error::new(ErrorKind::Config, what).hint(
+                    "a cluster has one source: choose another cluster.name and another prefix in load.to; if the source itself has moved, \
+                     `etl cluster init --new-source` says so",
+                ))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }

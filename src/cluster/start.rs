@@ -3,15 +3,13 @@
 //! Invariant: nothing is fetched, routed or sealed while topics promise less than they have to, or while this machine's configuration is
 //! not that of the others. A crash in `init` leaves some of the topics; it goes on where it was.
 
-use super::kafka::{Admin, Connection, Producer, TopicState};
+use super::kafka::{Admin, Connection, TopicState};
 use super::mark::Mark;
 use super::names::Names;
 use super::settings::{ClusterSettings, Ours};
-use super::status_log;
+use super::status_log::{self, StatusLog};
 use super::topics::{self, Finding, Wanted};
-use crate::config::ClusterConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::Setup;
 use crate::stop::Stop;
 use crate::store::once::CreateOnly;
 use crate::store::{ObjectStore, probe};
@@ -34,6 +32,19 @@ impl std::fmt::Debug for Look<'_> {
     }
 }
 
+/// A cluster that this machine may work in.
+#[derive(Debug)]
+pub struct Cluster {
+    /// What its topics and groups are called.
+    pub names: Names,
+    /// What all its machines agree on.
+    pub settings: ClusterSettings,
+    /// A client that is connected.
+    pub admin: Admin,
+    /// What should be mended, and keeps nobody from working.
+    pub warnings: Vec<Finding>,
+}
+
 /// A topic, and what was found of it.
 #[derive(Debug)]
 pub struct Topic {
@@ -47,27 +58,20 @@ pub struct Topic {
     pub is_new: bool,
 }
 
-impl ClusterSettings {
-    /// The first step of every run: what all machines agree on, this one included. What should be mended and keeps nobody from working goes
-    /// to the log.
-    ///
-    /// # Errors
-    /// `Config`: topics, settings or prefix are not this cluster's; those of the brokers and of the store.
-    pub fn check_in(connection: &Connection, admin: &Admin, config: &ClusterConfig, setup: &Setup<'_>) -> Result<Self> {
-        let ours = Ours::new(config, setup.settings.clone());
-        let look = Look { connection, ours: &ours, store: &*setup.store, prefix: &setup.prefix };
-        let names = Names::new(connection.name());
-        let known = settings(&look, admin)?.ok_or_else(|| not_there(&names))?;
-        known.check(&ours, names.name())?;
-        let topics = look_at(admin, &names, known.epoch, known.lanes)?;
-        let findings: Vec<Finding> = topics.into_iter().flat_map(|topic| topic.findings).collect();
-        topics::refuse(&findings)?;
-        for finding in findings {
-            tracing::warn!("the topic {}: {}; {}", finding.topic, finding.what, finding.fix);
-        }
-        prefix(&look, admin, &known)?;
-        Ok(known)
-    }
+/// The first step of every run.
+///
+/// # Errors
+/// `Config`: topics, settings or prefix are not this cluster's; those of the brokers and of the store.
+pub fn open(look: &Look<'_>) -> Result<Cluster> {
+    let admin = Admin::new(look.connection)?;
+    let names = Names::new(look.connection.name());
+    let settings = settings(look, &admin)?.ok_or_else(|| not_there(&names))?;
+    settings.check(look.ours, names.name())?;
+    let topics = look_at(&admin, &names, settings.epoch, settings.lanes)?;
+    let findings: Vec<Finding> = topics.into_iter().flat_map(|topic| topic.findings).collect();
+    topics::refuse(&findings)?;
+    prefix(look, &admin, &settings)?;
+    Ok(Cluster { names, settings, admin, warnings: findings })
 }
 
 /// What the topic `status` records; `None`: nothing yet, or there is no such topic.
@@ -82,7 +86,7 @@ pub fn settings(look: &Look<'_>, admin: &Admin) -> Result<Option<ClusterSettings
     ClusterSettings::read(&status_log::read_all(look.connection)?)
 }
 
-fn not_there(names: &Names) -> Error {
+pub(crate) fn not_there(names: &Names) -> Error {
     Error::new(ErrorKind::Config, format!("there is no cluster {} on these brokers yet", names.name()))
         .hint("make its topics with `etl cluster init`, once, from any machine")
 }
@@ -126,14 +130,13 @@ pub fn init(look: &Look<'_>, has_moved: bool, stop: &Stop) -> Result<(ClusterSet
     check_create_only(look)?;
     let known = settings(look, &admin)?;
     if let Some(known) = &known {
-        let source = if has_moved { String::new() } else { look.ours.source.clone() };
-        let ours = Ours { source, ..look.ours.clone() };
+        let ours = Ours { source: look.ours.source.clone().filter(|_| !has_moved), ..look.ours.clone() };
         known.check(&ours, names.name())?;
     }
     let settings = next_settings(look, &admin, known.as_ref(), has_moved)?;
     let made = make_topics(&admin, &names, &settings)?;
     if known.as_ref() != Some(&settings) {
-        settings.write(&Producer::new(look.connection)?, &names)?;
+        settings.write(&StatusLog::new(look.connection)?)?;
     }
     Mark::new(names.name(), &settings.id, admin.cluster_id()?).create(look.store, look.prefix, stop)?;
     let mut topics = look_at(&admin, &names, settings.epoch, settings.lanes)?;
@@ -164,9 +167,8 @@ fn next_settings(
     has_moved: bool,
 ) -> Result<ClusterSettings> {
     if let Some(known) = known {
-        let takes_ours = (has_moved || known.source.is_empty()) && !look.ours.source.is_empty();
-        let source = if takes_ours { &look.ours.source } else { &known.source };
-        return Ok(ClusterSettings { source: source.clone(), ..known.clone() });
+        let source = if has_moved || known.source.is_none() { &look.ours.source } else { &None };
+        return Ok(ClusterSettings { source: source.clone().or_else(|| known.source.clone()), ..known.clone() });
     }
     let there = Mark::read(look.store, look.prefix)?;
     let id = there.as_ref().map_or_else(|| format!("{:032x}", fastrand::u128(..)), |there| there.id.clone());

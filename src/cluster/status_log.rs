@@ -4,20 +4,39 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::kafka::{Connection, PATIENCE, Producer, Reader, Start};
 use super::names::Names;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
-/// Puts a value, JSON, in place of the one before.
-pub fn put(producer: &Producer, names: &Names, key: &str, json: &[u8]) -> Result<()> {
-    producer.send(&names.status(), Some(0), key.as_bytes(), &[], json)?;
-    producer.settle(PATIENCE)
+/// Writes to the topic.
+#[derive(Debug)]
+pub struct StatusLog {
+    producer: Producer,
+    topic: String,
 }
 
-/// Takes a value away.
-pub fn remove(producer: &Producer, names: &Names, key: &str) -> Result<()> {
-    producer.send_or_erase(&names.status(), Some(0), key.as_bytes(), &[], None)?;
-    producer.settle(PATIENCE)
+impl StatusLog {
+    /// Of the cluster of this connection.
+    pub fn new(connection: &Connection) -> Result<Self> {
+        Ok(Self { producer: Producer::new(connection)?, topic: Names::new(connection.name()).status() })
+    }
+
+    /// Puts a value in place of the one before.
+    pub fn put(&self, key: &str, value: &impl Serialize) -> Result<()> {
+        let bytes = serde_json::to_vec(value).map_err(|cause| {
+            Error::new(ErrorKind::Bug, format!("cannot encode {key} for {}", self.topic)).caused_by(cause)
+        })?;
+        self.producer.send(&self.topic, Some(0), key.as_bytes(), &[], &bytes)?;
+        self.producer.settle(PATIENCE)
+    }
+
+    /// Takes a value away.
+    pub fn remove(&self, key: &str) -> Result<()> {
+        self.producer.erase(&self.topic, key.as_bytes())?;
+        self.producer.settle(PATIENCE)
+    }
 }
 
 /// All values, as of the call.

@@ -224,7 +224,7 @@ impl Config {
         config.state.dir = config.state.locate(layers)?;
         config.check_folders()?;
         if let Some(cluster) = &mut config.cluster {
-            cluster.resolve(layers, config.source.location().ok(), config.load.destination().ok())?;
+            cluster.resolve(layers, config.load.destination().ok())?;
         }
         config.file = layers.path().map(Path::to_owned);
         Ok(config)

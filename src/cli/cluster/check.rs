@@ -7,7 +7,7 @@ use crate::cluster::kafka::{Admin, Connection};
 use crate::cluster::settings::{ClusterSettings, Ours};
 use crate::cluster::start::{self, Look, Topic};
 use crate::cluster::topics::Finding;
-use crate::config::{ClusterConfig, Config, Security};
+use crate::config::{ClusterConfig, Config, Security, SourceLocation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::view::findings::{Checked, Findings};
 use crate::view::table::plural;
@@ -25,7 +25,11 @@ pub(super) fn check(config: &Config, cluster: &ClusterConfig, json: bool) -> Res
 
 /// What this machine's configuration says of what all have to agree on.
 pub(super) fn ours(config: &Config, cluster: &ClusterConfig) -> Result<Ours> {
-    Ok(Ours::new(cluster, setup::settings(config)?))
+    let source = match config.source.location() {
+        Ok(SourceLocation::Http(url)) => Some(url.to_string()),
+        Ok(SourceLocation::Files(_)) | Err(_) => None,
+    };
+    Ok(Ours { lanes: cluster.lanes, source, settings: setup::settings(config)? })
 }
 
 /// Brokers, topics, settings, prefix.

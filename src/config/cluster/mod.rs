@@ -17,7 +17,7 @@ use super::environment::{Variable, check_name};
 use super::layers::Layers;
 use super::load::Destination;
 use super::paths::wrong;
-use super::{SourceLocation, keys, value};
+use super::{keys, value};
 use crate::error::Result;
 use crate::secret::Secret;
 
@@ -102,13 +102,10 @@ pub struct ClusterConfig {
     // What they lead to, filled in by `resolve`:
     #[serde(skip)]
     access: Access,
-    /// The address of this machine's source, without what may be secret of it; empty: files, or none.
-    #[serde(skip)]
-    pub source: String,
 }
 
 /// What the keys about security lead to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Access {
     security: Option<Security>,
     ca: Option<PathBuf>,
@@ -142,7 +139,6 @@ impl Default for ClusterConfig {
             password_file: PathBuf::new(),
             properties: BTreeMap::new(),
             access: Access::default(),
-            source: String::new(),
         }
     }
 }
@@ -196,13 +192,8 @@ const fn at(key: &str) -> [&str; 2] {
 }
 
 impl ClusterConfig {
-    /// Completes what was read. `source` and `destination` are where pages come from and parts go, if it is known.
-    pub(super) fn resolve(
-        &mut self,
-        layers: &Layers<'_>,
-        source: Option<&SourceLocation>,
-        destination: Option<&Destination>,
-    ) -> Result<()> {
+    /// Completes what was read. `destination` is where parts go, if it is known.
+    pub(super) fn resolve(&mut self, layers: &Layers<'_>, destination: Option<&Destination>) -> Result<()> {
         if !cfg!(feature = "kafka") {
             return Err(layers
                 .error(&["cluster"], "this build of etl cannot work in a cluster")
@@ -226,9 +217,6 @@ impl ClusterConfig {
         self.brokers = brokers::check(&self.brokers).map_err(|what| layers.error(&at("brokers"), what))?;
         properties::check(&self.properties, layers)?;
         self.access = self.find_access(layers)?;
-        if let Some(SourceLocation::Http(url)) = source {
-            self.source = url.to_string();
-        }
         Ok(())
     }
 

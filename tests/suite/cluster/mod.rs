@@ -2,6 +2,7 @@
 
 mod client;
 mod setup;
+mod storm;
 
 use etl::cluster::kafka::Connection;
 use etl::config::{Config, Overrides};
