@@ -19,12 +19,20 @@ mod with_kafka {
     use crate::cli::progress::RunDisplay;
     use crate::cli::setup;
     use crate::cluster::{Tick, Worker};
-    use crate::config::ClusterConfig;
+    use crate::config::{ClusterConfig, SourceLocation};
     use crate::hour::SystemClock;
 
     /// What of a cluster lives from tick to tick.
     #[derive(Default)]
     pub(in crate::cli) struct Machine(Option<(ClusterConfig, Worker)>);
+
+    /// The address that is fetched, as the cluster records it.
+    fn source_name(config: &Config) -> Result<Option<String>> {
+        match config.source.location()? {
+            SourceLocation::Http(_) => Ok(Some(setup::template(config)?.to_string())),
+            SourceLocation::Files(_) => Ok(None),
+        }
+    }
 
     impl Machine {
         /// One tick, if the configuration has a cluster. `fetches`: whether the source is asked.
@@ -52,7 +60,7 @@ mod with_kafka {
             let is_of_now = |known: &ClusterConfig| known == cluster;
             if !self.0.as_ref().is_some_and(|(known, worker)| is_of_now(known) && !worker.has_failed()) {
                 self.leave();
-                self.0 = Some((cluster.clone(), Worker::join(cluster, &make()?)?));
+                self.0 = Some((cluster.clone(), Worker::join(cluster, &make()?, source_name(config)?)?));
             }
             let mut client = setup::client(config, &stop.at_half_time())?;
             let source = fetches.then(|| setup::source(config, client.as_mut())).transpose()?;

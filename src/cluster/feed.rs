@@ -84,7 +84,8 @@ impl<'r> Feed<'r> {
 
     fn is_another(&self, end: i64) -> Error {
         let (topic, partition, next) = (&self.topic, self.partition, self.next);
-        let what = format!("partition {partition} of the topic {topic} ends at {end}, and was read up to {next} before");
+        let what =
+            format!("partition {partition} of the topic {topic} ends at {end}, and was read up to {next} before");
         Error::new(ErrorKind::State, what).hint(
             "the topic was made anew, or the brokers lost what they had acknowledged: look there first; to go on from its beginning, \
              reset the group's offsets (`kafka-consumer-groups.sh --reset-offsets --to-earliest`)",

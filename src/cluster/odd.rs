@@ -137,12 +137,7 @@ struct Piece {
 
 impl Gathered {
     /// Takes the message with this `key`, whose headers `header` looks up.
-    pub(crate) fn take<'m>(
-        &mut self,
-        key: &[u8],
-        header: impl Fn(&str) -> Option<&'m [u8]>,
-        payload: Option<&[u8]>,
-    ) {
+    pub(crate) fn take<'m>(&mut self, key: &[u8], header: impl Fn(&str) -> Option<&'m [u8]>, payload: Option<&[u8]>) {
         let Some((identity, index)) = of_key(key) else { return };
         let pieces = &mut self.tokens.entry(identity).or_default().pieces;
         let Some(payload) = payload else {
@@ -172,7 +167,12 @@ impl Pieces {
         let count = self.pieces.values().next()?.count;
         let hash = self.pieces.values().next()?.hash.clone();
         // More pieces than it has are of a longer text that it had before.
-        let whole: Vec<u8> = self.pieces.into_iter().filter(|(index, _)| *index < count.max(1)).flat_map(|(_, piece)| piece.bytes).collect();
+        let whole: Vec<u8> = self
+            .pieces
+            .into_iter()
+            .filter(|(index, _)| *index < count.max(1))
+            .flat_map(|(_, piece)| piece.bytes)
+            .collect();
         let is_whole = count == 0 || blake3::hash(&whole).to_hex().as_bytes() == hash;
         is_whole.then(|| serde_json::from_slice(&whole).ok())?
     }
@@ -215,7 +215,9 @@ mod tests {
         quarantine.settled();
         assert!(!quarantine.put(&kept, &long).unwrap());
         let stored = kept.stored.borrow();
-        assert!(stored.iter().all(|sent| sent.payload.as_ref().unwrap().len() <= CHUNK && (0..3).contains(&sent.partition)));
+        assert!(
+            stored.iter().all(|sent| sent.payload.as_ref().unwrap().len() <= CHUNK && (0..3).contains(&sent.partition))
+        );
         assert!(stored.iter().filter(|sent| sent.key.contains(&b'/')).count() > 3);
         let mut found = gathered(&kept);
         found.sort_by_key(|odd| odd.token.len());

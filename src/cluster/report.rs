@@ -12,10 +12,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::kafka::Producer;
-use super::names::Names;
-use super::status_log;
-use crate::error::{Error, ErrorKind, Result};
+use super::status_log::StatusLog;
+use crate::error::Result;
 use crate::job::lane::LanePlace;
 use crate::state::files::durable;
 
@@ -78,26 +76,13 @@ pub fn machine_key(machine: &str) -> String {
 }
 
 /// Says how a lane is, whose state is in `dir`.
-pub(super) fn lane(producer: &Producer, names: &Names, report: &LaneReport, dir: &Path) -> Result<()> {
+pub(super) fn lane(log: &StatusLog, report: LaneReport, dir: &Path) -> Result<()> {
     let text = durable::read(&dir.join("status.json"))?;
     let status = text.and_then(|text| serde_json::from_slice(&text).ok());
-    put(producer, names, &lane_key(report.epoch, report.lane), report, status)
+    log.put(&lane_key(report.epoch, report.lane), &Reported { schema: 1, at: Timestamp::now(), report, status })
 }
 
 /// Says how this machine is.
-pub(super) fn machine(producer: &Producer, names: &Names, report: &MachineReport) -> Result<()> {
-    put(producer, names, &machine_key(&report.machine), report, None)
-}
-
-fn put<T: Serialize>(
-    producer: &Producer,
-    names: &Names,
-    key: &str,
-    report: T,
-    status: Option<Box<serde_json::value::RawValue>>,
-) -> Result<()> {
-    let reported = Reported { schema: 1, at: Timestamp::now(), report, status };
-    let json =
-        serde_json::to_vec(&reported).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a report").caused_by(e))?;
-    status_log::put(producer, names, key, &json)
+pub(super) fn machine(log: &StatusLog, report: MachineReport) -> Result<()> {
+    log.put(&machine_key(&report.machine), &Reported { schema: 1, at: Timestamp::now(), report, status: None })
 }

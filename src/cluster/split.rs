@@ -131,7 +131,8 @@ mod tests {
         let records: Vec<([u8; 16], &[u8])> = (0..).zip(&lines).map(|(n, line)| (hash(n), line.as_slice())).collect();
         let (mut lanes, kept) = (Lanes::new("logs.lanes-1".to_owned(), 6), Kept::default());
         let pages = [page(&records[..1000]), page(&records[1000..])];
-        let put = |lanes: &mut Lanes, page| lanes.put(&kept, ORIGIN, received(0), page, &mut |_| unreachable!()).unwrap();
+        let put =
+            |lanes: &mut Lanes, page| lanes.put(&kept, ORIGIN, received(0), page, &mut |_| unreachable!()).unwrap();
         assert_eq!(pages.iter().map(|page| put(&mut lanes, page)).sum::<u64>(), 5000);
         lanes.finish(&kept).unwrap();
         lanes.finish(&kept).unwrap();
@@ -142,7 +143,10 @@ mod tests {
         for sent in stored.iter() {
             assert_eq!((sent.topic.as_str(), sent.header("page")), ("logs.lanes-1", Some(&b"2:40"[..])));
             let incoming = message::read(sent.payload.as_deref().unwrap(), "t", 0, 0).unwrap();
-            assert_eq!((incoming.received, sent.key.as_slice()), (received(0), &incoming.decoded.records[0].entry.hash[..]));
+            assert_eq!(
+                (incoming.received, sent.key.as_slice()),
+                (received(0), &incoming.decoded.records[0].entry.hash[..])
+            );
             for (record, line) in incoming.decoded.rows() {
                 let lane = HashRange::lane_of(record.entry.hash, 6);
                 assert_eq!(i32::try_from(lane).unwrap(), sent.partition);
@@ -172,7 +176,11 @@ mod tests {
         lanes.finish(&kept).unwrap();
         kept.settle().unwrap();
         let read = |bytes: &[u8]| message::read(bytes, "t", 0, 0).unwrap();
-        let told: Vec<(usize, i64)> = kept.stored.borrow().iter().map(|sent| read(sent.payload.as_deref().unwrap()))
+        let told: Vec<(usize, i64)> = kept
+            .stored
+            .borrow()
+            .iter()
+            .map(|sent| read(sent.payload.as_deref().unwrap()))
             .map(|incoming| (incoming.decoded.records.len(), incoming.received.as_second() - received(0).as_second()))
             .collect();
         assert_eq!(told, [(2, 0), (2, 0), (2, 0), (1, SPAN + 1), (1, 3 * SPAN)]);

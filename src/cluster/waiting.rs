@@ -110,7 +110,14 @@ impl Waiting {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub(crate) fn put(&self, outbox: &dyn Outbox, body: &[u8], received: Timestamp, source: &str, why: Why) -> Result<()> {
+    pub(crate) fn put(
+        &self,
+        outbox: &dyn Outbox,
+        body: &[u8],
+        received: Timestamp,
+        source: &str,
+        why: Why,
+    ) -> Result<()> {
         let page = Outgoing::new(body, received, source);
         let partition = match why {
             Why::Deadly(deaths) if deaths < HOPELESS || self.others() == 0 => self.deadly(),

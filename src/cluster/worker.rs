@@ -20,7 +20,9 @@ use super::lane_log::KafkaLane;
 use super::names::Names;
 use super::report::{self, LaneReport, MachineReport};
 use super::route::Router;
-use super::settings::ClusterSettings;
+use super::settings::{ClusterSettings, Ours};
+use super::start::{self, Cluster, Look};
+use super::status_log::StatusLog;
 use crate::config::{ClusterConfig, Role};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::range::HashRange;
@@ -66,6 +68,7 @@ pub struct Worker {
     state_dir: PathBuf,
     admin: Admin,
     producer: Producer,
+    status: StatusLog,
     reader: Reader,
     route: Option<Member>,
     own: Option<Member>,
@@ -90,13 +93,17 @@ impl Worker {
     /// # Errors
     /// `Busy`: another process of this machine is at work. `Config`: the topics, the store or other settings of the cluster do not fit.
     /// `Unavailable`, `Credentials`: no broker answers, or lets us in. `State`: the state directory.
-    pub fn join(config: &ClusterConfig, setup: &Setup<'_>) -> Result<Self> {
+    pub fn join(config: &ClusterConfig, setup: &Setup<'_>, source: Option<String>) -> Result<Self> {
         check_roles(config)?;
         let lock = Lock::take(&made(&setup.state_dir)?)?;
         check_alone(&setup.state_dir)?;
-        let (connection, names) = (Connection::new(config)?, Names::new(&config.name));
-        let admin = Admin::new(&connection)?;
-        let settings = ClusterSettings::check_in(&connection, &admin, config, setup)?;
+        let connection = Connection::new(config)?;
+        let ours = Ours { lanes: config.lanes, source, settings: setup.settings.clone() };
+        let look = Look { connection: &connection, ours: &ours, store: &*setup.store, prefix: &setup.prefix };
+        let Cluster { names, settings, admin, warnings } = start::open(&look)?;
+        for warning in warnings {
+            tracing::warn!("{}: {}", warning.topic, warning.what);
+        }
         let member = |role: Role, group: String, topic: String| {
             let joins = config.roles.contains(&role);
             joins.then(|| Member::join(&connection, &group, &topic, role.name())).transpose()
@@ -106,6 +113,7 @@ impl Worker {
         Ok(Self {
             config: config.clone(),
             producer: Producer::new(&connection)?,
+            status: StatusLog::new(&connection)?,
             reader: Reader::new(&connection)?,
             connection,
             names,
@@ -156,7 +164,8 @@ impl Worker {
             done.note(self.fetch(tick));
         }
         let setup = (tick.setup)()?;
-        let mut router = Router::new(&self.connection, &self.names, &self.settings, &setup.decoder)?;
+        let mut router =
+            Router::new(&self.connection, &self.names, self.settings.epoch, self.settings.lanes, &setup.decoder)?;
         for _ in 0..ROUNDS {
             let routed = self.route(&mut router, tick.stop, done);
             done.note(routed);
@@ -185,7 +194,7 @@ impl Worker {
         let to = Destination {
             topic: self.names.pages(),
             partitions: u32::try_from(partitions).unwrap_or(1),
-            source: self.settings.source.clone(),
+            source: self.settings.source.clone().unwrap_or_default(),
         };
         let mut hand_on = |journal: &Journal| {
             let forwarded = forward::forward(journal, &to, &self.producer, tick.stop)?;
@@ -199,7 +208,7 @@ impl Worker {
         let Some(member) = &self.route else { return Ok(()) };
         let routed = router.route(member, stop)?;
         done.summary.fetched += routed.elements;
-        done.summary.quarantined_by(routed.odd);
+        done.summary.quarantined += routed.odd;
         done.problems.extend(routed.problems);
         Ok(())
     }
@@ -223,11 +232,13 @@ impl Worker {
 
     fn own_lanes_of(&mut self, member: &Member, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Result<()> {
         self.look_whether_caught_up()?;
+        let ends = self.admin.ends(&self.names.lanes(self.settings.epoch))?;
         for lane in member.owned() {
             if tick.stop.is_requested() {
                 break;
             }
-            if member.still_owns(lane) {
+            let end = ends.get(&lane).map_or(0, |(_, end)| u64::try_from(*end).unwrap_or(0));
+            if member.still_owns(lane) && !self.is_idle(lane, end) {
                 let worked = self.own_lane(member, lane, tick, done);
                 done.note(worked);
             }
@@ -247,6 +258,13 @@ impl Worker {
             self.caught_up = now;
         }
         Ok(())
+    }
+
+    /// Whether there is nothing to do for a lane: nothing new, and nothing without a receipt.
+    fn is_idle(&mut self, lane: i32, end: u64) -> bool {
+        let caught_up = self.caught_up;
+        let place = self.places.get_mut(&lane).filter(|place| place.newest == end && place.needed == end);
+        place.map(|place| place.closed_through = place.closed_through.max(caught_up)).is_some()
     }
 
     fn own_lane(&mut self, member: &Member, lane: i32, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Result<()> {
@@ -275,7 +293,7 @@ impl Worker {
             released,
             problems,
         };
-        report::lane(&self.producer, &self.names, &report, &setup.state_dir)
+        report::lane(&self.status, report, &setup.state_dir)
     }
 
     /// Where the state of a lane is. Of another cluster, epoch or topic, it is another one.
@@ -311,13 +329,12 @@ impl Worker {
         let pages: BTreeSet<i32> = self.admin.ends(&self.names.pages())?.into_keys().collect();
         let owned = |member: &Option<Member>| member.as_ref().map(Member::owned).unwrap_or_default();
         while owned(&self.own) != lanes || owned(&self.route) != pages {
-            if stop.is_requested() {
-                return Ok(false);
-            }
             if began.elapsed() > self.config.session + TAKEOVER {
                 return Err(self.others_are_at_work());
             }
-            stop.sleep(Duration::from_millis(100));
+            if stop.sleep(Duration::from_millis(100)) {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -345,7 +362,7 @@ impl Worker {
             fetches: self.fetches(),
             problems: done.problems.iter().map(Error::chain).collect(),
         };
-        report::machine(&self.producer, &self.names, &report)
+        report::machine(&self.status, report)
     }
 
     /// Whether a group takes this machine no more: only joining anew helps.

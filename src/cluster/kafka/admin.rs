@@ -53,23 +53,12 @@ pub struct TopicState {
     pub settings: BTreeMap<String, String>,
 }
 
-/// A member of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupMember {
-    /// What its client calls itself: `etl-<name>-<instance>`.
-    pub client: String,
-    /// Where it is.
-    pub host: String,
-    /// What it owns of each topic.
-    pub partitions: BTreeMap<String, Vec<i32>>,
-}
-
 /// A client that looks after topics.
 pub struct Admin {
     connection: Connection,
     client: AdminClient<Heard>,
     /// Metadata and offsets: a client that never stores does not create topics by asking for them.
-    reader: BaseConsumer<Heard>,
+    pub(super) reader: BaseConsumer<Heard>,
     told: Arc<Told>,
     failures: Failures,
     runtime: Runtime,
@@ -127,6 +116,13 @@ impl Admin {
     /// How many brokers there are.
     pub fn brokers(&self) -> Result<usize> {
         Ok(self.metadata(&format!("{}.status", self.connection.name()))?.brokers().len())
+    }
+
+    /// The id that these brokers have together.
+    pub fn cluster_id(&self) -> Result<String> {
+        self.reader.client().fetch_cluster_id(PATIENCE).ok_or_else(|| {
+            self.failures.of_code("cannot ask the brokers for their id", Code::OperationTimedOut, &self.told)
+        })
     }
 
     /// A setting of the brokers, as the first of them has it.
@@ -292,19 +288,6 @@ impl Admin {
         Ok(())
     }
 
-    /// Who is in a group, and what each owns.
-    pub fn members(&self, group: &str) -> Result<Vec<GroupMember>> {
-        let what = format!("cannot look at the group {group}");
-        let list = self.reader.fetch_group_list(Some(group), PATIENCE).map_err(|cause| self.failure(&what, &cause))?;
-        let groups = list.groups().iter().filter(|found| found.name() == group);
-        let members = groups.flat_map(rdkafka::groups::GroupInfo::members).map(|member| GroupMember {
-            client: member.client_id().to_owned(),
-            host: member.client_host().trim_start_matches('/').to_owned(),
-            partitions: member.assignment().and_then(assignment).unwrap_or_default(),
-        });
-        Ok(members.collect())
-    }
-
     /// The partitions of a topic that is there.
     fn partitions(&self, topic: &str) -> Result<Vec<i32>> {
         let metadata = self.metadata(topic)?;
@@ -332,7 +315,7 @@ impl Admin {
         ])
     }
 
-    fn failure(&self, what: &str, cause: &KafkaError) -> Error {
+    pub(super) fn failure(&self, what: &str, cause: &KafkaError) -> Error {
         while self.reader.poll(Duration::ZERO).is_some() {}
         self.failures.of(what, cause, &self.told)
     }
@@ -360,44 +343,4 @@ fn offsets_of(list: &TopicPartitionList) -> BTreeMap<i32, i64> {
         _ => None,
     };
     list.elements().into_iter().filter_map(offset).collect()
-}
-
-/// What Kafka's consumer protocol says of a member: a version, then topics with their partitions.
-fn assignment(mut bytes: &[u8]) -> Option<BTreeMap<String, Vec<i32>>> {
-    let _version = take::<2>(&mut bytes)?;
-    let mut topics = BTreeMap::new();
-    for _ in 0..i32::from_be_bytes(take::<4>(&mut bytes)?) {
-        let length = usize::try_from(i16::from_be_bytes(take::<2>(&mut bytes)?)).ok()?;
-        let (name, rest) = bytes.split_at_checked(length)?;
-        bytes = rest;
-        let mut partitions = Vec::new();
-        for _ in 0..i32::from_be_bytes(take::<4>(&mut bytes)?) {
-            partitions.push(i32::from_be_bytes(take::<4>(&mut bytes)?));
-        }
-        partitions.sort_unstable();
-        topics.insert(String::from_utf8(name.to_vec()).ok()?, partitions);
-    }
-    Some(topics)
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, rest) = bytes.split_first_chunk::<N>()?;
-    *bytes = rest;
-    Some(*taken)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn assignment_is_read_as_kafka_writes_it() {
-        let mut bytes = vec![0, 3, 0, 0, 0, 1, 0, 4];
-        bytes.extend(b"a.bc");
-        bytes.extend([0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0]);
-        assert_eq!(assignment(&bytes), Some(BTreeMap::from([("a.bc".to_owned(), vec![1, 5])])));
-        for cut in 0..bytes.len() - 4 {
-            assert_eq!(assignment(&bytes[..cut]), None, "{cut}");
-        }
-    }
 }

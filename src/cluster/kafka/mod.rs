@@ -8,6 +8,7 @@
 
 mod admin;
 mod failure;
+mod group;
 mod member;
 mod producer;
 mod reader;
@@ -18,7 +19,8 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 
-pub use admin::{Admin, GroupMember, TopicSpec, TopicState};
+pub use admin::{Admin, TopicSpec, TopicState};
+pub use group::GroupMember;
 pub use member::Member;
 pub use producer::Producer;
 pub use reader::{Message, Next, Reader, Start};

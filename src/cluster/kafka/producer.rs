@@ -122,6 +122,14 @@ impl Producer {
         self.send_or_erase(topic, partition, key, headers, Some(payload))
     }
 
+    /// Notes in a compacted topic that nothing stands under this key any more.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub fn erase(&self, topic: &str, key: &[u8]) -> Result<()> {
+        self.send_or_erase(topic, None, key, &[], None)
+    }
+
     /// The same for a compacted topic, where no payload means that what has this key is gone.
     pub fn send_or_erase(
         &self,

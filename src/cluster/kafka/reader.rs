@@ -4,7 +4,7 @@
 //! and never skipped in silence.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -135,6 +135,7 @@ impl Reader {
     /// Goes to `offset` of a partition, whatever was being read before.
     pub fn start(&mut self, topic: &str, partition: i32, offset: i64) -> Result<Start> {
         self.at = None;
+        self.client.unassign().map_err(|cause| self.failure("cannot end reading a partition", &cause))?;
         let what = || format!("cannot read partition {partition} of the topic {topic}");
         let (low, end) =
             self.client.fetch_watermarks(topic, partition, PATIENCE).map_err(|cause| self.failure(&what(), &cause))?;
@@ -188,12 +189,32 @@ impl Reader {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
                 let marks = self.client.fetch_watermarks(&place.topic, place.partition, PATIENCE);
                 let (low, _) = marks.map_err(|cause| self.failure(&what, &cause))?;
-                Ok(Next::Deleted(low))
+                // It can be about what was read before, and comes late.
+                Ok(if low > place.next { Next::Deleted(low) } else { Next::Nothing })
             }
             Some(
                 Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut | Code::NotLeaderForPartition,
             ) => Ok(Next::Nothing),
             _ => Err(self.failure(&what, cause)),
+        }
+    }
+
+    /// Hands every message up to the end over. A silence longer than `patience` ends it.
+    ///
+    /// # Errors
+    /// The brokers are silent, what comes next is deleted meanwhile (`Unavailable`: begin again), or what `each` returns.
+    pub fn each(&mut self, patience: Duration, mut each: impl FnMut(&Message<'_>) -> Result<()>) -> Result<()> {
+        let mut heard = Instant::now();
+        loop {
+            match self.next(Duration::from_millis(200))? {
+                Next::Message(message) => {
+                    each(&message)?;
+                    heard = Instant::now();
+                }
+                Next::Ended => return Ok(()),
+                Next::Nothing if heard.elapsed() < patience => {}
+                Next::Nothing | Next::Deleted(_) => return Err(self.silence()),
+            }
         }
     }
 

@@ -61,8 +61,8 @@ impl Notes {
     /// Notes that what follows `offset` is about to be read, or this page alone. Durable on return.
     pub(crate) fn begin(&mut self, outbox: &dyn Outbox, what: &str, offset: i64, page: Option<[u8; 16]>) -> Result<()> {
         let note = Note { offset, page: page.map(|page| hex(&page)) };
-        let json = serde_json::to_vec(&note)
-            .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a note").caused_by(e))?;
+        let json =
+            serde_json::to_vec(&note).map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a note").caused_by(e))?;
         self.put(outbox, what, Some(&json))
     }
 

@@ -224,12 +224,16 @@ impl Work<'_> {
 }
 
 fn foreign(partition: i32, offset: i64) -> Error {
-    let what = format!("partition {partition}, offset {offset} of the topic of pages is no chunk of a page: another program writes there");
-    Error::new(ErrorKind::Config, what).hint("give these topics to this cluster alone (`kafka-acls.sh`), or another cluster.name")
+    let what = format!(
+        "partition {partition}, offset {offset} of the topic of pages is no chunk of a page: another program writes there"
+    );
+    Error::new(ErrorKind::Config, what)
+        .hint("give these topics to this cluster alone (`kafka-acls.sh`), or another cluster.name")
 }
 
 fn damaged(partition: i32, offset: i64) -> Error {
-    let what = format!("partition {partition} of the topic of pages: the page that begins at offset {offset} is damaged");
+    let what =
+        format!("partition {partition} of the topic of pages: the page that begins at offset {offset} is damaged");
     Error::new(ErrorKind::State, what)
         .hint("look at the brokers' disks and logs; what the source still has of it comes again")
 }

@@ -66,7 +66,7 @@ pub enum Security {
 }
 
 /// `[cluster]`. What a command may do without is behind a method and fails only when asked for.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterConfig {
     /// Where the brokers are: `host:port`, separated by commas.
@@ -105,7 +105,7 @@ pub struct ClusterConfig {
 }
 
 /// What the keys about security lead to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Access {
     security: Option<Security>,
     ca: Option<PathBuf>,
@@ -115,7 +115,7 @@ struct Access {
 }
 
 /// Where the password is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Password {
     File(PathBuf),
     Variable(String, Option<Secret>),
@@ -355,10 +355,11 @@ impl ClusterConfig {
                     .hint(format!("set {name} in the environment or in .env"))
             })
         };
+        let user = set(&user.0, &user.1)?;
         let password = match password {
             Password::Variable(name, value) => set(name, value)?,
             Password::File(path) => Secret::new(keys::read_private(path)?.trim()),
         };
-        Ok(Some((set(&user.0, &user.1)?, password)))
+        Ok(Some((user, password)))
     }
 }

@@ -1,6 +1,8 @@
 //! Several machines that share their work through Kafka, against real brokers.
 
 mod client;
+mod setup;
+mod storm;
 
 use etl::cluster::kafka::Connection;
 use etl::config::{Config, Overrides};
