@@ -1,4 +1,4 @@
-//! Pages that wait are tried again: by whoever owns the first partition of pages, once in a process.
+//! Pages that wait are tried again, by whoever owns the first partition of pages.
 //!
 //! Invariant: a page leaves where it waits only when what became of it is acknowledged; one that still cannot be read waits again, behind the
 //! others. A crash leaves it in both places, and what comes twice is known downstream. When nothing that reads pages has changed, one look
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::sorter::locked;
 use super::work::{Manner, Work};
-use super::{Owned, Position, Routed, Router};
+use super::{FIRST, Owned, Position, Routed, Router};
 use crate::cluster::feed::{Feed, Flow};
 use crate::cluster::kafka::{Message, Reader};
 use crate::cluster::waiting::{HOPELESS, Why};
@@ -105,7 +105,7 @@ impl Router {
             manner: &|message| manner(message, &reader),
             commit: &|offset| {
                 admin.commit_outside(&group, &topic, &BTreeMap::from([(partition, offset)]))?;
-                Ok(member.still_owns(0))
+                Ok(member.still_owns(FIRST))
             },
             load_odd: &|sorter| sorter.odd.load(&mut Reader::new(connection)?, stop),
         };

@@ -31,6 +31,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::page::decode::Decoder;
 use crate::stop::Stop;
 
+/// Whoever owns this partition of pages looks after those that wait.
+const FIRST: i32 = 0;
+/// Between two looks at them.
+const LOOKS: Duration = Duration::from_secs(60);
 /// How long a commit is tried while the group settles who owns what.
 const SETTLING: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_millis(200);
@@ -96,8 +100,10 @@ pub struct Router {
     sorter: Sorter,
     notes: Notes,
     positions: BTreeMap<i32, Position>,
-    /// Whether the pages that wait were looked at.
-    has_looked: bool,
+    /// When the pages that wait were last looked at.
+    looked: Option<Instant>,
+    /// Whether the pages were tried at which routers died.
+    has_tried: bool,
 }
 
 impl Router {
@@ -124,7 +130,8 @@ impl Router {
             sorter: Sorter::new(lanes, odd, waiting),
             notes: Notes::new(names.status()),
             positions: BTreeMap::new(),
-            has_looked: false,
+            looked: None,
+            has_tried: false,
         })
     }
 
@@ -148,18 +155,19 @@ impl Router {
     fn route_all(&mut self, owner: Owned<'_>, routed: &mut Routed) -> Result<()> {
         let owned = owner.member.owned();
         self.positions.retain(|partition, _| owned.contains(partition));
-        let is_first = owned.contains(&0) && !self.has_looked;
-        if is_first {
+        let is_first = owned.contains(&FIRST);
+        if is_first && self.looked.is_none_or(|last| last.elapsed() >= LOOKS) {
             self.look_again(owner, routed)?;
+            self.looked = Some(Instant::now());
         }
         for partition in owned {
             if owner.stop.is_requested() || !self.partition(owner, partition, routed)? {
                 routed.behind = true;
             }
         }
-        if is_first && !owner.stop.is_requested() {
+        if is_first && !self.has_tried && !owner.stop.is_requested() {
             self.try_deadly(owner, routed)?;
-            self.has_looked = true;
+            self.has_tried = true;
         }
         Ok(())
     }

@@ -184,6 +184,8 @@ impl Work<'_> {
     fn alone(&mut self, page: &WholePage, deaths: u32, position: &mut Position) -> Result<bool> {
         if self.notes.died_at(&self.name, page.id) {
             self.put_off(page, deaths + 1)?;
+            // So that the note goes: it has been heeded.
+            position.is_noted = true;
             return Ok(true);
         }
         self.notes.begin(self.outbox, &self.name, position.committed, Some(page.id))?;
