@@ -16,8 +16,8 @@ use etl::part::cut::CutRules;
 use etl::part::read::read_part;
 use etl::state::Lock;
 use etl::stop::Stop;
-use etl::store::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use etl::store::s3::S3Store;
+use etl::store::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -318,7 +318,8 @@ impl Bench {
 
     /// Records of the hours 1 to `hours`, by turns.
     pub fn give(&mut self, ids: impl IntoIterator<Item = u64>, hours: u64) {
-        let records = ids.into_iter().map(|id| (id, format!("{:02}:{:02}:{:02}.000", 1 + id % hours, id / 60 % 60, id % 60)));
+        let records =
+            ids.into_iter().map(|id| (id, format!("{:02}:{:02}:{:02}.000", 1 + id % hours, id / 60 % 60, id % 60)));
         // None of them is dated too far ahead.
         let received = if hours > 2 { "2023-03-10T03:30:00Z" } else { "2023-03-10T01:30:00Z" };
         self.give_at(received, records.collect::<Vec<_>>());
