@@ -55,6 +55,8 @@ impl Connection {
     /// `Config`: a secret is not set or cannot be read, or a property is none.
     pub fn new(cluster: &ClusterConfig) -> Result<Self> {
         let mut config = ClientConfig::new();
+        // A broker that hangs, and does not say so, is left for the next leader after this long, and not after a minute.
+        config.set("socket.timeout.ms", "10000").set("socket.connection.setup.timeout.ms", "10000");
         for (key, value) in &cluster.properties {
             config.set(key, value);
         }
