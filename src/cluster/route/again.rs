@@ -76,12 +76,7 @@ impl Router {
         Ok(first)
     }
 
-    fn try_waiting(
-        &mut self,
-        owner: Owned<'_>,
-        (partition, from): (i32, i64),
-        routed: &mut Routed,
-    ) -> Result<()> {
+    fn try_waiting(&mut self, owner: Owned<'_>, (partition, from): (i32, i64), routed: &mut Routed) -> Result<()> {
         let Owned { decoder, member, stop } = owner;
         let (topic, name) = (self.names.waiting(), format!("waiting-{partition}"));
         if !self.notes.load(&mut self.reader, stop)? {

@@ -139,7 +139,10 @@ impl Sorter {
 
     /// Sends a page, unread, to where pages wait at which routers died.
     pub(crate) fn put_off(&mut self, outbox: &dyn Outbox, page: &WholePage, deaths: u32) -> Result<()> {
-        tracing::warn!("a page of {}: {deaths} routers died while it was read: it is read last, and alone", page.received);
+        tracing::warn!(
+            "a page of {}: {deaths} routers died while it was read: it is read last, and alone",
+            page.received
+        );
         self.seen.hopeless += u64::from(deaths >= HOPELESS);
         self.wait(outbox, page, Why::Deadly(deaths))
     }
@@ -178,7 +181,9 @@ impl Sorter {
         problems.extend(seen.first_rejected);
         if seen.hopeless > 0 {
             let what = format!("{}: {HOPELESS} runs died while each was read", plural(seen.hopeless, "page", "pages"));
-            let hint = format!("report it with the page, which waits in the topic {topic}: another version of etl tries it again");
+            let hint = format!(
+                "report it with the page, which waits in the topic {topic}: another version of etl tries it again"
+            );
             problems.push(Error::new(ErrorKind::State, what).hint(hint));
         }
         problems

@@ -40,7 +40,13 @@ struct Cluster {
 fn cluster(kafka: &Kafka, name: &str) -> Cluster {
     let connection = connected(kafka, &unique_name(name));
     let (names, admin) = (Names::new(connection.name()), Admin::new(&connection).unwrap());
-    let topics = [(names.pages(), 3), (names.lanes(1), LANES), (names.quarantine(), 2), (names.waiting(), 3), (names.status(), 1)];
+    let topics = [
+        (names.pages(), 3),
+        (names.lanes(1), LANES),
+        (names.quarantine(), 2),
+        (names.waiting(), 3),
+        (names.status(), 1),
+    ];
     for (name, partitions) in topics {
         assert!(admin.create(&TopicSpec { name, partitions, replication: 1, settings: Vec::new() }).unwrap());
     }
@@ -87,7 +93,8 @@ impl Cluster {
                 let of_key = HashRange::lane_of(key.try_into().unwrap(), LANES);
                 assert_eq!(i32::try_from(of_key).unwrap(), lane);
                 let incoming = message::read(payload, &topic, lane, offset).unwrap();
-                let rows = serde_json::Deserializer::from_slice(&incoming.decoded.lines).into_iter::<serde_json::Value>();
+                let rows =
+                    serde_json::Deserializer::from_slice(&incoming.decoded.lines).into_iter::<serde_json::Value>();
                 let before = found.len();
                 for row in rows {
                     *found.entry(row.unwrap()["record_id"].as_u64().unwrap()).or_default() += 1;
@@ -228,7 +235,8 @@ fn unfinished_page_is_waited_for_and_stops_no_other() {
     let key = Fernet::generate_key();
     let large = page_of(&key, 0..100, 20_000);
     cluster.forward(std::slice::from_ref(&large));
-    let partition = *cluster.admin.ends(&cluster.names.pages()).unwrap().iter().find(|(_, (_, end))| *end > 0).unwrap().0;
+    let partition =
+        *cluster.admin.ends(&cluster.names.pages()).unwrap().iter().find(|(_, (_, end))| *end > 0).unwrap().0;
     let (topic, mut first) = (cluster.names.pages(), None);
     // As if the sender had died in the middle: its first chunk alone, under another name.
     let mut reader = Reader::new(&cluster.connection).unwrap();
