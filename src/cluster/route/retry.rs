@@ -164,13 +164,7 @@ impl Router {
     }
 
     /// Sends what became records to the lanes, and then takes it out of the quarantine.
-    fn recover(
-        &mut self,
-        partition: i32,
-        recovered: &Recovered,
-        trial: Trial<'_>,
-        routed: &mut Routed,
-    ) -> Result<()> {
+    fn recover(&mut self, partition: i32, recovered: &Recovered, trial: Trial<'_>, routed: &mut Routed) -> Result<()> {
         if recovered.tokens.is_empty() {
             return Ok(());
         }
@@ -182,7 +176,8 @@ impl Router {
             .map_err(|e| Error::new(ErrorKind::Bug, "cannot read a page of recovered tokens").caused_by(e))?;
         let origin = Origin { partition, offset: -1 };
         let mut is_complete = page.odd_seen == 0;
-        routed.records += self.sorter.lanes.put(&self.outbox, origin, trial.now, &page, &mut |_| is_complete = false)?;
+        routed.records +=
+            self.sorter.lanes.put(&self.outbox, origin, trial.now, &page, &mut |_| is_complete = false)?;
         self.sorter.finish(&self.outbox)?;
         Outbox::settle(&self.outbox)?;
         // A record whose line finds no room in a message stays where it is, and those that came with it are known the next time.
