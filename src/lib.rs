@@ -57,6 +57,9 @@ pub mod store;
 
 pub mod job;
 
+#[cfg(feature = "kafka")]
+pub mod cluster;
+
 pub mod view;
 
 pub mod audit;

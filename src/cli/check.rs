@@ -83,6 +83,8 @@ fn steps(config: &Config, args: &CheckArgs) -> Vec<Checked> {
     steps.extend(clocks(config));
     steps.push(state(config));
     steps.extend(store(config, args.read_only));
+    #[cfg(feature = "kafka")]
+    steps.extend(config.cluster.iter().flat_map(|cluster| super::cluster::check::steps(config, cluster)));
     steps.extend(config.load.signing.as_ref().map(|key| step("signing", signing(key))));
     steps
 }
@@ -315,7 +317,7 @@ fn create_only(place: &Place, read_only: bool) -> Vec<Checked> {
         Err(error) if error.kind() == ErrorKind::Credentials => {
             let hint = error.next_step().unwrap_or_default();
             let hint = format!(
-                "{hint} (etl puts settings.json and below {}, dict/, manifest/, digest/ and expired/; check/ is for this probe, which --read-only leaves out)",
+                "{hint} (etl puts settings.json, in a cluster cluster.json, and below {}, dict/, manifest/, digest/ and expired/; check/ is for this probe, which --read-only leaves out)",
                 place.layout.format().encoding.root()
             );
             return vec![Checked::failed(name, &Error::new(error.kind(), error.chain()).hint(hint))];

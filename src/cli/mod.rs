@@ -7,6 +7,7 @@
 mod check;
 mod check_auth;
 mod check_record;
+mod cluster;
 mod config;
 mod ddl;
 mod export;
@@ -17,6 +18,7 @@ mod hours;
 mod init;
 mod log;
 mod manual;
+mod member;
 mod monitoring;
 mod print;
 mod progress;
@@ -156,6 +158,9 @@ enum Command {
     /// Check what a run needs: source, key, clock, state, store
     #[command(after_help = check::EXAMPLES)]
     Check(check::CheckArgs),
+    /// Make and check the topics of several machines that share their work
+    #[command(after_help = cluster::EXAMPLES)]
+    Cluster(cluster::ClusterArgs),
     /// Show what saved pages would become, or whether it is what is expected
     #[command(after_help = test::EXAMPLES)]
     Test(test::TestArgs),
@@ -201,6 +206,7 @@ impl Cli {
             Command::Export(args) => export::export(&config()?, args, say),
             Command::Ddl(args) => ddl::ddl(&config()?, args),
             Command::Check(args) => check::check(config(), args),
+            Command::Cluster(args) => cluster::cluster(&config()?, args),
             Command::Test(args) => test::test(&config()?, args, say),
             Command::Config(args) => config::config(&self.overrides(), args),
             Command::Quarantine(args) => quarantine::quarantine(&config()?, args),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::member::Machine;
 use super::print::{print, print_json};
 use super::progress::RunDisplay;
 use super::watchers::{self, Watchers};
@@ -101,13 +102,31 @@ pub(super) fn run(flags: &Overrides, args: &RunArgs, say: &dyn Fn(&Error)) -> Re
     if args.since.is_some() {
         return span::run(flags, args, &stop, say);
     }
-    let Some(every) = args.every else { return run_once(flags, args, &stop, say) };
+    let mut machine = Machine::default();
+    let ended = match args.every {
+        None => run_once(flags, args, &stop, say, &mut machine),
+        Some(every) => repeat(flags, args, every, &stop, say, &mut machine),
+    };
+    machine.leave();
+    ended
+}
+
+/// Runs again and again.
+fn repeat(
+    flags: &Overrides,
+    args: &RunArgs,
+    every: Duration,
+    stop: &Stop,
+    say: &dyn Fn(&Error),
+    machine: &mut Machine,
+) -> Result<u8> {
+    let started = Instant::now();
     let mut before = None;
     loop {
         let next = Instant::now().checked_add(every).unwrap_or(started);
         let is_first = before.is_none();
         say_changes(flags, &mut before);
-        let code = match run_once(flags, args, &stop, say) {
+        let code = match run_once(flags, args, stop, say, machine) {
             // A later tick may find corrected what is wrong now.
             Err(error) if !is_first => {
                 say(&error);
@@ -116,7 +135,7 @@ pub(super) fn run(flags: &Overrides, args: &RunArgs, say: &dyn Fn(&Error)) -> Re
             ended => ended?,
         };
         if stop.sleep(next.saturating_duration_since(Instant::now())) {
-            return Ok(or_of_signal(code, &stop));
+            return Ok(or_of_signal(code, stop));
         }
     }
 }
@@ -131,7 +150,7 @@ fn say_changes(flags: &Overrides, before: &mut Option<Shown>) {
 }
 
 /// A run, with all who are told of it.
-fn run_once(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error)) -> Result<u8> {
+fn run_once(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error), machine: &mut Machine) -> Result<u8> {
     let config = match Config::from_process(flags) {
         Ok(config) => config,
         Err(error) if args.dry_run => return ended_early(error, args.json),
@@ -146,7 +165,8 @@ fn run_once(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error)
     }
     let watchers = Watchers::start(&config, args.ping.as_deref(), args.metrics_file.as_ref());
     let request = RunRequest { drain: args.drain, ..RunRequest::default() };
-    let outcome = match tick(&config, request, stop, |template| template) {
+    let ticked = machine.tick(&config, request, true, stop);
+    let outcome = match ticked.unwrap_or_else(|| tick(&config, request, stop, |template| template)) {
         Ok(outcome) => outcome,
         Err(error) => {
             let error = failed::unused(&config, Command::Run, error);
@@ -223,22 +243,23 @@ pub(super) fn replay(flags: &Overrides, args: &ReplayArgs, say: &dyn Fn(&Error))
 }
 
 fn finish(config: &Config, args: &ReplayArgs, stop: &Stop) -> Result<Outcome> {
+    let request = RunRequest {
+        quarantine: args.quarantine,
+        rejected: args.rejected,
+        from_store: args.from_s3,
+        ..RunRequest::default()
+    };
+    let mut machine = Machine::default();
+    if let Some(ticked) = machine.tick(config, request, false, stop) {
+        machine.leave();
+        return ticked;
+    }
     let display = RunDisplay::new();
     let progress = |progress| display.show(progress);
     let setup = setup::setup(config, &SystemClock, stop, &progress)?;
     // A backfill does not wait for hours to close, and neither does its replay.
     let backfill = matches!(config.source.location(), Ok(SourceLocation::Files(_)));
-    let outcome = job::run(
-        &setup,
-        None,
-        RunRequest {
-            drain: false,
-            backfill,
-            quarantine: args.quarantine,
-            rejected: args.rejected,
-            from_store: args.from_s3,
-        },
-    );
+    let outcome = job::run(&setup, None, RunRequest { backfill, ..request });
     display.end();
     Ok(outcome)
 }

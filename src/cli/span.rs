@@ -49,6 +49,11 @@ struct Done {
 /// Asks the source for a span of time, all that is not there yet.
 pub(super) fn run(flags: &Overrides, args: &RunArgs, stop: &Stop, say: &dyn Fn(&Error)) -> Result<u8> {
     let config = Config::from_process(flags).map_err(|error| failed::unread(flags, Command::Run, error))?;
+    if config.cluster.is_some() {
+        let what = "a machine of a cluster asks for what is new only: --since is for a machine alone";
+        let hint = "take the span with a machine alone into the same load.to, from a configuration without [cluster]: its parts fit there";
+        return Err(Error::new(ErrorKind::Usage, what).hint(hint));
+    }
     let span = bounds(args, &config.hours.timezone)?;
     let (template, length) = (setup::template(&config)?, args.window.unwrap_or(WINDOW));
     let left = windows_left(&config.state.dir, &template, span, length)?;

@@ -334,8 +334,9 @@ fn replace<'a>(table: &mut DeTable<'a>, key: Spanned<std::borrow::Cow<'a, str>>,
 fn table_with(key: &str) -> Option<&'static str> {
     let mut table = None;
     for line in TEMPLATE.lines() {
-        if let Some(name) = line.strip_prefix('[') {
-            table = name.strip_suffix(']');
+        // A table that most do without stands behind a `#`.
+        if let Some(name) = line.trim_start_matches("# ").strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = Some(name);
         } else if line.trim_start_matches("# ").split_once(" = ").is_some_and(|(name, _)| name == key) {
             return table;
         }

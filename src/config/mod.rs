@@ -18,6 +18,7 @@ mod auth;
 mod aws;
 pub(crate) mod bucket;
 mod check;
+mod cluster;
 pub(crate) mod columns;
 mod compact;
 mod environment;
@@ -52,6 +53,7 @@ pub use auth::{ClientAuth, ClientCredentials, PemText, SourceAuth};
 pub use aws::AwsVariables;
 pub(crate) use aws::{Profile, Profiles};
 pub use check::{Problems, problems};
+pub use cluster::{ClusterConfig, Role, Security};
 pub use columns::{ColumnKind, LoadColumn};
 pub use compact::{CodecConfig, CompactConfig};
 pub use environment::{Ask, Origin};
@@ -106,6 +108,9 @@ pub struct Config {
     pub state: StateConfig,
     /// `[quarantine]`.
     pub quarantine: QuarantineConfig,
+    /// `[cluster]`; `None`: one machine alone.
+    #[serde(default)]
+    pub cluster: Option<ClusterConfig>,
 }
 
 /// `[hours]`: which hour a record belongs to, and when an hour closes.
@@ -218,6 +223,9 @@ impl Config {
         config.run.resolve(layers)?;
         config.state.dir = config.state.locate(layers)?;
         config.check_folders()?;
+        if let Some(cluster) = &mut config.cluster {
+            cluster.resolve(layers, config.load.destination().ok())?;
+        }
         config.file = layers.path().map(Path::to_owned);
         Ok(config)
     }

@@ -114,13 +114,10 @@ impl Job<'_> {
         self.run.note_status(true)?;
         let mut begin = |run: &super::Run<'_>| write(run.state.dir(), &Note { at_work: true, ..note.clone() });
         let read = self.intake.commit_lane(&mut self.run, &mut self.recover, log, note.newest, &mut begin);
-        match read {
-            // What is committed goes on, whether more can be read or not. But no hour closes of which more may have come.
-            Err(error) if error.kind() == ErrorKind::Unavailable => {
-                self.output.caught_up = Some(Timestamp::MIN);
-                self.run.problems.push(error);
-            }
-            read => read?,
+        // What is committed goes on, whether more can be read or not. But no hour closes of which more may have come.
+        if let Some(error) = read? {
+            self.output.caught_up = Some(Timestamp::MIN);
+            self.run.problems.push(error);
         }
         if self.run.is_stopped() || self.run.is_short_of_space(0)? {
             self.output.caught_up = Some(Timestamp::MIN);
@@ -135,7 +132,7 @@ impl Job<'_> {
         }
         self.output.upload_refused(&mut self.run, &mut self.recover)?;
         self.finish()?;
-        let place = self.place(note);
+        let place = self.place(note.newest.max(log.passed()));
         let (newest, pending) = (place.newest, self.run.state.hours.all_pending_records());
         write(self.run.state.dir(), &Note { newest, pending, at_work: false })?;
         // Records that wait for an hour that cannot be read back are in no log of ours.
@@ -145,9 +142,9 @@ impl Job<'_> {
         Ok(place)
     }
 
-    fn place(&self, note: &Note) -> LanePlace {
+    fn place(&self, read_to: u64) -> LanePlace {
         let (hours, closing) = (&self.run.state.hours, &self.run.setup.closing);
-        let newest = hours.newest_segment().max(note.newest);
+        let newest = hours.newest_segment().max(read_to);
         let waiting = hours.pending_hours().filter(|hour| {
             let received = hours.pending(*hour).map(|pending| pending.first_received);
             received.is_none_or(|received| received < closing.closes_at(*hour))

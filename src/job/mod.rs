@@ -17,6 +17,7 @@ pub mod intake;
 pub mod lane;
 pub mod output;
 mod progress_log;
+pub mod receive;
 mod recover;
 mod setup;
 mod summary;

@@ -142,6 +142,30 @@ impl Summary {
         }
     }
 
+    /// Adds what another step did.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.pages += other.pages;
+        self.fetched += other.fetched;
+        self.new += other.new;
+        self.duplicates += other.duplicates;
+        self.quarantined += other.quarantined;
+        for (reason, count) in &other.quarantined_reasons {
+            *self.quarantined_reasons.entry(reason.clone()).or_default() += count;
+        }
+        self.late += other.late;
+        self.parked += other.parked;
+        self.recovered += other.recovered;
+        self.reread += other.reread;
+        self.imported_parts += other.imported_parts;
+        self.sealed_parts += other.sealed_parts;
+        self.uploaded_parts += other.uploaded_parts;
+        self.uploaded_records += other.uploaded_records;
+        self.uploaded_bytes += other.uploaded_bytes;
+        self.pending_hours = self.pending_hours.max(other.pending_hours);
+        self.parts.extend(other.parts.iter().take(LISTED.saturating_sub(self.parts.len())).cloned());
+        self.asked |= other.asked;
+    }
+
     /// What the status shows of it.
     pub(super) const fn so_far(&self) -> RunSoFar {
         let Self { fetched, new, duplicates, quarantined, .. } = *self;
@@ -155,7 +179,7 @@ impl Summary {
     }
 
     /// Reports the tokens that were quarantined, if any were.
-    pub(super) fn quarantine_problem(&self) -> Option<Error> {
+    pub(crate) fn quarantine_problem(&self) -> Option<Error> {
         let count = self.quarantined;
         let (noun, verb) = if count == 1 { ("token", "was") } else { ("tokens", "were") };
         let reasons: Vec<String> =

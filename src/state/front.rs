@@ -87,6 +87,11 @@ impl Front {
         self.lock.after_a_crash()
     }
 
+    /// The run came to its end, and left nothing to do.
+    pub(crate) const fn finish(&mut self) {
+        self.lock.settle();
+    }
+
     /// The directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir

@@ -16,6 +16,8 @@ mod certificate;
 mod chain;
 mod check;
 mod clock;
+#[cfg(feature = "kafka")]
+mod cluster;
 mod connection;
 mod coverage;
 mod crash;

@@ -8,6 +8,8 @@ pub mod documents;
 pub mod form;
 pub mod intruder;
 pub mod java;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod minisign;
 pub mod origin;
 #[cfg(target_os = "linux")]

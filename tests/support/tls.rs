@@ -99,6 +99,8 @@ impl Authority {
 
     fn signed(&self, name: &str, days: u64) -> (Vec<u8>, Vec<u8>) {
         let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        // OpenSSL takes a certificate for its own issuer where both have one name.
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.not_after = (std::time::SystemTime::now() + std::time::Duration::from_secs(days * 86_400)).into();
         let key = rcgen::KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().der().to_vec(), key.serialize_der())

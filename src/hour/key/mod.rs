@@ -254,6 +254,13 @@ pub(crate) fn settings_key(prefix: &str) -> String {
     format!("{prefix}settings.json")
 }
 
+/// The key of the object that says which cluster writes below `prefix`.
+#[must_use]
+#[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "only a cluster has one"))]
+pub(crate) fn cluster_key(prefix: &str) -> String {
+    format!("{prefix}cluster.json")
+}
+
 /// The beginning of the key of everything that says that a part is gone for good.
 #[must_use]
 pub(crate) fn expired_prefix(prefix: &str) -> String {

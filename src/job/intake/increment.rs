@@ -71,6 +71,23 @@ fn path(dir: &Path) -> PathBuf {
     dir.join("increment")
 }
 
+/// Notes what a whole trail adds that is handed on to a cluster: by now it is as safe as what is committed. Which ids came is not known
+/// here.
+pub(in crate::job) fn note_received(
+    dir: &Path,
+    template: &Template,
+    asked: Timestamp,
+    newest: Option<Timestamp>,
+) -> Result<()> {
+    let before = Increment::of(dir, template)?.unwrap_or_default();
+    let (newest, asked) = (before.newest.max(newest), before.asked.max(Some(asked)));
+    let now = Increment { source: template.fingerprint(), newest, asked, last_id: before.last_id };
+    if now == before {
+        return Ok(());
+    }
+    durable_step(Step::IncrementNoted, || checked::write_json(&path(dir), &now, Survives::Everything))
+}
+
 impl Intake {
     /// Notes what a trail adds to what is there, once all of it is committed. How far the source has been asked, only one that came whole
     /// tells.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::Intake;
 use super::dedup::NewRecords;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::job::recover::Recover;
 use crate::job::{Progress, Run};
 use crate::page::decode::Decoded;
@@ -36,6 +36,11 @@ pub trait LaneLog {
     /// `Unavailable`: the log does not answer. `State`: it ends before `after`, or has lost what follows.
     fn next(&mut self, after: u64) -> Result<Option<LaneBatch>>;
 
+    /// The number below which nothing has to be read any more, by anybody.
+    fn passed(&self) -> u64 {
+        0
+    }
+
     /// Everything below the number `needed` has its receipts.
     ///
     /// # Errors
@@ -44,7 +49,8 @@ pub trait LaneLog {
 }
 
 impl Intake {
-    /// Commits all that the log has behind the number `behind`, and behind what is committed. Stops early when the run is to stop, or the disk is short of space.
+    /// Commits all that the log has behind the number `behind`, and behind what is committed. Stops early when the run is to stop, or the
+    /// disk is short of space; or where the log fails, and gives that failure: it is none of the state.
     pub(crate) fn commit_lane(
         &mut self,
         run: &mut Run<'_>,
@@ -52,16 +58,20 @@ impl Intake {
         log: &mut dyn LaneLog,
         behind: u64,
         before_the_first: &mut dyn FnMut(&Run<'_>) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Option<Error>> {
         let mut is_first = true;
         while !run.is_stopped() && !run.is_short_of_space(0)? {
-            let Some(batch) = log.next(run.state.hours.newest_segment().max(behind))? else { break };
+            let batch = match log.next(run.state.hours.newest_segment().max(behind)) {
+                Ok(Some(batch)) => batch,
+                Ok(None) => break,
+                Err(error) => return Ok(Some(error)),
+            };
             if std::mem::take(&mut is_first) {
                 before_the_first(run)?;
             }
             self.commit_batch(run, recover, &batch)?;
         }
-        run.note_status(false)
+        run.note_status(false).map(|()| None)
     }
 
     fn commit_batch(&mut self, run: &mut Run<'_>, recover: &mut Recover, batch: &LaneBatch) -> Result<()> {

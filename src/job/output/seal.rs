@@ -107,7 +107,10 @@ impl Output {
         // No hour is due before it is over.
         let thawed = recover.take_thawed();
         let over = |hour: &Hour| {
-            self.drain || self.has_closed(run, *hour, now) || thawed.contains(hour) || is_large(run, run.state.hours.pending(*hour))
+            self.drain
+                || self.has_closed(run, *hour, now)
+                || thawed.contains(hour)
+                || is_large(run, run.state.hours.pending(*hour))
         };
         let hours: Vec<Hour> = run.state.hours.pending_hours().filter(over).collect();
         for hour in hours {

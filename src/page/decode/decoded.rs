@@ -65,6 +65,13 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// A page of these records, which were decoded before, with their lines.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn of_records(records: Vec<DecodedRecord>, lines: Vec<u8>) -> Self {
+        let elements = records.len() as u64;
+        Self { records, lines, elements, ..Self::default() }
+    }
+
     /// Whether the key is wrong: there are tokens, and no key opens any of them.
     #[must_use]
     pub(crate) const fn key_is_wrong(&self) -> bool {

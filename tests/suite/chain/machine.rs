@@ -34,8 +34,8 @@ impl Hash for Row {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.frozen, self.receipted, self.hashes.is_some()).hash(state);
         for part in &self.parts {
-            (part.part, part.stage as u8, part.through, records(part), part.identity.sha256.as_bytes().first())
-                .hash(state);
+            let by = part.identity.sha256.as_bytes().first();
+            (part.part, part.stage as u8, part.through, records(part), by, part.range).hash(state);
         }
     }
 }
@@ -88,6 +88,12 @@ pub struct HourOf {
     pub talk: Option<Talk>,
     /// Its parts were cut again.
     pub is_recut: bool,
+    /// It was listed since the last freeze. In memory.
+    pub is_listed: bool,
+    /// How often its sealing parts moved, up to 2: counted where that must be met.
+    pub moved: u8,
+    /// What a crash brings back, for a planted bug.
+    pub unflushed: Option<Row>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -100,13 +106,28 @@ pub struct Machine {
 impl HourOf {
     pub fn new() -> Self {
         let row = Row(Arc::new(HourRow::new("2023-03-10T01".parse().unwrap())));
-        let (log, talk) = (BTreeMap::new(), None);
-        Self { row, log, array: 0, journal: 0, parked: 0, bytes_are_lost: false, talk, is_recut: false }
+        Self {
+            row,
+            log: BTreeMap::new(),
+            array: 0,
+            journal: 0,
+            parked: 0,
+            bytes_are_lost: false,
+            talk: None,
+            is_recut: false,
+            is_listed: false,
+            moved: 0,
+            unflushed: None,
+        }
     }
 
     /// One transition of the ledger.
     pub fn apply(&mut self, event: Event) -> Result<()> {
         self.row = Row(Arc::new((*self.row.0).clone().apply(event)?));
+        self.unflushed = None;
+        if !self.row.is_sealing() {
+            self.moved = 0;
+        }
         Ok(())
     }
 
@@ -137,8 +158,8 @@ impl HourOf {
         self.log.retain(|commit, _| *commit > receipted);
     }
 
-    /// What freezes the unsealed records, `cut` to a part, on the machine `by`.
-    pub fn freezing(&self, by: usize, cut: u32) -> Event {
+    /// What freezes the unsealed records, `cut` to a part, on the machine `by` that owns `range`.
+    pub fn freezing(&self, by: usize, range: HashRange, cut: u32) -> Event {
         let through = self.log.keys().next_back().copied().unwrap_or(0);
         let mut rest = self.unsealed() & !self.array;
         if rest == 0 {
@@ -149,7 +170,7 @@ impl HourOf {
             let some = lowest(rest, cut);
             rest &= !some;
             let number = u32::try_from(self.row.parts.len() + parts.len()).unwrap();
-            parts.push(part_row(number, PartStage::Sealing, Object { records: some, by }, through));
+            parts.push(part_row(number, PartStage::Sealing, Object { records: some, by, range }, through));
         }
         let certified = Certified::new(Timestamp::UNIX_EPOCH, Tally::default(), &[]);
         Event::Frozen { through, hashes, parts, certified }
@@ -190,7 +211,7 @@ pub fn part_row(part: u32, stage: PartStage, object: Object, through: u64) -> Pa
         uploaded_at: is_uploaded.then_some(Timestamp::UNIX_EPOCH),
         etag: None,
         expired_at: None,
-        range: HashRange::ALL,
+        range: object.range,
         spooled_as: None,
     }
 }

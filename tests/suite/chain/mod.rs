@@ -9,8 +9,12 @@
 //! manual says is not promised is neither more nor less than that. A new rule about parts goes through here before it is built.
 //! `ETL_TEST_SCALE=release` lets one more thing go wrong: millions of states, and minutes.
 
+mod lanes;
 mod machine;
+mod meeting;
+mod mishap;
 mod store;
+mod work;
 mod world;
 
 use std::collections::BTreeSet;
@@ -59,6 +63,9 @@ const SPOOL_KEPT: &[Fault] = EVERY.split_at(9).0;
 /// Two machines that receive the same two records, each of which makes a part.
 const TWO: Chain = Chain {
     machines: 2,
+    lanes: &[],
+    lists: false,
+    takes_all: false,
     hours: 1,
     records: 2,
     cut: 1,

@@ -11,11 +11,12 @@ pub type Records = u8;
 /// An hour's number and a part's number within it.
 pub type Key = (usize, u32);
 
-/// A part's bytes: what is in them, and the machine whose compressor made them.
+/// A part's bytes: what is in them, the machine whose compressor made them, and the range of the lane that sealed them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Object {
     pub records: Records,
     pub by: usize,
+    pub range: HashRange,
 }
 
 /// What a store makes of `If-None-Match: *`.
@@ -98,9 +99,9 @@ impl Store {
         self.deleted.extend(gone);
     }
 
-    /// Whether there is an object under `key`, or something that says that it is gone for good.
-    pub fn is_known(&self, key: &Key) -> bool {
-        self.objects.contains_key(key) || self.expired.contains_key(key)
+    /// Whether there is anything under a number from `end` on.
+    pub fn has_beyond(&self, h: usize, end: u32) -> bool {
+        self.objects.keys().chain(self.expired.keys()).any(|(of, number)| *of == h && *number >= end)
     }
 
     /// Whether these records are, or were, an object's under `key`.
@@ -118,7 +119,7 @@ impl Object {
             sha256: self.sha256(),
             content_sha256: content(self.records),
         };
-        PartMeta { identity, hour: String::new(), dict: String::new(), range: HashRange::ALL }
+        PartMeta { identity, hour: String::new(), dict: String::new(), range: self.range }
     }
 
     pub fn info(self) -> ObjectInfo {

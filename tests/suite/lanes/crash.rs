@@ -82,7 +82,15 @@ fn play(at: Option<(usize, &str, &str)>) -> Option<Vec<Vec<String>>> {
 fn crash_or_failure_at_any_step_of_a_lane_leaves_each_record_once() {
     let Some(steps) = play(None) else { return };
     let names: BTreeSet<&str> = steps.iter().flatten().map(String::as_str).collect();
-    for wanted in ["SegmentCommitted", "HoursFrozen", "PartPut", "PartsReceipted", "PartsRenumbered", "HourImported", "RecordsPruned"] {
+    for wanted in [
+        "SegmentCommitted",
+        "HoursFrozen",
+        "PartPut",
+        "PartsReceipted",
+        "PartsRenumbered",
+        "HourImported",
+        "RecordsPruned",
+    ] {
         assert!(names.contains(wanted), "{wanted}: {steps:#?}");
     }
     let mut drawn = fastrand::Rng::with_seed(tally::seed("crashes of lanes", 1));
@@ -95,7 +103,8 @@ fn crash_or_failure_at_any_step_of_a_lane_leaves_each_record_once() {
         // In the quick form each kind of step, and a few more.
         if met.insert((act, steps[act][step - 1].clone())) || drawn.u64(..tally::scale(6, 1)) == 0 {
             let all = [("ETL_CRASH", "before"), ("ETL_CRASH", "after"), ("ETL_FAIL", "before"), ("ETL_FAIL", "after")];
-            let kept = all.into_iter().filter(|(what, when)| tally::scale(*what == "ETL_CRASH" || *when == "after", true));
+            let kept =
+                all.into_iter().filter(|(what, when)| tally::scale(*what == "ETL_CRASH" || *when == "after", true));
             cases.extend(kept.map(|(what, when)| (act, what, format!("{when}:{step}"))));
         }
     }
@@ -103,7 +112,8 @@ fn crash_or_failure_at_any_step_of_a_lane_leaves_each_record_once() {
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                while let Some((act, what, point)) = cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                while let Some((act, what, point)) = cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
                     play(Some((*act, what, point)));
                 }
             });

@@ -49,8 +49,11 @@ fn idle_lane_writes_nothing_and_asks_for_nothing() {
     let outcome = work.lane();
     went_well(&outcome, "idle");
     assert_eq!(bench.proxy.requests(""), [], "an idle lane asks the store nothing");
-    let changed: Vec<PathBuf> =
-        files(&work.state).into_iter().filter(|(path, file)| before.get(path) != Some(file)).map(|(path, _)| path).collect();
+    let changed: Vec<PathBuf> = files(&work.state)
+        .into_iter()
+        .filter(|(path, file)| before.get(path) != Some(file))
+        .map(|(path, _)| path)
+        .collect();
     // The lock is taken, and the log's store touches its file when it is opened.
     let is_view = |path: &PathBuf| {
         ["status.json", "lock", "db"].iter().any(|name| path.ends_with(name)) || path.iter().any(|name| name == "runs")
@@ -60,17 +63,8 @@ fn idle_lane_writes_nothing_and_asks_for_nothing() {
 }
 
 /// What befalls a state directory.
-const DAMAGE: [&str; 9] = [
-    "all",
-    "wal",
-    "ledger",
-    "hashes",
-    "spool",
-    "lane.json",
-    "damaged wal",
-    "damaged ledger",
-    "damaged hashes",
-];
+const DAMAGE: [&str; 9] =
+    ["all", "wal", "ledger", "hashes", "spool", "lane.json", "damaged wal", "damaged ledger", "damaged hashes"];
 
 fn befall(state: &Path, damage: &str) {
     let damaged = |folder: &Path| {
@@ -157,7 +151,10 @@ fn parts_whose_numbers_are_taken_by_another_lane_move_on() {
     bench.proxy.forget();
     went_well(&work.lane(), "renumbered");
     bench.is_complete("renumbered");
-    assert_eq!(bench.proxy.requests("GET /logs/test/renumbered").iter().filter(|(line, _)| line.contains("/data/")).count(), 0);
+    assert_eq!(
+        bench.proxy.requests("GET /logs/test/renumbered").iter().filter(|(line, _)| line.contains("/data/")).count(),
+        0
+    );
     bench.is_what_the_command_says();
 }
 
@@ -178,7 +175,12 @@ fn state_of_before_that_comes_back_adds_nothing() {
     let Some(mut bench) = Bench::new("back") else { return };
     let kept = tempfile::tempdir().unwrap();
     bench.give(1..40, 2);
-    let open = Work { drain: false, now: time("2023-03-10T01:35:00Z"), caught_up: time("2023-03-10T01:35:00Z"), ..bench.work(2, 0) };
+    let open = Work {
+        drain: false,
+        now: time("2023-03-10T01:35:00Z"),
+        caught_up: time("2023-03-10T01:35:00Z"),
+        ..bench.work(2, 0)
+    };
     went_well(&open.lane(), "open");
     copy_dir(&open.state, kept.path());
     went_well(&bench.work(2, 0).lane(), "sealed");
@@ -225,7 +227,8 @@ fn look_that_fails_is_no_absence_and_costs_its_hour_only() {
 fn foreign_object_in_the_way_makes_its_hour_wait_and_no_other() {
     let Some(mut bench) = Bench::new("foreign") else { return };
     bench.give(1..60, 2);
-    let (key, body) = (format!("{}data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz", bench.prefix), bench.state("stranger"));
+    let (key, body) =
+        (format!("{}data/2023_y/03_m/10_d/01_h/part-00000.ndjson.gz", bench.prefix), bench.state("stranger"));
     std::fs::create_dir_all(body.parent().unwrap()).unwrap();
     std::fs::write(&body, "no part").unwrap();
     put(&bench, &key, &body);

@@ -40,7 +40,11 @@ fn lanes_put_each_record_into_one_part_of_one_chain() {
                 let outcome = work.lane();
                 went_well(&outcome, &case);
                 let place = outcome.place.unwrap();
-                assert_eq!((place.needed, place.newest, work.released()), (work.ends(), work.ends(), work.ends()), "{case}");
+                assert_eq!(
+                    (place.needed, place.newest, work.released()),
+                    (work.ends(), work.ends(), work.ends()),
+                    "{case}"
+                );
             }
             bench.is_complete(&case);
         }
@@ -70,7 +74,11 @@ fn manifest_of_a_lane_speaks_of_its_part_alone() {
         let rows = parts[manifest["key"].as_str().unwrap()];
         assert_eq!((&manifest["rows"], &manifest["hour_so_far"]["rows"]), (&rows.into(), &rows.into()), "{manifest}");
         assert_eq!(manifest["range"].as_str().unwrap().len(), 33, "{manifest}");
-        assert_eq!((&manifest["verdict"], &manifest["witness"]), (&"unproven".into(), &serde_json::Value::Null), "{manifest}");
+        assert_eq!(
+            (&manifest["verdict"], &manifest["witness"]),
+            (&"unproven".into(), &serde_json::Value::Null),
+            "{manifest}"
+        );
         assert_eq!(manifest["hour_so_far"]["late_parts"], 0, "{manifest}");
     }
 }

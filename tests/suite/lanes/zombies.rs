@@ -26,7 +26,11 @@ fn everybody(bench: &Bench) -> Vec<(Work, bool)> {
 fn work(work: &Work, alone: bool) -> Vec<String> {
     let problems = if alone { work.alone().problems } else { work.lane().problems };
     let passing = [ErrorKind::Busy, ErrorKind::Unavailable];
-    problems.iter().filter(|problem| !passing.contains(&problem.kind())).map(|problem| problem.chain().to_string()).collect()
+    problems
+        .iter()
+        .filter(|problem| !passing.contains(&problem.kind()))
+        .map(|problem| problem.chain().to_string())
+        .collect()
 }
 
 #[test]

@@ -52,36 +52,44 @@ impl Settings {
     /// # Errors
     /// `Config`, naming the setting.
     pub fn allow(&self, new: &Self) -> Result<()> {
+        let Some((key, what)) = self.difference(new) else { return Ok(()) };
+        let way_out = if FIXED.contains(&&*key) { way_out(&key) } else { OTHER_PLACE.to_owned() };
+        Err(Error::new(ErrorKind::Config, format!("{key} has changed: the state directory was made with {what}"))
+            .hint(way_out))
+    }
+
+    /// The first setting that cannot become that of `new`: its key, and what it was made with.
+    pub(crate) fn difference(&self, new: &Self) -> Option<(String, String)> {
         // The format before the layout: it brings a layout of its own.
-        let fixed = [
-            ("hours.timezone", &*self.timezone, &*new.timezone),
-            ("load.format", self.format.encoding.name(), new.format.encoding.name()),
-            ("load.compression", self.format.compression.name(), new.format.compression.name()),
-            ("load.layout", &self.layout, &new.layout),
-            ("load.to", &self.destination, &new.destination),
-            ("the lane", &self.lane, &new.lane),
+        let values = [
+            (&*self.timezone, &*new.timezone),
+            (self.format.encoding.name(), new.format.encoding.name()),
+            (self.format.compression.name(), new.format.compression.name()),
+            (&self.layout, &new.layout),
+            (&self.destination, &new.destination),
+            (&self.lane, &new.lane),
         ];
-        for (key, old, new) in fixed {
-            if old != new {
-                return Err(changed(key, &format!("{old:?}, now {new:?}")).hint(way_out(key)));
-            }
+        let differs = FIXED.into_iter().zip(values).find(|(_, (old, new))| old != new);
+        if let Some((key, (old, new))) = differs {
+            return Some((key.to_owned(), format!("{old:?}, now {new:?}")));
         }
         if let Some(found) = new.record.difference(&self.record) {
-            return Err(changed(found.key, &format!("{}, now {}", found.before, found.now)));
+            return Some((found.key.to_owned(), format!("{}, now {}", found.before, found.now)));
         }
         if let Some((field, had)) = new.codecs.change_since(&self.codecs) {
-            return Err(changed(&format!("compact.{field}"), &had));
+            return Some((format!("compact.{field}"), had));
         }
         // Views over lines may have other columns any day: there is nothing of them in the parts.
         let gone = self.columns.iter().find(|(name, kind)| new.columns.get(*name) != Some(kind));
-        match gone.filter(|_| self.format.encoding == Encoding::Parquet) {
-            Some((name, kind)) => {
-                Err(changed("load.columns", &format!("{name} = {kind:?}, which is now missing or different")))
-            }
-            None => Ok(()),
-        }
+        let (name, kind) = gone.filter(|_| self.format.encoding == Encoding::Parquet)?;
+        Some(("load.columns".to_owned(), format!("{name} = {kind:?}, which is now missing or different")))
     }
 }
+
+/// Settings that are texts and stay what they are.
+const FIXED: [&str; 6] = ["hours.timezone", "load.format", "load.compression", "load.layout", "load.to", "the lane"];
+const OTHER_PLACE: &str =
+    "change it back; what is to be written the new way needs another state.dir and another prefix in load.to";
 
 /// What to do about a setting that must not be another.
 pub(crate) fn way_out(key: &str) -> String {
@@ -93,9 +101,4 @@ pub(crate) fn way_out(key: &str) -> String {
         _ => "",
     };
     format!("change it back, or use another state.dir{prefix} for the new setting{export}")
-}
-
-fn changed(key: &str, what: &str) -> Error {
-    Error::new(ErrorKind::Config, format!("{key} has changed: the state directory was made with {what}"))
-        .hint("change it back; what is to be written the new way needs another state.dir and another prefix in load.to")
 }

@@ -1,0 +1,75 @@
+//! `etl cluster`: makes the topics of a cluster, and checks what its machines need.
+//!
+//! The flags are there in every build, what they do only with the feature `kafka`: whoever asks for a cluster of a build without it is told
+//! how to get one. A crash in the middle of `init` leaves some of the topics; the next goes on.
+
+#[cfg(feature = "kafka")]
+pub(super) mod check;
+#[cfg(feature = "kafka")]
+mod init;
+
+use clap::{Args, Subcommand};
+
+use crate::config::{ClusterConfig, Config};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The examples of the help.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  etl cluster init                           make the topics, once, from any machine; again whenever you like
+  etl cluster check                          brokers, topics, settings and prefix, with what mends them
+  etl cluster check --json                   the same for programs
+
+A cluster is several machines with the same [cluster] in their etl.toml. Each of them runs `etl run`.";
+
+/// `etl cluster`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(super) struct ClusterArgs {
+    /// What to do.
+    #[command(subcommand)]
+    action: ClusterAction,
+}
+
+/// What to do with the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(super) enum ClusterAction {
+    /// Make the topics that are missing, record the settings, and say in the store whose prefix it is
+    Init {
+        /// The source has moved: take its new address for that of the cluster
+        #[arg(long)]
+        new_source: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check brokers, topics, settings and prefix; exit 78 where something has to be mended
+    Check {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does it.
+pub(super) fn cluster(config: &Config, args: &ClusterArgs) -> Result<u8> {
+    let Some(cluster) = &config.cluster else {
+        return Err(Error::new(ErrorKind::Config, "there is no [cluster] in the configuration")
+            .hint("`etl help configuration` says what belongs there; one machine alone needs none"));
+    };
+    act(config, cluster, args)
+}
+
+#[cfg(feature = "kafka")]
+fn act(config: &Config, cluster: &ClusterConfig, args: &ClusterArgs) -> Result<u8> {
+    match args.action {
+        ClusterAction::Init { new_source, json } => init::init(config, cluster, new_source, json),
+        ClusterAction::Check { json } => check::check(config, cluster, json),
+    }
+}
+
+/// A configuration with the section does not load in such a build.
+#[cfg(not(feature = "kafka"))]
+fn act(_: &Config, _: &ClusterConfig, _: &ClusterArgs) -> Result<u8> {
+    Err(Error::new(ErrorKind::Config, "this build of etl cannot work in a cluster")
+        .hint("build it with `--features kafka`"))
+}

@@ -1,0 +1,107 @@
+//! This machine as one of a cluster: what `etl run` and `etl replay` do where the configuration has a section `[cluster]`.
+//!
+//! The membership outlives a tick of `etl run --every`: who leaves and joins again would move lanes about. Another configuration of the
+//! cluster ends it.
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::job::{Outcome, RunRequest};
+use crate::stop::Stop;
+
+#[cfg(feature = "kafka")]
+pub(super) use with_kafka::Machine;
+#[cfg(not(feature = "kafka"))]
+pub(super) use without_kafka::Machine;
+
+#[cfg(feature = "kafka")]
+mod with_kafka {
+    use super::{Config, Outcome, Result, RunRequest, Stop};
+    use crate::cli::progress::RunDisplay;
+    use crate::cli::setup;
+    use crate::cluster::{Tick, Worker};
+    use crate::config::{ClusterConfig, SourceLocation};
+    use crate::hour::SystemClock;
+
+    /// What of a cluster lives from tick to tick.
+    #[derive(Default)]
+    pub(in crate::cli) struct Machine(Option<(ClusterConfig, Worker)>);
+
+    /// The address that is fetched, as the cluster records it.
+    fn source_name(config: &Config) -> Result<Option<String>> {
+        match config.source.location()? {
+            SourceLocation::Http(_) => Ok(Some(setup::template(config)?.to_string())),
+            SourceLocation::Files(_) => Ok(None),
+        }
+    }
+
+    impl Machine {
+        /// One tick, if the configuration has a cluster. `fetches`: whether the source is asked.
+        pub(in crate::cli) fn tick(
+            &mut self,
+            config: &Config,
+            request: RunRequest,
+            fetches: bool,
+            stop: &Stop,
+        ) -> Option<Result<Outcome>> {
+            config.cluster.as_ref().map(|cluster| self.tick_in(cluster, config, request, fetches, stop))
+        }
+
+        fn tick_in(
+            &mut self,
+            cluster: &ClusterConfig,
+            config: &Config,
+            request: RunRequest,
+            fetches: bool,
+            stop: &Stop,
+        ) -> Result<Outcome> {
+            let display = RunDisplay::new();
+            let progress = |progress| display.show(progress);
+            let make = || setup::setup(config, &SystemClock, stop, &progress);
+            let is_of_now = |known: &ClusterConfig| known == cluster;
+            if !self.0.as_ref().is_some_and(|(known, worker)| is_of_now(known) && !worker.has_failed()) {
+                self.leave();
+                self.0 = Some((cluster.clone(), Worker::join(cluster, &make()?, source_name(config)?)?));
+            }
+            let mut client = setup::client(config, &stop.at_half_time())?;
+            let source = fetches.then(|| setup::source(config, client.as_mut())).transpose()?;
+            let tick = Tick { setup: &make, source, drain: request.drain, stop };
+            let outcome = self.0.as_mut().map(|(_, worker)| worker.tick(tick));
+            display.end();
+            outcome.ok_or_else(|| {
+                crate::error::Error::new(crate::error::ErrorKind::Bug, "this machine is not in its cluster")
+            })
+        }
+
+        /// Leaves the cluster, if it is in one.
+        pub(in crate::cli) fn leave(&mut self) {
+            if let Some((_, worker)) = self.0.take() {
+                worker.leave();
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "kafka"))]
+mod without_kafka {
+    use super::{Config, Outcome, Result, RunRequest, Stop};
+
+    /// Nothing: a configuration with a cluster is refused.
+    #[derive(Default)]
+    pub(in crate::cli) struct Machine;
+
+    impl Machine {
+        #[expect(clippy::unused_self, reason = "the same as with a cluster")]
+        pub(in crate::cli) const fn tick(
+            &mut self,
+            _: &Config,
+            _: RunRequest,
+            _: bool,
+            _: &Stop,
+        ) -> Option<Result<Outcome>> {
+            None
+        }
+
+        #[expect(clippy::unused_self, reason = "the same as with a cluster")]
+        pub(in crate::cli) const fn leave(&mut self) {}
+    }
+}

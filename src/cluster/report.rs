@@ -1,0 +1,88 @@
+//! What machines and lanes say of themselves in the topic `status`, for everybody who looks.
+//!
+//! ```text
+//! lane-<epoch>-<lane>    how far the lane is, and the status of its state as its owner saw it last
+//! machine-<instance>     what the machine owns, and what was wrong with its last tick
+//! ```
+//! A view: nothing depends on it but what is shown. A crash leaves what was said before.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::status_log::StatusLog;
+use crate::error::Result;
+use crate::job::lane::LanePlace;
+use crate::state::files::durable;
+
+/// What is said of a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneReport {
+    /// Its number.
+    pub lane: i32,
+    /// The epoch that it is of.
+    pub epoch: u32,
+    /// Who owned it.
+    pub machine: String,
+    /// How far it is.
+    pub place: LanePlace,
+    /// Below which offset everything has receipts, as the group knows it.
+    pub released: Option<u64>,
+    /// What was wrong.
+    pub problems: Vec<String>,
+}
+
+/// What is said of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineReport {
+    /// What it is called.
+    pub machine: String,
+    /// The lanes that it owned.
+    pub lanes: BTreeSet<i32>,
+    /// The partitions of pages that it routed.
+    pub pages: BTreeSet<i32>,
+    /// Whether it asks the source.
+    pub fetches: bool,
+    /// What was wrong with its last tick.
+    pub problems: Vec<String>,
+}
+
+/// A report with its time; for a lane also the status of its state.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reported<T> {
+    /// The version of this shape.
+    pub schema: u32,
+    /// When it was said.
+    pub at: Timestamp,
+    /// What was said.
+    pub report: T,
+    /// The state's `status.json`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<Box<serde_json::value::RawValue>>,
+}
+
+/// The key of a lane's report.
+#[must_use]
+pub fn lane_key(epoch: u32, lane: i32) -> String {
+    format!("lane-{epoch}-{lane}")
+}
+
+/// The key of a machine's report.
+#[must_use]
+pub fn machine_key(machine: &str) -> String {
+    format!("machine-{machine}")
+}
+
+/// Says how a lane is, whose state is in `dir`.
+pub(super) fn lane(log: &StatusLog, report: LaneReport, dir: &Path) -> Result<()> {
+    let text = durable::read(&dir.join("status.json"))?;
+    let status = text.and_then(|text| serde_json::from_slice(&text).ok());
+    log.put(&lane_key(report.epoch, report.lane), &Reported { schema: 1, at: Timestamp::now(), report, status })
+}
+
+/// Says how this machine is.
+pub(super) fn machine(log: &StatusLog, report: MachineReport) -> Result<()> {
+    log.put(&machine_key(&report.machine), &Reported { schema: 1, at: Timestamp::now(), report, status: None })
+}
