@@ -15,6 +15,7 @@ use crate::hour::range::HashRange;
 pub mod dictionaries;
 pub(crate) mod digests;
 pub(crate) mod expired;
+pub(crate) mod manifests;
 pub mod lake;
 pub(crate) mod minisign;
 pub mod once;
