@@ -9,16 +9,22 @@ pub(super) mod check;
 mod init;
 #[cfg(feature = "kafka")]
 mod lanes;
+#[cfg(feature = "kafka")]
+mod status;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 use crate::config::{ClusterConfig, Config};
 use crate::error::{Error, ErrorKind, Result};
+use crate::state::status::Status;
+use crate::state::status::evidence::Known;
 
 /// The examples of the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
   etl cluster init                           make the topics, once, from any machine; again whenever you like
+  etl cluster status                         lanes, their owners and how far they are, machines, topics
   etl cluster check                          brokers, topics, settings and prefix, with what mends them
   etl cluster check --json                   the same for programs
   etl cluster lanes 12                       more lanes, for more machines
@@ -57,6 +63,12 @@ pub(super) enum ClusterAction {
         #[arg(long)]
         json: bool,
     },
+    /// Show lanes, who owns them and how far they are; machines; and what brokers lack
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Check brokers, topics, settings and prefix; exit 78 where something has to be mended
     Check {
         /// Print one JSON object
@@ -78,9 +90,30 @@ pub(super) fn cluster(config: &Config, args: &ClusterArgs) -> Result<u8> {
 fn act(config: &Config, cluster: &ClusterConfig, args: &ClusterArgs) -> Result<u8> {
     match args.action {
         ClusterAction::Init { new_source, json } => init::init(config, cluster, new_source, json),
+        ClusterAction::Status { json } => status::print(cluster, json),
         ClusterAction::Check { json } => check::check(config, cluster, json),
         ClusterAction::Lanes { count, reroute, json } => lanes::lanes(config, cluster, count, reroute, json),
     }
+}
+
+/// One status of all lanes; `None` where this machine works alone.
+pub(super) fn merged(config: &Config, now: Timestamp) -> Result<Option<Status>> {
+    #[cfg(feature = "kafka")]
+    if let Some(cluster) = &config.cluster {
+        return status::merged(config, cluster, now).map(Some);
+    }
+    let _ = (config, now);
+    Ok(None)
+}
+
+/// What hours are judged by in a cluster; `None` where this machine works alone.
+pub(super) fn known(config: &Config, now: Timestamp) -> Result<Option<Known>> {
+    #[cfg(feature = "kafka")]
+    if let Some(cluster) = &config.cluster {
+        return status::known(config, cluster, now).map(Some);
+    }
+    let _ = (config, now);
+    Ok(None)
 }
 
 /// A configuration with the section does not load in such a build.
