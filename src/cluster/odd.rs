@@ -116,6 +116,16 @@ fn of_key(key: &[u8]) -> Option<(Identity, usize)> {
     Some((identity.parse().ok()?, piece.parse().ok()?))
 }
 
+/// The tokens of a partition.
+pub(crate) fn gathered(reader: &mut Reader, topic: &str, partition: i32, stop: &Stop) -> Result<Gathered> {
+    let mut gathered = Gathered::default();
+    Feed::open(reader, topic, partition, None, stop)?.each(&mut |message| {
+        gathered.take(message.key(), |name| message.header(name), message.payload());
+        Ok(Flow::On)
+    })?;
+    Ok(gathered)
+}
+
 /// Puts tokens together from the messages of a partition. The last of each key counts, so it is asked at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {

@@ -29,6 +29,7 @@ use crate::hour::range::HashRange;
 use crate::job::lane::{LanePlace, LaneRequest, run_lane};
 use crate::job::receive::receive;
 use crate::job::{Outcome, Setup, Source, Summary};
+use crate::page::decode::Decoder;
 use crate::state::Lock;
 use crate::state::pages::journal::Journal;
 use crate::stop::Stop;
@@ -70,6 +71,7 @@ pub struct Worker {
     producer: Producer,
     status: StatusLog,
     reader: Reader,
+    router: Option<Router>,
     route: Option<Member>,
     own: Option<Member>,
     checkpoint: Checkpoint,
@@ -115,6 +117,7 @@ impl Worker {
             producer: Producer::new(&connection)?,
             status: StatusLog::new(&connection)?,
             reader: Reader::new(&connection)?,
+            router: None,
             connection,
             names,
             settings,
@@ -134,12 +137,12 @@ impl Worker {
     ///
     /// Never fails as a whole: what went wrong is in the outcome, beside what was done.
     pub fn tick(&mut self, mut tick: Tick<'_, '_, '_>) -> Outcome {
-        let started = Instant::now();
+        let (at, started) = (Timestamp::now(), Instant::now());
         let mut done = Done { began: true, ..Done::default() };
         if let Err(error) = self.work(&mut tick, &mut done) {
             done.problems.push(error);
         }
-        done.note(self.report_machine(&done));
+        done.note(self.report_machine(&done, at));
         let Done { mut summary, mut problems, began } = done;
         problems.extend(summary.quarantine_problem());
         problems.sort_by_key(Error::kind);
@@ -164,10 +167,8 @@ impl Worker {
             done.note(self.fetch(tick));
         }
         let setup = (tick.setup)()?;
-        let mut router =
-            Router::new(&self.connection, &self.names, self.settings.epoch, self.settings.lanes, &setup.decoder)?;
         for _ in 0..ROUNDS {
-            let routed = self.route(&mut router, tick.stop, done);
+            let routed = self.route(&setup.decoder, tick.stop, done);
             done.note(routed);
             let goes_on = self.own_lanes(tick, done)?;
             if !goes_on || tick.stop.is_requested() {
@@ -204,9 +205,16 @@ impl Worker {
     }
 
     /// Routes the pages of the partitions that are ours.
-    fn route(&self, router: &mut Router<'_>, stop: &Stop, done: &mut Done) -> Result<()> {
+    fn route(&mut self, decoder: &Decoder, stop: &Stop, done: &mut Done) -> Result<()> {
         let Some(member) = &self.route else { return Ok(()) };
-        let routed = router.route(member, stop)?;
+        let router = match &mut self.router {
+            Some(router) => router,
+            None => {
+                let router = Router::new(&self.connection, &self.names, self.settings.epoch, self.settings.lanes)?;
+                self.router.insert(router)
+            }
+        };
+        let routed = router.route(decoder, member, stop)?;
         done.summary.fetched += routed.elements;
         done.summary.quarantined += routed.odd;
         done.problems.extend(routed.problems);
@@ -353,7 +361,7 @@ impl Worker {
             .hint("stop them, and run again; what they have is sealed as its hours close in any case")
     }
 
-    fn report_machine(&self, done: &Done) -> Result<()> {
+    fn report_machine(&self, done: &Done, started: Timestamp) -> Result<()> {
         let owned = |member: &Option<Member>| member.as_ref().map(Member::owned).unwrap_or_default();
         let report = MachineReport {
             machine: self.connection.instance().to_owned(),
@@ -361,6 +369,9 @@ impl Worker {
             pages: owned(&self.route),
             fetches: self.fetches(),
             problems: done.problems.iter().map(Error::chain).collect(),
+            started,
+            exit: done.exit(),
+            so_far: done.summary.so_far(),
         };
         report::machine(&self.status, report)
     }
@@ -404,6 +415,12 @@ impl Step for Outcome {
 }
 
 impl Done {
+    /// How the tick ends, as far as it has come.
+    fn exit(&self) -> u8 {
+        let kinds = self.problems.iter().map(Error::kind);
+        kinds.chain(self.summary.quarantine_problem().map(|odd| odd.kind())).min().map_or(0, ErrorKind::exit_code)
+    }
+
     /// Notes what a step came to: its failure costs only itself.
     fn note(&mut self, step: Result<impl Step>) {
         match step {

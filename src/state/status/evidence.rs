@@ -71,7 +71,10 @@ impl Known {
     /// The row of an hour, and the verdict on it. No row: it has no parts.
     pub(crate) fn judge(&mut self, hour: Hour) -> Result<(Option<HourRow>, u64, Judgement)> {
         let row = match &mut self.ledger {
-            Some(ledger) => Some(ledger.row(hour)?).filter(|row| !row.parts.is_empty()),
+            Some(ledger) => {
+                let range = ledger.settings().range;
+                Some(ledger.row(hour)?.within(range).into_owned()).filter(|row| !row.parts.is_empty())
+            }
             None => None,
         };
         let pending = self.pending(hour);
