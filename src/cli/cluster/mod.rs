@@ -7,6 +7,8 @@
 pub(super) mod check;
 #[cfg(feature = "kafka")]
 mod init;
+#[cfg(feature = "kafka")]
+mod lanes;
 
 use clap::{Args, Subcommand};
 
@@ -19,6 +21,7 @@ Examples:
   etl cluster init                           make the topics, once, from any machine; again whenever you like
   etl cluster check                          brokers, topics, settings and prefix, with what mends them
   etl cluster check --json                   the same for programs
+  etl cluster lanes 12                       more lanes, for more machines
 
 A cluster is several machines with the same [cluster] in their etl.toml. Each of them runs `etl run`.";
 
@@ -39,6 +42,18 @@ pub(super) enum ClusterAction {
         #[arg(long)]
         new_source: bool,
         /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Divide records into another number of lanes. All machines are stopped, and everything is sealed: see `etl run --drain`
+    Lanes {
+        /// How many
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+        count: u32,
+        /// Give up what is in the lanes of now, and route all pages again: for brokers that have lost what they had
+        #[arg(long)]
+        reroute: bool,
+        /// Print the new settings as one JSON object
         #[arg(long)]
         json: bool,
     },
@@ -64,6 +79,7 @@ fn act(config: &Config, cluster: &ClusterConfig, args: &ClusterArgs) -> Result<u
     match args.action {
         ClusterAction::Init { new_source, json } => init::init(config, cluster, new_source, json),
         ClusterAction::Check { json } => check::check(config, cluster, json),
+        ClusterAction::Lanes { count, reroute, json } => lanes::lanes(config, cluster, count, reroute, json),
     }
 }
 
