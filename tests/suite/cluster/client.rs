@@ -240,7 +240,7 @@ fn client_goes_on_when_a_broker_dies_hangs_and_comes_back() {
     round();
     member.commit(0, 5).unwrap();
     kafka.restart(1);
-    let is_whole = || admin.topics(&[topic.clone()]).unwrap()[0].as_ref().unwrap().under_replicated == 0;
+    let is_whole = || admin.topics(std::slice::from_ref(&topic)).unwrap()[0].as_ref().unwrap().under_replicated == 0;
     wait_until(is_whole);
     kafka.pause(2);
     round();
