@@ -31,6 +31,11 @@ const fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verification {
@@ -51,6 +56,12 @@ pub struct Verification {
     pub objects: u64,
     /// Whether they were downloaded and decoded.
     pub deep: bool,
+    /// Whether parts were compared with what the store itself says of them: in a cluster no ledger knows all.
+    #[serde(skip_serializing_if = "is_false")]
+    pub by_manifests: bool,
+    /// Parts of lanes that have no manifest (yet).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub without_manifest: u64,
     /// Empty: the store has all parts as the ledger says.
     pub findings: Vec<Finding>,
     /// What a comparison with the archive found, where one was asked for.
@@ -73,6 +84,8 @@ impl Verification {
             bytes: 0,
             objects: 0,
             deep,
+            by_manifests: false,
+            without_manifest: 0,
             findings: Vec::new(),
             archive: None,
             digests: None,
@@ -103,6 +116,13 @@ impl Verification {
             let _ =
                 writeln!(text, "{} gone for good, and not looked for", plural(self.expired, "part is", "parts are"));
         }
+        if self.without_manifest > 0 {
+            let parts = plural(self.without_manifest, "part has", "parts have");
+            let _ = writeln!(
+                text,
+                "{parts} no manifest: a machine is about to write it, or ended in between; the parts are sound without"
+            );
+        }
         let looked = if self.deep { "downloaded and decoded" } else { "looked at" };
         let _ = writeln!(
             text,
@@ -110,7 +130,10 @@ impl Verification {
             plural(self.parts, "part", "parts"),
             plural(self.hours, "hour", "hours"),
             plural(self.rows, "record", "records"),
-            verdict(&self.findings, "all as the ledger says")
+            verdict(
+                &self.findings,
+                if self.by_manifests { "all as their manifests say" } else { "all as the ledger says" }
+            )
         );
         text
     }

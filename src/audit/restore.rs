@@ -316,7 +316,7 @@ impl Seen {
 
     /// Whether any record of a part is in one of those before. An hour is mostly sealed at once, into parts of which one ends where the
     /// next begins: these cost no look.
-    fn has_any(&mut self, read: &ReadPart) -> Result<bool> {
+    pub(super) fn has_any(&mut self, read: &ReadPart) -> Result<bool> {
         if self.spans.iter().all(|(first, last)| *last < read.first || *first > read.last) {
             return Ok(false);
         }
@@ -331,7 +331,7 @@ impl Seen {
         Ok(is_there)
     }
 
-    fn add(&mut self, read: ReadPart) {
+    pub(super) fn add(&mut self, read: ReadPart) {
         self.spans.push((read.first, read.last));
         self.held.extend(read.hashes);
         if self.held.len() > self.most {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::print::{print, print_bytes, print_json, styled};
-use super::setup;
 use super::values::{check_range, hour};
+use super::{cluster, setup};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::lifecycle::HourRow;
@@ -95,14 +95,20 @@ const fn exit_code(is_complete: bool) -> u8 {
 }
 
 fn known(config: &Config, now: Timestamp) -> Result<Known> {
-    Known::read(&config.state.dir, setup::judging(config), now)
+    match cluster::known(config, now)? {
+        Some(known) => Ok(known),
+        None => Known::read(&config.state.dir, setup::judging(config), now),
+    }
 }
 
 /// An hour's row, its records, and its certificate.
 fn certify(known: &mut Known, hour: Hour) -> Result<(Option<HourRow>, u64, Certificate)> {
     let (row, pending, judged) = known.judge(hour)?;
     let sealing: u64 = row.iter().flat_map(HourRow::uploaded).map(|part| part.identity.rows).sum();
-    let certificate = Certificate::of(row.as_ref(), judged, &known.evidence.zone);
+    let mut certificate = Certificate::of(row.as_ref(), judged, &known.evidence.zone);
+    if known.evidence.lanes.is_some() {
+        certificate = certificate.of_lanes(known.evidence.rules.closes_at(hour), row.as_ref());
+    }
     Ok((row, sealing.saturating_add(pending), certificate))
 }
 

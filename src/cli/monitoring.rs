@@ -8,8 +8,9 @@ use std::path::Path;
 use jiff::Timestamp;
 use nix::unistd::Uid;
 
+use super::cluster;
 use super::print::print;
-use crate::config::{Overrides, Watched};
+use crate::config::{Config, Overrides, Watched};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
 use crate::state::status::{self, Status};
@@ -28,6 +29,15 @@ pub(super) fn check(flags: &Overrides, limits: &Thresholds) -> u8 {
 
 /// How the pipeline of `flags` stands.
 pub(super) fn answer_of(flags: &Overrides, limits: &Thresholds, now: Timestamp) -> Answer {
+    // Where the configuration cannot be read, what it says of a cluster cannot either: then what lies here is looked at.
+    if let Ok(config) = Config::from_process(flags)
+        && config.cluster.is_some()
+    {
+        return match cluster::merged(&config, now) {
+            Ok(status) => monitor::check(&status.unwrap_or_else(|| Status::empty(now)), limits, now, Vec::new()),
+            Err(error) => Answer::of(Level::Unknown, &advised(&error)),
+        };
+    }
     answer(&Watched::from_process(flags), limits, now)
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::print::{print_bytes, print_json, styled};
 use super::values::hour;
-use super::{hours, monitoring, setup, several};
+use super::{cluster, hours, monitoring, setup, several};
 use crate::config::{self, Config, Overrides, parse_duration, parse_positive_duration};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, Hour, SystemClock};
@@ -157,7 +157,7 @@ struct Runs<'a> {
 fn runs(config: &Config, most: Option<u16>, json: bool) -> Result<u8> {
     // A state directory of a newer format is refused here, too.
     status::read(&config.state.dir, SystemClock.now())?;
-    let mut runs = history::read(&config.state.dir);
+    let mut runs = history::read(&history_dir(config));
     if json {
         runs.truncate(most.map_or(history::KEPT, usize::from));
         print_json(&Runs { schema: 1, runs: &runs })?;
@@ -168,19 +168,33 @@ fn runs(config: &Config, most: Option<u16>, json: bool) -> Result<u8> {
 }
 
 pub(super) fn read(config: &Config, args: &StatusArgs, now: Timestamp) -> Result<Status> {
+    if let Some(mut status) = cluster::merged(config, now)? {
+        only(&mut status, args.hour)?;
+        return Ok(status);
+    }
     let mut status = status::read_both(&config.state.dir, config.run.status_file.as_deref(), now)?;
     status.disk = status::usage(&config.state.dir, now).or(status.disk);
     if args.all {
         status::all_hours::add(&config.state.dir, &mut status)?;
     }
-    if let Some(hour) = args.hour {
-        status.hours.retain(|h| h.hour == hour);
-        if status.hours.is_empty() {
-            return Err(Error::new(ErrorKind::Usage, format!("hour {hour} is neither pending nor among the newest"))
-                .hint("`etl verify` checks all hours"));
-        }
-    }
+    only(&mut status, args.hour)?;
     Ok(status)
+}
+
+/// Leaves one hour, where one was asked for.
+fn only(status: &mut Status, hour: Option<Hour>) -> Result<()> {
+    let Some(hour) = hour else { return Ok(()) };
+    status.hours.retain(|h| h.hour == hour);
+    if status.hours.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, format!("hour {hour} is neither pending nor among the newest"))
+            .hint("`etl verify` checks all hours"));
+    }
+    Ok(())
+}
+
+/// Where the runs of this machine are noted: in a cluster those that ask the source.
+fn history_dir(config: &Config) -> PathBuf {
+    if config.cluster.is_some() { config.state.dir.join("fetch") } else { config.state.dir.clone() }
 }
 
 fn text(config: &Config, args: &StatusArgs, status: &Status, now: Timestamp, screen: Screen) -> String {
@@ -204,7 +218,7 @@ fn screen(args: &StatusArgs) -> Screen {
 
 fn write_page(config: &Config, args: &StatusArgs, status: &Status, file: &Path, now: Timestamp) -> Result<()> {
     let heat = heat(config, args, status, now, KEPT);
-    let (name, runs) = (config.name(), history::read(&config.state.dir));
+    let (name, runs) = (config.name(), history::read(&history_dir(config)));
     let shown = html::Shown { name: &name, fresh: fresh(args), runs: &runs };
     output::replace(file, html::page(status, &heat, &shown, now).as_bytes(), Form::PUBLIC)
 }

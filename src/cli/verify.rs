@@ -13,6 +13,7 @@ use crate::audit::digests::{Walked, Walker, public_keys};
 use crate::audit::finding::{Comparison, Verification};
 use crate::audit::restore::{Known, Range, Restorer};
 use crate::audit::verify::Verifier;
+use crate::audit::verify::by_store::StoreVerifier;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Clock, SystemClock};
@@ -57,8 +58,10 @@ pub(super) struct VerifyArgs {
 /// Looks at every part in the store, and prints what differs from the ledger, and with `--archive` from the archive.
 pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     let dir = &config.state.dir;
-    let ledger = Ledger::open(dir)?;
-    if ledger.is_none() && !args.archive && !args.digests {
+    let is_cluster = config.cluster.is_some();
+    // In a cluster what lies here knows a part of the truth, and the store all of it.
+    let ledger = if is_cluster { None } else { Ledger::open(dir)? };
+    if ledger.is_none() && !is_cluster && !args.archive && !args.digests {
         let what = format!("{} holds no ledger: there is nothing to verify", dir.display());
         let hint = "name the state directory that the runs use: state.dir, or --state-dir";
         return Err(Error::new(ErrorKind::State, what).hint(hint));
@@ -81,6 +84,7 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     };
     let mut found = match &ledger {
         Some(_) => by_ledger(config, args, parts)?,
+        None if is_cluster => by_store(config, args, parts)?,
         None => Verification::new(args.deep),
     };
     if args.archive {
@@ -89,13 +93,15 @@ pub(super) fn verify(config: &Config, args: &VerifyArgs) -> Result<u8> {
     if args.digests {
         found.digests = Some(by_digests(config, args, parts)?);
     }
-    let unseen = if ledger.is_some() { remember(dir, args, &found) } else { 0 };
+    let has_compared = ledger.is_some() || is_cluster;
+    let remembers = ledger.is_some() || (is_cluster && dir.is_dir());
+    let unseen = if remembers { remember(dir, args, &found) } else { 0 };
     if args.json {
         print_json(&found)?
     } else {
         let digests = found.digests.as_ref().map(Walked::text).unwrap_or_default();
         let archive = found.archive.as_ref().map(Comparison::text).unwrap_or_default();
-        let ledger = if ledger.is_some() { found.text() } else { String::new() };
+        let ledger = if has_compared { found.text() } else { String::new() };
         print(&(ledger + &archive + &digests + &earlier(unseen)))?
     }
     Ok(if found.is_well() { 0 } else { ErrorKind::Mismatch.exit_code() })
@@ -128,6 +134,15 @@ fn by_digests(config: &Config, args: &VerifyArgs, parts: StoredParts<'_>) -> Res
     let progress = super::progress::bar("manifests");
     let walker = Walker { parts, keys: &keys, deep: args.deep, since: args.since, made };
     let found = walker.walk(&mut |manifests| progress.set_position(manifests));
+    progress.finish_and_clear();
+    found
+}
+
+fn by_store(config: &Config, args: &VerifyArgs, parts: StoredParts<'_>) -> Result<Verification> {
+    let expire_after = config.load.expire_after.map(|after| (setup::signed(after), SystemClock.now()));
+    let verifier = StoreVerifier { parts, deep: args.deep, expire_after };
+    let progress = super::progress::bar("parts");
+    let found = verifier.verify(&mut |parts| progress.set_position(parts));
     progress.finish_and_clear();
     found
 }

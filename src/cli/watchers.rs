@@ -13,7 +13,7 @@ use crate::job::Outcome;
 use crate::net::ping;
 use crate::output::{self, Form};
 use crate::secret::{Secret, SourceUrl};
-use crate::state::status;
+use crate::state::status::{self, is_success};
 use crate::view::metrics::{self, Ended};
 use crate::view::text;
 
@@ -22,6 +22,8 @@ pub(super) struct Watchers {
     metrics: Option<PathBuf>,
     ping: Option<Secret>,
     state: PathBuf,
+    /// Whether this machine is one of a cluster: then the file has what is its own, and nothing of the whole.
+    is_one_of_many: bool,
     pipeline: Option<String>,
     started: Timestamp,
 }
@@ -35,6 +37,7 @@ impl Watchers {
             metrics,
             ping,
             state: config.state.dir.clone(),
+            is_one_of_many: config.cluster.is_some(),
             pipeline: config.own_name(),
             started: SystemClock.now(),
         };
@@ -50,7 +53,7 @@ impl Watchers {
         let ended = SystemClock.now();
         self.ping(&format!("/{exit}"), body(outcome, ended));
         let Some(path) = &self.metrics else { return };
-        let status = status::read(&self.state, ended).ok();
+        let status = if self.is_one_of_many { None } else { status::read(&self.state, ended).ok() };
         let nothing = crate::job::Summary::default();
         let summary = outcome.map_or(&nothing, |outcome| &outcome.summary);
         let run = Ended {
@@ -59,6 +62,7 @@ impl Watchers {
             ended,
             summary,
             status: status.as_ref(),
+            success: (self.is_one_of_many && is_success(exit)).then_some(ended),
             pipeline: self.pipeline.as_deref(),
         };
         let text = metrics::text(&run, &output::before(path));
@@ -86,7 +90,14 @@ impl Watchers {
 /// Reports a run that found no configuration it could use, to the monitor that a flag or the usual variable names.
 pub(super) fn end_without_config(ping: Option<&str>, error: &Error) {
     let ping = ping.map(Secret::new).or_else(config::usual_ping);
-    let watchers = Watchers { metrics: None, ping, state: PathBuf::new(), pipeline: None, started: SystemClock.now() };
+    let watchers = Watchers {
+        metrics: None,
+        ping,
+        state: PathBuf::new(),
+        is_one_of_many: false,
+        pipeline: None,
+        started: SystemClock.now(),
+    };
     watchers.end(error.kind().exit_code(), Err(error));
 }
 

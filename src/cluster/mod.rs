@@ -30,6 +30,7 @@ pub(crate) mod split;
 pub mod start;
 pub mod status_log;
 pub mod topics;
+pub mod view;
 pub(crate) mod waiting;
 mod worker;
 

@@ -91,6 +91,16 @@ impl OddTokens {
         Ok(true)
     }
 
+    /// Takes a token out, with all that it has there.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(crate) fn erase(&mut self, outbox: &dyn Outbox, identity: Identity, keys: &[Vec<u8>]) -> Result<()> {
+        self.known.remove(&identity);
+        let partition = self.partition(identity);
+        keys.iter().try_for_each(|key| outbox.send(&self.topic, partition, key, &Headers::default(), None))
+    }
+
     /// Notes that what was sent is acknowledged.
     pub(crate) fn settled(&mut self) {
         if self.known.len() + self.sent.len() > REMEMBERED {
@@ -114,6 +124,16 @@ fn of_key(key: &[u8]) -> Option<(Identity, usize)> {
     let key = std::str::from_utf8(key).ok()?;
     let (identity, piece) = key.split_once('/').unwrap_or((key, "0"));
     Some((identity.parse().ok()?, piece.parse().ok()?))
+}
+
+/// The tokens of a partition.
+pub(crate) fn gathered(reader: &mut Reader, topic: &str, partition: i32, stop: &Stop) -> Result<Gathered> {
+    let mut gathered = Gathered::default();
+    Feed::open(reader, topic, partition, None, stop)?.each(&mut |message| {
+        gathered.take(message.key(), |name| message.header(name), message.payload());
+        Ok(Flow::On)
+    })?;
+    Ok(gathered)
 }
 
 /// Puts tokens together from the messages of a partition. The last of each key counts, so it is asked at the end.

@@ -16,6 +16,7 @@ use super::status_log::StatusLog;
 use crate::error::Result;
 use crate::job::lane::LanePlace;
 use crate::state::files::durable;
+use crate::state::status::RunSoFar;
 
 /// What is said of a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,15 @@ pub struct MachineReport {
     pub fetches: bool,
     /// What was wrong with its last tick.
     pub problems: Vec<String>,
+    /// When that tick began.
+    #[serde(default)]
+    pub started: Timestamp,
+    /// How it ended, as an exit code.
+    #[serde(default)]
+    pub exit: u8,
+    /// What it brought.
+    #[serde(default)]
+    pub so_far: RunSoFar,
 }
 
 /// A report with its time; for a lane also the status of its state.

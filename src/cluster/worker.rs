@@ -137,12 +137,12 @@ impl Worker {
     ///
     /// Never fails as a whole: what went wrong is in the outcome, beside what was done.
     pub fn tick(&mut self, mut tick: Tick<'_, '_, '_>) -> Outcome {
-        let started = Instant::now();
+        let (at, started) = (Timestamp::now(), Instant::now());
         let mut done = Done { began: true, ..Done::default() };
         if let Err(error) = self.work(&mut tick, &mut done) {
             done.problems.push(error);
         }
-        done.note(self.report_machine(&done));
+        done.note(self.report_machine(&done, at));
         let Done { mut summary, mut problems, began } = done;
         problems.extend(summary.quarantine_problem());
         problems.sort_by_key(Error::kind);
@@ -361,7 +361,7 @@ impl Worker {
             .hint("stop them, and run again; what they have is sealed as its hours close in any case")
     }
 
-    fn report_machine(&self, done: &Done) -> Result<()> {
+    fn report_machine(&self, done: &Done, started: Timestamp) -> Result<()> {
         let owned = |member: &Option<Member>| member.as_ref().map(Member::owned).unwrap_or_default();
         let report = MachineReport {
             machine: self.connection.instance().to_owned(),
@@ -369,6 +369,9 @@ impl Worker {
             pages: owned(&self.route),
             fetches: self.fetches(),
             problems: done.problems.iter().map(Error::chain).collect(),
+            started,
+            exit: done.exit(),
+            so_far: done.summary.so_far(),
         };
         report::machine(&self.status, report)
     }
@@ -412,6 +415,12 @@ impl Step for Outcome {
 }
 
 impl Done {
+    /// How the tick ends, as far as it has come.
+    fn exit(&self) -> u8 {
+        let kinds = self.problems.iter().map(Error::kind);
+        kinds.chain(self.summary.quarantine_problem().map(|odd| odd.kind())).min().map_or(0, ErrorKind::exit_code)
+    }
+
     /// Notes what a step came to: its failure costs only itself.
     fn note(&mut self, step: Result<impl Step>) {
         match step {

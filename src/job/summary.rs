@@ -167,7 +167,7 @@ impl Summary {
     }
 
     /// What the status shows of it.
-    pub(super) const fn so_far(&self) -> RunSoFar {
+    pub(crate) const fn so_far(&self) -> RunSoFar {
         let Self { fetched, new, duplicates, quarantined, .. } = *self;
         RunSoFar { fetched, new, duplicates, quarantined }
     }

@@ -16,6 +16,7 @@ pub mod dictionaries;
 pub(crate) mod digests;
 pub(crate) mod expired;
 pub mod lake;
+pub(crate) mod manifests;
 pub(crate) mod minisign;
 pub mod once;
 pub(crate) mod probe;

@@ -16,6 +16,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) summary: &'a Summary,
     /// What it left, where that can be read.
     pub(crate) status: Option<&'a Status>,
+    /// When it did all it should, where `status` is not that of the whole pipeline: in a cluster.
+    pub(crate) success: Option<Timestamp>,
     /// The pipeline's own name, a label of all its figures: one collector takes the files of several.
     pub(crate) pipeline: Option<&'a str>,
 }
@@ -26,7 +28,7 @@ const LAST_SUCCESS: &str = "etl_last_success_timestamp_seconds";
 /// it replaces.
 pub(crate) fn text(run: &Ended<'_>, before: &str) -> String {
     let known = run.status.map(|status| status.last_success.map(Timestamp::as_second));
-    let last_success = known.unwrap_or_else(|| last_success(before));
+    let last_success = known.unwrap_or_else(|| run.success.map(Timestamp::as_second).or_else(|| last_success(before)));
     let mut text = build();
     let mut add = |name: &str, kind: &str, help: &str, value: String| {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
@@ -156,8 +158,15 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let never = Status::empty(at(1));
         let status = Status { last_success: Some(at(100)), ..never.clone() };
-        let run =
-            |exit, status| Ended { exit, started: at(1), ended: at(50), summary: &summary, status, pipeline: None };
+        let run = |exit, status| Ended {
+            exit,
+            started: at(1),
+            ended: at(50),
+            summary: &summary,
+            status,
+            success: None,
+            pipeline: None,
+        };
         assert!(!text(&run(75, Some(&never)), "").contains(LAST_SUCCESS), "there was none");
         let known = text(&run(65, Some(&status)), "");
         for text in [&known, &text(&run(74, None), &known)] {
@@ -174,7 +183,8 @@ mod tests {
         let mut status = Status::empty(Timestamp::UNIX_EPOCH);
         status.quarantine.reasons = [("not-a-record".to_owned(), 2), ("a\"b\\c\n".to_owned(), 1)].into();
         let (started, ended) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        let run = Ended { exit: 0, started, ended, summary: &summary, status: Some(&status), pipeline: None };
+        let run =
+            Ended { exit: 0, started, ended, summary: &summary, status: Some(&status), success: None, pipeline: None };
         let named = text(&Ended { pipeline: Some("a \"b"), ..run }, "");
         for line in named.lines().filter(|line| !line.starts_with('#')) {
             assert!(line.contains("{pipeline=\"a b\"} ") || line.contains("{pipeline=\"a b\","), "{line}");

@@ -1,6 +1,7 @@
 //! What people and monitors see: pure functions of the shapes in [`crate::state::status`] and of a run's summary.
 
 pub(crate) mod certificate;
+pub(crate) mod cluster;
 pub(crate) mod diff;
 pub(crate) mod findings;
 pub mod heat;

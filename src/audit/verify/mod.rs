@@ -6,6 +6,7 @@
 //! It takes no lock: a run may go on beside it. Objects are listed before the ledger is read, because an intent is older than its
 //! object. An hour that looks wrong is judged again as long as its row in the ledger changes meanwhile.
 
+pub(crate) mod by_store;
 mod part;
 
 use std::collections::BTreeMap;

@@ -7,18 +7,27 @@
 pub(super) mod check;
 #[cfg(feature = "kafka")]
 mod init;
+#[cfg(feature = "kafka")]
+mod lanes;
+#[cfg(feature = "kafka")]
+mod status;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 use crate::config::{ClusterConfig, Config};
 use crate::error::{Error, ErrorKind, Result};
+use crate::state::status::Status;
+use crate::state::status::evidence::Known;
 
 /// The examples of the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
   etl cluster init                           make the topics, once, from any machine; again whenever you like
+  etl cluster status                         lanes, their owners and how far they are, machines, topics
   etl cluster check                          brokers, topics, settings and prefix, with what mends them
   etl cluster check --json                   the same for programs
+  etl cluster lanes 12                       more lanes, for more machines
 
 A cluster is several machines with the same [cluster] in their etl.toml. Each of them runs `etl run`.";
 
@@ -38,6 +47,24 @@ pub(super) enum ClusterAction {
         /// The source has moved: take its new address for that of the cluster
         #[arg(long)]
         new_source: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Divide records into another number of lanes. All machines are stopped, and everything is sealed: see `etl run --drain`
+    Lanes {
+        /// How many
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+        count: u32,
+        /// Give up what is in the lanes of now, and route all pages again: for brokers that have lost what they had
+        #[arg(long)]
+        reroute: bool,
+        /// Print the new settings as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show lanes, who owns them and how far they are; machines; and what brokers lack
+    Status {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -63,8 +90,30 @@ pub(super) fn cluster(config: &Config, args: &ClusterArgs) -> Result<u8> {
 fn act(config: &Config, cluster: &ClusterConfig, args: &ClusterArgs) -> Result<u8> {
     match args.action {
         ClusterAction::Init { new_source, json } => init::init(config, cluster, new_source, json),
+        ClusterAction::Status { json } => status::print(cluster, json),
         ClusterAction::Check { json } => check::check(config, cluster, json),
+        ClusterAction::Lanes { count, reroute, json } => lanes::lanes(config, cluster, count, reroute, json),
     }
+}
+
+/// One status of all lanes; `None` where this machine works alone.
+pub(super) fn merged(config: &Config, now: Timestamp) -> Result<Option<Status>> {
+    #[cfg(feature = "kafka")]
+    if let Some(cluster) = &config.cluster {
+        return status::merged(config, cluster, now).map(Some);
+    }
+    let _ = (config, now);
+    Ok(None)
+}
+
+/// What hours are judged by in a cluster; `None` where this machine works alone.
+pub(super) fn known(config: &Config, now: Timestamp) -> Result<Option<Known>> {
+    #[cfg(feature = "kafka")]
+    if let Some(cluster) = &config.cluster {
+        return status::known(config, cluster, now).map(Some);
+    }
+    let _ = (config, now);
+    Ok(None)
 }
 
 /// A configuration with the section does not load in such a build.

@@ -139,6 +139,11 @@ impl ChunkHead {
         };
         (index < count && count <= MOST_CHUNKS).then_some(head)
     }
+
+    /// Whether a page begins with it.
+    pub(crate) const fn is_first(&self) -> bool {
+        self.index == 0
+    }
 }
 
 /// The bytes that hexadecimal digits spell.

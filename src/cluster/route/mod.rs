@@ -9,6 +9,7 @@
 //! stored: the pages are routed again, and what comes twice is known downstream. No page stops those behind it.
 
 mod again;
+mod retry;
 mod sorter;
 mod trying;
 mod work;
@@ -158,6 +159,7 @@ impl Router {
         let is_first = owned.contains(&FIRST);
         if is_first && self.looked.is_none_or(|last| last.elapsed() >= LOOKS) {
             self.look_again(owner, routed)?;
+            self.retry_odd(owner, routed)?;
             self.looked = Some(Instant::now());
         }
         for partition in owned {

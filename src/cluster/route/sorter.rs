@@ -22,7 +22,7 @@ use crate::stop::Stop;
 /// Sorts pages.
 #[derive(Debug)]
 pub(crate) struct Sorter {
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
     pub(super) odd: OddTokens,
     pub(super) waiting: Waiting,
     seen: Seen,

@@ -113,6 +113,19 @@ pub(crate) struct Unread {
     pub(crate) is_rejected: bool,
 }
 
+/// What is known of the lanes of a cluster, which make the parts of an hour together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lanes {
+    /// All that was received before an hour closed is in the store, for every hour that closed until then. `None`: a lane has not said.
+    pub(crate) closed_through: Option<Timestamp>,
+    /// The lane that is the least far, for people.
+    pub(crate) slowest: String,
+    /// When the tokens in the quarantine were received. `None`: there are too many to tell.
+    pub(crate) odd: Option<Vec<Timestamp>>,
+    /// There are more pages that wait than those in `unread`.
+    pub(crate) has_more_unread: bool,
+}
+
 /// What is known of all hours.
 #[derive(Debug, Clone)]
 pub(crate) struct Evidence {
@@ -131,6 +144,8 @@ pub(crate) struct Evidence {
     pub(crate) quarantined: u64,
     /// The last run did not end: what it received is not counted.
     pub(crate) is_interrupted: bool,
+    /// The lanes that make the parts of an hour together; `None` where a machine works alone.
+    pub(crate) lanes: Option<Lanes>,
 }
 
 /// What is known of one hour.
@@ -217,8 +232,25 @@ impl Evidence {
                 reasons.push("more hours wait for their upload than are listed, and it may be one of them".to_owned())
             }
         }
+        reasons.extend(self.lanes.as_ref().and_then(|lanes| self.unclosed(lanes, of.hour)));
         reasons.extend(self.unread(of.hour));
         reasons
+    }
+
+    /// Why a lane may still have records of an hour that has closed.
+    fn unclosed(&self, lanes: &Lanes, hour: Hour) -> Option<String> {
+        let closes = self.rules.closes_at(hour);
+        let slowest = &lanes.slowest;
+        match lanes.closed_through {
+            None => Some(format!("{slowest} has not said yet what it has of it: `etl cluster status`")),
+            Some(until) if until < closes => {
+                Some(format!("{slowest} may still have records of it that are not in the store: `etl cluster status`"))
+            }
+            Some(_) if lanes.has_more_unread => {
+                Some("more pages wait unread than were looked at, and one may hold records of it".to_owned())
+            }
+            Some(_) => None,
+        }
     }
 
     /// The first page that came while its records were to come, and is not read.
@@ -231,7 +263,9 @@ impl Evidence {
             .min_by_key(|unread| unread.received)?;
         let at = self.at(unread.received);
         Some(match unread.is_rejected {
+            true if self.lanes.is_some() => format!("what came at {at} is no page, and waits: `etl status` says more"),
             true => format!("what came at {at} was rejected as no page: `etl replay --rejected` reads it again"),
+            false if self.lanes.is_some() => format!("a page that came at {at} waits unread: `etl status` says why"),
             false => format!("a page that came at {at} waits in the journal unread: `etl status` says why"),
         })
     }
@@ -251,7 +285,10 @@ impl Evidence {
             ));
         }
         let (starts, closes) = (of.hour.starts_at(&self.rules.zone), self.rules.closes_at(of.hour));
-        if tokens == 0 && self.quarantined > 0 && self.heard.had_odd(starts, closes) {
+        if tokens == 0
+            && self.quarantined > 0
+            && (self.heard.had_odd(starts, closes) || self.odd_in_lanes(starts, closes))
+        {
             reasons.push(
                 "tokens that came then are no records, and the quarantine is not empty: `etl quarantine list`"
                     .to_owned(),
@@ -263,6 +300,12 @@ impl Evidence {
             );
         }
         reasons
+    }
+
+    /// Whether tokens that came then are in the quarantine of a cluster.
+    fn odd_in_lanes(&self, starts: Timestamp, closes: Timestamp) -> bool {
+        let is_then = |at: &Timestamp| (starts..=closes).contains(at);
+        self.lanes.as_ref().is_some_and(|lanes| lanes.odd.as_ref().is_none_or(|odd| odd.iter().any(is_then)))
     }
 
     /// What the ids say of an hour.
@@ -281,6 +324,10 @@ impl Evidence {
         let is_imported = |row: &HourRow| row.certified.is_none() || row.parts.iter().any(|part| part.through == 0);
         match said {
             IdsSay::Missing(gaps) => Err((Verdict::Incomplete, never_came(&gaps))),
+            _ if self.lanes.is_some() => unproven(
+                "in a cluster nobody counts the ids, nor how long the source was heard: nothing shows that all of it came"
+                    .to_owned(),
+            ),
             _ if of.row.is_some_and(is_imported) => {
                 unproven("parts of it were read back from the store: what came of it is not known".to_owned())
             }

@@ -200,6 +200,7 @@ impl World {
             unread: Vec::new(),
             quarantined: 0,
             is_interrupted: false,
+            lanes: None,
         };
         let mut next = Hour::of(Timestamp::from_second(START - 7200).unwrap(), &TimeZone::UTC);
         while let Some(hour) = next.filter(|hour| hour.starts_at(&TimeZone::UTC) < now) {

@@ -153,6 +153,15 @@ impl Manifest {
 }
 
 impl Certificate {
+    /// The same, for an hour that closed at `closes` and whose parts are those of lanes: each seals for itself, and before the hour closes
+    /// where it has much. What a lane sealed after its first sealing behind that came late.
+    pub(crate) fn of_lanes(self, closes: Timestamp, row: Option<&HourRow>) -> Self {
+        let after = || row.iter().flat_map(|row| &row.parts).filter(|part| part.frozen_at >= closes);
+        let first = |range| after().filter(|part| part.range == range).map(|part| part.frozen_at).min();
+        let late_parts = after().filter(|part| Some(part.frozen_at) > first(part.range)).count() as u64;
+        Self { sums: self.sums.map(|sums| Sums { late_parts, ..sums }), ..self }
+    }
+
     /// The certificate of an hour with this row, judged like this.
     pub(crate) fn of(row: Option<&HourRow>, judged: Judgement, timezone: &str) -> Self {
         let uploaded = row.filter(|row| !row.is_sealing());

@@ -29,8 +29,30 @@ const MOMENT: Duration = Duration::from_millis(50);
 pub(crate) struct Known {
     pub(crate) status: Status,
     pub(crate) evidence: Evidence,
-    ledger: Option<Ledger>,
+    rows: Box<dyn Rows>,
     parked: BTreeSet<Hour>,
+}
+
+/// What is known of the parts of hours: by a ledger, or by the store itself.
+pub(crate) trait Rows {
+    /// The first hour with parts.
+    fn first(&self) -> Result<Option<Hour>>;
+
+    /// The row of an hour. `None`: it has no parts.
+    fn row(&mut self, hour: Hour) -> Result<Option<HourRow>>;
+}
+
+impl Rows for Option<Ledger> {
+    fn first(&self) -> Result<Option<Hour>> {
+        Ok(self.as_ref().map(Ledger::first).transpose()?.flatten())
+    }
+
+    fn row(&mut self, hour: Hour) -> Result<Option<HourRow>> {
+        let Some(ledger) = self else { return Ok(None) };
+        let range = ledger.settings().range;
+        let row = ledger.row(hour)?.within(range).into_owned();
+        Ok(Some(row).filter(|row| !row.parts.is_empty()))
+    }
 }
 
 /// How hours are judged.
@@ -57,26 +79,25 @@ impl Known {
             unread: unread(&Journal::at(dir), &|number| waits(&status, number))?,
             quarantined,
             is_interrupted,
+            lanes: None,
         };
-        Ok(Self { parked: Parked::hours_in(dir)?, status, evidence, ledger })
+        Ok(Self { parked: Parked::hours_in(dir)?, status, evidence, rows: Box::new(ledger) })
+    }
+
+    /// What the lanes of a cluster know together, and the store has.
+    pub(crate) fn of_lanes(status: Status, evidence: Evidence, rows: Box<dyn Rows>) -> Self {
+        Self { parked: status.parked.hours.iter().copied().collect(), status, evidence, rows }
     }
 
     /// The first hour of which something is known.
     pub(crate) fn first(&self) -> Result<Option<Hour>> {
         let pending = self.status.hours.iter().map(|hour| hour.hour).min();
-        let stored = self.ledger.as_ref().map(Ledger::first).transpose()?.flatten();
-        Ok(pending.into_iter().chain(stored).min())
+        Ok(pending.into_iter().chain(self.rows.first()?).min())
     }
 
     /// The row of an hour, and the verdict on it. No row: it has no parts.
     pub(crate) fn judge(&mut self, hour: Hour) -> Result<(Option<HourRow>, u64, Judgement)> {
-        let row = match &mut self.ledger {
-            Some(ledger) => {
-                let range = ledger.settings().range;
-                Some(ledger.row(hour)?.within(range).into_owned()).filter(|row| !row.parts.is_empty())
-            }
-            None => None,
-        };
+        let row = self.rows.row(hour)?;
         let pending = self.pending(hour);
         let of = OfHour { hour, row: row.as_ref(), pending, is_parked: self.parked.contains(&hour) };
         let judged = self.evidence.judge(of);
@@ -164,5 +185,6 @@ pub(crate) fn of_state(state: &State, rules: Rules, now: Timestamp) -> Result<Ev
         unread: unread(state.pages.journal(), &|number| !state.hours.is_committed(number))?,
         quarantined: state.pages.quarantine.count() + state.pages.held_pages(),
         is_interrupted: false,
+        lanes: None,
     })
 }

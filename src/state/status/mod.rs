@@ -10,6 +10,7 @@
 
 pub(crate) mod all_hours;
 pub(crate) mod certificate;
+pub mod cluster;
 mod copy;
 pub(crate) mod days;
 mod disk;
@@ -87,7 +88,7 @@ pub(crate) fn owner(dir: &Path) -> Option<u32> {
 }
 
 /// A status of another schema is refused before its fields are looked at.
-fn parse(text: &[u8]) -> std::result::Result<Status, String> {
+pub(crate) fn parse(text: &[u8]) -> std::result::Result<Status, String> {
     #[derive(Deserialize)]
     struct Shape {
         schema: u32,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::cluster::ClusterStatus;
 use super::days::Day;
 use super::run::{Command, LastRun};
 use super::verified::LastVerify;
@@ -74,6 +75,9 @@ pub struct Status {
     /// What the state directory takes on its disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskUse>,
+    /// The cluster whose lanes these are together; absent where a machine works alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterStatus>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
@@ -241,11 +245,12 @@ impl Status {
             parked: ParkedStatus::default(),
             last_verify: None,
             disk: None,
+            cluster: None,
         }
     }
 
     /// Marks the hours that have closed by `now`: time goes on while no run does.
-    pub(super) fn close_hours(&mut self, now: Timestamp) {
+    pub(crate) fn close_hours(&mut self, now: Timestamp) {
         for hour in &mut self.hours {
             if hour.state == HourState::Open && hour.closes_at <= now {
                 hour.state = HourState::Closed;

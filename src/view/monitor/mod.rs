@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::table::{count, plural};
 use super::words::{self, ago};
 use crate::output::plain_text::acts;
+use crate::state::status::cluster::ClusterStatus;
 use crate::state::status::verified::LastVerify;
 use crate::state::status::{LastRun, Status};
 
@@ -195,7 +196,8 @@ impl Figures {
         ];
         let verify = status.last_verify.as_ref().map(|last| ("unmended", last.left, "", none));
         let disk = status.disk.map(|disk| ("state", disk.bytes, "B", none));
-        let figures = age.into_iter().chain(others).chain(verify).chain(disk);
+        let lanes = status.cluster.iter().flat_map(of_cluster);
+        let figures = age.into_iter().chain(others).chain(verify).chain(disk).chain(lanes);
         figures.map(|(name, value, unit, limits)| figure(name, value, unit, limits)).collect::<Vec<_>>().join(" ")
     }
 
@@ -206,6 +208,17 @@ impl Figures {
     fn missing(&self) -> String {
         format!("{} never seen, in {}", plural(self.missing, "id", "ids"), plural(self.gaps, "gap", "gaps"))
     }
+}
+
+/// The figures of a cluster.
+fn of_cluster(cluster: &ClusterStatus) -> [(&'static str, u64, &'static str, Limits); 4] {
+    let none = Limits::default();
+    [
+        ("unowned", cluster.unowned().count() as u64, "", none),
+        ("unread", cluster.lanes.iter().map(|lane| lane.unread).sum(), "", none),
+        ("unrouted", cluster.pages.unrouted, "", none),
+        ("waiting", cluster.pages.waiting, "", none),
+    ]
 }
 
 fn figure(name: &str, value: u64, unit: &str, limits: Limits) -> String {
@@ -227,14 +240,38 @@ fn findings(status: &Status, figures: &Figures, limits: &Thresholds, now: Timest
     found.extend(waits_for_someone(status));
     found.push((limits.missing.judge(figures.newly_missing), figures.missing()));
     found.extend(status.last_verify.as_ref().and_then(|last| verify(last, now)));
+    found.extend(status.cluster.iter().flat_map(cluster));
     if !status.running {
         let pages = plural(figures.uncommitted, "page", "pages");
-        found.push((
-            limits.uncommitted.judge(figures.uncommitted),
-            format!("{pages} in the journal not committed: the next run with their key takes them"),
-        ));
+        let what = match &status.cluster {
+            None => format!("{pages} in the journal not committed: the next run with their key takes them"),
+            Some(_) => format!("{pages} wait unread: a run with their key takes them"),
+        };
+        found.push((limits.uncommitted.judge(figures.uncommitted), what));
     }
     found
+}
+
+/// What of a cluster needs a person: lanes that nobody works on, and partitions that a further failure would cost.
+fn cluster(cluster: &ClusterStatus) -> Vec<Finding> {
+    let judge = |n: u64, level| if n > 0 { level } else { Level::Ok };
+    let unowned: Vec<String> = cluster.unowned().map(|lane| lane.lane.to_string()).collect();
+    let (lagging, without_leader) = cluster.lacking();
+    let partitions = |n| plural(u64::from(n), "partition", "partitions");
+    vec![
+        (
+            judge(unowned.len() as u64, Level::Critical),
+            format!("nobody works on lane {}: start `etl run` there", unowned.join(", ")),
+        ),
+        (
+            judge(u64::from(without_leader), Level::Critical),
+            format!("{} that nobody can read or write: look at the brokers", partitions(without_leader)),
+        ),
+        (
+            judge(u64::from(lagging), Level::Warning),
+            format!("{} on fewer brokers than they should be: look at the brokers", partitions(lagging)),
+        ),
+    ]
 }
 
 /// What the last verification found and nobody mended, with what to do about the first of it.

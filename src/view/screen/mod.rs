@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 
+use super::cluster;
 use super::heat::Heat;
 use super::table::{Align, Table, bytes, count, plural};
 use super::words::{self, Tone};
@@ -26,7 +27,7 @@ const LISTED_IDLE: usize = 4;
 /// Hours with parked records that are named.
 const LISTED_PARKED: usize = 3;
 
-const DIM: Style = Style::new().dimmed();
+pub(super) const DIM: Style = Style::new().dimmed();
 const GREEN: Style = AnsiColor::Green.on_default();
 pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default();
 const CYAN: Style = AnsiColor::Cyan.on_default();
@@ -59,6 +60,9 @@ pub fn status(status: &Status, heat: &Heat, now: Timestamp, screen: Screen) -> S
         text.push_str(&hours(&status.hours, now, screen.all));
         text.push('\n');
     }
+    if let Some(cluster) = &status.cluster {
+        text.push_str(&cluster::section(cluster, now));
+    }
     let totals = &status.totals;
     let _ = writeln!(
         text,
@@ -73,9 +77,14 @@ pub fn status(status: &Status, heat: &Heat, now: Timestamp, screen: Screen) -> S
     if !overdue.is_empty() {
         let _ = writeln!(text, "overdue     {YELLOW}{overdue}{YELLOW:#}");
     }
-    text.push_str(&journal(status));
+    // The pages of a cluster are in Kafka.
+    if status.cluster.is_none() {
+        text.push_str(&journal(status));
+    }
     text.push_str(&quarantine(status));
-    text.push_str(&gaps(status));
+    if status.cluster.is_none() {
+        text.push_str(&gaps(status));
+    }
     let (tone, verify) = words::verify(status.last_verify.as_ref(), now);
     let style = if tone == Tone::Bad { RED } else { Style::new() };
     let _ = writeln!(text, "verify      {style}{}{style:#}", clean(&verify));
