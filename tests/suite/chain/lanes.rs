@@ -115,7 +115,7 @@ fn lanes_of_several_numbers_at_once_put_each_record_into_one_part() {
     }
     let bounds = Chain { machines: 3, records: tally::scale(3, 4), ..EPOCHS };
     holds(Chain { is_wide: true, lanes: &[(0, 2), (1, 3), (2, 3)], ..bounds }, 5_000);
-    let lanes = tally::scale(&[(1, 2), (1, 3)][..], EPOCHS.lanes);
+    let lanes = tally::scale([(1, 2), (1, 3)].as_slice(), EPOCHS.lanes);
     holds(Chain { lanes, records: 3, ..bounds }, 10_000);
 }
 
