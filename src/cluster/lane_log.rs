@@ -30,6 +30,8 @@ pub(super) struct KafkaLane<'a> {
     stop: &'a Stop,
     /// Everything below has receipts, as the group knows it.
     released: Option<u64>,
+    /// Where the reader stands, if it was this lane that brought it there, and there may be more.
+    next: Option<u64>,
 }
 
 impl<'a> KafkaLane<'a> {
@@ -41,7 +43,7 @@ impl<'a> KafkaLane<'a> {
         stop: &'a Stop,
     ) -> Result<Self> {
         let released = member.committed(partition)?.and_then(|offset| u64::try_from(offset).ok());
-        Ok(Self { reader, member, topic, partition, stop, released })
+        Ok(Self { reader, member, topic, partition, stop, released, next: None })
     }
 
     /// Below which offset everything has receipts.
@@ -102,11 +104,18 @@ impl LaneLog for KafkaLane<'_> {
         if !self.member.still_owns(self.partition) || self.stop.is_requested() {
             return Ok(None);
         }
-        let is_there = self.reader.position().is_some_and(|at| u64::try_from(at) == Ok(after));
-        if !is_there {
+        // The reader may stand at the same number of another partition, or at what was the end a while ago.
+        if self.next != Some(after) {
             self.go_to(after)?;
         }
-        self.gather()
+        self.next = None;
+        let batch = self.gather()?;
+        self.next = batch.as_ref().map(|batch| batch.number);
+        Ok(batch)
+    }
+
+    fn passed(&self) -> u64 {
+        self.released.unwrap_or(0)
     }
 
     fn release(&mut self, needed: u64) -> Result<()> {

@@ -52,7 +52,7 @@ impl Why {
 }
 
 /// A name for what decides which pages can be read. It reveals nothing of the keys.
-pub(crate) fn reader_of(decoder: &Decoder) -> String {
+fn reader_of(decoder: &Decoder) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("etl what reads the pages of a cluster");
     let shape = &decoder.shape;
     for part in [
@@ -76,17 +76,27 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// The pages that wait in `topic`, which has so many `partitions`; `reader` is what cannot read them.
-    pub(crate) const fn new(topic: String, partitions: u32, reader: String) -> Self {
-        Self { topic, partitions, reader }
+    /// The pages that wait in `topic`, which has so many `partitions`.
+    pub(crate) const fn new(topic: String, partitions: u32) -> Self {
+        Self { topic, partitions, reader: String::new() }
     }
 
-    /// What reads here.
+    /// Notes that pages are read by `decoder` from now on.
+    pub(crate) fn read_by(&mut self, decoder: &Decoder) {
+        self.reader = reader_of(decoder);
+    }
+
+    /// What reads here: what cannot read a page that is put here.
     pub(crate) fn reader(&self) -> &str {
         &self.reader
     }
 
-    /// The partition of pages that are deadly, and tried one by one; and how many there are in front of it.
+    /// The topic.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The partition of pages that are deadly, and tried one by one; it is behind the others.
     pub(crate) fn deadly(&self) -> i32 {
         i32::try_from(self.others()).unwrap_or(i32::MAX)
     }

@@ -29,6 +29,7 @@ use crate::hour::range::HashRange;
 use crate::job::lane::{LanePlace, LaneRequest, run_lane};
 use crate::job::receive::receive;
 use crate::job::{Outcome, Setup, Source, Summary};
+use crate::page::decode::Decoder;
 use crate::state::Lock;
 use crate::state::pages::journal::Journal;
 use crate::stop::Stop;
@@ -70,6 +71,7 @@ pub struct Worker {
     producer: Producer,
     status: StatusLog,
     reader: Reader,
+    router: Option<Router>,
     route: Option<Member>,
     own: Option<Member>,
     checkpoint: Checkpoint,
@@ -115,6 +117,7 @@ impl Worker {
             producer: Producer::new(&connection)?,
             status: StatusLog::new(&connection)?,
             reader: Reader::new(&connection)?,
+            router: None,
             connection,
             names,
             settings,
@@ -164,10 +167,8 @@ impl Worker {
             done.note(self.fetch(tick));
         }
         let setup = (tick.setup)()?;
-        let mut router =
-            Router::new(&self.connection, &self.names, self.settings.epoch, self.settings.lanes, &setup.decoder)?;
         for _ in 0..ROUNDS {
-            let routed = self.route(&mut router, tick.stop, done);
+            let routed = self.route(&setup.decoder, tick.stop, done);
             done.note(routed);
             let goes_on = self.own_lanes(tick, done)?;
             if !goes_on || tick.stop.is_requested() {
@@ -204,9 +205,16 @@ impl Worker {
     }
 
     /// Routes the pages of the partitions that are ours.
-    fn route(&self, router: &mut Router<'_>, stop: &Stop, done: &mut Done) -> Result<()> {
+    fn route(&mut self, decoder: &Decoder, stop: &Stop, done: &mut Done) -> Result<()> {
         let Some(member) = &self.route else { return Ok(()) };
-        let routed = router.route(member, stop)?;
+        let router = match &mut self.router {
+            Some(router) => router,
+            None => {
+                let router = Router::new(&self.connection, &self.names, self.settings.epoch, self.settings.lanes)?;
+                self.router.insert(router)
+            }
+        };
+        let routed = router.route(decoder, member, stop)?;
         done.summary.fetched += routed.elements;
         done.summary.quarantined += routed.odd;
         done.problems.extend(routed.problems);

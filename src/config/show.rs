@@ -151,7 +151,8 @@ fn is_reference(text: &str) -> bool {
 /// Where the key stands in the template; what does not, comes after its table.
 fn place_in_template(key: &str) -> (usize, usize, String) {
     let (table, name) = key.split_once('.').unwrap_or(("load", key));
-    let table_at = TEMPLATE.find(&format!("\n[{table}]\n")).unwrap_or(TEMPLATE.len());
+    let heads = [format!("\n[{table}]\n"), format!("\n# [{table}]\n")];
+    let table_at = heads.iter().find_map(|head| TEMPLATE.find(head)).unwrap_or(TEMPLATE.len());
     let section = TEMPLATE.get(table_at..).unwrap_or_default().split("\n\n").next().unwrap_or_default();
     let name = name.split('.').next().unwrap_or_default();
     let at = [format!("\n{name} = "), format!("\n# {name} = ")].iter().find_map(|line| section.find(line));

@@ -3,12 +3,15 @@
 //! Pure. [`HourRow::apply`] is both the live path and the recovery path. An event that its table does not list is an error: a late record,
 //! an import and a second freeze are rows of the table, not special cases elsewhere.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::part::{PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::hour::tally::Certified;
 
 /// The hash array with the hashes of an hour's parts. Only the array that the ledger names counts.
@@ -141,6 +144,16 @@ impl HourRow {
     #[must_use]
     pub const fn is_forgotten(&self) -> bool {
         !self.parts.is_empty() && self.hashes.is_none()
+    }
+
+    /// The row with the parts only that may hold records of `range`: what the state of a lane has of the hour.
+    #[must_use]
+    pub(crate) fn within(&self, range: HashRange) -> Cow<'_, Self> {
+        if self.parts.iter().all(|part| part.range.overlaps(range)) {
+            return Cow::Borrowed(self);
+        }
+        let parts = self.parts.iter().filter(|part| part.range.overlaps(range)).cloned().collect();
+        Cow::Owned(Self { parts, ..self.clone() })
     }
 
     /// The parts that got a receipt, those included that are gone for good.
@@ -311,7 +324,6 @@ fn are_others(parts: &[PartRow], first: usize) -> bool {
 mod tests {
     use super::*;
     use crate::hour::part::PartIdentity;
-    use crate::hour::range::HashRange;
 
     const H: &str = "2023-03-10T01";
 

@@ -131,7 +131,7 @@ impl Job<'_> {
         }
         self.output.upload_refused(&mut self.run, &mut self.recover)?;
         self.finish()?;
-        let place = self.place(note);
+        let place = self.place(note.newest.max(log.passed()));
         let (newest, pending) = (place.newest, self.run.state.hours.all_pending_records());
         write(self.run.state.dir(), &Note { newest, pending, at_work: false })?;
         // Records that wait for an hour that cannot be read back are in no log of ours.
@@ -141,9 +141,9 @@ impl Job<'_> {
         Ok(place)
     }
 
-    fn place(&self, note: &Note) -> LanePlace {
+    fn place(&self, read_to: u64) -> LanePlace {
         let (hours, closing) = (&self.run.state.hours, &self.run.setup.closing);
-        let newest = hours.newest_segment().max(note.newest);
+        let newest = hours.newest_segment().max(read_to);
         let waiting = hours.pending_hours().filter(|hour| {
             let received = hours.pending(*hour).map(|pending| pending.first_received);
             received.is_none_or(|received| received < closing.closes_at(*hour))

@@ -46,6 +46,9 @@ fn cell(step: Step, fault: Fault) -> Cell {
 fn crash(step: Step) -> Cell {
     match step {
         Step::CreateOnlyProbed => Cell::By("steps/store", "crash_at_any_step_creates_each_object_once"),
+        Step::PartsRenumbered => {
+            Cell::By("lanes/crash", "crash_or_failure_at_any_step_of_a_lane_leaves_each_record_once")
+        }
         Step::DayArchived | Step::LedgerArchived => {
             Cell::By("steps/lake", "crash_at_any_step_of_a_run_that_archives_changes_nothing_in_the_end")
         }
@@ -66,6 +69,9 @@ fn crash(step: Step) -> Cell {
 fn error(step: Step) -> Cell {
     match step {
         Step::CreateOnlyProbed => Cell::By("wire_store", "each_fault_once_at_a_look_is_no_absence"),
+        Step::PartsRenumbered => {
+            Cell::By("lanes/crash", "crash_or_failure_at_any_step_of_a_lane_leaves_each_record_once")
+        }
         _ => Cell::By("steps/lake", "failure_of_any_step_changes_nothing_in_the_end"),
     }
 }
@@ -139,6 +145,7 @@ fn deleted(step: Step) -> Cell {
         Step::PartPut | Step::PartsReceipted | Step::CreateOnlyProbed | Step::HourImported => {
             Cell::By("parked", "late_record_of_an_hour_that_is_gone_waits_alone_and_all_others_go_out")
         }
+        Step::PartsRenumbered => Cell::By("lanes/faults", "bytes_of_renumbered_parts_that_are_lost_are_made_again"),
         Step::PartRepaired => Cell::By("repair", "missing_part_is_put_back_from_whatever_has_its_records"),
         Step::LossMarked | Step::LossAccepted => {
             Cell::By("repair", "loss_is_said_in_the_store_and_taken_by_a_state_that_is_new")

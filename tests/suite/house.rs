@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The rooms, each of which may use those before it. Rooms on one line do not use each other.
-const ORDER: [&[&str]; 16] = [
+const ORDER: [&[&str]; 17] = [
     &["digest", "error", "net", "output", "pointer", "process", "secret", "stop"],
     &["hour"],
     &["record", "config"],
@@ -16,6 +16,7 @@ const ORDER: [&[&str]; 16] = [
     &["part"],
     &["store"],
     &["job"],
+    &["cluster"],
     &["view"],
     &["audit"],
     &["simulate"],
@@ -33,7 +34,7 @@ const GROUND: [&str; 9] =
 const STATE: [&[&str]; 4] = [&["files"], &["pages", "hours"], &["front", "open", "mod"], &["status"]];
 
 /// Foreign crates that one room knows, and where that is.
-const FOREIGN: [(&str, &[&str]); 12] = [
+const FOREIGN: [(&str, &[&str]); 13] = [
     ("sled", &["state/hours/log/sled"]),
     ("s3", &["store/s3"]),
     ("fernet", &["page/decrypt"]),
@@ -47,6 +48,7 @@ const FOREIGN: [(&str, &[&str]); 12] = [
     ("parquet", &["part/parquet", "part/codec"]),
     ("arrow_array", &["part/parquet"]),
     ("arrow_schema", &["part/parquet"]),
+    ("rdkafka", &["cluster/kafka"]),
 ];
 
 /// Lines that a file may have; one that holds tests only may have more.

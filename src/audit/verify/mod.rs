@@ -22,6 +22,7 @@ use crate::hour::format::Format;
 use crate::hour::key::dictionaries_key;
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::job::has_expired;
 use crate::state::Ledger;
 use crate::store::dictionaries::Stored;
@@ -61,6 +62,7 @@ impl Verifier<'_> {
             Ok(())
         })?;
         let ledger = self.ledger()?;
+        let range = ledger.settings().range;
         let (mut doubts, mut dictionaries) = (Vec::new(), BTreeMap::new());
         ledger.for_each(&mut |row| {
             found.expired += self.lapsed(row, &objects);
@@ -68,11 +70,11 @@ impl Verifier<'_> {
             for part in row.parts.iter().filter(|part| part.stage != PartStage::Expired) {
                 objects.remove(&part.key);
             }
-            found.count(row);
+            found.count(&row.within(range));
             for part in row.uploaded().filter(|part| !part.dict.is_empty()) {
                 *dictionaries.entry(part.dict.clone()).or_default() += 1;
             }
-            doubts.extend(self.doubt(row.clone())?);
+            doubts.extend(self.doubt(row.clone(), range)?);
             each(found.parts);
             Ok(())
         })?;
@@ -103,8 +105,8 @@ impl Verifier<'_> {
     }
 
     /// `None`: the hour is as it should be. A failure of the state is a doubt too: a run may have replaced what was read.
-    fn doubt(&self, row: HourRow) -> Result<Option<Doubt>> {
-        match self.hour(&row) {
+    fn doubt(&self, row: HourRow, range: HashRange) -> Result<Option<Doubt>> {
+        match self.hour(&row, range) {
             Ok(findings) if findings.is_empty() => Ok(None),
             Err(error) if error.kind() != ErrorKind::State => Err(error),
             judged => Ok(Some(Doubt { row, judged })),
@@ -124,7 +126,7 @@ impl Verifier<'_> {
                 if row == doubt.row || look == LOOKS {
                     found.findings.extend(doubt.judged?);
                 } else {
-                    again.extend(self.doubt(row)?);
+                    again.extend(self.doubt(row, ledger.settings().range)?);
                 }
             }
             doubts = again;
@@ -150,7 +152,7 @@ impl Verifier<'_> {
             }
             match row.filter(|row| row.parts.iter().any(|part| part.key == key)) {
                 Some(row) => {
-                    doubts.insert(row.hour, self.doubt(row)?);
+                    doubts.insert(row.hour, self.doubt(row, ledger.settings().range)?);
                 }
                 None if self.is_there(&key) => found.findings.push(foreign(part, key, size)),
                 None => {}

@@ -5,6 +5,7 @@ use crate::audit::finding::{Fault, Finding, hint};
 use crate::error::{ErrorKind, Result};
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartIdentity, PartRow};
+use crate::hour::range::HashRange;
 use crate::job::has_expired;
 use crate::part::read::{ReadPart, read_part};
 use crate::state::{HashArray, HashDir};
@@ -19,14 +20,16 @@ struct Wrong {
 }
 
 impl Verifier<'_> {
-    /// What is wrong with the parts of an hour.
-    pub(super) fn hour(&self, row: &HourRow) -> Result<Vec<Finding>> {
+    /// What is wrong with the parts of an hour, for a state of the records in `range`.
+    pub(super) fn hour(&self, row: &HourRow, range: HashRange) -> Result<Vec<Finding>> {
         // Opened before the parts are looked at: an open array can be read even after a run has replaced it.
         let named = row.hashes.filter(|_| self.deep || !self.parts.store.keeps_metadata());
         let mut hashes = named.map(|named| HashDir::at(self.state).array(row.hour, named)).transpose()?;
         let mut findings = Vec::new();
         for part in row.uploaded() {
-            if let Some(Wrong { fault, detail, only_deep }) = self.part(row, part, hashes.as_mut())? {
+            // The array of a lane has its own records only.
+            let hashes = hashes.as_mut().filter(|_| part.range.overlaps(range));
+            if let Some(Wrong { fault, detail, only_deep }) = self.part(row, part, hashes)? {
                 let (hint, key) = (hint(fault, row.hour), part.key.clone());
                 findings.push(Finding { fault, hour: Some(row.hour), key, detail, hint, only_deep });
             }

@@ -8,6 +8,8 @@ pub(super) mod check;
 #[cfg(feature = "kafka")]
 mod init;
 #[cfg(feature = "kafka")]
+mod lanes;
+#[cfg(feature = "kafka")]
 mod status;
 
 use clap::{Args, Subcommand};
@@ -25,6 +27,7 @@ Examples:
   etl cluster status                         lanes, their owners and how far they are, machines, topics
   etl cluster check                          brokers, topics, settings and prefix, with what mends them
   etl cluster check --json                   the same for programs
+  etl cluster lanes 12                       more lanes, for more machines
 
 A cluster is several machines with the same [cluster] in their etl.toml. Each of them runs `etl run`.";
 
@@ -54,6 +57,18 @@ pub(super) enum ClusterAction {
         #[arg(long)]
         json: bool,
     },
+    /// Divide records into another number of lanes. All machines are stopped, and everything is sealed: see `etl run --drain`
+    Lanes {
+        /// How many
+        #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+        count: u32,
+        /// Give up what is in the lanes of now, and route all pages again: for brokers that have lost what they had
+        #[arg(long)]
+        reroute: bool,
+        /// Print the new settings as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Check brokers, topics, settings and prefix; exit 78 where something has to be mended
     Check {
         /// Print one JSON object
@@ -77,6 +92,7 @@ fn act(config: &Config, cluster: &ClusterConfig, args: &ClusterArgs) -> Result<u
         ClusterAction::Init { new_source, json } => init::init(config, cluster, new_source, json),
         ClusterAction::Status { json } => status::print(cluster, json),
         ClusterAction::Check { json } => check::check(config, cluster, json),
+        ClusterAction::Lanes { count, reroute, json } => lanes::lanes(config, cluster, count, reroute, json),
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Invariant: nothing is created, changed or deleted but what is asked for. A topic that is there is never created anew.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,7 +64,11 @@ pub struct Admin {
     told: Arc<Told>,
     failures: Failures,
     runtime: Runtime,
+    of_groups: RefCell<BTreeMap<String, Rc<OfGroup>>>,
 }
+
+/// A client with the offsets of a group, which it does not join.
+type OfGroup = (BaseConsumer<Heard>, Arc<Told>);
 
 impl std::fmt::Debug for Admin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -90,6 +96,7 @@ impl Admin {
             told,
             failures: connection.failures.clone(),
             runtime,
+            of_groups: RefCell::default(),
         };
         admin.reach()?;
         Ok(admin)
@@ -241,14 +248,15 @@ impl Admin {
 
     /// What a group has committed of a topic; a partition of which it has committed nothing is not among it.
     pub fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
-        let (client, told) = self.of_group(group)?;
+        let of_group = self.of_group(group)?;
+        let (client, told) = &*of_group;
         let mut list = TopicPartitionList::new();
         for partition in self.partitions(topic)? {
             list.add_partition(topic, partition);
         }
         let found = client.committed_offsets(list, PATIENCE).map_err(|cause| {
             while client.poll(Duration::ZERO).is_some() {}
-            self.failures.of(&format!("cannot read the offsets of the group {group}"), &cause, &told)
+            self.failures.of(&format!("cannot read the offsets of the group {group}"), &cause, told)
         })?;
         Ok(offsets_of(&found))
     }
@@ -262,14 +270,15 @@ impl Admin {
             return Ok(());
         }
         let what = format!("cannot commit offsets of the group {group}");
-        let (client, told) = self.of_group(group)?;
+        let of_group = self.of_group(group)?;
+        let (client, told) = &*of_group;
         let list = list_of(topic, offsets).map_err(|cause| self.failure(&what, &cause))?;
         client.commit(&list, CommitMode::Sync).map_err(|cause| match cause.rdkafka_error_code() {
             Some(Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress) => {
                 Error::new(ErrorKind::Busy, format!("{what}: it has members"))
                     .hint("stop the machines of this cluster first")
             }
-            _ => self.failures.of(&what, &cause, &told),
+            _ => self.failures.of(&what, &cause, told),
         })
     }
 
@@ -307,12 +316,18 @@ impl Admin {
     }
 
     /// A client with the offsets of a group, which it does not join.
-    fn of_group(&self, group: &str) -> Result<(BaseConsumer<Heard>, Arc<Told>)> {
-        self.connection.client(&[
+    /// They are kept: to end one takes a tenth of a second.
+    fn of_group(&self, group: &str) -> Result<Rc<OfGroup>> {
+        if let Some(known) = self.of_groups.borrow().get(group) {
+            return Ok(Rc::clone(known));
+        }
+        let made = Rc::new(self.connection.client(&[
             ("group.id", group),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
-        ])
+        ])?);
+        self.of_groups.borrow_mut().insert(group.to_owned(), Rc::clone(&made));
+        Ok(made)
     }
 
     pub(super) fn failure(&self, what: &str, cause: &KafkaError) -> Error {

@@ -1,4 +1,4 @@
-//! Pages that wait are tried again: by whoever owns the first partition of pages, once in a process.
+//! Pages that wait are tried again, by whoever owns the first partition of pages.
 //!
 //! Invariant: a page leaves where it waits only when what became of it is acknowledged; one that still cannot be read waits again, behind the
 //! others. A crash leaves it in both places, and what comes twice is known downstream. When nothing that reads pages has changed, one look
@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use super::sorter::locked;
 use super::work::{Manner, Work};
-use super::{Position, Routed, Router};
+use super::{FIRST, Owned, Position, Routed, Router};
 use crate::cluster::feed::{Feed, Flow};
-use crate::cluster::kafka::{Member, Message, Reader};
+use crate::cluster::kafka::{Message, Reader};
 use crate::cluster::waiting::{HOPELESS, Why};
 use crate::error::Result;
 use crate::stop::Stop;
@@ -18,20 +18,20 @@ use crate::stop::Stop;
 /// A page at which routers died is told as one of so many, when it is to be tried once more.
 const AGAIN: u32 = 2;
 
-impl Router<'_> {
+impl Router {
     /// Tries the pages again that could not be read, where that has changed which can. Reports those that wait for a key.
-    pub(super) fn look_again(&mut self, member: &Member, stop: &Stop, routed: &mut Routed) -> Result<()> {
+    pub(super) fn look_again(&mut self, owner: Owned<'_>, routed: &mut Routed) -> Result<()> {
         let mut waits = 0;
         for (partition, from, end) in self.where_pages_wait()? {
             if partition == self.sorter.waiting.deadly() && self.sorter.waiting.others() > 0 {
                 continue;
             }
-            match self.first_waiting(partition, from, stop)? {
+            match self.first_waiting(partition, from, owner.stop)? {
                 None => {}
                 Some((reader, why)) if reader == self.sorter.waiting.reader().as_bytes() => {
                     waits += if why == Why::WrongKey { u64::try_from(end - from).unwrap_or(0) } else { 0 };
                 }
-                Some(_) => self.try_waiting(member, (partition, from), stop, routed)?,
+                Some(_) => self.try_waiting(owner, (partition, from), routed)?,
             }
         }
         if waits > 0 {
@@ -41,11 +41,11 @@ impl Router<'_> {
     }
 
     /// Tries the pages at which routers died, one by one, when everything else is done.
-    pub(super) fn try_deadly(&mut self, member: &Member, stop: &Stop, routed: &mut Routed) -> Result<()> {
+    pub(super) fn try_deadly(&mut self, owner: Owned<'_>, routed: &mut Routed) -> Result<()> {
         let deadly = self.sorter.waiting.deadly();
         for (partition, from, _) in self.where_pages_wait()? {
             if partition == deadly {
-                self.try_waiting(member, (partition, from), stop, routed)?;
+                self.try_waiting(owner, (partition, from), routed)?;
             }
         }
         Ok(())
@@ -76,13 +76,8 @@ impl Router<'_> {
         Ok(first)
     }
 
-    fn try_waiting(
-        &mut self,
-        member: &Member,
-        (partition, from): (i32, i64),
-        stop: &Stop,
-        routed: &mut Routed,
-    ) -> Result<()> {
+    fn try_waiting(&mut self, owner: Owned<'_>, (partition, from): (i32, i64), routed: &mut Routed) -> Result<()> {
+        let Owned { decoder, member, stop } = owner;
         let (topic, name) = (self.names.waiting(), format!("waiting-{partition}"));
         if !self.notes.load(&mut self.reader, stop)? {
             return Ok(());
@@ -94,6 +89,7 @@ impl Router<'_> {
         let mut feed = Feed::open(&mut self.reader, &topic, partition, Some(from), stop)?;
         let connection = &self.connection;
         let mut work = Work {
+            decoder,
             outbox: &self.outbox,
             sorter: &mut self.sorter,
             notes: &mut self.notes,
@@ -104,7 +100,7 @@ impl Router<'_> {
             manner: &|message| manner(message, &reader),
             commit: &|offset| {
                 admin.commit_outside(&group, &topic, &BTreeMap::from([(partition, offset)]))?;
-                Ok(member.still_owns(0))
+                Ok(member.still_owns(FIRST))
             },
             load_odd: &|sorter| sorter.odd.load(&mut Reader::new(connection)?, stop),
         };

@@ -26,11 +26,15 @@ use super::names::Names;
 use super::odd::OddTokens;
 use super::outbox::Outbox;
 use super::split::Lanes;
-use super::waiting::{self, Waiting};
+use super::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::decode::Decoder;
 use crate::stop::Stop;
 
+/// Whoever owns this partition of pages looks after those that wait.
+const FIRST: i32 = 0;
+/// Between two looks at them.
+const LOOKS: Duration = Duration::from_secs(60);
 /// How long a commit is tried while the group settles who owns what.
 const SETTLING: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_millis(200);
@@ -77,27 +81,37 @@ struct Position {
     is_suspect: bool,
 }
 
+/// For whom pages are routed, and by what.
+#[derive(Debug, Clone, Copy)]
+struct Owned<'o> {
+    decoder: &'o Decoder,
+    member: &'o Member,
+    stop: &'o Stop,
+}
+
 /// Routes the pages of the partitions that this process owns.
 #[derive(Debug)]
-pub struct Router<'d> {
+pub struct Router {
     connection: Connection,
     names: Names,
     outbox: Producer,
     reader: Reader,
     admin: Admin,
-    sorter: Sorter<'d>,
+    sorter: Sorter,
     notes: Notes,
     positions: BTreeMap<i32, Position>,
-    /// Whether the pages that wait were looked at.
-    has_looked: bool,
+    /// When the pages that wait were last looked at.
+    looked: Option<Instant>,
+    /// Whether the pages were tried at which routers died.
+    has_tried: bool,
 }
 
-impl<'d> Router<'d> {
-    /// Routes what `decoder` reads to the `lanes` of `epoch`.
+impl Router {
+    /// Routes to the `lanes` of `epoch`. It is kept from tick to tick: it remembers how far it has read.
     ///
     /// # Errors
     /// `Unavailable`: no broker answers. `Config`: a topic is missing.
-    pub fn new(connection: &Connection, names: &Names, epoch: u32, lanes: u32, decoder: &'d Decoder) -> Result<Self> {
+    pub fn new(connection: &Connection, names: &Names, epoch: u32, lanes: u32) -> Result<Self> {
         let admin = Admin::new(connection)?;
         let partitions = |topic: &str| -> Result<u32> {
             let count = u32::try_from(admin.ends(topic)?.len()).unwrap_or(u32::MAX);
@@ -105,7 +119,7 @@ impl<'d> Router<'d> {
         };
         let (quarantine, waits) = (names.quarantine(), names.waiting());
         let odd = OddTokens::new(quarantine.clone(), partitions(&quarantine)?);
-        let waiting = Waiting::new(waits.clone(), partitions(&waits)?, waiting::reader_of(decoder));
+        let waiting = Waiting::new(waits.clone(), partitions(&waits)?);
         let lanes = Lanes::new(names.lanes(epoch), lanes);
         Ok(Self {
             connection: connection.clone(),
@@ -113,20 +127,22 @@ impl<'d> Router<'d> {
             outbox: Producer::new(connection)?,
             reader: Reader::new(connection)?,
             admin,
-            sorter: Sorter::new(decoder, lanes, odd, waiting, waits),
+            sorter: Sorter::new(lanes, odd, waiting),
             notes: Notes::new(names.status()),
             positions: BTreeMap::new(),
-            has_looked: false,
+            looked: None,
+            has_tried: false,
         })
     }
 
-    /// Routes all partitions that `member` owns to their ends, once.
+    /// Routes what `decoder` reads in all partitions that `member` owns, to their ends, once.
     ///
     /// # Errors
     /// `Unavailable`: the brokers do not answer. What is not committed is routed again by whoever comes next.
-    pub fn route(&mut self, member: &Member, stop: &Stop) -> Result<Routed> {
+    pub fn route(&mut self, decoder: &Decoder, member: &Member, stop: &Stop) -> Result<Routed> {
         let mut routed = Routed::default();
-        let result = self.route_all(member, stop, &mut routed);
+        self.sorter.waiting.read_by(decoder);
+        let result = self.route_all(Owned { decoder, member, stop }, &mut routed);
         if result.is_err() {
             self.positions.clear();
             self.sorter.forget();
@@ -136,32 +152,35 @@ impl<'d> Router<'d> {
         result.map(|()| routed)
     }
 
-    fn route_all(&mut self, member: &Member, stop: &Stop, routed: &mut Routed) -> Result<()> {
-        let owned = member.owned();
+    fn route_all(&mut self, owner: Owned<'_>, routed: &mut Routed) -> Result<()> {
+        let owned = owner.member.owned();
         self.positions.retain(|partition, _| owned.contains(partition));
-        let is_first = owned.contains(&0) && !self.has_looked;
-        if is_first {
-            self.look_again(member, stop, routed)?;
+        let is_first = owned.contains(&FIRST);
+        if is_first && self.looked.is_none_or(|last| last.elapsed() >= LOOKS) {
+            self.look_again(owner, routed)?;
+            self.looked = Some(Instant::now());
         }
         for partition in owned {
-            if stop.is_requested() || !self.partition(member, partition, stop, routed)? {
+            if owner.stop.is_requested() || !self.partition(owner, partition, routed)? {
                 routed.behind = true;
             }
         }
-        if is_first && !stop.is_requested() {
-            self.try_deadly(member, stop, routed)?;
-            self.has_looked = true;
+        if is_first && !self.has_tried && !owner.stop.is_requested() {
+            self.try_deadly(owner, routed)?;
+            self.has_tried = true;
         }
         Ok(())
     }
 
     /// Routes a partition to its end. `false`: it did not come so far.
-    fn partition(&mut self, member: &Member, partition: i32, stop: &Stop, routed: &mut Routed) -> Result<bool> {
+    fn partition(&mut self, owner: Owned<'_>, partition: i32, routed: &mut Routed) -> Result<bool> {
+        let Owned { decoder, member, stop } = owner;
         let Some(mut position) = self.position(member, partition, stop)? else { return Ok(false) };
         let topic = self.names.pages();
         let mut feed = Feed::open(&mut self.reader, &topic, partition, position.next, stop)?;
         let connection = &self.connection;
         let mut work = Work {
+            decoder,
             outbox: &self.outbox,
             sorter: &mut self.sorter,
             notes: &mut self.notes,

@@ -12,21 +12,31 @@ use crate::cluster::outbox::Outbox;
 use crate::cluster::split::{Lanes, Origin};
 use crate::cluster::waiting::{HOPELESS, Waiting, Why};
 use crate::error::{Error, ErrorKind, Result};
+use crate::hour::Hour;
 use crate::output::numbers::plural;
-use crate::page::decode::{Decoded, Decoder, Ended};
+use crate::page::decode::{Decoded, DecodedRecord, Decoder, Ended};
 use crate::page::parse::NotAPage;
 use crate::state::pages::quarantine::{Identity, OddToken};
 use crate::stop::Stop;
 
 /// Sorts pages.
 #[derive(Debug)]
-pub(crate) struct Sorter<'d> {
-    decoder: &'d Decoder,
+pub(crate) struct Sorter {
     lanes: Lanes,
     pub(super) odd: OddTokens,
     pub(super) waiting: Waiting,
-    topic: String,
     seen: Seen,
+}
+
+/// A page that is to be sorted.
+#[derive(Debug)]
+pub(super) struct Read<'p> {
+    /// Where it is.
+    pub(super) partition: i32,
+    pub(super) page: &'p WholePage,
+    /// What decoded it, to find again what was too much to keep.
+    pub(super) decoder: &'p Decoder,
+    pub(super) stop: &'p Stop,
 }
 
 /// What there is to report.
@@ -41,68 +51,51 @@ struct Seen {
     hopeless: u64,
 }
 
-impl<'d> Sorter<'d> {
-    /// Sorts what `decoder` reads. `topic` is where pages wait.
-    pub(crate) fn new(decoder: &'d Decoder, lanes: Lanes, odd: OddTokens, waiting: Waiting, topic: String) -> Self {
-        Self { decoder, lanes, odd, waiting, topic, seen: Seen::default() }
-    }
-
-    /// What reads pages here.
-    pub(crate) const fn decoder(&self) -> &'d Decoder {
-        self.decoder
+impl Sorter {
+    /// Sorts into these places.
+    pub(crate) fn new(lanes: Lanes, odd: OddTokens, waiting: Waiting) -> Self {
+        Self { lanes, odd, waiting, seen: Seen::default() }
     }
 
     /// Takes a page. `false`: the run is to stop, and not all of it was sent.
     ///
     /// # Errors
     /// `Unavailable`: of the outbox.
-    pub(crate) fn take(
+    pub(super) fn take(
         &mut self,
         outbox: &dyn Outbox,
-        (partition, page): (i32, &WholePage),
+        read: &Read<'_>,
         decoded: Result<Decoded, NotAPage>,
-        stop: &Stop,
         routed: &mut Routed,
     ) -> Result<bool> {
+        let page = read.page;
         let decoded = match decoded {
             Err(NotAPage::Interrupted) => return Ok(false),
-            Err(reason) => {
-                self.reject(outbox, page, &reason)?;
-                return Ok(true);
-            }
+            Err(reason) => return self.reject(outbox, read, &reason).map(|()| true),
             Ok(decoded) if decoded.key_is_wrong() => {
                 self.seen.locked += 1;
-                self.wait(outbox, page, Why::WrongKey)?;
-                return Ok(true);
+                return self.wait(outbox, page, Why::WrongKey).map(|()| true);
             }
             Ok(decoded) => decoded,
         };
-        let mut long = HashSet::new();
-        let mut hours = BTreeSet::new();
-        let origin = Origin { partition, offset: page.first };
-        routed.records += self.lanes.put(outbox, origin, page.received, &decoded, &mut |record| {
-            hours.insert(record.hour);
-            long.insert(record.entry.hash);
-        })?;
+        let mut long = Long::default();
+        let origin = Origin { partition: read.partition, offset: page.first };
+        routed.records += self.lanes.put(outbox, origin, page.received, &decoded, &mut |record| long.push(record))?;
         routed.elements += decoded.elements;
         routed.pages += 1;
-        let is_sent = self.put_odd(outbox, page, &decoded, stop, routed)?;
-        Ok(is_sent && (long.is_empty() || self.put_long(outbox, page, (&hours, &long), stop, routed)?))
+        let is_sent = self.put_odd(outbox, read, &decoded, routed)?;
+        Ok(is_sent && (long.hashes.is_empty() || self.put_long(outbox, read, &long, routed)?))
     }
 
     /// Sends the odd tokens of a page.
     fn put_odd(
         &mut self,
         outbox: &dyn Outbox,
-        page: &WholePage,
+        read: &Read<'_>,
         decoded: &Decoded,
-        stop: &Stop,
         routed: &mut Routed,
     ) -> Result<bool> {
-        if decoded.odd_seen == 0 {
-            return Ok(true);
-        }
-        let Self { decoder, odd: tokens, .. } = self;
+        let tokens = &mut self.odd;
         let mut put = |odd: &OddToken| {
             routed.odd += u64::from(tokens.put(outbox, odd)?);
             Ok(())
@@ -111,54 +104,37 @@ impl<'d> Sorter<'d> {
             decoded.odd.iter().try_for_each(put)?;
             return Ok(true);
         }
-        let again = decoder.odd_again(&page.body, page.received, &|| stop.is_requested(), &mut |odd| put(&odd));
-        is_whole(again)
+        let Read { page, decoder, stop, .. } = read;
+        is_whole(decoder.odd_again(&page.body, page.received, &|| stop.is_requested(), &mut |odd| put(&odd)))
     }
 
     /// Sends the tokens of records whose lines find no room in a message: they are quarantined.
-    fn put_long(
-        &mut self,
-        outbox: &dyn Outbox,
-        page: &WholePage,
-        (hours, long): (&BTreeSet<crate::hour::Hour>, &HashSet<[u8; 16]>),
-        stop: &Stop,
-        routed: &mut Routed,
-    ) -> Result<bool> {
-        let Self { decoder, odd: tokens, .. } = self;
-        let again =
-            decoder.tokens_of(&page.body, page.received, &|| stop.is_requested(), hours, &mut |_, hash, token| {
-                if long.contains(&hash) {
-                    let plaintext = decoder.ring.decrypt(token).unwrap_or_default();
-                    let odd = OddToken {
-                        identity: Identity::of(&plaintext).to_string(),
-                        reason: "too-large".to_owned(),
-                        detail: "its line is longer than the 900 KiB that a message between machines may have"
-                            .to_owned(),
-                        token: token.to_owned(),
-                        encoding: None,
-                        received: page.received,
-                        due: None,
-                    };
-                    routed.odd += u64::from(tokens.put(outbox, &odd)?);
-                }
-                Ok(())
-            });
-        is_whole(again)
+    fn put_long(&mut self, outbox: &dyn Outbox, read: &Read<'_>, long: &Long, routed: &mut Routed) -> Result<bool> {
+        let Read { page, decoder, stop, .. } = read;
+        let mut put = |hash: [u8; 16], token: &str| {
+            if long.hashes.contains(&hash) {
+                routed.odd += u64::from(self.odd.put(outbox, &too_long(token, read))?);
+            }
+            Ok(())
+        };
+        let stops = || stop.is_requested();
+        let mut each = |_, hash, token: &str| put(hash, token);
+        is_whole(decoder.tokens_of(&page.body, page.received, &stops, &long.hours, &mut each))
     }
 
-    fn reject(&mut self, outbox: &dyn Outbox, page: &WholePage, reason: &NotAPage) -> Result<()> {
+    fn reject(&mut self, outbox: &dyn Outbox, read: &Read<'_>, reason: &NotAPage) -> Result<()> {
         self.seen.rejected += 1;
         if self.seen.first_rejected.is_none() {
-            let what = format!("the source sent a body that is not a page: {reason}{}", reason.instead(&page.body));
-            let way_out = reason.way_out(&page.body, &self.decoder.shape);
+            let body = &read.page.body;
+            let what = format!("the source sent a body that is not a page: {reason}{}", reason.instead(body));
             let hint = format!(
-                "{way_out}; it waits in the topic {}, and is tried again when the configuration or the version of etl has changed",
-                self.topic
+                "{}; it waits in the topic {}, and is tried again when the configuration or the version of etl has changed",
+                reason.way_out(body, &read.decoder.shape),
+                self.waiting.topic()
             );
-            let error = Error::new(ErrorKind::Unavailable, what).hint(hint).about_the_source();
-            self.seen.first_rejected = Some(error);
+            self.seen.first_rejected = Some(Error::new(ErrorKind::Unavailable, what).hint(hint).about_the_source());
         }
-        self.wait(outbox, page, Why::NotAPage)
+        self.wait(outbox, read.page, Why::NotAPage)
     }
 
     /// Sends a page, unread, to where pages wait at which routers died.
@@ -194,7 +170,7 @@ impl<'d> Sorter<'d> {
     /// What there is to report since the last call.
     pub(crate) fn take_problems(&mut self) -> Vec<Error> {
         let seen = std::mem::take(&mut self.seen);
-        let topic = &self.topic;
+        let topic = self.waiting.topic();
         let mut problems = Vec::new();
         if seen.locked > 0 {
             problems.push(locked(seen.locked, topic));
@@ -211,6 +187,33 @@ impl<'d> Sorter<'d> {
             problems.push(Error::new(ErrorKind::State, what).hint(hint));
         }
         problems
+    }
+}
+
+/// The records of a page whose lines find no room in a message.
+#[derive(Debug, Default)]
+struct Long {
+    hours: BTreeSet<Hour>,
+    hashes: HashSet<[u8; 16]>,
+}
+
+impl Long {
+    fn push(&mut self, record: &DecodedRecord) {
+        self.hours.insert(record.hour);
+        self.hashes.insert(record.entry.hash);
+    }
+}
+
+fn too_long(token: &str, read: &Read<'_>) -> OddToken {
+    let plaintext = read.decoder.ring.decrypt(token).unwrap_or_default();
+    OddToken {
+        identity: Identity::of(&plaintext).to_string(),
+        reason: "too-large".to_owned(),
+        detail: "its line is longer than the 900 KiB that a message between machines may have".to_owned(),
+        token: token.to_owned(),
+        encoding: None,
+        received: read.page.received,
+        due: None,
     }
 }
 

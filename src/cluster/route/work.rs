@@ -3,7 +3,7 @@
 //! Invariant: what is committed lies below every page that is not routed, or not whole yet. A crash leaves pages that are routed again,
 //! and their records are known downstream. A page that kills its reader is found (see [`super::trying`]).
 
-use super::sorter::Sorter;
+use super::sorter::{Read, Sorter};
 use super::trying::Notes;
 use super::{Position, Routed};
 use crate::cluster::chunks::{ChunkHead, Taken, WholePage};
@@ -11,6 +11,7 @@ use crate::cluster::feed::{Ended, Feed, Flow};
 use crate::cluster::kafka::Message;
 use crate::cluster::outbox::Outbox;
 use crate::error::{Error, ErrorKind, Result};
+use crate::page::decode::Decoder;
 use crate::process::parallel::{parallel_map, threads};
 use crate::state::files::crash_point;
 use crate::stop::Stop;
@@ -36,9 +37,10 @@ pub(super) enum Manner {
 }
 
 /// What is worked through, and with what.
-pub(super) struct Work<'w, 'd> {
+pub(super) struct Work<'w> {
+    pub(super) decoder: &'w Decoder,
     pub(super) outbox: &'w dyn Outbox,
-    pub(super) sorter: &'w mut Sorter<'d>,
+    pub(super) sorter: &'w mut Sorter,
     pub(super) notes: &'w mut Notes,
     pub(super) routed: &'w mut Routed,
     pub(super) stop: &'w Stop,
@@ -51,7 +53,7 @@ pub(super) struct Work<'w, 'd> {
     /// Commits an offset. `false`: the partition is another's.
     pub(super) commit: &'w dyn Fn(i64) -> Result<bool>,
     /// Before the first page with odd tokens.
-    pub(super) load_odd: &'w dyn Fn(&mut Sorter<'d>) -> Result<bool>,
+    pub(super) load_odd: &'w dyn Fn(&mut Sorter) -> Result<bool>,
 }
 
 /// Pages that are read together.
@@ -66,7 +68,7 @@ struct Batch {
     ended: Ended,
 }
 
-impl Work<'_, '_> {
+impl Work<'_> {
     /// Works through what `feed` brings. Whether its end was reached: otherwise it is time to stop, or the partition is another's.
     pub(super) fn through(&mut self, feed: &mut Feed<'_>, position: &mut Position) -> Result<bool> {
         let mut tried = 0;
@@ -182,6 +184,8 @@ impl Work<'_, '_> {
     fn alone(&mut self, page: &WholePage, deaths: u32, position: &mut Position) -> Result<bool> {
         if self.notes.died_at(&self.name, page.id) {
             self.put_off(page, deaths + 1)?;
+            // So that the note goes: it has been heeded.
+            position.is_noted = true;
             return Ok(true);
         }
         self.notes.begin(self.outbox, &self.name, position.committed, Some(page.id))?;
@@ -196,7 +200,7 @@ impl Work<'_, '_> {
 
     /// Decodes pages, sends what they hold, and waits until it is stored. `false`: it is time to stop.
     fn route(&mut self, pages: &[WholePage]) -> Result<bool> {
-        let (decoder, stop) = (self.sorter.decoder(), self.stop);
+        let (decoder, stop) = (self.decoder, self.stop);
         let threads = if pages.len() < WORTH_A_THREAD { 1 } else { threads() };
         let decoded = parallel_map(pages, threads, |page| {
             crash_point::reading(&page.body);
@@ -208,7 +212,8 @@ impl Work<'_, '_> {
         }
         let mut routed = Routed::default();
         for (page, decoded) in pages.iter().zip(decoded) {
-            if !self.sorter.take(self.outbox, (self.partition, page), decoded, stop, &mut routed)? {
+            let read = Read { partition: self.partition, page, decoder, stop };
+            if !self.sorter.take(self.outbox, &read, decoded, &mut routed)? {
                 return Ok(false);
             }
         }

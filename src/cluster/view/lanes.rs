@@ -44,7 +44,8 @@ pub(super) fn all(
 fn offsets_of((low, end): (i64, i64), released: Option<i64>, said: Option<&Reported<LaneReport>>) -> LaneStatus {
     let released = released.map_or(low, |at| at.max(low));
     // The group may know more than what was said: by another owner, of whom nothing came yet.
-    let read = said.and_then(|said| i64::try_from(said.report.place.newest).ok()).map_or(released, |at| at.max(released));
+    let read =
+        said.and_then(|said| i64::try_from(said.report.place.newest).ok()).map_or(released, |at| at.max(released));
     LaneStatus {
         lane: 0,
         owner: None,

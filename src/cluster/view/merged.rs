@@ -30,9 +30,12 @@ pub(super) fn merged(view: &ClusterView, now: Timestamp) -> Status {
     status.journal.pages = view.status.pages.kept;
     status.journal.uncommitted = view.waiting.pages;
     let odd = &view.odd;
-    (status.quarantine, status.totals.quarantined) =
-        (QuarantineStatus { count: odd.count, reasons: odd.reasons.clone(), bytes: odd.bytes, held_pages: 0 }, odd.count);
-    status.rejected = Rejected { count: view.waiting.received.iter().filter(|(_, is_no_page)| *is_no_page).count() as u64, bytes: 0 };
+    (status.quarantine, status.totals.quarantined) = (
+        QuarantineStatus { count: odd.count, reasons: odd.reasons.clone(), bytes: odd.bytes, held_pages: 0 },
+        odd.count,
+    );
+    status.rejected =
+        Rejected { count: view.waiting.received.iter().filter(|(_, is_no_page)| *is_no_page).count() as u64, bytes: 0 };
     status.journal.uncommitted = status.journal.uncommitted.saturating_sub(status.rejected.count);
     status.cluster = Some(view.status.clone());
     status
@@ -65,7 +68,8 @@ fn of_lanes(lanes: impl Iterator<Item = Status>, now: Timestamp) -> Status {
         hours.truncate(SHOWN);
     }
     // Of hours that some lanes no longer list, what is listed is a part of the truth.
-    let is_whole = |hour: &HourStatus| hour.state != HourState::Uploaded || known_from.is_none_or(|from| hour.hour >= from);
+    let is_whole =
+        |hour: &HourStatus| hour.state != HourState::Uploaded || known_from.is_none_or(|from| hour.hour >= from);
     all.hours = hours.into_values().filter(is_whole).collect();
     let first = days.len().saturating_sub(KEPT);
     all.days = days.into_values().skip(first).collect();
@@ -128,7 +132,8 @@ fn add_day(days: &mut BTreeMap<Date, Day>, new: &Day) {
 /// The last ticks of the machines that are at work as one run, and when one that asked the source last did all it should. Where none is at
 /// work, those of all that said something.
 fn last_run(view: &ClusterView) -> (Option<LastRun>, Option<Timestamp>) {
-    let is_at_work = |name: &str| view.status.machines.iter().any(|machine| machine.is_member && machine.machine == name);
+    let is_at_work =
+        |name: &str| view.status.machines.iter().any(|machine| machine.is_member && machine.machine == name);
     let any_is = view.machines.iter().any(|said| is_at_work(&said.report.machine));
     let said: Vec<&Reported<MachineReport>> =
         view.machines.iter().filter(|said| !any_is || is_at_work(&said.report.machine)).collect();

@@ -82,7 +82,8 @@ impl ClusterView {
         let values = status_log::read_all(&connection)?;
         let settings = ClusterSettings::read(&values)?.ok_or_else(|| start::not_there(&names))?;
         let epoch = settings.epoch;
-        let members = Members { own: admin.members(&names.own_group(epoch))?, route: admin.members(&names.route_group())? };
+        let members =
+            Members { own: admin.members(&names.own_group(epoch))?, route: admin.members(&names.route_group())? };
         let look = Look { connection: &connection, admin: &admin, names: &names, epoch, members };
         let (lanes, machines) = (lane_reports(&values), machine_reports(&values));
         let waiting = waiting::read(&look)?;

@@ -172,3 +172,12 @@ fn secrets_are_not_in_the_debug_output() {
         "FERNET_KEY in the environment: entry 1 is not a Fernet key"
     );
 }
+
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn build_without_kafka_says_how_to_get_one_that_knows_clusters() {
+    let place = Place::with_file("[cluster]\nbrokers = \"localhost:9092\"\nname = \"logs\"\n");
+    let error = place.load().unwrap_err();
+    assert!(error.chain().contains("this build of etl cannot work in a cluster"), "{error:?}");
+    assert!(error.next_step().unwrap().contains("--features kafka"), "{error:?}");
+}

@@ -36,6 +36,11 @@ pub trait LaneLog {
     /// `Unavailable`: the log does not answer. `State`: it ends before `after`, or has lost what follows.
     fn next(&mut self, after: u64) -> Result<Option<LaneBatch>>;
 
+    /// The number below which nothing has to be read any more, by anybody.
+    fn passed(&self) -> u64 {
+        0
+    }
+
     /// Everything below the number `needed` has its receipts.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use super::expire::gone_for_good;
-use super::others::other;
+use super::others::{gone_by_rule, other};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::lifecycle::{Event, HourRow};
@@ -75,6 +75,7 @@ fn read_back(
                 read.hashes.into_iter().try_for_each(|hash| hashes.push(hash))?;
             }
             Found::Other => return Ok(None),
+            Found::Nothing if run.setup.is_lane() => parts.push(gone_by_rule(run, row.hour, *number)?),
             Found::Nothing => {
                 let what = format!("hour {}: {key} is not there any more", row.hour);
                 return Err(Error::new(ErrorKind::Mismatch, what).hint("run again"));

@@ -7,12 +7,17 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use serde::Deserialize;
+
 use super::Recover;
 use super::import::import;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::key::manifest_prefix;
 use crate::hour::lifecycle::{Event, HourRow};
-use crate::hour::part::{PartRow, PartStage};
+use crate::hour::part::{PartIdentity, PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::job::Run;
 use crate::state::files::step::Step;
 use crate::store::ObjectInfo;
@@ -91,14 +96,22 @@ fn look_beyond(run: &mut Run<'_>, hour: Hour, first: u32) -> Result<Beyond> {
     let setup = run.setup;
     let (layout, prefix, store) = (&setup.layout, &setup.prefix, &*setup.store);
     let mut there: BTreeMap<u32, Option<ObjectInfo>> = BTreeMap::new();
+    let mut gone: BTreeMap<u32, PartRow> = BTreeMap::new();
     store.list(&layout.hour_prefix(prefix, hour), &mut |key, _| {
         let part = layout.parse_key(prefix, key).filter(|(of, part)| *of == hour && *part >= first);
         there.extend(part.map(|(_, part)| (part, None)));
         Ok(())
     })?;
+    // What had a part is taken for ever, whether the part is still there or not.
+    let folder = format!("{}{}/", manifest_prefix(prefix), layout.folders(hour));
+    store.list(&folder, &mut |key, _| {
+        let part = layout.parse_manifest_key(prefix, key).filter(|(of, part)| *of == hour && *part >= first);
+        there.extend(part.map(|(_, part)| (part, None)));
+        Ok(())
+    })?;
     run.expired.look(store, prefix, layout, [hour])?;
-    let gone = run.expired.iter().filter(|(of, part)| *of == hour && *part >= first);
-    there.extend(gone.map(|(_, part)| (part, None)));
+    let given_up = run.expired.iter().filter(|(of, part)| *of == hour && *part >= first);
+    there.extend(given_up.map(|(_, part)| (part, None)));
     // A listing of many may miss what came while it was read.
     let last = there.keys().next_back().copied();
     for part in last.map(|last| first..=last).into_iter().flatten() {
@@ -108,17 +121,66 @@ fn look_beyond(run: &mut Run<'_>, hour: Hour, first: u32) -> Result<Beyond> {
             let what = format!("hour {hour}: the store has parts behind number {part}, but not that one");
             return Err(Error::new(ErrorKind::Mismatch, what).hint("bring it back, or move the ones behind it away"));
         }
+        if found.is_none() && !run.expired.contains(hour, part) {
+            gone.insert(part, gone_by_rule(run, hour, part)?);
+        }
         there.insert(part, found);
     }
     let numbers = there.keys().copied().collect();
     let ours = setup.settings.range;
     let is_other = |found: &ObjectInfo| found.meta.as_ref().is_some_and(|meta| !meta.range.overlaps(ours));
     let others = there.into_iter().map_while(|(part, found)| {
-        let found = found.filter(|found| is_other(found) && !run.expired.contains(hour, part))?;
-        other(run, hour, part, found)
+        let found = found.filter(|found| is_other(found) && !run.expired.contains(hour, part));
+        let gone = || gone.remove(&part).filter(|row| !row.range.overlaps(ours));
+        found.map_or_else(gone, |found| other(run, hour, part, found))
     });
     let others = others.collect();
     Ok(Beyond { others, numbers })
+}
+
+/// What a manifest says of its part.
+#[derive(Deserialize)]
+struct Manifested {
+    key: String,
+    #[serde(flatten)]
+    identity: PartIdentity,
+    first: Timestamp,
+    last: Timestamp,
+    sealed_at: Timestamp,
+    #[serde(default)]
+    range: HashRange,
+}
+
+/// The row of a part that is not there, although its manifest is: the lifecycle rule has deleted it.
+///
+/// # Errors
+/// `Mismatch`: no rule has. Else, the store did not answer.
+pub(super) fn gone_by_rule(run: &Run<'_>, hour: Hour, part: u32) -> Result<PartRow> {
+    let setup = run.setup;
+    let key = setup.layout.manifest_key(&setup.prefix, hour, part);
+    let missing = || {
+        let what = format!("hour {hour}: part {part} has a manifest, and is not there");
+        Error::new(ErrorKind::Mismatch, what)
+            .hint("bring it back; where a lifecycle rule deletes parts, load.expire_after says so")
+    };
+    let manifest: Manifested = serde_json::from_slice(&setup.store.get(&key)?).map_err(|_| missing())?;
+    let row = PartRow {
+        part,
+        stage: PartStage::Expired,
+        key: manifest.key,
+        identity: manifest.identity,
+        dict: String::new(),
+        through: 0,
+        first: manifest.first,
+        last: manifest.last,
+        frozen_at: manifest.sealed_at,
+        uploaded_at: None,
+        etag: None,
+        expired_at: Some(run.now()),
+        range: manifest.range,
+        spooled_as: None,
+    };
+    if setup.has_expired(&row, run.now()) { Ok(row) } else { Err(missing()) }
 }
 
 /// The row of a part of another lane, from what a look says of it.

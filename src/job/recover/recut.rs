@@ -24,6 +24,7 @@ use crate::job::output::Output;
 use crate::output::draft::Survives;
 use crate::state::files::step::{Step, durable_step};
 use crate::state::files::{checked, durable};
+use crate::store::ObjectInfo;
 
 /// After so long a PUT that got no answer does not land any more.
 const DEAD_AFTER: SignedDuration = SignedDuration::from_hours(1);
@@ -109,11 +110,14 @@ fn recut(run: &mut Run<'_>, recover: &mut Recover, hour: Hour) -> Result<bool> {
     Ok(is_cut)
 }
 
-/// Whether the store says of each part in the making that it is not there. A failed look is an error, never an absence.
+/// Whether the store says of each part in the making that it is not there. A failed look is an error, never an absence. Where a part of
+/// another lane has its key, it cannot come there any more.
 fn all_are_absent(run: &Run<'_>, row: &HourRow) -> Result<bool> {
     let sealing = |part: &&PartRow| part.stage == PartStage::Sealing;
     for part in row.parts.iter().filter(sealing) {
-        if run.setup.store.head(&part.key)?.is_some() {
+        let is_other =
+            |found: &ObjectInfo| found.meta.as_ref().is_some_and(|meta| !meta.range.overlaps(run.setup.settings.range));
+        if run.setup.store.head(&part.key)?.is_some_and(|found| !is_other(&found)) {
             return Ok(false);
         }
     }

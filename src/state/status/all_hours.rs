@@ -19,8 +19,9 @@ pub(crate) fn add(dir: &Path, status: &mut Status) -> Result<()> {
     let Some(ledger) = Ledger::open(dir)? else { return Ok(()) };
     let listed: BTreeSet<Hour> = status.hours.iter().map(|hour| hour.hour).collect();
     ledger.for_each(&mut |row| {
+        let row = row.within(ledger.settings().range);
         if !row.parts.is_empty() && !listed.contains(&row.hour) {
-            status.hours.push(sealed_hour(row));
+            status.hours.push(sealed_hour(&row));
         }
         Ok(())
     })?;

@@ -48,8 +48,9 @@ impl Rows for Option<Ledger> {
     }
 
     fn row(&mut self, hour: Hour) -> Result<Option<HourRow>> {
-        let row = self.as_mut().map(|ledger| ledger.row(hour)).transpose()?;
-        Ok(row.filter(|row| !row.parts.is_empty()))
+        let Some(ledger) = self else { return Ok(None) };
+        let range = ledger.settings().range;
+        Ok(Some(ledger.row(hour)?.within(range).into_owned()).filter(|row| !row.parts.is_empty()))
     }
 }
 

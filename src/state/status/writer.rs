@@ -18,6 +18,7 @@ use crate::hour::Hour;
 use crate::hour::closing::ClosingRules;
 use crate::hour::lifecycle::HourRow;
 use crate::hour::part::{PartRow, PartStage};
+use crate::hour::range::HashRange;
 use crate::state::{SHOWN, State};
 
 /// Hours with work left that are listed, oldest first.
@@ -44,6 +45,8 @@ pub(crate) struct Writer {
     /// What the runs before left.
     before: Option<Status>,
     days: Option<Days>,
+    /// Which records the state has.
+    range: HashRange,
 }
 
 impl Writer {
@@ -63,6 +66,7 @@ impl Writer {
             took: Duration::ZERO,
             before,
             days: None,
+            range: HashRange::ALL,
         }
     }
 
@@ -81,6 +85,7 @@ impl Writer {
     ) -> Result<()> {
         let began = Instant::now();
         self.step += 1;
+        self.range = state.hours.settings().range;
         let days = self.days.get_or_insert_with(|| days_before(self.before.as_mut(), state));
         let mut status = of(state, rules, days, now)?;
         if let Some(before) = &self.before {
@@ -100,7 +105,8 @@ impl Writer {
     /// Notes an hour that leaves the ledger's head, where the next status would no longer see it.
     pub(crate) fn note_leaving(&mut self, row: &HourRow) {
         if let Some(days) = &mut self.days {
-            days.note(row, 0, days::late(row, 0));
+            let row = row.within(self.range);
+            days.note(&row, 0, days::late(&row, 0));
         }
     }
 }
@@ -113,7 +119,10 @@ fn days_before(before: Option<&mut Status>, state: &State) -> Days {
         return Days::carried(std::mem::take(&mut before.days));
     }
     let mut days = Days::default();
-    state.hours.newest_archived(days::KEPT).iter().for_each(|row| days.note(row, 0, days::late(row, 0)));
+    for row in state.hours.newest_archived(days::KEPT) {
+        let row = row.within(state.hours.settings().range);
+        days.note(&row, 0, days::late(&row, 0));
+    }
     days
 }
 
@@ -184,6 +193,7 @@ fn pending(state: &State) -> u64 {
 /// The oldest hours with work, and the newest others, in the order of time. What is known of these and of the newest days is noted
 /// in `days`. However many hours there are, it looks only at those that are shown.
 fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestamp) -> Result<Vec<HourStatus>> {
+    let range = state.hours.settings().range;
     let newest: Vec<Hour> = state.hours.pending_hours().rev().take(days::KEPT * 24).collect();
     let pending = state.hours.pending_hours().take(LISTED);
     let mut known: Vec<Hour> = state.hours.recent().map(|row| row.hour).chain(pending).collect();
@@ -191,6 +201,7 @@ fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestam
     known.dedup();
     let mut look = |hour| -> Result<HourStatus> {
         let row = state.hours.row(hour)?;
+        let row = row.within(range);
         let status = hour_status(state, &row, rules, now);
         days.note(&row, status.pending_records, status.late_records);
         Ok(status)
@@ -199,6 +210,8 @@ fn hours(state: &mut State, rules: &ClosingRules, days: &mut Days, now: Timestam
         look(hour)?;
     }
     let mut hours = known.into_iter().map(look).collect::<Result<Vec<_>>>()?;
+    // One may have parts of other lanes only.
+    hours.retain(|hour| range.is_all() || hour.state != HourState::Uploaded || !hour.parts.is_empty());
     let idle = hours.iter().filter(|hour| hour.state == HourState::Uploaded).count();
     // The oldest of the idle hours go, and the newest of the others.
     let (mut surplus, mut room) = (idle.saturating_sub(SHOWN), LISTED);

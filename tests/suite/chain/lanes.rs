@@ -27,7 +27,13 @@ fn probe() {
     go("epochs 1/2/3 3r", Chain { machines: 3, lanes: &[(1, 2), (1, 3)], records: 3, ..TWO });
     go("epochs 2/3 3m", Chain { machines: 3, lanes: &[(0, 2), (1, 2), (1, 3)], records: 4, ..TWO });
     go("lane, lane, zombie 3", Chain { machines: 3, lanes: &[(0, 2), (1, 2), (1, 2)], records: 3, ..TWO });
-    go("lane, lane, zombie 2, 1", Chain { machines: 3, lanes: &[(0, 2), (1, 2), (1, 2)], records: 2, faults: 1, kinds: ALL, ..TWO });
-    go("lane, zombie, lane, zombie", Chain { machines: 4, lanes: &[(0, 2), (0, 2), (1, 2), (1, 2)], records: 2, ..TWO });
+    go(
+        "lane, lane, zombie 2, 1",
+        Chain { machines: 3, lanes: &[(0, 2), (1, 2), (1, 2)], records: 2, faults: 1, kinds: ALL, ..TWO },
+    );
+    go(
+        "lane, zombie, lane, zombie",
+        Chain { machines: 4, lanes: &[(0, 2), (0, 2), (1, 2), (1, 2)], records: 2, ..TWO },
+    );
     go("lanes, list 1", Chain { lanes: &[(0, 2), (0, 1)], lists: true, faults: 1, kinds: ALL, ..TWO });
 }

@@ -8,7 +8,7 @@ use etl::error::ErrorKind;
 use etl::stop::Stop;
 
 use super::{connected, connection};
-use crate::support::kafka::{Kafka, shared, unique_name};
+use crate::support::kafka::{Kafka, kafka, shared, unique_name};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(30);
@@ -211,4 +211,45 @@ fn wait_until(mut is: impl FnMut() -> bool) {
         assert!(began.elapsed() < LONG, "in vain");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn client_goes_on_when_a_broker_dies_hangs_and_comes_back() {
+    if !shared().is_some_and(Kafka::is_own) {
+        return;
+    }
+    let Some(kafka) = kafka(3, "broker.session.timeout.ms=3000\nbroker.heartbeat.interval.ms=500") else { return };
+    let connection = connected(&kafka, &unique_name("death"));
+    let admin = Admin::new(&connection).unwrap();
+    assert_eq!((admin.brokers().unwrap(), kafka.brokers()), (3, 3));
+    let topic = format!("{}.pages", connection.name());
+    let settings = vec![("min.insync.replicas", "2")];
+    admin.create(&TopicSpec { name: topic.clone(), partitions: 3, replication: 3, settings }).unwrap();
+    let producer = Producer::new(&connection).unwrap();
+    let member = Member::join(&connection, &format!("{}-route", connection.name()), &topic, "route").unwrap();
+    assert!(member.wait_for_assignment(LONG, &Stop::new()).unwrap());
+    let mut sent = 0..0;
+    let mut round = || {
+        sent = sent.end..sent.end + 100;
+        for partition in 0..3 {
+            send(&producer, &topic, partition, sent.clone());
+        }
+    };
+    round();
+    kafka.kill(1);
+    round();
+    member.commit(0, 5).unwrap();
+    kafka.restart(1);
+    kafka.pause(2);
+    round();
+    kafka.resume(2);
+    round();
+    for partition in 0..3 {
+        let read = read(&mut Reader::new(&connection).unwrap(), &topic, partition, 0);
+        let distinct: BTreeSet<u64> = read.iter().map(|text| text.parse().unwrap()).collect();
+        assert!(distinct.into_iter().eq(0..400), "partition {partition}: what was settled is there");
+    }
+    assert_eq!(member.committed(0).unwrap(), Some(5));
+    assert_eq!(member.owned().len(), 3);
+    wait_until(|| admin.topics(&[topic.clone()]).unwrap()[0].as_ref().unwrap().under_replicated == 0);
 }

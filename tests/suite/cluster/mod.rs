@@ -1,6 +1,7 @@
 //! Several machines that share their work through Kafka, against real brokers.
 
 mod client;
+mod route;
 mod setup;
 mod storm;
 

@@ -21,16 +21,23 @@ fn keys() -> Vec<(String, String, Option<toml::Value>)> {
     let defaults: toml::Table = template.parse().unwrap();
     let (mut keys, mut table) = (Vec::new(), String::new());
     for line in template.lines() {
-        if let Some(name) = line.strip_prefix('[') {
-            table = name.trim_end_matches(']').to_owned();
+        // A table that most do without stands behind a `#`.
+        if let Some(name) = line.trim_start_matches("# ").strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            table = name.to_owned();
         } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
             && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
         {
-            let default = defaults[&table].get(key).cloned();
+            let default = defaults.get(&table).map_or_else(|| behind_a_mark(line), |table| table.get(key).cloned());
             keys.push((table.clone(), key.to_owned(), default));
         }
     }
     keys
+}
+
+/// The default of a key of a table that stands behind a `#`, with its values; two of its keys have none.
+fn behind_a_mark(line: &str) -> Option<toml::Value> {
+    let line: toml::Table = line.trim_start_matches("# ").parse().unwrap();
+    line.into_iter().next().filter(|(key, _)| !["brokers", "name"].contains(&&**key)).map(|(_, value)| value)
 }
 
 #[test]
@@ -53,8 +60,38 @@ fn every_key_has_an_entry_with_its_default_and_an_example_that_works() {
         }
         let (_, example) = entry.split_once("Example: `").unwrap_or_else(|| panic!("{table}.{key}: {entry}"));
         let example = example.split('`').next().unwrap();
+        if table == "cluster" {
+            let needed = [("brokers", "\"localhost:9092\""), ("name", "\"logs\""), ("security", "\"tls\"")];
+            try_in_a_cluster(&key, example, needed);
+            continue;
+        }
         let more = if key == "keys" { "url = \"file:pages/*.json\"\n" } else { "" };
         Place::new(&format!("[{table}]\n{more}{example}\n")).etl(&["status"]).exits(0);
+    }
+}
+
+/// An example of `[cluster]`: with what else it needs, it is accepted by a build that knows clusters, and said to need one by others.
+fn try_in_a_cluster(key: &str, example: &str, needed: [(&str, &str); 3]) {
+    let of_scram = ["user_env", "password_env", "password_file"].contains(&key);
+    let needed: String = needed
+        .into_iter()
+        .filter(|(other, _)| *other != key && !(of_scram && *other == "security"))
+        .map(|(key, value)| format!("{key} = {value}\n"))
+        .collect();
+    let more = match key {
+        "security" => "user_env = \"U\"\npassword_env = \"P\"\n",
+        "user_env" => "security = \"scram\"\npassword_env = \"P\"\n",
+        "password_env" | "password_file" => "security = \"scram\"\nuser_env = \"U\"\n",
+        "cert_file" => "key_file = \"k.pem\"\n",
+        "key_file" => "cert_file = \"c.pem\"\n",
+        _ => "",
+    };
+    let shown = Place::new(&format!("[load]\nto = \"s3://logs/\"\n[cluster]\n{needed}{more}{example}\n"))
+        .etl(&["config", "show"]);
+    if cfg!(feature = "kafka") {
+        assert!(shown.exits(0).out.contains(&format!("cluster.{key}")), "{key}");
+    } else {
+        assert!(shown.exits(78).err.contains("this build of etl cannot work in a cluster"), "{key}");
     }
 }
 
@@ -82,7 +119,9 @@ fn every_environment_variable_is_in_the_manual_or_for_those_who_work_on_it() {
         seen.extend(names.map(str::to_owned));
     }
     // How the tests talk to each other.
-    seen.retain(|name| !name.starts_with("ETL_SHIM_") && !["ETL_TEST_TALLY", "ETL_TEST_S3_"].contains(&&**name));
+    seen.retain(|name| {
+        !name.starts_with("ETL_SHIM_") && !["ETL_TEST_TALLY", "ETL_TEST_S3_", "ETL_TEST_LANE"].contains(&&**name)
+    });
     assert!(seen.len() > 20, "{seen:?}");
     for name in seen {
         assert!(known.contains(&format!("`{name}")) || known.contains(&name), "{name} is in no document");

@@ -16,8 +16,8 @@ use etl::part::cut::CutRules;
 use etl::part::read::read_part;
 use etl::state::Lock;
 use etl::stop::Stop;
-use etl::store::ObjectStore;
 use etl::store::s3::S3Store;
+use etl::store::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -62,6 +62,51 @@ pub struct Work {
     pub part_max_records: u64,
     pub part_bytes: u64,
     pub dedup_window: SignedDuration,
+    /// The store refuses requests of this kind for keys with this text: "put", "head", "list" or "get".
+    pub refused: Option<(String, String)>,
+}
+
+/// A store that refuses some requests.
+struct Refusing {
+    store: S3Store,
+    refused: Option<(String, String)>,
+}
+
+impl Refusing {
+    fn may(&self, verb: &str, key: &str) -> Result<()> {
+        match &self.refused {
+            Some((refused, text)) if refused == verb && key.contains(text) => {
+                Err(Error::new(ErrorKind::Credentials, format!("no {verb} of {key}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ObjectStore for Refusing {
+    fn place(&self) -> &str {
+        self.store.place()
+    }
+
+    fn put_new(&self, key: &str, body: &Path, meta: &PartMeta) -> Result<PutAnswer> {
+        self.may("put", key).and_then(|()| self.store.put_new(key, body, meta))
+    }
+
+    fn head(&self, key: &str) -> Result<Option<ObjectInfo>> {
+        self.may("head", key).and_then(|()| self.store.head(key))
+    }
+
+    fn get(&self, key: &str) -> Result<Vec<u8>> {
+        self.may("get", key).and_then(|()| self.store.get(key))
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.may("list", prefix).and_then(|()| self.store.list(prefix, each))
+    }
+
+    fn create_only_is_certain(&self) -> bool {
+        false
+    }
 }
 
 impl Work {
@@ -73,7 +118,7 @@ impl Work {
     /// What a run is told; calls `with` with it.
     fn with_setup<T>(&self, stop: &Stop, with: impl FnOnce(Setup<'_>) -> T) -> T {
         let clock = Fixed(self.now);
-        let store = Box::new(S3Store::new(self.s3().settings()).unwrap());
+        let store = Box::new(Refusing { store: self.s3().store(), refused: self.refused.clone() });
         let usual = setup(self.state.clone(), &self.key, store, &clock, stop);
         with(Setup {
             manifest: true,
@@ -275,7 +320,9 @@ impl Bench {
     pub fn give(&mut self, ids: impl IntoIterator<Item = u64>, hours: u64) {
         let records =
             ids.into_iter().map(|id| (id, format!("{:02}:{:02}:{:02}.000", 1 + id % hours, id / 60 % 60, id % 60)));
-        self.give_at("2023-03-10T01:30:00Z", records.collect::<Vec<_>>());
+        // None of them is dated too far ahead.
+        let received = if hours > 2 { "2023-03-10T03:30:00Z" } else { "2023-03-10T01:30:00Z" };
+        self.give_at(received, records.collect::<Vec<_>>());
     }
 
     pub fn work(&self, lanes: u32, lane: u32) -> Work {
@@ -295,6 +342,7 @@ impl Bench {
             part_max_records: 0,
             part_bytes: 64 << 20,
             dedup_window: SignedDuration::from_hours(30 * 24),
+            refused: None,
         }
     }
 

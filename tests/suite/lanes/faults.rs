@@ -25,9 +25,9 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
     found
 }
 
-/// Makes the store refuse all parts until it is calm.
-fn take_no_part(bench: &Bench) {
-    bench.proxy.at_keys("PUT ", &["/part-"], Fault::Instead(named("503")));
+/// The same where the store refuses requests of this kind for keys with this text.
+fn refusing(work: Work, verb: &str, text: &str) -> Work {
+    Work { refused: Some((verb.to_owned(), text.to_owned())), ..work }
 }
 
 #[test]
@@ -90,15 +90,12 @@ fn befall(state: &Path, damage: &str) {
 #[test]
 fn whatever_is_lost_of_a_lane_comes_again_and_is_there_once() {
     let Some(mut bench) = Bench::new("lost") else { return };
-    let states: [(&str, fn(&mut Bench) -> Work); 4] = [
+    let states: [(&str, fn(&Bench) -> Work); 4] = [
         ("records wait", |bench| {
             let work = Work { drain: false, now: time("2023-03-10T01:35:00Z"), ..bench.work(2, 0) };
             Work { caught_up: work.now, ..work }
         }),
-        ("parts wait", |bench| {
-            take_no_part(bench);
-            bench.work(2, 0)
-        }),
+        ("parts wait", |bench| refusing(bench.work(2, 0), "put", "/part-")),
         ("all has receipts", |bench| bench.work(2, 0)),
         ("its hashes are forgotten", |bench| Work { dedup_window: jiff::SignedDuration::ZERO, ..bench.work(2, 0) }),
     ];
@@ -108,9 +105,8 @@ fn whatever_is_lost_of_a_lane_comes_again_and_is_there_once() {
             let case = format!("{name}: {damage}");
             bench.give(known..known + 30, 2);
             known += 30;
-            let work = reach(&mut bench);
+            let work = reach(&bench);
             let first = work.lane();
-            bench.proxy.calm();
             assert!(first.place.is_some(), "{case}: {:?}", first.problems);
             befall(&work.state, damage);
             cases += 1;
@@ -129,19 +125,14 @@ fn whatever_is_lost_of_a_lane_comes_again_and_is_there_once() {
 /// A lane with parts under numbers that were taken by another lane's, renumbered and not sent yet.
 fn renumbered(bench: &mut Bench) -> Work {
     bench.give(1..60, 1);
-    take_no_part(bench);
     let work = Work { part_max_records: 10, ..bench.work(2, 0) };
-    let outcome = work.lane();
+    let outcome = refusing(work.clone(), "put", "/part-").lane();
     assert_eq!(outcome.place.unwrap().needed, 0, "{:?}", outcome.problems);
-    bench.proxy.calm();
     went_well(&Work { part_max_records: 20, ..bench.work(2, 1) }.lane(), "the other lane");
     let others = u32::try_from(bench.parts().len()).unwrap();
     assert!(others >= 2);
-    let next: &str = format!("/part-{others:05}").leak();
-    bench.proxy.at_keys("PUT ", &[next], Fault::Instead(named("503")));
-    let outcome = work.lane();
+    let outcome = refusing(work.clone(), "put", &format!("/part-{others:05}")).lane();
     assert_eq!(outcome.place.unwrap().needed, 0, "{:?}", outcome.problems);
-    bench.proxy.calm();
     assert_eq!(bench.parts().len(), others as usize);
     work
 }
