@@ -51,6 +51,12 @@ pub(super) enum ClusterAction {
         #[arg(long)]
         json: bool,
     },
+    /// Show lanes, who owns them and how far they are; machines; and what brokers lack
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Divide records into another number of lanes. All machines are stopped, and everything is sealed: see `etl run --drain`
     Lanes {
         /// How many
@@ -60,12 +66,6 @@ pub(super) enum ClusterAction {
         #[arg(long)]
         reroute: bool,
         /// Print the new settings as one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show lanes, who owns them and how far they are; machines; and what brokers lack
-    Status {
-        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },

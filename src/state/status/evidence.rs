@@ -50,8 +50,7 @@ impl Rows for Option<Ledger> {
     fn row(&mut self, hour: Hour) -> Result<Option<HourRow>> {
         let Some(ledger) = self else { return Ok(None) };
         let range = ledger.settings().range;
-        let row = ledger.row(hour)?.within(range).into_owned();
-        Ok(Some(row).filter(|row| !row.parts.is_empty()))
+        Ok(Some(ledger.row(hour)?.within(range).into_owned()).filter(|row| !row.parts.is_empty()))
     }
 }
 
