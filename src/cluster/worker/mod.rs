@@ -219,6 +219,9 @@ impl Worker {
         let routed = router.route(decoder, member, stop)?;
         done.summary.fetched += routed.elements;
         done.summary.quarantined += routed.odd;
+        for (reason, count) in routed.reasons {
+            *done.summary.quarantined_reasons.entry(reason).or_default() += count;
+        }
         done.problems.extend(routed.problems);
         Ok(())
     }
