@@ -213,12 +213,11 @@ impl Output {
     fn meet_foreign(&mut self, run: &mut Run<'_>, recover: &mut Recover, upload: &Upload) -> Result<()> {
         let row = run.state.hours.row(upload.hour)?;
         let taken_over = match run.setup.settings.range.is_all() {
-            true => import(run, &row, &[upload.row.part]).map(|is_ours| {
-                if is_ours {
+            true => import(run, &row, &[upload.row.part]).inspect(|is_ours| {
+                if *is_ours {
                     tracing::info!("hour {}: {} was a part already: taken over", upload.hour, upload.row.key);
                     recover.note_thawed(upload.hour);
                 }
-                is_ours
             }),
             false => recover.pass_others(run, &row, &upload.row).map(|others| others == Others::Known),
         };

@@ -61,7 +61,11 @@ fn play(at: Option<(usize, &str, &str)>) -> Option<Vec<Vec<String>>> {
         acts.before(act);
         if let Some((_, what, point)) = at.filter(|(number, ..)| *number == act) {
             let (code, taken) = acts.run(act, &[(what, point)]);
-            assert!(what != "ETL_CRASH" || code == -1, "{case}: it was to crash: {code}");
+            // A PUT that is refused comes to no end after which it could crash.
+            assert!(
+                what != "ETL_CRASH" || code == -1 || (act == 1 && point.starts_with("after")),
+                "{case}: it was to crash: {code}"
+            );
             tally::add("steps", "of a lane", 1);
             acts.bench.is_sound(&format!("{case}: {taken:?}"));
         }
