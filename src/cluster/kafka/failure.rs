@@ -195,9 +195,10 @@ const fn meaning(code: Code) -> (ErrorKind, &'static str) {
             ErrorKind::Credentials,
             "give this user the rights that the manual lists (`etl help cluster`) with `kafka-acls.sh`",
         ),
+        // A process of this machine that is dead by now may still be let in after its successor, when a broker takes over.
         Code::FencedInstanceId => (
-            ErrorKind::Config,
-            "another process of this cluster has the same name: set cluster.instance, another on each machine",
+            ErrorKind::Unavailable,
+            "run again; where it comes back, another machine of this cluster has the same name: set cluster.instance, another on each",
         ),
         Code::InvalidSessionTimeout => (
             ErrorKind::Config,
