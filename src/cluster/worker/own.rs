@@ -143,7 +143,11 @@ impl Owner {
         done.summary.add(&worked.summary);
         let problems: Vec<String> = worked.problems.iter().map(Error::chain).collect();
         done.problems.extend(worked.problems);
-        let Some(place) = worked.place else { return Ok(()) };
+        let Some(mut place) = worked.place else { return Ok(()) };
+        // A late part on its way takes nothing back.
+        if let Some(known) = self.lanes.get(&lane) {
+            place.closed_through = place.closed_through.max(known.place.closed_through);
+        }
         self.lanes.insert(lane, Known { place, released, reported: Instant::now() });
         self.report(lane, problems)
     }

@@ -10,6 +10,7 @@ use super::spooled_part::Upload;
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
+use crate::hour::part::PartStage;
 use crate::job::Run;
 use crate::process::parallel::parallel_map;
 use crate::state::Undigested;
@@ -61,6 +62,21 @@ pub(super) fn publish_manifests(
         run.state.hours.digests.note(&undigested)?;
     }
     Ok(answers.into_iter().zip(published).map(|(answer, published)| published.and(answer)).collect())
+}
+
+/// Publishes the manifests of parts that were taken over without one: whoever made them died in between. What has a manifest is taken for
+/// ever, even where a part is deleted later.
+pub(crate) fn publish_for(run: &mut Run<'_>, hour: Hour, parts: &[u32]) -> Result<()> {
+    let rows = run.state.hours.row(hour)?.parts;
+    for row in rows.into_iter().filter(|row| row.stage == PartStage::Uploaded && parts.contains(&row.part)) {
+        let (sha256, size) = (row.identity.sha256.clone(), row.identity.bytes);
+        let body = run.state.hours.spool_path(hour, row.part);
+        let Some(manifest) = spool_manifest(run, &Upload { hour, row, body }, &sha256, size)? else { continue };
+        let published = manifest.publish(&*run.setup.store, run.create_only(), run.setup.stop);
+        durable::remove(&manifest.body)?;
+        published?;
+    }
+    Ok(())
 }
 
 fn spool_manifest(run: &mut Run<'_>, upload: &Upload, sha256: &str, size: u64) -> Result<Option<Spooled>> {

@@ -5,7 +5,7 @@ pub(super) mod dictionaries;
 mod digest;
 pub(super) mod document;
 pub(super) mod guard;
-mod manifest;
+pub(super) mod manifest;
 mod refused;
 mod seal;
 mod spooled_part;

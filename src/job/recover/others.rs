@@ -5,7 +5,7 @@
 //! so that it cannot hold a record of ours, or with its hashes. The create-only PUT under the next number then compares and swaps.
 //! Parts of other ranges are passed without being read. Each step is one of the ledger; a crash leaves the row before it or after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -19,6 +19,7 @@ use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartIdentity, PartRow, PartStage};
 use crate::hour::range::HashRange;
 use crate::job::Run;
+use crate::job::output::manifest::publish_for;
 use crate::state::files::step::Step;
 use crate::store::ObjectInfo;
 
@@ -37,6 +38,8 @@ struct Beyond {
     others: Vec<PartRow>,
     /// All numbers that are taken, one after the other.
     numbers: Vec<u32>,
+    /// Those of them that have no manifest.
+    bare: Vec<u32>,
 }
 
 impl Recover {
@@ -44,12 +47,12 @@ impl Recover {
     pub(crate) fn meet_others(&mut self, run: &mut Run<'_>, hour: Hour) -> Result<Others> {
         let row = run.state.hours.row(hour)?;
         let known = u32::try_from(row.parts.len()).unwrap_or(u32::MAX);
-        let Beyond { others, numbers } = look_beyond(run, hour, known)?;
+        let Beyond { others, numbers, bare } = look_beyond(run, hour, known)?;
         if numbers.is_empty() {
             return Ok(Others::Known);
         }
         if others.len() < numbers.len() {
-            return take_over(run, &row, &numbers);
+            return take_over(run, &row, &numbers, &bare);
         }
         let none = run.state.hours.sorter(1).finish(|_| Ok(()))?;
         let hashes = row.hashes.is_none().then(|| run.state.hours.write_array(&row, &none)).transpose()?;
@@ -60,13 +63,13 @@ impl Recover {
     /// Something is where a part was to go, from the number of that part on: parts that cannot hold our records are passed, others are
     /// taken over, and our parts thawed.
     pub(crate) fn pass_others(&mut self, run: &mut Run<'_>, row: &HourRow, taken: &PartRow) -> Result<Others> {
-        let Beyond { others, numbers } = look_beyond(run, row.hour, taken.part)?;
+        let Beyond { others, numbers, bare } = look_beyond(run, row.hour, taken.part)?;
         if numbers.is_empty() {
             let what = format!("hour {}: {} is taken, and a look finds nothing", row.hour, taken.key);
             return Err(Error::new(ErrorKind::Unavailable, what).hint("run again later: nothing is lost"));
         }
         if others.len() < numbers.len() {
-            let taken_over = take_over(run, row, &numbers)?;
+            let taken_over = take_over(run, row, &numbers, &bare)?;
             self.note_thawed(row.hour);
             return Ok(taken_over);
         }
@@ -81,9 +84,9 @@ impl Recover {
 }
 
 /// Reads parts back among which there is one that may hold our records.
-fn take_over(run: &mut Run<'_>, row: &HourRow, numbers: &[u32]) -> Result<Others> {
+fn take_over(run: &mut Run<'_>, row: &HourRow, numbers: &[u32], bare: &[u32]) -> Result<Others> {
     match import(run, row, numbers)? {
-        true => Ok(Others::Known),
+        true => publish_for(run, row.hour, bare).map(|()| Others::Known),
         false => Ok(Others::Foreign(numbers.first().copied().unwrap_or_default())),
     }
 }
@@ -96,7 +99,7 @@ fn look_beyond(run: &mut Run<'_>, hour: Hour, first: u32) -> Result<Beyond> {
     let setup = run.setup;
     let (layout, prefix, store) = (&setup.layout, &setup.prefix, &*setup.store);
     let mut there: BTreeMap<u32, Option<ObjectInfo>> = BTreeMap::new();
-    let mut gone: BTreeMap<u32, PartRow> = BTreeMap::new();
+    let (mut gone, mut manifested) = (BTreeMap::<u32, PartRow>::new(), BTreeSet::new());
     store.list(&layout.hour_prefix(prefix, hour), &mut |key, _| {
         let part = layout.parse_key(prefix, key).filter(|(of, part)| *of == hour && *part >= first);
         there.extend(part.map(|(_, part)| (part, None)));
@@ -106,9 +109,10 @@ fn look_beyond(run: &mut Run<'_>, hour: Hour, first: u32) -> Result<Beyond> {
     let folder = format!("{}{}/", manifest_prefix(prefix), layout.folders(hour));
     store.list(&folder, &mut |key, _| {
         let part = layout.parse_manifest_key(prefix, key).filter(|(of, part)| *of == hour && *part >= first);
-        there.extend(part.map(|(_, part)| (part, None)));
+        manifested.extend(part.map(|(_, part)| part));
         Ok(())
     })?;
+    there.extend(manifested.iter().map(|part| (*part, None)));
     run.expired.look(store, prefix, layout, [hour])?;
     let given_up = run.expired.iter().filter(|(of, part)| *of == hour && *part >= first);
     there.extend(given_up.map(|(_, part)| (part, None)));
@@ -126,7 +130,8 @@ fn look_beyond(run: &mut Run<'_>, hour: Hour, first: u32) -> Result<Beyond> {
         }
         there.insert(part, found);
     }
-    let numbers = there.keys().copied().collect();
+    let numbers: Vec<u32> = there.keys().copied().collect();
+    let bare = numbers.iter().copied().filter(|part| !manifested.contains(part)).collect();
     let ours = setup.settings.range;
     let is_other = |found: &ObjectInfo| found.meta.as_ref().is_some_and(|meta| !meta.range.overlaps(ours));
     let others = there.into_iter().map_while(|(part, found)| {
@@ -135,7 +140,7 @@ fn look_beyond(run: &mut Run<'_>, hour: Hour, first: u32) -> Result<Beyond> {
         found.map_or_else(gone, |found| other(run, hour, part, found))
     });
     let others = others.collect();
-    Ok(Beyond { others, numbers })
+    Ok(Beyond { others, numbers, bare })
 }
 
 /// What a manifest says of its part.
