@@ -36,8 +36,19 @@ use serde_json::Value;
 mod tally;
 
 /// What the names of tests about faults hold: their module, or that they crash. Every test that needs crash points is among them.
-const FAULTS: [&str; 10] =
-    ["steps::", "nth_call::", "crash", "storm::", "power::", "damage::", "full_disk::", "wire_", "model::", "fuzz::"];
+const FAULTS: [&str; 11] = [
+    "steps::",
+    "nth_call::",
+    "crash",
+    "storm::",
+    "power::",
+    "damage::",
+    "full_disk::",
+    "wire_",
+    "model::",
+    "fuzz::",
+    "lanes::",
+];
 
 /// Where the manual keeps the table.
 const MARKS: [&str; 2] = ["<!-- proof: written by tests/proof.rs -->", "<!-- end of proof -->"];

@@ -130,7 +130,10 @@ impl Verification {
             plural(self.parts, "part", "parts"),
             plural(self.hours, "hour", "hours"),
             plural(self.rows, "record", "records"),
-            verdict(&self.findings, if self.by_manifests { "all as their manifests say" } else { "all as the ledger says" })
+            verdict(
+                &self.findings,
+                if self.by_manifests { "all as their manifests say" } else { "all as the ledger says" }
+            )
         );
         text
     }

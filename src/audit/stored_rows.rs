@@ -113,8 +113,7 @@ impl Rows for StoredRows {
         let Some(numbers) = self.hours.get(&hour) else { return Ok(None) };
         let numbers: Vec<u32> = numbers.iter().copied().collect();
         let found = parallel_map(&numbers, AT_ONCE, |part| self.part(hour, *part));
-        let parts: Vec<PartRow> =
-            found.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+        let parts: Vec<PartRow> = found.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
         let last_receipt: Option<Timestamp> = parts.iter().filter_map(|part| part.uploaded_at).max();
         Ok((!parts.is_empty()).then(|| HourRow { parts, last_receipt, ..HourRow::new(hour) }))
     }

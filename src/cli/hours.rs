@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::print::{print, print_bytes, print_json, styled};
-use super::{cluster, setup};
 use super::values::{check_range, hour};
+use super::{cluster, setup};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::lifecycle::HourRow;

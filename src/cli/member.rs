@@ -20,6 +20,7 @@ mod with_kafka {
     use crate::cli::setup;
     use crate::cluster::{Tick, Worker};
     use crate::config::{ClusterConfig, SourceLocation};
+    use crate::error::{Error, ErrorKind};
     use crate::hour::SystemClock;
 
     /// What of a cluster lives from tick to tick.
@@ -32,6 +33,14 @@ mod with_kafka {
             SourceLocation::Http(_) => Ok(Some(setup::template(config)?.to_string())),
             SourceLocation::Files(_) => Ok(None),
         }
+    }
+
+    /// Only asks the source, if this machine is the one that did: what comes waits for the brokers.
+    fn without_brokers(tick: &mut Tick<'_, '_, '_>, error: Error) -> Result<Outcome> {
+        let Some(mut outcome) = Worker::fetch_alone(tick) else { return Err(error) };
+        outcome.problems.push(error);
+        outcome.problems.sort_by_key(Error::kind);
+        Ok(outcome)
     }
 
     impl Machine {
@@ -58,18 +67,21 @@ mod with_kafka {
             let progress = |progress| display.show(progress);
             let make = || setup::setup(config, &SystemClock, stop, &progress);
             let is_of_now = |known: &ClusterConfig| known == cluster;
-            if !self.0.as_ref().is_some_and(|(known, worker)| is_of_now(known) && !worker.has_failed()) {
-                self.leave();
-                self.0 = Some((cluster.clone(), Worker::join(cluster, &make()?, source_name(config)?)?));
-            }
             let mut client = setup::client(config, &stop.at_half_time())?;
             let source = fetches.then(|| setup::source(config, client.as_mut())).transpose()?;
-            let tick = Tick { setup: &make, source, drain: request.drain, stop };
+            let mut tick = Tick { setup: &make, source, drain: request.drain, stop };
+            if !self.0.as_ref().is_some_and(|(known, worker)| is_of_now(known) && !worker.has_failed()) {
+                self.leave();
+                match Worker::join(cluster, &make()?, source_name(config)?) {
+                    Ok(worker) => self.0 = Some((cluster.clone(), worker)),
+                    // The source forgets, and the brokers do not.
+                    Err(error) if error.kind() == ErrorKind::Unavailable => return without_brokers(&mut tick, error),
+                    Err(error) => return Err(error),
+                }
+            }
             let outcome = self.0.as_mut().map(|(_, worker)| worker.tick(tick));
             display.end();
-            outcome.ok_or_else(|| {
-                crate::error::Error::new(crate::error::ErrorKind::Bug, "this machine is not in its cluster")
-            })
+            outcome.ok_or_else(|| Error::new(ErrorKind::Bug, "this machine is not in its cluster"))
         }
 
         /// Leaves the cluster, if it is in one.

@@ -90,7 +90,14 @@ impl Watchers {
 /// Reports a run that found no configuration it could use, to the monitor that a flag or the usual variable names.
 pub(super) fn end_without_config(ping: Option<&str>, error: &Error) {
     let ping = ping.map(Secret::new).or_else(config::usual_ping);
-    let watchers = Watchers { metrics: None, ping, state: PathBuf::new(), is_one_of_many: false, pipeline: None, started: SystemClock.now() };
+    let watchers = Watchers {
+        metrics: None,
+        ping,
+        state: PathBuf::new(),
+        is_one_of_many: false,
+        pipeline: None,
+        started: SystemClock.now(),
+    };
     watchers.end(error.kind().exit_code(), Err(error));
 }
 

@@ -91,6 +91,16 @@ impl OddTokens {
         Ok(true)
     }
 
+    /// Takes a token out, with all that it has there.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub(crate) fn erase(&mut self, outbox: &dyn Outbox, identity: Identity, keys: &[Vec<u8>]) -> Result<()> {
+        self.known.remove(&identity);
+        let partition = self.partition(identity);
+        keys.iter().try_for_each(|key| outbox.send(&self.topic, partition, key, &Headers::default(), None))
+    }
+
     /// Notes that what was sent is acknowledged.
     pub(crate) fn settled(&mut self) {
         if self.known.len() + self.sent.len() > REMEMBERED {

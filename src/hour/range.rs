@@ -109,6 +109,8 @@ impl<'de> Deserialize<'de> for HashRange {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn hash(first: u64) -> [u8; 16] {
@@ -132,6 +134,28 @@ mod tests {
                     assert!(range.contains(hash(at)));
                 }
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lanes_that_own_a_record_overlap_whatever_their_number(first: u64, p in 1..300_u32, q in 1..300_u32) {
+            let (hash, lane) = (hash(first), HashRange::lane_of(hash(first), p));
+            let range = HashRange::of_lane(lane, p);
+            prop_assert!(range.contains(hash));
+            let owners = (0..q).filter(|of| HashRange::of_lane(*of, q).contains(hash));
+            prop_assert_eq!(owners.collect::<Vec<_>>(), [HashRange::lane_of(hash, q)], "one owner among the lanes of a number");
+            prop_assert!(range.overlaps(HashRange::of_lane(HashRange::lane_of(hash, q), q)));
+        }
+
+        #[test]
+        fn ranges_overlap_where_one_has_an_end_of_the_other(ends: [u64; 4]) {
+            let range = |one: u64, other: u64| HashRange { lo: one.min(other), hi: one.max(other) };
+            let (one, other) = (range(ends[0], ends[1]), range(ends[2], ends[3]));
+            let has_an_end = |one: HashRange, of: HashRange| one.contains(hash(of.lo)) || one.contains(hash(of.hi));
+            prop_assert_eq!(one.overlaps(other), has_an_end(one, other) || has_an_end(other, one));
+            prop_assert_eq!(one.overlaps(other), other.overlaps(one));
+            prop_assert_eq!(one.to_string().parse(), Ok(one));
         }
     }
 

@@ -122,7 +122,8 @@ impl Job<'_> {
         if self.run.is_stopped() || self.run.is_short_of_space(0)? {
             self.output.caught_up = Some(Timestamp::MIN);
         }
-        if self.run.state.hours.all_pending_records() > 0 {
+        let has_work = self.run.state.hours.sealing().next().is_some();
+        if has_work || !self.output.due_hours(&mut self.run, &mut self.recover)?.is_empty() {
             begin(&self.run)?;
         }
         self.upload_left()?;

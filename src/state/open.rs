@@ -73,7 +73,9 @@ impl State {
         strike_receipted(&mut wal, &mut ledger, front.after_a_crash())?;
         let mut parked = Parked::open(dir)?;
         let used = wal.newest_segment().max(quarantine.newest_segment()).max(parked.newest_segment());
-        front.journal.number_above(used)?;
+        if settings.lane.is_empty() {
+            front.journal.number_above(used)?;
+        }
         let listed = front.journal.list()?;
         let there: BTreeSet<u64> = listed.iter().map(|id| id.number).collect();
         wal.note_missing(&there);

@@ -30,14 +30,25 @@ pub(super) fn section(cluster: &ClusterStatus, now: Timestamp) -> String {
 
 fn head(cluster: &ClusterStatus) -> String {
     let (lanes, brokers) = (cluster.lanes.len() as u64, plural(cluster.brokers, "broker", "brokers"));
-    let mut text =
-        format!("cluster     {}: {} in epoch {}, {brokers}\n", clean(&cluster.name), plural(lanes, "lane", "lanes"), cluster.epoch);
+    let mut text = format!(
+        "cluster     {}: {} in epoch {}, {brokers}\n",
+        clean(&cluster.name),
+        plural(lanes, "lane", "lanes"),
+        cluster.epoch
+    );
     let _ = match cluster.closed_through {
-        Some(until) if until > Timestamp::MIN => writeln!(text, "closed      all hours that closed until {} UTC", words::moment(until)),
+        Some(until) if until > Timestamp::MIN => {
+            writeln!(text, "closed      all hours that closed until {} UTC", words::moment(until))
+        }
         _ => writeln!(text, "closed      {YELLOW}no hour that is known: a lane has not caught up yet{YELLOW:#}"),
     };
     let pages = &cluster.pages;
-    let _ = write!(text, "pages       {} in Kafka, {} not routed yet", plural(pages.kept, "chunk", "chunks"), count(pages.unrouted));
+    let _ = write!(
+        text,
+        "pages       {} in Kafka, {} not routed yet",
+        plural(pages.kept, "chunk", "chunks"),
+        count(pages.unrouted)
+    );
     if pages.waiting > 0 {
         let waiting = plural(pages.waiting, "page waits", "pages wait");
         let _ = write!(text, "; {YELLOW}{waiting}: no key opens them, or they are none{YELLOW:#}");
@@ -54,7 +65,11 @@ fn head(cluster: &ClusterStatus) -> String {
         }
         if topic.under_replicated > 0 {
             let what = plural(u64::from(topic.under_replicated), "partition is", "partitions are");
-            let _ = writeln!(text, "brokers     {YELLOW}{}: {what} on fewer brokers than they should be{YELLOW:#}", clean(&topic.name));
+            let _ = writeln!(
+                text,
+                "brokers     {YELLOW}{}: {what} on fewer brokers than they should be{YELLOW:#}",
+                clean(&topic.name)
+            );
         }
     }
     text
@@ -80,7 +95,8 @@ fn lane_row(lane: &LaneStatus, now: Timestamp) -> Vec<(String, Style)> {
     let plain = Style::new();
     let unless_none = |n: u64| if n == 0 { String::new() } else { count(n) };
     let owner = lane.owner.clone().map_or_else(|| ("nobody".to_owned(), RED), |owner| (owner, plain));
-    let closed = lane.closed_through.filter(|until| *until > Timestamp::MIN).map_or_else(|| "–".to_owned(), words::moment);
+    let closed =
+        lane.closed_through.filter(|until| *until > Timestamp::MIN).map_or_else(|| "–".to_owned(), words::moment);
     let said = lane.reported.map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(at, now)));
     let by_another = lane.reported_by.as_ref().filter(|by| lane.owner.as_ref() != Some(by));
     let said = by_another.map_or(said.clone(), |by| format!("{said}, by {by}"));
@@ -164,7 +180,8 @@ mod tests {
             reported_by: Some("a".to_owned()),
             problems: Vec::new(),
         };
-        let topic = TopicStatus { name: "logs.pages".to_owned(), partitions: 3, under_replicated: 2, without_leader: 0 };
+        let topic =
+            TopicStatus { name: "logs.pages".to_owned(), partitions: 3, under_replicated: 2, without_leader: 0 };
         let machine = MachineStatus {
             machine: "a".to_owned(),
             is_member: true,
@@ -183,7 +200,12 @@ mod tests {
             ..ClusterStatus::default()
         };
         let text = anstream::adapter::strip_str(&text(&cluster, at(0))).to_string();
-        assert!(text.starts_with("cluster     logs: 2 lanes in epoch 1, 3 brokers\nclosed      all hours that closed until "), "{text}");
+        assert!(
+            text.starts_with(
+                "cluster     logs: 2 lanes in epoch 1, 3 brokers\nclosed      all hours that closed until "
+            ),
+            "{text}"
+        );
         assert!(text.contains("unowned     nobody works on lane 1\n"), "{text}");
         assert!(text.contains("logs.pages: 2 partitions are on fewer brokers"), "{text}");
         assert!(text.contains("\n   0  a ") && text.contains("\n   1  nobody "), "{text}");

@@ -158,8 +158,15 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let never = Status::empty(at(1));
         let status = Status { last_success: Some(at(100)), ..never.clone() };
-        let run =
-            |exit, status| Ended { exit, started: at(1), ended: at(50), summary: &summary, status, success: None, pipeline: None };
+        let run = |exit, status| Ended {
+            exit,
+            started: at(1),
+            ended: at(50),
+            summary: &summary,
+            status,
+            success: None,
+            pipeline: None,
+        };
         assert!(!text(&run(75, Some(&never)), "").contains(LAST_SUCCESS), "there was none");
         let known = text(&run(65, Some(&status)), "");
         for text in [&known, &text(&run(74, None), &known)] {
@@ -176,7 +183,8 @@ mod tests {
         let mut status = Status::empty(Timestamp::UNIX_EPOCH);
         status.quarantine.reasons = [("not-a-record".to_owned(), 2), ("a\"b\\c\n".to_owned(), 1)].into();
         let (started, ended) = (Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
-        let run = Ended { exit: 0, started, ended, summary: &summary, status: Some(&status), success: None, pipeline: None };
+        let run =
+            Ended { exit: 0, started, ended, summary: &summary, status: Some(&status), success: None, pipeline: None };
         let named = text(&Ended { pipeline: Some("a \"b"), ..run }, "");
         for line in named.lines().filter(|line| !line.starts_with('#')) {
             assert!(line.contains("{pipeline=\"a b\"} ") || line.contains("{pipeline=\"a b\","), "{line}");

@@ -239,10 +239,13 @@ impl StoreVerifier<'_> {
         let (fault, detail) = match self.parts.dictionaries.stored(id)? {
             Stored::Sound(_) => return Ok(None),
             Stored::Missing if self.parts.dictionaries.known_without_the_store(id).is_some() => return Ok(None),
-            Stored::Missing => (Fault::Missing, format!("there is nothing where the dictionaries of {parts} should be")),
+            Stored::Missing => {
+                (Fault::Missing, format!("there is nothing where the dictionaries of {parts} should be"))
+            }
             Stored::Damaged => (Fault::Changed, format!("it is not the dictionaries of {parts}, as its name says")),
         };
-        let hint = "bring its earlier version back; a machine whose [compact] still has them stores them again".to_owned();
+        let hint =
+            "bring its earlier version back; a machine whose [compact] still has them stores them again".to_owned();
         let key = dictionaries_key(self.parts.prefix, id);
         Ok(Some(Finding { fault, hour: None, key, detail, hint, only_deep: false }))
     }
@@ -272,7 +275,10 @@ fn difference(
         return Some(format!("its manifest is that of {}", manifest.key));
     }
     if !manifest.identity.has_records_of(&meta.identity) {
-        return Some(format!("it has {} records, and not those of its manifest: {}", meta.identity.rows, manifest.identity.rows));
+        return Some(format!(
+            "it has {} records, and not those of its manifest: {}",
+            meta.identity.rows, manifest.identity.rows
+        ));
     }
     if manifest.range != meta.range {
         return Some(format!("its range is {}, its manifest says {}", meta.range, manifest.range));
@@ -307,7 +313,16 @@ mod tests {
         let range = HashRange::of_lane(0, 2);
         let meta = PartMeta { identity: identity(3), hour: hour.to_string(), dict: String::new(), range };
         let object = ObjectInfo { size: 9, etag: None, meta: Some(meta.clone()) };
-        let manifest = StoredManifest { hour, part: 1, key: "k".into(), identity: identity(3), first: at, last: at, sealed_at: at, range };
+        let manifest = StoredManifest {
+            hour,
+            part: 1,
+            key: "k".into(),
+            identity: identity(3),
+            first: at,
+            last: at,
+            sealed_at: at,
+            range,
+        };
         let said = |manifest: StoredManifest, meta: &PartMeta, size: u64| {
             let object = ObjectInfo { size, ..object.clone() };
             difference(hour, 1, "k", &object, meta, &Found::Manifest(Box::new(manifest)))
@@ -321,7 +336,14 @@ mod tests {
             ("another part", said(StoredManifest { part: 2, ..manifest.clone() }, &meta, 9)),
             ("records", said(StoredManifest { identity: identity(4), ..manifest.clone() }, &meta, 9)),
             ("range", said(StoredManifest { range: HashRange::ALL, ..manifest.clone() }, &meta, 9)),
-            ("digest", said(StoredManifest { identity: PartIdentity { sha256: "x".into(), ..identity(3) }, ..manifest }, &meta, 9)),
+            (
+                "digest",
+                said(
+                    StoredManifest { identity: PartIdentity { sha256: "x".into(), ..identity(3) }, ..manifest },
+                    &meta,
+                    9,
+                ),
+            ),
         ] {
             assert!(wrong.is_some(), "{what}");
         }

@@ -67,7 +67,11 @@ pub(super) fn known(config: &Config, cluster: &ClusterConfig, now: Timestamp) ->
 }
 
 fn unread(waiting: &Waiting) -> Vec<Unread> {
-    waiting.received.iter().map(|(received, is_rejected)| Unread { received: *received, is_rejected: *is_rejected }).collect()
+    waiting
+        .received
+        .iter()
+        .map(|(received, is_rejected)| Unread { received: *received, is_rejected: *is_rejected })
+        .collect()
 }
 
 fn slowest(cluster: &ClusterStatus) -> String {

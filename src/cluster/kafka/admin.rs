@@ -19,7 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 use super::failure::{Failures, Heard, Told};
-use super::{Connection, PATIENCE};
+use super::{Connection, PATIENCE, patiently};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long brokers that do not answer are asked whether they are there.
@@ -254,7 +254,7 @@ impl Admin {
         for partition in self.partitions(topic)? {
             list.add_partition(topic, partition);
         }
-        let found = client.committed_offsets(list, PATIENCE).map_err(|cause| {
+        let found = patiently(|| client.committed_offsets(list.clone(), PATIENCE)).map_err(|cause| {
             while client.poll(Duration::ZERO).is_some() {}
             self.failures.of(&format!("cannot read the offsets of the group {group}"), &cause, told)
         })?;
@@ -273,7 +273,7 @@ impl Admin {
         let of_group = self.of_group(group)?;
         let (client, told) = &*of_group;
         let list = list_of(topic, offsets).map_err(|cause| self.failure(&what, &cause))?;
-        client.commit(&list, CommitMode::Sync).map_err(|cause| match cause.rdkafka_error_code() {
+        patiently(|| client.commit(&list, CommitMode::Sync)).map_err(|cause| match cause.rdkafka_error_code() {
             Some(Code::UnknownMemberId | Code::IllegalGeneration | Code::RebalanceInProgress) => {
                 Error::new(ErrorKind::Busy, format!("{what}: it has members"))
                     .hint("stop the machines of this cluster first")

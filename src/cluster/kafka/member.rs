@@ -18,7 +18,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::failure::{Failures, Heard, Told};
-use super::{Connection, PATIENCE};
+use super::{Connection, PATIENCE, patiently};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stop::Stop;
 
@@ -221,7 +221,7 @@ impl Member {
             return Err(self.is_lost(partition));
         }
         let list = self.list(partition, Offset::Offset(offset));
-        let committed = list.and_then(|list| self.client.commit(&list, CommitMode::Sync));
+        let committed = list.and_then(|list| patiently(|| self.client.commit(&list, CommitMode::Sync)));
         committed.map_err(|cause| match cause.rdkafka_error_code() {
             Some(
                 Code::IllegalGeneration
@@ -241,9 +241,11 @@ impl Member {
     /// What the group has committed of `partition`; `None`: nothing.
     pub fn committed(&self, partition: i32) -> Result<Option<i64>> {
         let list = self.list(partition, Offset::Invalid);
-        let found = list.and_then(|list| self.client.committed_offsets(list, PATIENCE)).map_err(|cause| {
-            self.failures.of(&format!("cannot read the offsets of the group {}", self.group), &cause, &self.told)
-        })?;
+        let found = list.and_then(|list| patiently(|| self.client.committed_offsets(list.clone(), PATIENCE))).map_err(
+            |cause| {
+                self.failures.of(&format!("cannot read the offsets of the group {}", self.group), &cause, &self.told)
+            },
+        )?;
         let offset = found.find_partition(&self.topic, partition).map(|element| element.offset());
         Ok(match offset {
             Some(Offset::Offset(offset)) => Some(offset),

@@ -14,10 +14,11 @@ mod producer;
 mod reader;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 
 pub use admin::{Admin, TopicSpec, TopicState};
 pub use group::GroupMember;
@@ -55,6 +56,8 @@ impl Connection {
     /// `Config`: a secret is not set or cannot be read, or a property is none.
     pub fn new(cluster: &ClusterConfig) -> Result<Self> {
         let mut config = ClientConfig::new();
+        // A broker that hangs, and does not say so, is left for the next leader after this long, and not after a minute.
+        config.set("socket.timeout.ms", "10000").set("socket.connection.setup.timeout.ms", "10000");
         for (key, value) in &cluster.properties {
             config.set(key, value);
         }
@@ -112,6 +115,28 @@ impl Connection {
             config.set(*key, *value);
         }
         config
+    }
+}
+
+/// Asks again while the group is between two coordinators, as it is for seconds after a broker has died or come back.
+fn patiently<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let began = Instant::now();
+    loop {
+        let answer = ask();
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        let moves = matches!(
+            code,
+            Some(
+                Code::NotCoordinator
+                    | Code::CoordinatorNotAvailable
+                    | Code::CoordinatorLoadInProgress
+                    | Code::WaitingForCoordinator
+            )
+        );
+        if !moves || began.elapsed() >= PATIENCE {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

@@ -9,6 +9,7 @@
 //! stored: the pages are routed again, and what comes twice is known downstream. No page stops those behind it.
 
 mod again;
+mod retry;
 mod sorter;
 mod trying;
 mod work;
@@ -29,6 +30,7 @@ use super::split::Lanes;
 use super::waiting::Waiting;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::decode::Decoder;
+use crate::state::pages::quarantine::OddToken;
 use crate::stop::Stop;
 
 /// Whoever owns this partition of pages looks after those that wait.
@@ -48,6 +50,8 @@ pub struct Routed {
     pub elements: u64,
     /// Odd tokens that are new in the quarantine, as far as is known.
     pub odd: u64,
+    /// The same by reason.
+    pub reasons: BTreeMap<String, u64>,
     /// Records that are in lanes now, duplicates included.
     pub records: u64,
     /// What there is to report.
@@ -57,10 +61,19 @@ pub struct Routed {
 }
 
 impl Routed {
+    /// Counts an odd token that is new.
+    fn odd(&mut self, odd: &OddToken) {
+        self.odd += 1;
+        *self.reasons.entry(odd.reason.clone()).or_default() += 1;
+    }
+
     fn add(&mut self, other: Self) {
         self.pages += other.pages;
         self.elements += other.elements;
         self.odd += other.odd;
+        for (reason, count) in other.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
         self.records += other.records;
         self.problems.extend(other.problems);
         self.behind |= other.behind;
@@ -158,6 +171,7 @@ impl Router {
         let is_first = owned.contains(&FIRST);
         if is_first && self.looked.is_none_or(|last| last.elapsed() >= LOOKS) {
             self.look_again(owner, routed)?;
+            self.retry_odd(owner, routed)?;
             self.looked = Some(Instant::now());
         }
         for partition in owned {

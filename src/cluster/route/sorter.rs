@@ -22,7 +22,7 @@ use crate::stop::Stop;
 /// Sorts pages.
 #[derive(Debug)]
 pub(crate) struct Sorter {
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
     pub(super) odd: OddTokens,
     pub(super) waiting: Waiting,
     seen: Seen,
@@ -97,7 +97,9 @@ impl Sorter {
     ) -> Result<bool> {
         let tokens = &mut self.odd;
         let mut put = |odd: &OddToken| {
-            routed.odd += u64::from(tokens.put(outbox, odd)?);
+            if tokens.put(outbox, odd)? {
+                routed.odd(odd);
+            }
             Ok(())
         };
         if !decoded.dropped_odd() {
@@ -113,7 +115,10 @@ impl Sorter {
         let Read { page, decoder, stop, .. } = read;
         let mut put = |hash: [u8; 16], token: &str| {
             if long.hashes.contains(&hash) {
-                routed.odd += u64::from(self.odd.put(outbox, &too_long(token, read))?);
+                let odd = too_long(token, read);
+                if self.odd.put(outbox, &odd)? {
+                    routed.odd(&odd);
+                }
             }
             Ok(())
         };

@@ -285,7 +285,10 @@ impl Evidence {
             ));
         }
         let (starts, closes) = (of.hour.starts_at(&self.rules.zone), self.rules.closes_at(of.hour));
-        if tokens == 0 && self.quarantined > 0 && (self.heard.had_odd(starts, closes) || self.odd_in_lanes(starts, closes)) {
+        if tokens == 0
+            && self.quarantined > 0
+            && (self.heard.had_odd(starts, closes) || self.odd_in_lanes(starts, closes))
+        {
             reasons.push(
                 "tokens that came then are no records, and the quarantine is not empty: `etl quarantine list`"
                     .to_owned(),

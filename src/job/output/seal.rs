@@ -101,7 +101,7 @@ impl Output {
     }
 
     /// The hours whose unsealed records are due, oldest first.
-    fn due_hours(&self, run: &mut Run<'_>, recover: &mut Recover) -> Result<Vec<Hour>> {
+    pub(crate) fn due_hours(&self, run: &mut Run<'_>, recover: &mut Recover) -> Result<Vec<Hour>> {
         let now = run.now();
         let mut due = Vec::new();
         // No hour is due before it is over.

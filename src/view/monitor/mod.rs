@@ -259,7 +259,10 @@ fn cluster(cluster: &ClusterStatus) -> Vec<Finding> {
     let (lagging, without_leader) = cluster.lacking();
     let partitions = |n| plural(u64::from(n), "partition", "partitions");
     vec![
-        (judge(unowned.len() as u64, Level::Critical), format!("nobody works on lane {}: start `etl run` there", unowned.join(", "))),
+        (
+            judge(unowned.len() as u64, Level::Critical),
+            format!("nobody works on lane {}: start `etl run` there", unowned.join(", ")),
+        ),
         (
             judge(u64::from(without_leader), Level::Critical),
             format!("{} that nobody can read or write: look at the brokers", partitions(without_leader)),

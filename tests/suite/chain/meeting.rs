@@ -28,10 +28,10 @@ impl Chain {
             return self.thaw(world, m, h);
         }
         let Some(number) = self.next_part(hour).map(|part| part.part) else { return };
-        let found = found_from(store, h, number);
+        let found = self.found_from(store, h, number);
         let is_passed = |part: &&PartRow| self.has(Plant::PassesOverlap) || !self.may_share(m, part);
         let others: Vec<PartRow> = found.iter().take_while(is_passed).cloned().collect();
-        if !others.is_empty() {
+        if !others.is_empty() && (others.len() == found.len() || !self.takes_all) {
             world.is_impossible |= self.renumber(hour, others).is_none();
             return;
         }
@@ -75,9 +75,8 @@ impl Chain {
             return None;
         }
         let known = u32::try_from(hour.row.parts.len()).unwrap();
-        let found = found_from(&world.store, h, known);
-        let end = known + u32::try_from(found.len()).unwrap();
-        if world.store.has_beyond(h, end) && !self.has(Plant::IgnoresHoles) {
+        let found = self.found_from(&world.store, h, known);
+        if world.store.has_beyond(h, known + u32::try_from(found.len()).unwrap()) {
             return None;
         }
         if !found.is_empty() {
@@ -90,7 +89,7 @@ impl Chain {
     /// All parts become known that follow those that are. Nothing depends on it: the list may as well be an old one.
     pub fn rebuild(&self, world: &mut World, m: usize, h: usize) -> Option<()> {
         let hour = &world.machines[m].hours[h];
-        let found = found_from(&world.store, h, u32::try_from(hour.row.parts.len()).unwrap());
+        let found = self.found_from(&world.store, h, u32::try_from(hour.row.parts.len()).unwrap());
         if hour.row.is_sealing() || found.is_empty() {
             return None;
         }
@@ -145,18 +144,21 @@ impl Chain {
         (hour.array, hour.bytes_are_lost) = (array, false);
         Some(())
     }
-}
 
-/// What the store has, or says that it had, under this number and those that follow.
-fn found_from(store: &Store, h: usize, first: u32) -> Vec<PartRow> {
-    let found = |number| {
+    /// What the store has, or says that it had, under this number and those that follow.
+    fn found_from(&self, store: &Store, h: usize, first: u32) -> Vec<PartRow> {
+        (first..).map_while(|number| self.found(store, h, number)).collect()
+    }
+
+    fn found(&self, store: &Store, h: usize, number: u32) -> Option<PartRow> {
         let key = (h, number);
-        // What says that a part is gone says nothing of its range.
-        let gone = |records| Object { records, by: 0, range: HashRange::ALL };
-        match store.expired.get(&key) {
-            Some(records) => Some(part_row(number, PartStage::Expired, gone(*records), 0)),
-            None => Some(part_row(number, PartStage::Uploaded, *store.objects.get(&key)?, 0)),
+        if let Some(records) = store.expired.get(&key) {
+            // What says that a part is gone says nothing of its range.
+            let gone = Object { records: *records, by: 0, range: HashRange::ALL };
+            return Some(part_row(number, PartStage::Expired, gone, 0));
         }
-    };
-    (first..).map_while(found).collect()
+        let there = store.objects.get(&key).map(|object| part_row(number, PartStage::Uploaded, *object, 0));
+        let manifest = || store.deleted.iter().find(|(at, _)| self.manifests && *at == key);
+        there.or_else(|| manifest().map(|(_, gone)| part_row(number, PartStage::Expired, *gone, 0)))
+    }
 }

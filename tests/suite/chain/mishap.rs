@@ -35,8 +35,13 @@ impl Chain {
         if !hour.row.is_sealing() || hour.talk.is_some() || hour.is_recut {
             return None;
         }
-        let is_there = hour.sealing().any(|part| world.store.objects.contains_key(&(h, part.part)));
-        if is_there {
+        // A number that a part of another lane has keeps ours from landing as well.
+        let range = self.range(m);
+        let is_in_the_way = |part: &PartRow| {
+            let found = world.store.objects.get(&(h, part.part));
+            found.is_some_and(|found| found.range.overlaps(range))
+        };
+        if hour.sealing().any(is_in_the_way) {
             return None;
         }
         if !self.has(Plant::RecutsAtOnce) {

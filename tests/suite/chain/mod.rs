@@ -19,7 +19,7 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use etl::hour::part::PartStage;
+use etl::hour::part::{PartRow, PartStage};
 use etl::store::once::CreateOnly;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -66,6 +66,7 @@ const TWO: Chain = Chain {
     lanes: &[],
     lists: false,
     takes_all: false,
+    manifests: false,
     hours: 1,
     records: 2,
     cut: 1,
@@ -175,8 +176,10 @@ impl Model for Chain {
             Property::always(NUMBERED, |_, world| is_numbered(world)),
             Property::always(HEALS, heals),
         ];
-        if self.is_wide {
+        if self.is_wide && self.lanes.is_empty() {
             all.extend(rare());
+        } else if self.is_wide {
+            all.extend(lanes::rare(self));
         }
         all
     }

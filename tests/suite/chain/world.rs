@@ -56,8 +56,6 @@ pub enum Plant {
     ForgetsNumbers,
     /// A part in the way that is of another lane is taken for ours.
     TakesOthersForOwn,
-    /// A number that the list left out is taken for free.
-    IgnoresHoles,
 }
 
 /// Which objects somebody may delete.
@@ -105,8 +103,10 @@ pub struct Chain {
     pub lanes: &'static [(u32, u32)],
     /// Whether an hour must be listed before it is frozen. Else it may be.
     pub lists: bool,
-    /// Whether a part in the way is taken over with all that follow it, or alone.
+    /// Whether a part in the way that may hold our records is taken over with all that are there, or alone.
     pub takes_all: bool,
+    /// Whether a list sees the manifests of parts whose objects were deleted.
+    pub manifests: bool,
     /// Record n is of hour n modulo this.
     pub hours: usize,
     pub records: u8,

@@ -32,7 +32,7 @@ fn send(producer: &Producer, topic: &str, partition: i32, payloads: std::ops::Ra
     for n in payloads {
         producer.send(topic, Some(partition), b"k", &[("page", b"0:7")], n.to_string().as_bytes()).unwrap();
     }
-    producer.settle(LONG).unwrap();
+    producer.settle(2 * LONG).unwrap();
 }
 
 /// All payloads from `offset` to the end.
@@ -240,6 +240,8 @@ fn client_goes_on_when_a_broker_dies_hangs_and_comes_back() {
     round();
     member.commit(0, 5).unwrap();
     kafka.restart(1);
+    let is_whole = || admin.topics(std::slice::from_ref(&topic)).unwrap()[0].as_ref().unwrap().under_replicated == 0;
+    wait_until(is_whole);
     kafka.pause(2);
     round();
     kafka.resume(2);
@@ -251,5 +253,5 @@ fn client_goes_on_when_a_broker_dies_hangs_and_comes_back() {
     }
     assert_eq!(member.committed(0).unwrap(), Some(5));
     assert_eq!(member.owned().len(), 3);
-    wait_until(|| admin.topics(&[topic.clone()]).unwrap()[0].as_ref().unwrap().under_replicated == 0);
+    wait_until(is_whole);
 }

@@ -197,31 +197,34 @@ fn each_record_is_in_its_lane_and_what_is_none_is_kept() {
     let odd = Fernet::new(&key).unwrap().encrypt(b"no record");
     bodies.push(page([token(&key, 1100, 0).as_str(), "no token", odd.as_str()]));
     bodies.push(page_of(&key, 1101..1102, 1_000_000));
+    // One token of another key among others.
+    bodies.push(page([token(&key, 1102, 0).as_str(), token(&other, 3000, 0).as_str()]));
     bodies.push(page_of(&other, 2000..2010, 10));
     bodies.push(b"{\"error\": \"come back later\"}".to_vec());
     cluster.forward(&bodies);
     let routed = cluster.route(&[&key]);
-    assert_eq!((routed.pages, routed.elements, routed.odd, routed.records), (43, 1104, 3, 1101));
+    assert_eq!((routed.pages, routed.elements, routed.odd, routed.records), (44, 1106, 4, 1102));
     assert_eq!(kinds(&routed), BTreeSet::from([ErrorKind::Credentials, ErrorKind::Unavailable]));
     let found = cluster.in_lanes();
-    assert_eq!(numbers(&found), (0..1101).collect::<Vec<_>>());
+    assert_eq!(numbers(&found), (0..1101).chain([1102]).collect::<Vec<_>>());
     assert!(found.values().all(|times| *times == 1));
     assert_eq!((cluster.lag(), cluster.left_in(&cluster.names.waiting())), (0, 2));
     // The long one in pieces.
-    assert_eq!(cluster.left_in(&cluster.names.quarantine()), 2 + 3);
+    assert_eq!(cluster.left_in(&cluster.names.quarantine()), 3 + 3);
 
     // The same pages once more, by another process: known odd tokens are no news.
     cluster.forward(&bodies);
     let routed = cluster.route(&[&key]);
-    assert_eq!((routed.records, routed.odd), (1101, 0));
+    assert_eq!((routed.records, routed.odd), (1102, 0));
     assert!(cluster.in_lanes().values().all(|times| *times == 2));
 
     // The key comes.
     let routed = cluster.route(&[&key, &other]);
-    assert_eq!((routed.pages, routed.records, kinds(&routed)), (2, 20, BTreeSet::from([ErrorKind::Unavailable])));
-    assert!((2000..2010).all(|n| cluster.in_lanes()[&n] == 2));
+    assert_eq!((routed.pages, routed.records, kinds(&routed)), (2, 21, BTreeSet::from([ErrorKind::Unavailable])));
+    let found = cluster.in_lanes();
+    assert!((2000..2010).all(|n| found[&n] == 2) && found[&3000] == 1);
     let routed = cluster.route(&[&key, &other]);
-    assert!(routed.problems.is_empty(), "{:?}", routed.problems);
+    assert!(routed.problems.is_empty() && routed.records == 0, "{routed:?}");
     assert_eq!(cluster.left_in(&cluster.names.waiting()), 2, "what is no page waits for another version");
 }
 

@@ -228,7 +228,9 @@ impl Storm {
         let lost: Vec<u64> = (0..last).filter(|id| !seen.contains_key(id)).collect();
         let twice: Vec<u64> = seen.iter().filter(|(_, n)| **n > 1).map(|(id, _)| *id).collect();
         let created = self.proxy.0.created(&self.proxy.1);
-        let rewritten: Vec<_> = created.iter().filter(|(_, n)| **n > 1).collect();
+        // What tries the store is put there twice.
+        let is_probe = |key: &str| key.contains("/check/");
+        let rewritten: Vec<_> = created.iter().filter(|(key, n)| **n > 1 && !is_probe(key)).collect();
         tally::found(lost.len(), twice.len(), rewritten.len());
         assert!(lost.is_empty(), "{said}: lost {} of {last}: {:?}", lost.len(), &lost[..lost.len().min(20)]);
         assert!(twice.is_empty(), "{said}: twice {twice:?}");

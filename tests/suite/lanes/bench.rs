@@ -224,7 +224,7 @@ struct Log<'a> {
 impl LaneLog for Log<'_> {
     fn next(&mut self, after: u64) -> Result<Option<LaneBatch>> {
         let (pages, released) = (pages_in(&self.work.pages), self.work.released());
-        if after > 0 && after < released || after > pages.len() as u64 {
+        if after > pages.len() as u64 {
             let what = format!("the log has {released} to {}, and {after} was asked for", pages.len());
             return Err(Error::new(ErrorKind::State, what));
         }
@@ -241,6 +241,10 @@ impl LaneLog for Log<'_> {
             received: received(oldest),
             records,
         }))
+    }
+
+    fn passed(&self) -> u64 {
+        self.work.released()
     }
 
     fn release(&mut self, needed: u64) -> Result<()> {

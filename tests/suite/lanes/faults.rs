@@ -54,7 +54,10 @@ fn idle_lane_writes_nothing_and_asks_for_nothing() {
         .filter(|(path, file)| before.get(path) != Some(file))
         .map(|(path, _)| path)
         .collect();
-    let is_view = |path: &PathBuf| path.ends_with("status.json") || path.iter().any(|name| name == "runs");
+    // The lock is taken, and the log's store touches its file when it is opened.
+    let is_view = |path: &PathBuf| {
+        ["status.json", "lock", "db"].iter().any(|name| path.ends_with(name)) || path.iter().any(|name| name == "runs")
+    };
     let written: Vec<&PathBuf> = changed.iter().filter(|path| !is_view(path)).collect();
     assert!(written.is_empty(), "{written:?}");
 }
@@ -89,7 +92,6 @@ fn befall(state: &Path, damage: &str) {
 
 #[test]
 fn whatever_is_lost_of_a_lane_comes_again_and_is_there_once() {
-    let Some(mut bench) = Bench::new("lost") else { return };
     let states: [(&str, fn(&Bench) -> Work); 4] = [
         ("records wait", |bench| {
             let work = Work { drain: false, now: time("2023-03-10T01:35:00Z"), ..bench.work(2, 0) };
@@ -99,26 +101,31 @@ fn whatever_is_lost_of_a_lane_comes_again_and_is_there_once() {
         ("all has receipts", |bench| bench.work(2, 0)),
         ("its hashes are forgotten", |bench| Work { dedup_window: jiff::SignedDuration::ZERO, ..bench.work(2, 0) }),
     ];
-    let (mut known, mut cases) = (0, 0);
-    for (name, reach) in states {
-        for damage in DAMAGE {
-            let case = format!("{name}: {damage}");
-            bench.give(known..known + 30, 2);
-            known += 30;
-            let work = reach(&bench);
-            let first = work.lane();
-            assert!(first.place.is_some(), "{case}: {:?}", first.problems);
-            befall(&work.state, damage);
-            cases += 1;
-            bench.give(known - 10..known + 10, 2);
-            known += 10;
-            let outcome = bench.work(2, 0).lane();
-            went_well(&outcome, &case);
-            went_well(&bench.work(2, 1).lane(), &case);
-            bench.is_complete(&case);
+    std::thread::scope(|scope| {
+        for (name, reach) in states {
+            scope.spawn(move || loses_everything_in_turn(name, reach));
         }
+    });
+}
+
+fn loses_everything_in_turn(name: &str, reach: fn(&Bench) -> Work) {
+    let Some(mut bench) = Bench::new("lost") else { return };
+    let mut known = 0;
+    for damage in DAMAGE {
+        let case = format!("{name}: {damage}");
+        bench.give(known..known + 20, 2);
+        known += 20;
+        let work = reach(&bench);
+        let first = work.lane();
+        assert!(first.place.is_some(), "{case}: {:?}", first.problems);
+        befall(&work.state, damage);
+        bench.give(known - 10..known + 10, 2);
+        known += 10;
+        went_well(&bench.work(2, 0).lane(), &case);
+        went_well(&bench.work(2, 1).lane(), &case);
+        bench.is_complete(&case);
+        tally::add("damage", "of a lane", 1);
     }
-    tally::add("damage", "of a lane", cases);
     bench.is_what_the_command_says();
 }
 

@@ -179,7 +179,7 @@ fn one_machine_then_lanes_then_one_machine_on_one_prefix() {
         let outcome = work.alone();
         assert!(outcome.problems.is_empty(), "{:?}", outcome.problems);
     };
-    bench.give(1..40, 2);
+    bench.give(1..40, 3);
     alone(&bench, "alone");
     bench.is_complete("one machine");
     bench.give(30..80, 3);

@@ -35,12 +35,12 @@ fn work(work: &Work, alone: bool) -> Vec<String> {
 
 #[test]
 fn states_of_the_same_records_in_turns_put_each_into_one_part() {
-    for seed in 0..tally::scale(3, 40) {
+    for seed in 0..tally::scale(2, 40) {
         let Some(mut bench) = Bench::new("zombies") else { return };
         let seed = tally::seed("zombies in turns", seed);
         let mut drawn = fastrand::Rng::with_seed(seed);
         let everybody = everybody(&bench);
-        for step in 0..25 {
+        for step in 0..15 {
             let case = format!("seed {seed}, step {step}");
             if step % 3 == 0 {
                 bench.give((0..15).map(|_| drawn.u64(0..40 + 8 * step)).collect::<Vec<_>>(), 2);
@@ -52,7 +52,9 @@ fn states_of_the_same_records_in_turns_put_each_into_one_part() {
             let mut who = who.clone();
             (who.drain, who.batch, who.part_max_records) = (drawn.u8(..4) > 0, drawn.usize(1..4), drawn.u64(2..20));
             assert_eq!(work(&who, *alone), Vec::<String>::new(), "{case}");
-            bench.is_sound(&case);
+            if step % 5 == 4 {
+                bench.is_sound(&case);
+            }
         }
         for (who, alone) in &everybody {
             assert_eq!(work(who, *alone), Vec::<String>::new(), "seed {seed}, in the end");
@@ -64,7 +66,7 @@ fn states_of_the_same_records_in_turns_put_each_into_one_part() {
 
 #[test]
 fn states_of_the_same_records_at_once_put_each_into_one_part() {
-    for seed in 0..tally::scale(2, 20) {
+    for seed in 0..tally::scale(1, 20) {
         let Some(mut bench) = Bench::new("zombies") else { return };
         let seed = tally::seed("zombies at once", seed);
         let mut drawn = fastrand::Rng::with_seed(seed);

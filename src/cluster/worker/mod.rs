@@ -7,28 +7,30 @@
 //! memory does not grow with lanes; what goes wrong with one lane, one page or one end costs only that; one process of a machine is at work, since
 //! two of one name would throw each other out of the groups. A crash leaves what the steps leave; nothing is kept here.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod done;
+mod own;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use self::done::Done;
+use self::own::Owner;
 use super::checkpoint::Checkpoint;
 use super::forward::{self, Destination};
-use super::kafka::{Admin, Connection, Member, Producer, Reader};
-use super::lane_log::KafkaLane;
+use super::kafka::{Admin, Connection, Member, Producer};
 use super::names::Names;
-use super::report::{self, LaneReport, MachineReport};
+use super::report::{self, MachineReport};
 use super::route::Router;
 use super::settings::{ClusterSettings, Ours};
 use super::start::{self, Cluster, Look};
 use super::status_log::StatusLog;
 use crate::config::{ClusterConfig, Role};
 use crate::error::{Error, ErrorKind, Result};
-use crate::hour::range::HashRange;
-use crate::job::lane::{LanePlace, LaneRequest, run_lane};
 use crate::job::receive::receive;
-use crate::job::{Outcome, Setup, Source, Summary};
+use crate::job::{Outcome, Setup, Source};
 use crate::page::decode::Decoder;
 use crate::state::Lock;
 use crate::state::pages::journal::Journal;
@@ -70,16 +72,13 @@ pub struct Worker {
     admin: Admin,
     producer: Producer,
     status: StatusLog,
-    reader: Reader,
     router: Option<Router>,
     route: Option<Member>,
     own: Option<Member>,
+    owner: Owner,
+    page_partitions: u32,
     checkpoint: Checkpoint,
     last_deletion: Option<Instant>,
-    /// What is known of lanes whose states are closed.
-    places: BTreeMap<i32, LanePlace>,
-    /// Everything that was received before then had been routed when it was last looked.
-    caught_up: Timestamp,
     _lock: Lock,
 }
 
@@ -116,7 +115,8 @@ impl Worker {
             config: config.clone(),
             producer: Producer::new(&connection)?,
             status: StatusLog::new(&connection)?,
-            reader: Reader::new(&connection)?,
+            owner: Owner::new(&connection, &names, &settings, &setup.state_dir)?,
+            page_partitions: u32::try_from(admin.ends(&names.pages())?.len()).unwrap_or(1),
             router: None,
             connection,
             names,
@@ -127,8 +127,6 @@ impl Worker {
             own,
             checkpoint: Checkpoint::default(),
             last_deletion: None,
-            places: BTreeMap::new(),
-            caught_up: Timestamp::MIN,
             _lock: lock,
         })
     }
@@ -138,16 +136,12 @@ impl Worker {
     /// Never fails as a whole: what went wrong is in the outcome, beside what was done.
     pub fn tick(&mut self, mut tick: Tick<'_, '_, '_>) -> Outcome {
         let (at, started) = (Timestamp::now(), Instant::now());
-        let mut done = Done { began: true, ..Done::default() };
+        let mut done = Done::default();
         if let Err(error) = self.work(&mut tick, &mut done) {
             done.problems.push(error);
         }
         done.note(self.report_machine(&done, at));
-        let Done { mut summary, mut problems, began } = done;
-        problems.extend(summary.quarantine_problem());
-        problems.sort_by_key(Error::kind);
-        summary.seconds = started.elapsed().as_secs_f64();
-        Outcome { summary, began, problems }
+        done.end(started.elapsed().as_secs_f64())
     }
 
     fn work(&mut self, tick: &mut Tick<'_, '_, '_>, done: &mut Done) -> Result<()> {
@@ -170,7 +164,7 @@ impl Worker {
         for _ in 0..ROUNDS {
             let routed = self.route(&setup.decoder, tick.stop, done);
             done.note(routed);
-            let goes_on = self.own_lanes(tick, done)?;
+            let goes_on = self.own(tick, done)?;
             if !goes_on || tick.stop.is_requested() {
                 break;
             }
@@ -191,10 +185,10 @@ impl Worker {
         let mut setup = (tick.setup)()?;
         setup.state_dir = self.state_dir.join("fetch");
         setup.status_file = None;
-        let partitions = self.admin.ends(&self.names.pages())?.len();
+        // The brokers are not asked first: what the source has now is received, whether they answer or not.
         let to = Destination {
             topic: self.names.pages(),
-            partitions: u32::try_from(partitions).unwrap_or(1),
+            partitions: self.page_partitions,
             source: self.settings.source.clone().unwrap_or_default(),
         };
         let mut hand_on = |journal: &Journal| {
@@ -202,6 +196,14 @@ impl Worker {
             Ok(forwarded.problems)
         };
         Ok(receive(&setup, tick.source.as_mut(), &mut hand_on))
+    }
+
+    /// Asks the source although no broker answers, where this machine did so before: pages wait in its journal. `None`: it did not.
+    pub fn fetch_alone(tick: &mut Tick<'_, '_, '_>) -> Option<Outcome> {
+        let mut setup = (tick.setup)().ok()?;
+        setup.state_dir = setup.state_dir.join("fetch");
+        setup.status_file = None;
+        setup.state_dir.join("journal").is_dir().then(|| receive(&setup, tick.source.as_mut(), &mut |_| Ok(Vec::new())))
     }
 
     /// Routes the pages of the partitions that are ours.
@@ -217,97 +219,19 @@ impl Worker {
         let routed = router.route(decoder, member, stop)?;
         done.summary.fetched += routed.elements;
         done.summary.quarantined += routed.odd;
+        for (reason, count) in routed.reasons {
+            *done.summary.quarantined_reasons.entry(reason).or_default() += count;
+        }
         done.problems.extend(routed.problems);
         Ok(())
     }
 
-    /// Works each lane that is ours. Whether a lane has got more since.
-    fn own_lanes(&mut self, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Result<bool> {
-        let Some(member) = self.own.take() else { return Ok(false) };
-        let worked = self.own_lanes_of(&member, tick, done);
-        let topic = self.names.lanes(self.settings.epoch);
-        let more = worked.and_then(|()| {
-            let ends = self.admin.ends(&topic)?;
-            let has_more = |lane: &i32| {
-                let end = ends.get(lane).map_or(0, |(_, end)| u64::try_from(*end).unwrap_or(0));
-                self.places.get(lane).is_some_and(|place| place.newest < end)
-            };
-            Ok(member.owned().iter().any(has_more))
-        });
-        self.own = Some(member);
-        more
-    }
-
-    fn own_lanes_of(&mut self, member: &Member, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Result<()> {
-        self.look_whether_caught_up()?;
-        let ends = self.admin.ends(&self.names.lanes(self.settings.epoch))?;
-        for lane in member.owned() {
-            if tick.stop.is_requested() {
-                break;
-            }
-            let end = ends.get(&lane).map_or(0, |(_, end)| u64::try_from(*end).unwrap_or(0));
-            if member.still_owns(lane) && !self.is_idle(lane, end) {
-                let worked = self.own_lane(member, lane, tick, done);
-                done.note(worked);
-            }
+    /// Works the lanes that are ours. Whether one has got further and has more by now.
+    fn own(&mut self, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Result<bool> {
+        match &self.own {
+            Some(member) => self.owner.work(&self.admin, member, tick, done),
+            None => Ok(false),
         }
-        Ok(())
-    }
-
-    /// Notes the time now, if all pages that are in Kafka by now are routed.
-    fn look_whether_caught_up(&mut self) -> Result<()> {
-        let now = Timestamp::now();
-        let ends = self.admin.ends(&self.names.pages())?;
-        let routed = self.admin.committed(&self.names.route_group(), &self.names.pages())?;
-        let is_routed = |(partition, (low, end)): (&i32, &(i64, i64))| {
-            low == end || routed.get(partition).is_some_and(|at| at >= end)
-        };
-        if ends.iter().all(is_routed) {
-            self.caught_up = now;
-        }
-        Ok(())
-    }
-
-    /// Whether there is nothing to do for a lane: nothing new, and nothing without a receipt.
-    fn is_idle(&mut self, lane: i32, end: u64) -> bool {
-        let caught_up = self.caught_up;
-        let place = self.places.get_mut(&lane).filter(|place| place.newest == end && place.needed == end);
-        place.map(|place| place.closed_through = place.closed_through.max(caught_up)).is_some()
-    }
-
-    fn own_lane(&mut self, member: &Member, lane: i32, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Result<()> {
-        let mut setup = (tick.setup)()?;
-        let number = u32::try_from(lane).unwrap_or(0);
-        let range = HashRange::of_lane(number, self.settings.lanes);
-        let topic = self.names.lanes(self.settings.epoch);
-        setup.state_dir = self.lane_dir(lane);
-        setup.settings = setup.settings.of_lane(range, format!("{topic}/{lane} of {}", self.settings.id));
-        (setup.manifest, setup.status_file) = (true, None);
-        made(&setup.state_dir)?;
-        let mut log = KafkaLane::open(&mut self.reader, member, (&topic, lane), tick.stop)?;
-        let request = LaneRequest { drain: tick.drain, caught_up: self.caught_up };
-        let worked = run_lane(&setup, &mut log, request);
-        let released = log.released();
-        done.summary.add(&worked.summary);
-        let problems: Vec<String> = worked.problems.iter().map(Error::chain).collect();
-        done.problems.extend(worked.problems);
-        let Some(place) = worked.place else { return Ok(()) };
-        self.places.insert(lane, place.clone());
-        let report = LaneReport {
-            lane,
-            epoch: self.settings.epoch,
-            machine: self.connection.instance().to_owned(),
-            place,
-            released,
-            problems,
-        };
-        report::lane(&self.status, report, &setup.state_dir)
-    }
-
-    /// Where the state of a lane is. Of another cluster, epoch or topic, it is another one.
-    fn lane_dir(&self, lane: i32) -> PathBuf {
-        let ClusterSettings { epoch, id, .. } = &self.settings;
-        self.state_dir.join("lanes").join(format!("{epoch}-{}-{lane:04}", id.get(..8).unwrap_or(id)))
     }
 
     /// Deletes from Kafka what has receipts, now and then.
@@ -386,46 +310,6 @@ impl Worker {
     pub fn leave(self) {
         for member in [self.route, self.own].into_iter().flatten() {
             member.leave();
-        }
-    }
-}
-
-/// What a tick did so far.
-#[derive(Default)]
-struct Done {
-    summary: Summary,
-    problems: Vec<Error>,
-    began: bool,
-}
-
-/// What a step came to.
-trait Step {
-    fn add_to(self, done: &mut Done);
-}
-
-impl Step for () {
-    fn add_to(self, _: &mut Done) {}
-}
-
-impl Step for Outcome {
-    fn add_to(self, done: &mut Done) {
-        done.summary.add(&self.summary);
-        done.problems.extend(self.problems);
-    }
-}
-
-impl Done {
-    /// How the tick ends, as far as it has come.
-    fn exit(&self) -> u8 {
-        let kinds = self.problems.iter().map(Error::kind);
-        kinds.chain(self.summary.quarantine_problem().map(|odd| odd.kind())).min().map_or(0, ErrorKind::exit_code)
-    }
-
-    /// Notes what a step came to: its failure costs only itself.
-    fn note(&mut self, step: Result<impl Step>) {
-        match step {
-            Ok(step) => step.add_to(self),
-            Err(error) => self.problems.push(error),
         }
     }
 }
