@@ -28,6 +28,7 @@ Examples:
   etl init --from https://api.example.com/logs --header Authorization=env:API_TOKEN
                                              look at one page, and write what it seems to ask for
   etl init --systemd-template                units for several pipelines, one configuration each
+  etl init --cluster                         what several machines need that share their work through Kafka
   etl init --bucket-policy > policy.json     the policy with which the bucket itself refuses to replace and delete
 
 It asks no questions and overwrites nothing. With --from it fetches one page, keeps nothing of it, and notes in the file what it found and
@@ -57,6 +58,9 @@ pub(super) struct InitArgs {
     /// Print units for several pipelines instead, etl@.service and etl@.timer: etl@NAME reads /etc/etl/NAME.toml
     #[arg(long, conflicts_with_all = ["file", "url", "from", "to", "endpoint", "region", "bucket_policy"])]
     systemd_template: bool,
+    /// Print what makes several machines a cluster instead: the section for their etl.toml, a unit for systemd, and the steps
+    #[arg(long, conflicts_with_all = ["url", "from", "to", "endpoint", "region", "bucket_policy", "systemd_template"])]
+    cluster: bool,
     /// Region of the bucket [default: ap-northeast-2]
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
@@ -70,6 +74,12 @@ pub(super) fn init(args: &InitArgs, config: impl FnOnce() -> Result<Config>) -> 
     let binary = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/local/bin/etl"));
     if args.systemd_template {
         print(&template_units(&binary))?;
+        return Ok(0);
+    }
+    if args.cluster {
+        let (folder, file) = place(&args.file)?;
+        let user = user();
+        print(&cluster_steps(&Start { folder: &folder, file: &file, binary: &binary, lake: None, user: &user }))?;
         return Ok(0);
     }
     if args.bucket_policy {
@@ -180,6 +190,43 @@ fn next_steps(start: &Start<'_>) -> String {
         cron = start.crontab_line(),
         user = start.user,
         units = start.units(),
+    )
+}
+
+fn cluster_steps(start: &Start<'_>) -> String {
+    format!(
+        "\
+Several machines that share their work need brokers of Apache Kafka (three of them, on machines of their own), a bucket that refuses to
+replace objects, and the same configuration:
+
+1. Take one machine's {file} for all, with load.to in a bucket, and add:
+
+[cluster]
+brokers = \"b1:9092,b2:9092,b3:9092\"
+name = \"logs\"              # what topics and groups begin with
+lanes = 6                  # about two a machine
+security = \"tls\"           # tls, scram; plaintext only where nobody else can read along
+# ca_file = \"ca.pem\"
+
+2. Put the secrets of all of them beside it, into {folder}/.env (chmod 600).
+3. Make the topics, once, from any machine; then check from each:
+     etl --config {quoted} cluster init
+     etl --config {quoted} check
+4. Run it on each machine as a service of the user {user}, with a disk for {STATE}; what is there is a cache:
+
+{unit}
+   and: systemctl daemon-reload && systemctl enable --now etl.service
+5. Look at all of them, from any machine:
+     etl --config {quoted} cluster status
+     etl --config {quoted} status --check
+
+A machine that worked alone before seals what it has first: take [cluster] out, `etl run --drain`, put it back.
+",
+        file = start.file.display(),
+        folder = start.folder.display(),
+        quoted = start.quoted_file(),
+        user = start.user,
+        unit = start.service_of_a_cluster(),
     )
 }
 

@@ -21,7 +21,7 @@ mod with_kafka {
     use crate::cluster::{Tick, Worker};
     use crate::config::{ClusterConfig, SourceLocation};
     use crate::error::{Error, ErrorKind};
-    use crate::hour::SystemClock;
+    use crate::hour::{Clock, SystemClock};
 
     /// What of a cluster lives from tick to tick.
     #[derive(Default)]
@@ -79,7 +79,17 @@ mod with_kafka {
                     Err(error) => return Err(error),
                 }
             }
+            let recovered = if request.quarantine {
+                let decoder = setup::decoder(config)?;
+                crate::cluster::retry_quarantine(cluster, &decoder, SystemClock.now(), stop)?
+            } else {
+                0
+            };
             let outcome = self.0.as_mut().map(|(_, worker)| worker.tick(tick));
+            let outcome = outcome.map(|mut outcome| {
+                outcome.summary.recovered += recovered;
+                outcome
+            });
             display.end();
             outcome.ok_or_else(|| Error::new(ErrorKind::Bug, "this machine is not in its cluster"))
         }

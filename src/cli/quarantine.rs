@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::cluster::{drop_odd, each_odd};
 use super::print::{print, print_json};
 use super::setup;
 use crate::config::Config;
@@ -23,7 +24,7 @@ use crate::output::plain_text::{clean, clean_json};
 use crate::output::{Form, Output};
 use crate::page::decrypt::KeyRing;
 use crate::record;
-use crate::state::pages::quarantine::{self, OddToken, Quarantine};
+use crate::state::pages::quarantine::{OddToken, Quarantine};
 use crate::state::{Ledger, Lock, status};
 use crate::view::table::{Align, Table, bytes, count, plural};
 
@@ -115,19 +116,18 @@ struct Reasoned {
 
 /// Lists, shows, exports or drops.
 pub(super) fn quarantine(config: &Config, args: &QuarantineArgs) -> Result<u8> {
-    let state = &config.state.dir;
     match &args.action {
-        QuarantineAction::List { json } => list(state, *json),
+        QuarantineAction::List { json } => list(config, *json),
         QuarantineAction::Show { reason, out } => show(config, reason.as_deref(), out.as_deref()),
-        QuarantineAction::Export { reason, out } => export(state, reason.as_deref(), out.as_deref()),
-        QuarantineAction::Drop { reason, yes } => drop_reason(state, reason, *yes),
+        QuarantineAction::Export { reason, out } => export(config, reason.as_deref(), out.as_deref()),
+        QuarantineAction::Drop { reason, yes } => drop_reason(config, reason, *yes),
     }?;
     Ok(0)
 }
 
-fn list(state: &Path, json: bool) -> Result<()> {
+fn list(config: &Config, json: bool) -> Result<()> {
     let mut by_reason: BTreeMap<String, Reasoned> = BTreeMap::new();
-    quarantine::look(state, &mut |token| {
+    each_odd(config, &mut |token| {
         by_reason.entry(token.reason.clone()).and_modify(|known| known.add(&token)).or_insert_with(|| of(&token));
         Ok(())
     })?;
@@ -205,7 +205,7 @@ fn show(config: &Config, reason: Option<&str>, out: Option<&Path>) -> Result<()>
         return Err(Error::new(ErrorKind::Usage, what).hint("write it into a private file: --out FILE"));
     }
     let ring = setup::ring(config)?;
-    deliver(&config.state.dir, reason, out, &|token| Inside::of(token, &ring).line())
+    deliver(config, reason, out, &|token| Inside::of(token, &ring).line())
 }
 
 /// A quarantined token with its content.
@@ -245,17 +245,17 @@ fn encode(token: &impl Serialize) -> Result<String> {
         .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a quarantined token").caused_by(e))
 }
 
-fn export(state: &Path, reason: Option<&str>, out: Option<&Path>) -> Result<()> {
-    deliver(state, reason, out, &|token| encode(token))
+fn export(config: &Config, reason: Option<&str>, out: Option<&Path>) -> Result<()> {
+    deliver(config, reason, out, &|token| encode(token))
 }
 
 /// How a token is written.
 type Spelling<'f> = &'f dyn Fn(&OddToken) -> Result<String>;
 
 /// Writes tokens to stdout or into a new private file.
-fn deliver(state: &Path, reason: Option<&str>, out: Option<&Path>, form: Spelling<'_>) -> Result<()> {
+fn deliver(config: &Config, reason: Option<&str>, out: Option<&Path>, form: Spelling<'_>) -> Result<()> {
     let Some(path) = out else {
-        return write_tokens(state, reason, form, &mut std::io::stdout().lock())
+        return write_tokens(config, reason, form, &mut std::io::stdout().lock())
             .map(|_| ())
             .map_err(|cause| cause.named("stdout".as_ref()));
     };
@@ -263,7 +263,7 @@ fn deliver(state: &Path, reason: Option<&str>, out: Option<&Path>, form: Spellin
     let output = Output::open(path, Form::PRIVATE.refusing(ErrorKind::State))?;
     let is_printed = matches!(output, Output::Flow(_));
     let mut output = BufWriter::new(output);
-    let written = write_tokens(state, reason, form, &mut output).map_err(|cause| cause.named(path))?;
+    let written = write_tokens(config, reason, form, &mut output).map_err(|cause| cause.named(path))?;
     output.into_inner().map_err(|e| Error::disk("write", path, e.into_error()))?.finish()?;
     // The tokens may have gone to stdout, where this line would go.
     if is_printed {
@@ -288,13 +288,13 @@ impl ExportFailure {
 }
 
 fn write_tokens(
-    state: &Path,
+    config: &Config,
     reason: Option<&str>,
     form: Spelling<'_>,
     out: &mut dyn Write,
 ) -> Result<u64, ExportFailure> {
     let (mut written, mut failed) = (0, None);
-    let looked = quarantine::look(state, &mut |token| {
+    let looked = each_odd(config, &mut |token| {
         if reason.is_some_and(|only| only != token.reason) {
             return Ok(());
         }
@@ -313,9 +313,9 @@ fn write_tokens(
     }
 }
 
-fn drop_reason(state: &Path, reason: &str, yes: bool) -> Result<()> {
+fn drop_reason(config: &Config, reason: &str, yes: bool) -> Result<()> {
     let (mut found, mut others) = (0, BTreeMap::<String, u64>::new());
-    quarantine::look(state, &mut |token| {
+    each_odd(config, &mut |token| {
         if token.reason == reason {
             found += 1;
         } else {
@@ -329,7 +329,10 @@ fn drop_reason(state: &Path, reason: &str, yes: bool) -> Result<()> {
     if !yes && !agreed(&plural(found, "token", "tokens"), reason)? {
         return print("nothing was dropped\n");
     }
-    let dropped = drop_tokens(state, reason)?;
+    let dropped = match drop_odd(config, reason)? {
+        Some(dropped) => dropped,
+        None => drop_tokens(&config.state.dir, reason)?,
+    };
     print(&format!("{} with the reason {} dropped\n", plural(dropped, "token", "tokens"), clean(reason)))
 }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use clap::Args;
 
 use super::print::{print, print_json};
-use super::setup;
+use super::{cluster, setup};
 use crate::config::{Config, Destination};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::{Hour, SystemClock};
@@ -46,6 +46,11 @@ pub(super) struct RepairArgs {
 
 /// Repairs, and says what was done.
 pub(super) fn repair(config: &Config, args: &RepairArgs, say: &dyn Fn(&Error)) -> Result<u8> {
+    cluster::refuse(
+        config,
+        "`etl repair`",
+        "`etl verify` names what is missing or other than it should be: bring its earlier version back, where the bucket keeps versions",
+    )?;
     let stop = Stop::new();
     crate::stop::install(&stop)?;
     let setup = setup::setup(config, &SystemClock, &stop, &|_| ())?;

@@ -9,7 +9,7 @@ use super::member::Machine;
 use super::print::{print, print_json};
 use super::progress::RunDisplay;
 use super::watchers::{self, Watchers};
-use super::{failed, setup, span, tell};
+use super::{cluster, failed, setup, span, tell};
 use crate::config::{self, Config, Overrides, Shown, SourceLocation, parse_positive_duration};
 use crate::error::{Error, Result};
 use crate::hour::{Clock, SystemClock};
@@ -249,6 +249,7 @@ fn finish(config: &Config, args: &ReplayArgs, stop: &Stop) -> Result<Outcome> {
         from_store: args.from_s3,
         ..RunRequest::default()
     };
+    refuse_of_a_cluster(config, args)?;
     let mut machine = Machine::default();
     if let Some(ticked) = machine.tick(config, request, false, stop) {
         machine.leave();
@@ -262,6 +263,19 @@ fn finish(config: &Config, args: &ReplayArgs, stop: &Stop) -> Result<Outcome> {
     let outcome = job::run(&setup, None, RunRequest { backfill, ..request });
     display.end();
     Ok(outcome)
+}
+
+/// Lanes do by themselves what these are for.
+fn refuse_of_a_cluster(config: &Config, args: &ReplayArgs) -> Result<()> {
+    if args.from_s3 {
+        let hint = "leave it out: lanes read back what the store has when they seal an hour, whatever their states have lost";
+        cluster::refuse(config, "--from-s3", hint)?;
+    }
+    if args.rejected {
+        let hint = "leave it out: bodies that are no pages wait in Kafka, and are tried again when the configuration or the version of etl has changed";
+        cluster::refuse(config, "--rejected", hint)?;
+    }
+    Ok(())
 }
 
 /// Prints what a run did.

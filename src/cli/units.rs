@@ -121,6 +121,42 @@ Description=etl every three minutes
         )
     }
 
+    /// The service of a machine of a cluster: it stays among the others between its ticks.
+    pub(super) fn service_of_a_cluster(&self) -> String {
+        let command = format!(
+            "{} --config {} run --every 30s --state-dir %S/etl --log-format text",
+            program(&shown(self.binary)),
+            unit_word(&shown(self.file))
+        );
+        format!(
+            "\
+# /etc/systemd/system/etl.service
+[Unit]
+Description=Encrypted logs into hourly files, as one of several machines
+{UNIT}
+[Service]
+User={user}
+StateDirectory=etl
+StateDirectoryMode=0700
+WorkingDirectory={folder}
+ExecStart={command}
+# What a configuration lacks, only a person can mend.
+Restart=always
+RestartSec=10
+RestartPreventExitStatus=2 78
+# It finishes a step, and hands its lanes over.
+TimeoutStopSec=120
+{home}{tmp}{HARDENING}
+[Install]
+WantedBy=multi-user.target
+",
+            user = self.user,
+            folder = shown(self.folder).replace('%', "%%"),
+            home = self.home(),
+            tmp = self.tmp(),
+        )
+    }
+
     /// A lake in a folder is written to.
     fn writable(&self) -> String {
         let Some(lake) = self.lake else { return String::new() };

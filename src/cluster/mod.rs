@@ -29,10 +29,12 @@ pub mod settings;
 pub(crate) mod split;
 pub mod start;
 pub mod status_log;
+pub(crate) mod tokens;
 pub mod topics;
 pub mod view;
 pub(crate) mod waiting;
 mod worker;
 
 pub use names::Names;
+pub(crate) use tokens::retry as retry_quarantine;
 pub use worker::{Tick, Worker};

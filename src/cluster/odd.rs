@@ -120,7 +120,7 @@ impl OddTokens {
 }
 
 /// The identity that a key names, and which piece.
-fn of_key(key: &[u8]) -> Option<(Identity, usize)> {
+pub(crate) fn of_key(key: &[u8]) -> Option<(Identity, usize)> {
     let key = std::str::from_utf8(key).ok()?;
     let (identity, piece) = key.split_once('/').unwrap_or((key, "0"));
     Some((identity.parse().ok()?, piece.parse().ok()?))

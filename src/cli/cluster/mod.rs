@@ -17,6 +17,7 @@ use jiff::Timestamp;
 
 use crate::config::{ClusterConfig, Config};
 use crate::error::{Error, ErrorKind, Result};
+use crate::state::pages::quarantine::{self, OddToken};
 use crate::state::status::Status;
 use crate::state::status::evidence::Known;
 
@@ -103,6 +104,34 @@ pub(super) fn merged(config: &Config, now: Timestamp) -> Result<Option<Status>> 
         return status::merged(config, cluster, now).map(Some);
     }
     let _ = (config, now);
+    Ok(None)
+}
+
+/// Refuses what only a machine alone does.
+pub(super) fn refuse(config: &Config, what: &str, hint: &str) -> Result<()> {
+    if config.cluster.is_none() {
+        return Ok(());
+    }
+    let what = format!("{what} is for a machine alone, and this one is of a cluster");
+    Err(Error::new(ErrorKind::Usage, what).hint(hint.to_owned()))
+}
+
+/// Hands the tokens of the quarantine over, oldest first: in a cluster those that all machines share.
+pub(super) fn each_odd(config: &Config, each: &mut dyn FnMut(OddToken) -> Result<()>) -> Result<()> {
+    #[cfg(feature = "kafka")]
+    if let Some(cluster) = &config.cluster {
+        return crate::cluster::tokens::each(cluster, each);
+    }
+    quarantine::look(&config.state.dir, each)
+}
+
+/// Drops the tokens with a reason from the quarantine that all machines share; `None` where this machine works alone.
+pub(super) fn drop_odd(config: &Config, reason: &str) -> Result<Option<u64>> {
+    #[cfg(feature = "kafka")]
+    if let Some(cluster) = &config.cluster {
+        return crate::cluster::tokens::drop_reason(cluster, reason).map(Some);
+    }
+    let _ = (config, reason);
     Ok(None)
 }
 

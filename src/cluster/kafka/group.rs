@@ -1,11 +1,16 @@
 //! Who is in a group. Reads only.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::{Admin, PATIENCE};
 use crate::error::Result;
+
+/// Between two tries.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// A member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +27,14 @@ impl Admin {
     /// Who is in a group, and what each owns.
     pub fn members(&self, group: &str) -> Result<Vec<GroupMember>> {
         let what = format!("cannot look at the group {group}");
-        let list = self.reader.fetch_group_list(Some(group), PATIENCE).map_err(|cause| self.failure(&what, &cause))?;
+        let began = Instant::now();
+        let list = loop {
+            match self.reader.fetch_group_list(Some(group), PATIENCE) {
+                // A broker that has just begun to look after groups, or no longer does.
+                Err(cause) if is_of_a_change(&cause) && began.elapsed() < PATIENCE => std::thread::sleep(MOMENT),
+                list => break list.map_err(|cause| self.failure(&what, &cause))?,
+            }
+        };
         let groups = list.groups().iter().filter(|found| found.name() == group);
         let members = groups.flat_map(rdkafka::groups::GroupInfo::members).map(|member| GroupMember {
             client: member.client_id().to_owned(),
@@ -31,6 +43,12 @@ impl Admin {
         });
         Ok(members.collect())
     }
+}
+
+/// Whether the groups are on their way to a broker.
+fn is_of_a_change(cause: &KafkaError) -> bool {
+    let code = cause.rdkafka_error_code();
+    matches!(code, Some(Code::CoordinatorLoadInProgress | Code::CoordinatorNotAvailable | Code::NotCoordinator))
 }
 
 /// What Kafka's consumer protocol says of a member: a version, then topics with their partitions.

@@ -119,17 +119,6 @@ impl Look<'_> {
     }
 }
 
-/// Hands the tokens of the shared quarantine over.
-///
-/// # Errors
-/// Those of the brokers.
-pub(crate) fn each_odd(config: &ClusterConfig, each: &mut dyn FnMut(OddToken) -> Result<()>) -> Result<()> {
-    let (connection, names) = (Connection::new(config)?, Names::new(&config.name));
-    let mut tokens = tokens(&connection, &Admin::new(&connection)?, &names.quarantine())?;
-    tokens.sort_by_key(|token| token.received);
-    tokens.into_iter().try_for_each(each)
-}
-
 fn tokens(connection: &Connection, admin: &Admin, topic: &str) -> Result<Vec<OddToken>> {
     let (mut reader, stop, mut all) = (Reader::new(connection)?, Stop::new(), Vec::new());
     for (partition, (low, end)) in admin.ends(topic)? {

@@ -5,6 +5,7 @@
 //! unbroken run of ids from before its start to after its end, or, where records have no ids, a source that was heard without a
 //! break from its start to its end and grace. In doubt less is claimed, never more.
 
+mod lanes;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::lanes::Lanes;
 use super::Hour;
 use super::closing::ClosingRules;
 use super::gaps::runs::{IdsSay, Run};
@@ -111,19 +113,6 @@ pub(crate) struct Unread {
     pub(crate) received: Timestamp,
     /// It is not a page, and set aside; else it waits in the journal.
     pub(crate) is_rejected: bool,
-}
-
-/// What is known of the lanes of a cluster, which make the parts of an hour together.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Lanes {
-    /// All that was received before an hour closed is in the store, for every hour that closed until then. `None`: a lane has not said.
-    pub(crate) closed_through: Option<Timestamp>,
-    /// The lane that is the least far, for people.
-    pub(crate) slowest: String,
-    /// When the tokens in the quarantine were received. `None`: there are too many to tell.
-    pub(crate) odd: Option<Vec<Timestamp>>,
-    /// There are more pages that wait than those in `unread`.
-    pub(crate) has_more_unread: bool,
 }
 
 /// What is known of all hours.
@@ -232,25 +221,9 @@ impl Evidence {
                 reasons.push("more hours wait for their upload than are listed, and it may be one of them".to_owned())
             }
         }
-        reasons.extend(self.lanes.as_ref().and_then(|lanes| self.unclosed(lanes, of.hour)));
+        reasons.extend(self.lanes.as_ref().and_then(|lanes| lanes.may_have_more(self.rules.closes_at(of.hour))));
         reasons.extend(self.unread(of.hour));
         reasons
-    }
-
-    /// Why a lane may still have records of an hour that has closed.
-    fn unclosed(&self, lanes: &Lanes, hour: Hour) -> Option<String> {
-        let closes = self.rules.closes_at(hour);
-        let slowest = &lanes.slowest;
-        match lanes.closed_through {
-            None => Some(format!("{slowest} has not said yet what it has of it: `etl cluster status`")),
-            Some(until) if until < closes => {
-                Some(format!("{slowest} may still have records of it that are not in the store: `etl cluster status`"))
-            }
-            Some(_) if lanes.has_more_unread => {
-                Some("more pages wait unread than were looked at, and one may hold records of it".to_owned())
-            }
-            Some(_) => None,
-        }
     }
 
     /// The first page that came while its records were to come, and is not read.
@@ -287,7 +260,7 @@ impl Evidence {
         let (starts, closes) = (of.hour.starts_at(&self.rules.zone), self.rules.closes_at(of.hour));
         if tokens == 0
             && self.quarantined > 0
-            && (self.heard.had_odd(starts, closes) || self.odd_in_lanes(starts, closes))
+            && (self.heard.had_odd(starts, closes) || self.lanes.as_ref().is_some_and(|lanes| lanes.had_odd(starts, closes)))
         {
             reasons.push(
                 "tokens that came then are no records, and the quarantine is not empty: `etl quarantine list`"
@@ -300,12 +273,6 @@ impl Evidence {
             );
         }
         reasons
-    }
-
-    /// Whether tokens that came then are in the quarantine of a cluster.
-    fn odd_in_lanes(&self, starts: Timestamp, closes: Timestamp) -> bool {
-        let is_then = |at: &Timestamp| (starts..=closes).contains(at);
-        self.lanes.as_ref().is_some_and(|lanes| lanes.odd.as_ref().is_none_or(|odd| odd.iter().any(is_then)))
     }
 
     /// What the ids say of an hour.

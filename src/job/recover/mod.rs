@@ -15,6 +15,8 @@ mod thaw;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use self::rebuild::rebuild_from_store;
+#[cfg(feature = "kafka")]
+pub(crate) use self::requeue::token_of_a_record;
 use crate::error::Error;
 use crate::hour::Hour;
 

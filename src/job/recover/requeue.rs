@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::Run;
 use crate::job::intake::Intake;
 use crate::job::intake::decoding::decode;
-use crate::page::decode::Decoded;
+use crate::page::decode::{Decoded, Decoder};
 use crate::page::parse::{self, NotAPage};
 use crate::state::pages::journal::SegmentId;
 use crate::state::pages::quarantine::{Identity, OddToken};
@@ -73,7 +73,7 @@ impl Recover {
             if !which.is(&odd) {
                 continue;
             }
-            let Some(token) = token_of_a_record(run, &odd, now) else { continue };
+            let Some(token) = token_of_a_record(&run.setup.decoder, &odd, now) else { continue };
             recovered.insert(odd.identity());
             chunk.push(token);
             if chunk.is_full() && !self.commit_again(run, intake, &std::mem::take(&mut chunk), now)? {
@@ -177,19 +177,19 @@ fn is_put_off(run: &Run<'_>, body: &[u8]) -> Result<bool> {
 }
 
 /// The token of a record: what was quarantined, or, where that is an element whose token was looked for elsewhere, what is in it.
-fn token_of_a_record(run: &Run<'_>, odd: &OddToken, now: Timestamp) -> Option<String> {
+pub(crate) fn token_of_a_record(decoder: &Decoder, odd: &OddToken, now: Timestamp) -> Option<String> {
     // Bytes that are not text are not a token.
     if odd.encoding.is_some() {
         return None;
     }
-    let inner = parse::token_of(odd.token.as_bytes(), &run.setup.decoder.shape);
+    let inner = parse::token_of(odd.token.as_bytes(), &decoder.shape);
     let candidates = [Some(odd.token.as_str()), inner.as_deref()];
-    candidates.into_iter().flatten().find(|token| is_record(run, token, now)).map(str::to_owned)
+    candidates.into_iter().flatten().find(|token| is_record(decoder, token, now)).map(str::to_owned)
 }
 
-fn is_record(run: &Run<'_>, token: &str, now: Timestamp) -> bool {
+fn is_record(decoder: &Decoder, token: &str, now: Timestamp) -> bool {
     let mut decoded = Decoded::default();
-    run.setup.decoder.token(token, now, &mut decoded);
+    decoder.token(token, now, &mut decoded);
     !decoded.records.is_empty()
 }
 

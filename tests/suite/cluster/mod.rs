@@ -4,6 +4,7 @@ mod client;
 mod route;
 mod setup;
 mod storm;
+mod view;
 
 use etl::cluster::kafka::Connection;
 use etl::config::{Config, Overrides};
