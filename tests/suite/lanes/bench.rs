@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-use crate::support::cli::{Place, Ran, page, record};
+#[cfg(feature = "failpoints")]
+use crate::support::cli::Ran;
+use crate::support::cli::{Place, page, record};
 use crate::support::desk::run_alone;
 use crate::support::proxy::Proxy;
 use crate::support::setup::setup;
@@ -164,6 +166,7 @@ impl Work {
         self.with_setup(&Stop::new(), |setup| run_alone(&self.state, || job::run(&setup, Some(source()), request)))
     }
 
+    #[cfg(feature = "failpoints")]
     /// A lane in a process of its own, with more in its environment. Its exit code is -1 where it was aborted.
     pub fn in_a_process(&self, env: &[(&str, &str)]) -> Ran {
         self.process(env).output().unwrap().into()
