@@ -9,7 +9,7 @@ use etl::error::{Error, ErrorKind, Result};
 use etl::hour::range::HashRange;
 use etl::hour::{Clock, Hour};
 use etl::job::intake::lane::{LaneBatch, LaneLog};
-use etl::job::lane::{LaneOutcome, LaneRequest, run_lane};
+use etl::job::lane::{LaneOutcome, LaneRequest, Seals, run_lane};
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::page::decode::{Decoded, Decoder};
 use etl::part::cut::CutRules;
@@ -154,7 +154,8 @@ impl Work {
             let name = format!("lanes of {}: {}", self.lanes, self.lane);
             let setup = Setup { settings: usual.settings.clone().of_lane(range, name), ..usual };
             let mut log = Log { work: self, decoder: &setup.decoder, range };
-            run_lane(&setup, &mut log, LaneRequest { drain: self.drain, caught_up: self.caught_up })
+            let seals = if self.drain { Seals::All } else { Seals::Due };
+            run_lane(&setup, &mut log, LaneRequest { seals, caught_up: self.caught_up })
         })
     }
 
