@@ -268,7 +268,8 @@ fn finish(config: &Config, args: &ReplayArgs, stop: &Stop) -> Result<Outcome> {
 /// Lanes do by themselves what these are for.
 fn refuse_of_a_cluster(config: &Config, args: &ReplayArgs) -> Result<()> {
     if args.from_s3 {
-        let hint = "leave it out: lanes read back what the store has when they seal an hour, whatever their states have lost";
+        let hint =
+            "leave it out: lanes read back what the store has when they seal an hour, whatever their states have lost";
         cluster::refuse(config, "--from-s3", hint)?;
     }
     if args.rejected {

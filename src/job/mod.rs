@@ -28,9 +28,9 @@ pub use dry_run::{DryRun, dry_run};
 pub use intake::fetch::Source;
 pub(crate) use intake::increment::first_page;
 pub use intake::windows::windows_left;
+pub use recover::repair::{Place, RepairRequest, Repaired, RepairedPart, repair};
 #[cfg(feature = "kafka")]
 pub(crate) use recover::token_of_a_record;
-pub use recover::repair::{Place, RepairRequest, Repaired, RepairedPart, repair};
 pub(crate) use setup::has_expired;
 pub use setup::{Progress, RunRequest, Setup};
 pub(crate) use summary::Report;

@@ -260,7 +260,8 @@ impl Evidence {
         let (starts, closes) = (of.hour.starts_at(&self.rules.zone), self.rules.closes_at(of.hour));
         if tokens == 0
             && self.quarantined > 0
-            && (self.heard.had_odd(starts, closes) || self.lanes.as_ref().is_some_and(|lanes| lanes.had_odd(starts, closes)))
+            && (self.heard.had_odd(starts, closes)
+                || self.lanes.as_ref().is_some_and(|lanes| lanes.had_odd(starts, closes)))
         {
             reasons.push(
                 "tokens that came then are no records, and the quarantine is not empty: `etl quarantine list`"

@@ -85,10 +85,16 @@ fn cluster_that_is_not_there_yet_says_how_to_make_it() {
     assert!(refused.err.contains("etl cluster init"), "{refused:?}");
     world.look(&["cluster", "init"]).exits(0);
     let status = world.look(&["cluster", "status", "--json"]).exits(0).json();
-    assert!(list(&status, "lanes").iter().all(|lane| lane["owner"].is_null() && lane["reported"].is_null()), "{status}");
+    assert!(
+        list(&status, "lanes").iter().all(|lane| lane["owner"].is_null() && lane["reported"].is_null()),
+        "{status}"
+    );
     assert_eq!((list(&status, "lanes").len(), &status["closed_through"]), (3, &Value::Null), "{status}");
     let text = world.look(&["cluster", "status"]).exits(0).out;
-    assert!(text.contains("nobody works on lane 0, 1, 2") && text.contains("no machine has been at work yet"), "{text}");
+    assert!(
+        text.contains("nobody works on lane 0, 1, 2") && text.contains("no machine has been at work yet"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -130,7 +136,8 @@ fn monitor_is_told_of_lanes_that_nobody_works_on() {
     let well = loop {
         let check = world.look(&["status", "--check"]);
         let cluster = world.look(&["cluster", "status", "--json"]).exits(0).json();
-        let has_said = list(&cluster, "machines").iter().any(|machine| machine["machine"] == "two" && machine["fetches"] == true);
+        let has_said =
+            list(&cluster, "machines").iter().any(|machine| machine["machine"] == "two" && machine["fetches"] == true);
         if (check.code == 0 && has_said) || began.elapsed() > Duration::from_secs(60) {
             break check;
         }
@@ -140,7 +147,8 @@ fn monitor_is_told_of_lanes_that_nobody_works_on() {
     machine.kill().unwrap();
     machine.wait().unwrap();
     assert!(well.code == 0 && well.out.contains("unowned=0"), "{well:?}");
-    assert!(at_work.contains("two      0 1 2  0 1 2  yes"), "{at_work}");
+    let at_work = at_work.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(at_work.contains("two 0 1 2 0 1 2 yes"), "{at_work}");
 }
 
 #[test]
@@ -148,13 +156,17 @@ fn hours_are_judged_by_all_lanes_and_never_called_complete() {
     let Some(world) = World::worked("hours") else { return };
     let range = ["hours", "--since", "2023-03-10T00", "--until", "2023-03-10T02", "--json"];
     let hours = world.look(&range).exits(66).json();
-    let verdicts: Vec<(&Value, &Value)> = list(&hours, "hours").iter().map(|hour| (&hour["verdict"], &hour["records"])).collect();
+    let verdicts: Vec<(&Value, &Value)> =
+        list(&hours, "hours").iter().map(|hour| (&hour["verdict"], &hour["records"])).collect();
     let unproven = Value::from("unproven");
     assert_eq!(verdicts, [(&unproven, &0.into()), (&unproven, &30.into()), (&unproven, &30.into())], "{hours:#}");
     let one = world.look(&["hours", "2023-03-10T01", "--json"]).exits(66).json();
     assert!(one["reason"].as_str().unwrap().contains("in a cluster"), "{one:#}");
     assert_eq!((&one["rows"], &one["late_parts"]), (&30.into(), &0.into()), "{one:#}");
-    assert_eq!(list(&one, "parts").len() as u64, list(&one, "parts").iter().map(|part| &part["part"]).collect::<Vec<_>>().len() as u64);
+    assert_eq!(
+        list(&one, "parts").len() as u64,
+        list(&one, "parts").iter().map(|part| &part["part"]).collect::<Vec<_>>().len() as u64
+    );
     let status = world.look(&["status", "--hour", "2023-03-10T01", "--json"]).exits(66).json();
     assert_eq!(status["certificate"]["verdict"], "unproven", "{status:#}");
     // An hour is pending while a lane has not said that it has closed it.
@@ -188,7 +200,8 @@ fn store_is_verified_by_its_manifests() {
     let intruder = Intruder::in_bucket(&world.s3);
     let findings = |args: &[&str]| {
         let found = world.look(args).exits(76).json();
-        let one = |finding: &Value| format!("{} {}", finding["fault"].as_str().unwrap(), finding["key"].as_str().unwrap());
+        let one =
+            |finding: &Value| format!("{} {}", finding["fault"].as_str().unwrap(), finding["key"].as_str().unwrap());
         list(&found, "findings").iter().map(one).collect::<Vec<_>>()
     };
     // Its writer ended between the two.
@@ -252,9 +265,14 @@ fn tokens_of_all_machines_are_listed_dropped_and_tried_again_with_their_key() {
     assert_eq!(listed["count"], 3, "{listed:#}");
     assert_eq!(world.look(&["quarantine", "export"]).exits(0).out.lines().count(), 3);
     let status = world.look(&["status", "--json"]).exits(0).json();
-    assert_eq!((&status["quarantine"]["count"], &status["totals"]["quarantined"]), (&3.into(), &3.into()), "{status:#}");
+    assert_eq!(
+        (&status["quarantine"]["count"], &status["totals"]["quarantined"]),
+        (&3.into(), &3.into()),
+        "{status:#}"
+    );
     world.look(&["quarantine", "drop", "--reason", "wrong-key", "--yes"]);
-    let reasons: Vec<String> = list(&listed, "reasons").iter().map(|reason| reason["reason"].as_str().unwrap().to_owned()).collect();
+    let reasons: Vec<String> =
+        list(&listed, "reasons").iter().map(|reason| reason["reason"].as_str().unwrap().to_owned()).collect();
     assert_eq!(reasons.len(), 2, "{listed:#}");
     // They were dropped; the source shows them again, and a machine with their key tries them.
     let left = world.look(&["quarantine", "list", "--json"]).exits(0).json();
