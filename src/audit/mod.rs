@@ -7,6 +7,7 @@ pub(crate) mod digests;
 pub(crate) mod export;
 pub mod finding;
 pub(crate) mod restore;
+#[cfg(feature = "kafka")]
 pub(crate) mod stored_rows;
 pub mod verify;
 

@@ -143,6 +143,7 @@ impl Summary {
     }
 
     /// Adds what another step did.
+    #[cfg(feature = "kafka")]
     pub(crate) fn add(&mut self, other: &Self) {
         self.pages += other.pages;
         self.fetched += other.fetched;

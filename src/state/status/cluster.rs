@@ -113,6 +113,7 @@ impl ClusterStatus {
     }
 
     /// The lane that holds hours back from closing: one that has never said anything, else the one that is the least far.
+    #[cfg(feature = "kafka")]
     pub(crate) fn slowest(&self) -> Option<&LaneStatus> {
         self.lanes.iter().min_by_key(|lane| lane.closed_through)
     }

@@ -84,6 +84,7 @@ impl Known {
     }
 
     /// What the lanes of a cluster know together, and the store has.
+    #[cfg(feature = "kafka")]
     pub(crate) fn of_lanes(status: Status, evidence: Evidence, rows: Box<dyn Rows>) -> Self {
         Self { parked: status.parked.hours.iter().copied().collect(), status, evidence, rows }
     }
