@@ -109,7 +109,7 @@ mod without_kafka {
 
     /// Nothing: a configuration with a cluster is refused.
     #[derive(Default)]
-    pub(in crate::cli) struct Machine {}
+    pub(in crate::cli) struct Machine(());
 
     impl Machine {
         #[expect(clippy::unused_self, reason = "the same as with a cluster")]

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::chunks::Outgoing;
 use super::outbox::Outbox;
 use crate::error::{Error, ErrorKind, Result};
-use crate::state::files::durable;
+use crate::state::files::{crash_point, durable};
 use crate::state::pages::journal::{Journal, Segment, SegmentId};
 use crate::stop::Stop;
 
@@ -85,6 +85,7 @@ impl Batch {
             for (headers, chunk) in page.chunks() {
                 let sent = outbox.send(&to.topic, partition, &page.id(), &headers, Some(chunk));
                 sent.inspect_err(|_| outbox.forget())?;
+                crash_point::at("a chunk is sent");
             }
         }
         self.segments.push(segment.id);
@@ -95,6 +96,7 @@ impl Batch {
     fn settle(self, journal: &Journal, newest: u64, outbox: &dyn Outbox, forwarded: &mut Forwarded) -> Result<()> {
         let Some(began) = self.began else { return Ok(()) };
         outbox.settle()?;
+        crash_point::at("pages are acknowledged");
         if !was_soon(began, Instant::now(), Timestamp::now()) {
             let what = format!("{} pages took too long on their way to the brokers", pages(&self.segments));
             return Err(Error::new(ErrorKind::Unavailable, what).hint("nothing is lost: the next run sends them again"));

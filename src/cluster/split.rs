@@ -9,6 +9,7 @@ use super::outbox::Outbox;
 use crate::error::Result;
 use crate::hour::range::HashRange;
 use crate::page::decode::{Decoded, DecodedRecord};
+use crate::state::files::crash_point;
 use jiff::Timestamp;
 
 /// The pages of one message were received within so many seconds: their records count as received when the oldest of them was.
@@ -89,7 +90,9 @@ impl Lane {
         let Some(origin) = self.origin.take() else { return Ok(()) };
         let Some((key, bytes)) = self.message.finish()? else { return Ok(()) };
         let headers = Headers::default().with("page", format!("{}:{}", origin.partition, origin.offset));
-        outbox.send(topic, i32::try_from(at).unwrap_or(i32::MAX), &key, &headers, Some(&bytes))
+        outbox.send(topic, i32::try_from(at).unwrap_or(i32::MAX), &key, &headers, Some(&bytes))?;
+        crash_point::at("a lane has its records");
+        Ok(())
     }
 }
 

@@ -22,11 +22,22 @@ use crate::state::status::history::Recorder;
 use crate::state::status::{self, Command};
 use crate::state::{Front, State};
 
+/// Which hours are sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seals {
+    /// Those that are due: closed, and with late records that have waited.
+    Due,
+    /// Those that are over, without waiting for more late records.
+    Over,
+    /// All, closed or not.
+    All,
+}
+
 /// What a lane's run is asked to do.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneRequest {
-    /// Seal everything now, closed or not.
-    pub drain: bool,
+    /// What is sealed.
+    pub seals: Seals,
     /// Everything that the source had sent before this time is in the log.
     pub caught_up: Timestamp,
 }
@@ -67,7 +78,7 @@ struct Note {
 pub fn run_lane(setup: &Setup<'_>, log: &mut dyn LaneLog, request: LaneRequest) -> LaneOutcome {
     let mut summary = Summary::default();
     let history = Recorder::new(&setup.state_dir, Command::Run, setup.clock.now());
-    let run_request = RunRequest { drain: request.drain, ..RunRequest::default() };
+    let run_request = RunRequest { drain: request.seals == Seals::All, ..RunRequest::default() };
     let task = Task { setup, request: run_request, history: &history };
     let mut done = attempt(task, log, request, &mut summary);
     if let Err(error) = &done
@@ -102,6 +113,7 @@ fn attempt(
     summary.began = true;
     let mut job = Job::new(task, state, None, summary);
     job.output.caught_up = Some(request.caught_up);
+    job.output.drain_closed |= request.seals == Seals::Over;
     let worked = job.work_lane(log, &note);
     let noted = job.run.note_status(true);
     let place = worked?;

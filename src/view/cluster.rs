@@ -13,7 +13,7 @@ use crate::output::plain_text::clean;
 use crate::state::status::cluster::{ClusterStatus, LaneStatus, MachineStatus};
 
 /// What `etl cluster status` shows.
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", test))]
 pub(crate) fn text(cluster: &ClusterStatus, now: Timestamp) -> String {
     let mut text = head(cluster);
     text.push('\n');
@@ -148,7 +148,7 @@ fn machine_row(machine: &MachineStatus, now: Timestamp) -> Vec<(String, Style)> 
 }
 
 /// What was wrong with the last tick of each machine that is at work.
-#[cfg(feature = "kafka")]
+#[cfg(any(feature = "kafka", test))]
 fn problems(cluster: &ClusterStatus) -> String {
     let mut text = String::new();
     for machine in cluster.machines.iter().filter(|machine| machine.is_member) {
@@ -159,7 +159,7 @@ fn problems(cluster: &ClusterStatus) -> String {
     text
 }
 
-#[cfg(all(test, feature = "kafka"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::state::status::cluster::TopicStatus;

@@ -9,6 +9,7 @@
 //! stored: the pages are routed again, and what comes twice is known downstream. No page stops those behind it.
 
 mod again;
+mod files;
 mod retry;
 mod sorter;
 mod trying;
@@ -17,6 +18,7 @@ mod work;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use self::files::RoutedFiles;
 use self::sorter::Sorter;
 use self::trying::Notes;
 use self::work::{Manner, Work};
@@ -117,6 +119,7 @@ pub struct Router {
     looked: Option<Instant>,
     /// Whether the pages were tried at which routers died.
     has_tried: bool,
+    files: RoutedFiles,
 }
 
 impl Router {
@@ -145,6 +148,7 @@ impl Router {
             positions: BTreeMap::new(),
             looked: None,
             has_tried: false,
+            files: RoutedFiles::new(),
         })
     }
 

@@ -219,6 +219,7 @@ impl Work<'_> {
         }
         self.sorter.finish(self.outbox)?;
         self.outbox.settle()?;
+        crash_point::at("a batch is routed");
         self.sorter.settled();
         self.routed.add(routed);
         Ok(true)

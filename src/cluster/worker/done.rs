@@ -1,5 +1,6 @@
 //! What a tick did so far, and what went wrong: the failure of a step costs only that step.
 
+use crate::cluster::route::Routed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Outcome, Summary};
 
@@ -31,6 +32,16 @@ impl Done {
     pub(super) fn exit(&self) -> u8 {
         let kinds = self.problems.iter().map(Error::kind);
         kinds.chain(self.summary.quarantine_problem().map(|odd| odd.kind())).min().map_or(0, ErrorKind::exit_code)
+    }
+
+    /// Notes what was routed.
+    pub(super) fn routed(&mut self, routed: Routed) {
+        self.summary.fetched += routed.elements;
+        self.summary.quarantined += routed.odd;
+        for (reason, count) in routed.reasons {
+            *self.summary.quarantined_reasons.entry(reason).or_default() += count;
+        }
+        self.problems.extend(routed.problems);
     }
 
     /// Notes what a step came to: its failure costs only itself.

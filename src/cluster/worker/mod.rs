@@ -29,6 +29,7 @@ use super::start::{self, Cluster, Look};
 use super::status_log::StatusLog;
 use crate::config::{ClusterConfig, Role};
 use crate::error::{Error, ErrorKind, Result};
+use crate::job::lane::Seals;
 use crate::job::receive::receive;
 use crate::job::{Outcome, Setup, Source};
 use crate::page::decode::Decoder;
@@ -161,10 +162,11 @@ impl Worker {
             done.note(self.fetch(tick));
         }
         let setup = (tick.setup)()?;
+        let seals = self.seals(&setup.decoder, tick, done);
         for _ in 0..ROUNDS {
             let routed = self.route(&setup.decoder, tick.stop, done);
             done.note(routed);
-            let goes_on = self.own(tick, done)?;
+            let goes_on = self.own(tick, seals, done)?;
             if !goes_on || tick.stop.is_requested() {
                 break;
             }
@@ -172,6 +174,20 @@ impl Worker {
         let deleted = self.delete();
         done.note(deleted);
         Ok(())
+    }
+
+    /// Routes this machine's files, if it has some, and says what is to be sealed then: files do not wait for hours to close; where hours
+    /// are those of a live source, only not for what is late.
+    fn seals(&mut self, decoder: &Decoder, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Seals {
+        let has_files = self.route_files(decoder, tick, done).unwrap_or_else(|error| {
+            done.problems.push(error);
+            false
+        });
+        match (tick.drain, has_files, &self.settings.source) {
+            (true, ..) | (_, true, None) => Seals::All,
+            (_, true, Some(_)) => Seals::Over,
+            _ => Seals::Due,
+        }
     }
 
     /// Whether this machine asks the source.
@@ -208,28 +224,39 @@ impl Worker {
 
     /// Routes the pages of the partitions that are ours.
     fn route(&mut self, decoder: &Decoder, stop: &Stop, done: &mut Done) -> Result<()> {
-        let Some(member) = &self.route else { return Ok(()) };
-        let router = match &mut self.router {
-            Some(router) => router,
-            None => {
-                let router = Router::new(&self.connection, &self.names, self.settings.epoch, self.settings.lanes)?;
-                self.router.insert(router)
-            }
-        };
-        let routed = router.route(decoder, member, stop)?;
-        done.summary.fetched += routed.elements;
-        done.summary.quarantined += routed.odd;
-        for (reason, count) in routed.reasons {
-            *done.summary.quarantined_reasons.entry(reason).or_default() += count;
+        self.prepare_router()?;
+        if let (Some(router), Some(member)) = (&mut self.router, &self.route) {
+            done.routed(router.route(decoder, member, stop)?);
         }
-        done.problems.extend(routed.problems);
+        Ok(())
+    }
+
+    /// Routes this machine's files, past the topic of pages. Whether there are any to be read.
+    fn route_files(&mut self, decoder: &Decoder, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Result<bool> {
+        let (Some(Source::Files { pattern, max_page_bytes }), true) = (&tick.source, self.route.is_some()) else {
+            return Ok(false);
+        };
+        self.prepare_router()?;
+        let Some(router) = &mut self.router else { return Ok(false) };
+        let routed = router.route_files(decoder, pattern, *max_page_bytes, tick.stop)?;
+        let is_whole = !routed.behind;
+        done.summary.pages += routed.pages;
+        done.routed(routed);
+        Ok(is_whole)
+    }
+
+    fn prepare_router(&mut self) -> Result<()> {
+        if self.route.is_some() && self.router.is_none() {
+            let router = Router::new(&self.connection, &self.names, self.settings.epoch, self.settings.lanes)?;
+            self.router = Some(router);
+        }
         Ok(())
     }
 
     /// Works the lanes that are ours. Whether one has got further and has more by now.
-    fn own(&mut self, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Result<bool> {
+    fn own(&mut self, tick: &Tick<'_, '_, '_>, seals: Seals, done: &mut Done) -> Result<bool> {
         match &self.own {
-            Some(member) => self.owner.work(&self.admin, member, tick, done),
+            Some(member) => self.owner.work(&self.admin, member, (tick, seals), done),
             None => Ok(false),
         }
     }

@@ -19,7 +19,7 @@ use crate::cluster::settings::ClusterSettings;
 use crate::cluster::status_log::StatusLog;
 use crate::error::{Error, Result};
 use crate::hour::range::HashRange;
-use crate::job::lane::{LanePlace, LaneRequest, run_lane};
+use crate::job::lane::{LanePlace, LaneRequest, Seals, run_lane};
 
 /// How often a lane without work says how it is.
 const IDLE_REPORTS: Duration = Duration::from_secs(15);
@@ -68,7 +68,7 @@ impl Owner {
         &mut self,
         admin: &Admin,
         member: &Member,
-        tick: &Tick<'_, '_, '_>,
+        (tick, seals): (&Tick<'_, '_, '_>, Seals),
         done: &mut Done,
     ) -> Result<bool> {
         self.look_whether_caught_up(admin)?;
@@ -83,7 +83,7 @@ impl Owner {
                 continue;
             }
             let before = self.lanes.get(&lane).map(|known| known.place.newest);
-            let worked = self.lane(member, lane, tick, done);
+            let worked = self.lane(member, lane, (tick, seals), done);
             done.note(worked);
             let newest = self.lanes.get(&lane).map(|known| known.place.newest);
             moved.extend(newest.filter(|_| newest != before).map(|newest| (lane, newest)));
@@ -128,7 +128,13 @@ impl Owner {
         true
     }
 
-    fn lane(&mut self, member: &Member, lane: i32, tick: &Tick<'_, '_, '_>, done: &mut Done) -> Result<()> {
+    fn lane(
+        &mut self,
+        member: &Member,
+        lane: i32,
+        (tick, seals): (&Tick<'_, '_, '_>, Seals),
+        done: &mut Done,
+    ) -> Result<()> {
         let mut setup = (tick.setup)()?;
         let range = HashRange::of_lane(u32::try_from(lane).unwrap_or(0), self.settings.lanes);
         let topic = self.names.lanes(self.settings.epoch);
@@ -137,7 +143,7 @@ impl Owner {
         (setup.manifest, setup.status_file) = (true, None);
         made(&setup.state_dir)?;
         let mut log = KafkaLane::open(&mut self.reader, member, (&topic, lane), tick.stop)?;
-        let request = LaneRequest { drain: tick.drain, caught_up: self.caught_up };
+        let request = LaneRequest { seals, caught_up: self.caught_up };
         let worked = run_lane(&setup, &mut log, request);
         let released = log.released();
         done.summary.add(&worked.summary);

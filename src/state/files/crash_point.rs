@@ -1,8 +1,8 @@
 //! Crash points: where the crash tests abort the process. Shipped builds contain none of it.
 //!
 //! With the feature `failpoints`, `ETL_CRASH=before:7` aborts right before the seventh durable step of the process, `after:7` right
-//! after it; `ETL_FAIL` makes that step fail; `ETL_POISON=TEXT` aborts when a page with that text is read; `ETL_STEPS=FILE`
-//! appends each step's name to a file. Thresholds that real data reach only after gigabytes can be lowered by an environment
+//! after it, and `after:PartPut` after the first step of that name; `ETL_FAIL` makes that step fail; `ETL_CRASH_AT=MOMENT` aborts at a moment
+//! between steps; `ETL_POISON=TEXT` aborts when a page with that text is read; `ETL_STEPS=FILE` appends each step's name to a file. Thresholds that real data reach only after gigabytes can be lowered by an environment
 //! variable.
 
 #[cfg(not(feature = "failpoints"))]
@@ -26,6 +26,10 @@ mod points {
     /// Before a page is read.
     pub(crate) const fn reading(_: &[u8]) {}
 
+    /// A moment at which something is on its way that no step of ours makes durable.
+    #[cfg(feature = "kafka")]
+    pub(crate) const fn at(_: &str) {}
+
     /// A threshold that only tests lower.
     pub(crate) const fn threshold(_: &str, usual: u64) -> u64 {
         usual
@@ -42,40 +46,80 @@ mod points {
     use crate::error::Error;
 
     static REACHED: AtomicU64 = AtomicU64::new(0);
-    static CRASH: LazyLock<Option<(bool, u64)>> = LazyLock::new(|| wanted("ETL_CRASH"));
+    static CRASH: LazyLock<Option<Wanted>> = LazyLock::new(|| Wanted::read("ETL_CRASH"));
+    static FAIL: LazyLock<Option<Wanted>> = LazyLock::new(|| Wanted::read("ETL_FAIL"));
 
-    static FAIL: LazyLock<Option<(bool, u64)>> = LazyLock::new(|| wanted("ETL_FAIL"));
+    /// The step that an environment variable names.
+    struct Wanted {
+        is_before: bool,
+        which: Which,
+    }
 
-    /// The step that an environment variable names, and whether it means before it.
-    fn wanted(name: &str) -> Option<(bool, u64)> {
-        let text = std::env::var(name).ok()?;
-        let (when, n) = text.split_once(':')?;
-        Some((when == "before", n.parse().ok()?))
+    enum Which {
+        Number(u64),
+        Name(String),
+    }
+
+    /// A durable step that has begun.
+    pub(crate) struct Point {
+        n: u64,
+        name: String,
+    }
+
+    impl Wanted {
+        fn read(name: &str) -> Option<Self> {
+            let text = std::env::var(name).ok()?;
+            let (when, which) = text.split_once(':')?;
+            let which = which.parse().map_or_else(|_| Which::Name(which.to_owned()), Which::Number);
+            Some(Self { is_before: when == "before", which })
+        }
+
+        fn is(&self, is_before: bool, point: &Point) -> bool {
+            let is_it = match &self.which {
+                Which::Number(n) => *n == point.n,
+                Which::Name(name) => *name == point.name,
+            };
+            is_it && self.is_before == is_before
+        }
+    }
+
+    fn is_wanted(wanted: &Option<Wanted>, is_before: bool, point: &Point) -> bool {
+        wanted.as_ref().is_some_and(|wanted| wanted.is(is_before, point))
     }
 
     /// The error of a step that is to fail, before it is done or after (`done`).
-    pub(crate) fn failure(n: &u64, done: bool) -> Option<Error> {
+    pub(crate) fn failure(point: &Point, done: bool) -> Option<Error> {
         let broken = || Error::disk("write", "a planted place".as_ref(), std::io::Error::from_raw_os_error(5));
-        (*FAIL == Some((!done, *n))).then(broken)
+        is_wanted(&FAIL, !done, point).then(broken)
     }
 
-    /// Right before a durable step. Returns its number: several threads may be in a step.
-    pub(crate) fn before(step: &dyn std::fmt::Debug) -> u64 {
-        let n = REACHED.fetch_add(1, Ordering::SeqCst) + 1;
+    /// Right before a durable step. Returns which: several threads may be in a step.
+    pub(crate) fn before(step: &dyn std::fmt::Debug) -> Point {
+        let point = Point { n: REACHED.fetch_add(1, Ordering::SeqCst) + 1, name: format!("{step:?}") };
         if let Ok(path) = std::env::var("ETL_STEPS")
             && let Ok(mut file) = OpenOptions::new().create(true).append(true).open(path)
         {
-            let _ = file.write_all(format!("{n} {step:?}\n").as_bytes());
+            let _ = file.write_all(format!("{} {}\n", point.n, point.name).as_bytes());
         }
-        if *CRASH == Some((true, n)) {
+        if is_wanted(&CRASH, true, &point) {
             std::process::abort();
         }
-        n
+        point
     }
 
-    /// Right after durable step `n`.
-    pub(crate) fn after(n: u64) {
-        if *CRASH == Some((false, n)) {
+    /// Right after a durable step.
+    #[expect(clippy::needless_pass_by_value, reason = "a step ends once")]
+    pub(crate) fn after(point: Point) {
+        if is_wanted(&CRASH, false, &point) {
+            std::process::abort();
+        }
+    }
+
+    /// Aborts at the moment that `ETL_CRASH_AT` names, once what was sent has had time to arrive.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn at(moment: &str) {
+        if std::env::var("ETL_CRASH_AT").is_ok_and(|wanted| wanted == moment) {
+            std::thread::sleep(std::time::Duration::from_millis(700));
             std::process::abort();
         }
     }
@@ -94,4 +138,6 @@ mod points {
     }
 }
 
+#[cfg(feature = "kafka")]
+pub(crate) use points::at;
 pub(crate) use points::{after, before, failure, reading, threshold};

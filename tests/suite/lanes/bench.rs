@@ -9,7 +9,7 @@ use etl::error::{Error, ErrorKind, Result};
 use etl::hour::range::HashRange;
 use etl::hour::{Clock, Hour};
 use etl::job::intake::lane::{LaneBatch, LaneLog};
-use etl::job::lane::{LaneOutcome, LaneRequest, run_lane};
+use etl::job::lane::{LaneOutcome, LaneRequest, Seals, run_lane};
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::page::decode::{Decoded, Decoder};
 use etl::part::cut::CutRules;
@@ -23,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-use crate::support::cli::{Place, Ran, page, record};
+#[cfg(feature = "failpoints")]
+use crate::support::cli::Ran;
+use crate::support::cli::{Place, page, record};
 use crate::support::desk::run_alone;
 use crate::support::proxy::Proxy;
 use crate::support::setup::setup;
@@ -152,7 +154,8 @@ impl Work {
             let name = format!("lanes of {}: {}", self.lanes, self.lane);
             let setup = Setup { settings: usual.settings.clone().of_lane(range, name), ..usual };
             let mut log = Log { work: self, decoder: &setup.decoder, range };
-            run_lane(&setup, &mut log, LaneRequest { drain: self.drain, caught_up: self.caught_up })
+            let seals = if self.drain { Seals::All } else { Seals::Due };
+            run_lane(&setup, &mut log, LaneRequest { seals, caught_up: self.caught_up })
         })
     }
 
@@ -164,6 +167,7 @@ impl Work {
         self.with_setup(&Stop::new(), |setup| run_alone(&self.state, || job::run(&setup, Some(source()), request)))
     }
 
+    #[cfg(feature = "failpoints")]
     /// A lane in a process of its own, with more in its environment. Its exit code is -1 where it was aborted.
     pub fn in_a_process(&self, env: &[(&str, &str)]) -> Ran {
         self.process(env).output().unwrap().into()

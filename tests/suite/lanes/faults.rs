@@ -92,7 +92,8 @@ fn befall(state: &Path, damage: &str) {
 
 #[test]
 fn whatever_is_lost_of_a_lane_comes_again_and_is_there_once() {
-    let states: [(&str, fn(&Bench) -> Work); 4] = [
+    type Begun = fn(&Bench) -> Work;
+    let states: [(&str, Begun); 4] = [
         ("records wait", |bench| {
             let work = Work { drain: false, now: time("2023-03-10T01:35:00Z"), ..bench.work(2, 0) };
             Work { caught_up: work.now, ..work }
