@@ -1,3 +1,5 @@
+//! What the transition table lists, event by event, and that all else is refused. Pure.
+
 use super::*;
 use crate::hour::part::PartIdentity;
 
