@@ -31,14 +31,18 @@ fn print(what: &str, used: Used, records: u64) {
     println!("{what:<44} {each:>7.2} CPU µs a record {:>7.2} s wall {:>7.1} MiB peak", used.wall, used.peak);
 }
 
+/// The variables that let a process in.
+pub fn variables(s3: &TestS3) -> [(&str, &str); 2] {
+    [("AWS_ACCESS_KEY_ID", &s3.key), ("AWS_SECRET_ACCESS_KEY", &s3.secret)]
+}
+
 /// The `[load]` of a prefix that nothing is below.
 fn fresh(s3: &TestS3) -> String {
     s3.load(&unique_prefix("bench"))
 }
 
 fn run(place: &Place, s3: &TestS3, args: &[&str]) -> Used {
-    let env = [("AWS_ACCESS_KEY_ID", s3.key.as_str()), ("AWS_SECRET_ACCESS_KEY", s3.secret.as_str())];
-    place.measure(&[&[ETL, "run"], args].concat(), &env)
+    place.measure(&[&[ETL, "run"], args].concat(), &variables(s3))
 }
 
 fn over_the_wire(server: &Server, s3: &TestS3) {

@@ -8,7 +8,14 @@ use std::sync::{Arc, Mutex};
 /// The pages that are handed out.
 pub struct Server {
     pub url: String,
-    pages: Arc<Mutex<Vec<PathBuf>>>,
+    pages: Arc<Mutex<Handed>>,
+}
+
+/// The pages, and whether the last of them was asked for.
+#[derive(Default)]
+struct Handed {
+    pages: Vec<PathBuf>,
+    is_through: bool,
 }
 
 impl Server {
@@ -16,7 +23,7 @@ impl Server {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/0", listener.local_addr().expect("an address"));
-        let pages = Arc::new(Mutex::new(Vec::new()));
+        let pages = Arc::new(Mutex::new(Handed::default()));
         let shared = Arc::clone(&pages);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -29,7 +36,14 @@ impl Server {
 
     /// Hands these files out from now on.
     pub fn pages(&self, pages: Vec<PathBuf>) {
-        *self.pages.lock().expect("no panic") = pages;
+        let mut handed = self.pages.lock().expect("no panic");
+        *handed = Handed { is_through: pages.is_empty() && handed.is_through, pages };
+    }
+
+    /// Whether the last of the pages that were put here was asked for.
+    #[cfg(feature = "kafka")]
+    pub fn is_through(&self) -> bool {
+        self.pages.lock().expect("no panic").is_through
     }
 
     /// Hands the files of a folder out, in the order of their names.
@@ -41,7 +55,7 @@ impl Server {
     }
 }
 
-fn serve(mut stream: &TcpStream, pages: &Mutex<Vec<PathBuf>>) -> std::io::Result<()> {
+fn serve(mut stream: &TcpStream, pages: &Mutex<Handed>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     loop {
         let mut first = String::new();
@@ -54,8 +68,9 @@ fn serve(mut stream: &TcpStream, pages: &Mutex<Vec<PathBuf>>) -> std::io::Result
         }
         let number: usize = first.split(['/', ' ']).filter_map(|word| word.parse().ok()).next().unwrap_or(0);
         let (page, next) = {
-            let pages = pages.lock().expect("no panic");
-            (pages.get(number).cloned(), number + 1 < pages.len())
+            let mut handed = pages.lock().expect("no panic");
+            handed.is_through |= number + 1 == handed.pages.len();
+            (handed.pages.get(number).cloned(), number + 1 < handed.pages.len())
         };
         let body = page.map_or_else(|| Ok(b"[]".to_vec()), std::fs::read)?;
         let link = if next { format!("Link: </{}>; rel=\"next\"\r\n", number + 1) } else { String::new() };
