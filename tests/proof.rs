@@ -91,7 +91,9 @@ fn cargo_test() -> Command {
         }
     }
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    cargo.args(["test", "--locked", "--no-fail-fast", "--features", "failpoints"]);
+    // The tests of a cluster are among them where this was built with one.
+    let features = if cfg!(feature = "kafka") { "failpoints,kafka" } else { "failpoints" };
+    cargo.args(["test", "--locked", "--no-fail-fast", "--features", features]);
     cargo
 }
 

@@ -463,6 +463,8 @@ fn hours_of_many_years_take_the_memory_of_a_few_days() {
         let (text, peak) = printed(&place, &args);
         let hours = text.matches("unproven").count() as u64;
         assert!((days * 24..=days * 24 + 1).contains(&hours), "{hours} hours");
-        assert!((1..32 << 20).contains(&peak), "{peak} bytes");
+        // With Kafka's client in it, the program itself is larger.
+        let most = if cfg!(feature = "kafka") { 40 << 20 } else { 32 << 20 };
+        assert!((1..most).contains(&peak), "{peak} bytes");
     }
 }

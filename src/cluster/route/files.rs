@@ -60,13 +60,7 @@ impl Router {
         result.map(|()| routed)
     }
 
-    fn route_walk(
-        &mut self,
-        decoder: &Decoder,
-        walk: &mut Walk<'_>,
-        routed: &mut Routed,
-        stop: &Stop,
-    ) -> Result<()> {
+    fn route_walk(&mut self, decoder: &Decoder, walk: &mut Walk<'_>, routed: &mut Routed, stop: &Stop) -> Result<()> {
         let mut locked = Locked::default();
         loop {
             let pages = walk.batch(&mut routed.problems, stop);
@@ -99,7 +93,10 @@ impl Router {
             decoder.page_until(&page.page.body, page.page.received, &|| stop.is_requested())
         });
         let has_odd = decoded.iter().flatten().any(|page| page.odd_seen > 0);
-        if has_odd && !self.sorter.odd.is_loaded() && !self.sorter.odd.load(&mut Reader::new(&self.connection)?, stop)? {
+        if has_odd
+            && !self.sorter.odd.is_loaded()
+            && !self.sorter.odd.load(&mut Reader::new(&self.connection)?, stop)?
+        {
             return Ok(false);
         }
         for (page, decoded) in pages.iter().zip(decoded) {
