@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::gate::Gates;
 use super::java::java;
 use super::python::{self, run, skip};
 use super::tls::Authority;
@@ -20,8 +21,10 @@ const VERSION: &str = "4.4.0";
 const JAVA: std::ops::RangeInclusive<u32> = 17..=99;
 /// The cluster's id: 16 bytes in base64.
 const ID: &str = "ZXRsLXRlc3QtY2x1c3Rlcg";
-/// Ports of a broker: plaintext, controller, SCRAM over TLS, TLS.
-const PORTS: u16 = 4;
+/// Ports of a broker: plaintext, controller, SCRAM over TLS, TLS, behind a gate, the gate.
+const PORTS: u16 = 6;
+/// So that the takeover of a dead machine's lanes can be waited for.
+const SHORT_SESSIONS: &str = "group.min.session.timeout.ms=1000";
 /// The user of the secured listener, and its password.
 pub const USER: &str = "etl-test";
 pub const PASSWORD: &str = "correct-horse-battery";
@@ -54,7 +57,7 @@ pub fn shared() -> Option<&'static Kafka> {
     FOUND
         .get_or_init(|| match std::env::var("ETL_TEST_KAFKA").ok().filter(|value| !value.is_empty()) {
             Some(bootstrap) => Some(Kafka { bootstrap, own: None }),
-            None => kafka(1, ""),
+            None => kafka(1, SHORT_SESSIONS),
         })
         .as_ref()
 }
@@ -116,6 +119,17 @@ impl Kafka {
     /// The brokers' listeners for TLS.
     pub fn tls(&self) -> String {
         self.listeners(3)
+    }
+
+    /// Opens a gate before each broker. The way through them is [`Kafka::gated`].
+    pub fn gates(&self) -> Gates {
+        Gates::open(self.own().ports.iter().map(|port| (port + 5, port + 4)))
+    }
+
+    /// The brokers behind their gates.
+    pub fn gated(&self) -> String {
+        let each: Vec<String> = self.own().ports.iter().map(|port| format!("127.0.0.1:{}", port + 5)).collect();
+        each.join(",")
     }
 
     /// The authority of their certificates, as the text of a file.
@@ -298,12 +312,17 @@ impl Own {
         let voters: Vec<String> =
             (1..).zip(&self.ports).map(|(id, port)| format!("{id}@127.0.0.1:{}", port + 1)).collect();
         let (replication, in_sync) = if self.ports.len() < 3 { (1, 1) } else { (3, 2) };
-        let listeners =
-            format!("PLAINTEXT://127.0.0.1:{port},SCRAM://localhost:{},TLS://localhost:{}", port + 2, port + 3);
+        let listeners = |gate: u16| {
+            format!(
+                "PLAINTEXT://127.0.0.1:{port},SCRAM://localhost:{},TLS://localhost:{},GATE://127.0.0.1:{gate}",
+                port + 2,
+                port + 3
+            )
+        };
         format!(
             "process.roles=broker,controller\nnode.id={node}\ncontroller.quorum.voters={voters}\n\
-             listeners={listeners},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={listeners}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SCRAM:SASL_SSL,TLS:SSL\n\
+             listeners={listeners},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners={advertised}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,GATE:PLAINTEXT,CONTROLLER:PLAINTEXT,SCRAM:SASL_SSL,TLS:SSL\n\
              inter.broker.listener.name=PLAINTEXT\ncontroller.listener.names=CONTROLLER\nlog.dirs={home}/data\nbroker.rack=r{node}\n\
              ssl.keystore.type=PEM\nssl.keystore.location={home}/server.pem\nsasl.enabled.mechanisms=SCRAM-SHA-512\n\
              listener.name.scram.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
@@ -315,6 +334,8 @@ impl Own {
             voters = voters.join(","),
             controller = port + 1,
             home = home.display(),
+            listeners = listeners(port + 4),
+            advertised = listeners(port + 5),
         )
     }
 }

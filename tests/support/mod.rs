@@ -6,6 +6,8 @@ pub mod cli;
 pub mod desk;
 pub mod documents;
 pub mod form;
+#[cfg(feature = "kafka")]
+pub mod gate;
 pub mod intruder;
 pub mod java;
 #[cfg(feature = "kafka")]

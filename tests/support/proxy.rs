@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -91,6 +91,8 @@ pub enum Fault {
     HungBefore,
     /// The store does it, and no answer comes.
     HungAfter,
+    /// The store hears of it when the test says so: see [`Proxy::let_go`].
+    Held,
     /// The store does it; the answer is no HTTP.
     Gibberish,
     /// The store never hears of it; this is the answer.
@@ -120,6 +122,9 @@ struct Shared {
     created: Mutex<BTreeMap<String, u32>>,
     plan: Mutex<Plan>,
     requests: Mutex<Vec<String>>,
+    /// Requests that wait, and whether they are let go.
+    held: AtomicU64,
+    is_let_go: AtomicBool,
     /// Bytes of bodies without end.
     endless: AtomicU64,
 }
@@ -129,6 +134,7 @@ struct Plan {
     script: VecDeque<(&'static str, Fault)>,
     always: Option<(&'static str, Fault)>,
     at_keys: Option<(&'static str, Vec<String>, Fault)>,
+    at_key_once: Option<(&'static str, String, Fault)>,
     random: Option<Random>,
     happened: Vec<Fault>,
 }
@@ -182,6 +188,22 @@ impl Proxy {
         those.map(|head| (head.lines().next().unwrap().to_owned(), has_condition(head))).collect()
     }
 
+    /// How many requests are held, or were.
+    pub fn held(&self) -> u64 {
+        self.shared.held.load(Ordering::SeqCst)
+    }
+
+    /// Lets the store hear of what is held.
+    pub fn let_go(&self) {
+        self.shared.is_let_go.store(true, Ordering::SeqCst);
+    }
+
+    /// The next request that begins so and names this key is held.
+    pub fn hold(&self, verb: &'static str, key: &str) {
+        self.shared.is_let_go.store(false, Ordering::SeqCst);
+        self.shared.plan.lock().unwrap().at_key_once = Some((verb, key.to_owned(), Fault::Held));
+    }
+
     /// Forgets the requests so far, and the bytes of bodies without end. Gives those.
     pub fn forget(&self) -> u64 {
         self.shared.requests.lock().unwrap().clear();
@@ -209,6 +231,10 @@ impl Plan {
     fn draw(&mut self, request: &str) -> Option<Fault> {
         if self.script.front().is_some_and(|(verb, _)| request.starts_with(verb)) {
             return self.script.pop_front().map(|(_, fault)| fault);
+        }
+        let is_it = |(verb, key, _): &mut (&str, String, Fault)| request.starts_with(*verb) && request.contains(&*key);
+        if let Some((.., fault)) = self.at_key_once.take_if(is_it) {
+            return Some(fault);
         }
         let named = |keys: &[String]| keys.iter().any(|key| request.contains(key));
         if let Some((verb, keys, fault)) = &self.at_keys
@@ -246,6 +272,17 @@ fn forward(client: &TcpStream, address: &str, shared: &Shared) -> std::io::Resul
         shared.requests.lock().unwrap().push(request.clone());
         match fault {
             Some(Fault::HungBefore) => return wait_for_the_end(client),
+            Some(Fault::Held) => {
+                // All of it has left its sender, who may end meanwhile.
+                let mut body = Vec::new();
+                requests.by_ref().take(length(&request).unwrap_or(0)).read_to_end(&mut body)?;
+                shared.held.fetch_add(1, Ordering::SeqCst);
+                while !shared.is_let_go.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                (&server).write_all(request.as_bytes())?;
+                (&server).write_all(&body)?;
+            }
             Some(Fault::Instead(canned)) => {
                 skip(length(&request), &mut requests)?;
                 say(canned, &request, client)?;

@@ -9,7 +9,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 /// The rows of the table in their order: a name, and what is counted.
-pub const ROWS: [(&str, &str); 9] = [
+pub const ROWS: [(&str, &str); 10] = [
     ("steps", "crashes around a durable step"),
     ("calls", "system calls made to fail"),
     ("kills", "SIGKILLs at random moments"),
@@ -17,6 +17,7 @@ pub const ROWS: [(&str, &str); 9] = [
     ("cuts", "power cuts"),
     ("damage", "damaged state files"),
     ("wire", "faults on the wire"),
+    ("deaths", "deaths in a cluster at a known moment"),
     ("model", "cases of the model of the whole"),
     ("fuzz", "fuzz inputs"),
 ];

@@ -1,9 +1,11 @@
 //! Several machines that share their work through Kafka, against real brokers.
 
 mod client;
+mod deaths;
 mod route;
 mod setup;
 mod storm;
+mod team;
 mod view;
 
 use etl::cluster::kafka::Connection;

@@ -22,7 +22,7 @@ const WINDOW: u64 = 400;
 /// How long brokers wait for a machine.
 const SESSION: Duration = Duration::from_secs(2);
 /// Brokers that take such sessions.
-const SETTINGS: &str = "group.min.session.timeout.ms=1000\n";
+pub const SETTINGS: &str = "group.min.session.timeout.ms=1000\n";
 /// A run has hung that takes longer.
 const LIMIT: Duration = Duration::from_secs(180);
 
