@@ -1,5 +1,7 @@
 //! `etl help`: a command's help, or a page of the manual. A terminal gets it laid out, everything else gets the Markdown.
 //!
+//! A page goes before a command of the same name, whose help its own flag prints.
+//!
 //! Reads nothing but what is compiled in, and keeps nothing.
 
 use std::io::IsTerminal;

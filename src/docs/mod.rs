@@ -32,6 +32,7 @@ pages! {
     sources: "APIs, encryption, records, the quarantine, gaps";
     profiles: "Whole configurations for kinds of APIs, each of them tested";
     lake: "What is in S3, and how to get the logs back";
+    cluster: "Several machines that share their work through Kafka: when, how, and what becomes of it";
     querying: "Athena, Trino, DuckDB, Spark: tables, views, what a query asks for";
     guarantees: "What holds, what does not, and what a crash leaves";
     proof: "What the tests did, how often, and what they found";

@@ -30,7 +30,7 @@ Examples:
   etl cluster check --json                   the same for programs
   etl cluster lanes 12                       more lanes, for more machines
 
-A cluster is several machines with the same [cluster] in their etl.toml. Each of them runs `etl run`.";
+A cluster is several machines with the same [cluster] in their etl.toml. Each of them runs `etl run`. `etl help cluster` is the manual.";
 
 /// `etl cluster`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -82,7 +82,7 @@ pub(super) enum ClusterAction {
 pub(super) fn cluster(config: &Config, args: &ClusterArgs) -> Result<u8> {
     let Some(cluster) = &config.cluster else {
         return Err(Error::new(ErrorKind::Config, "there is no [cluster] in the configuration")
-            .hint("`etl help configuration` says what belongs there; one machine alone needs none"));
+            .hint("`etl help cluster` says when one machine is not enough, and what belongs there"));
     };
     act(config, cluster, args)
 }
