@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::kafka::Admin;
+use super::kafka::{Admin, Connection};
 use super::names::Names;
+use super::{report, status_log};
 use crate::error::Result;
 
 /// Offsets by partition.
@@ -21,8 +22,17 @@ pub(super) struct Checkpoint {
 
 impl Checkpoint {
     /// Deletes pages below the checkpoint, if every lane has passed it, and begins the next one.
-    pub(super) fn advance(&mut self, admin: &Admin, names: &Names, epoch: u32) -> Result<()> {
+    ///
+    /// # Errors
+    /// `State`: a lane has lost what was in it. Its records are in pages alone.
+    pub(super) fn advance(
+        &mut self,
+        connection: &Connection,
+        admin: &Admin,
+        (names, epoch): (&Names, u32),
+    ) -> Result<()> {
         let (pages, lanes) = (names.pages(), names.lanes(epoch));
+        check_are_whole(connection, admin, &lanes, epoch)?;
         let released = admin.committed(&names.own_group(epoch), &lanes)?;
         if let Some((routed, ends)) = &self.at_work {
             if !has_passed(&released, ends) {
@@ -37,6 +47,17 @@ impl Checkpoint {
         self.at_work = Some((routed, ends));
         Ok(())
     }
+}
+
+/// A lane that is empty because its topic was made again has not passed anything.
+fn check_are_whole(connection: &Connection, admin: &Admin, lanes: &str, epoch: u32) -> Result<()> {
+    // In this order: owners go on meanwhile.
+    let known = report::read_up_to(&status_log::read_all(connection)?, epoch);
+    let ends = admin.ends(lanes)?;
+    known.into_iter().try_for_each(|(lane, read)| {
+        let end = ends.get(&lane).map_or(0, |(_, end)| u64::try_from(*end).unwrap_or(0));
+        report::check_is_whole(lanes, lane, read, end)
+    })
 }
 
 /// Whether all lanes have released what was in them.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::kafka::{Member, Next, PATIENCE, Reader, Start};
-use super::message;
-use crate::error::{Error, ErrorKind, Result};
+use super::{message, report};
+use crate::error::Result;
 use crate::job::intake::lane::{LaneBatch, LaneLog};
 use crate::page::decode::Decoded;
 use crate::stop::Stop;
@@ -64,13 +64,8 @@ impl<'a> KafkaLane<'a> {
             },
             Start::Beyond { end } => end,
         };
-        let what = format!(
-            "partition {} of the topic {} ends at offset {end}, and was read up to {from}: the brokers have lost what they acknowledged",
-            self.partition, self.topic
-        );
-        let hint =
-            "look at the brokers; `etl cluster lanes` begins another topic, into which all pages are routed again";
-        Err(Error::new(ErrorKind::State, what).hint(hint))
+        let number = |offset: i64| u64::try_from(offset).unwrap_or(0);
+        report::check_is_whole(self.topic, self.partition, number(from), number(end))
     }
 
     fn gather(&mut self) -> Result<Option<LaneBatch>> {

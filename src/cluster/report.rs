@@ -6,14 +6,14 @@
 //! ```
 //! A view: nothing depends on it but what is shown. A crash leaves what was said before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::status_log::StatusLog;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::job::lane::LanePlace;
 use crate::state::files::durable;
 use crate::state::status::RunSoFar;
@@ -95,4 +95,29 @@ pub(super) fn lane(log: &StatusLog, report: LaneReport, dir: &Path) -> Result<()
 /// Says how this machine is.
 pub(super) fn machine(log: &StatusLog, report: MachineReport) -> Result<()> {
     log.put(&machine_key(&report.machine), &Reported { schema: 1, at: Timestamp::now(), report, status: None })
+}
+
+/// The number behind everything that owners had read of each lane of an epoch, as the values of the status topic say.
+pub(super) fn read_up_to(values: &BTreeMap<String, Vec<u8>>, epoch: u32) -> BTreeMap<i32, u64> {
+    let reports = values.values().filter_map(|value| serde_json::from_slice::<Reported<LaneReport>>(value).ok());
+    let of_epoch = reports.filter(|reported| reported.report.epoch == epoch);
+    of_epoch.map(|reported| (reported.report.lane, reported.report.place.newest)).collect()
+}
+
+/// Checks that a lane still has what owners had read of it: its partition ends at `end`.
+///
+/// # Errors
+/// `State`: the brokers lost it, or somebody made the topic again.
+pub(super) fn check_is_whole(topic: &str, lane: i32, read_up_to: u64, end: u64) -> Result<()> {
+    if read_up_to <= end {
+        return Ok(());
+    }
+    let what = format!(
+        "partition {lane} of the topic {topic} ends at offset {end}, and was read up to {read_up_to}: the brokers have lost what they \
+         acknowledged"
+    );
+    Err(Error::new(ErrorKind::State, what).hint(
+        "look at the brokers; then stop all machines, and `etl cluster lanes N --reroute` begins another topic, into which all pages are \
+         routed again",
+    ))
 }

@@ -276,7 +276,7 @@ impl Worker {
             self.admin.delete_records(&topic, &below.collect())?;
         }
         if self.route.as_ref().is_some_and(|member| member.still_owns(FETCHER)) {
-            self.checkpoint.advance(&self.admin, &self.names, self.settings.epoch)?;
+            self.checkpoint.advance(&self.connection, &self.admin, (&self.names, self.settings.epoch))?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::cluster::lane_log::KafkaLane;
 use crate::cluster::names::Names;
 use crate::cluster::report::{self, LaneReport};
 use crate::cluster::settings::ClusterSettings;
-use crate::cluster::status_log::StatusLog;
+use crate::cluster::status_log::{self, StatusLog};
 use crate::error::{Error, Result};
 use crate::hour::range::HashRange;
 use crate::job::lane::{LanePlace, LaneRequest, Seals, run_lane};
@@ -26,6 +26,7 @@ const IDLE_REPORTS: Duration = Duration::from_secs(15);
 
 /// What works lanes.
 pub(super) struct Owner {
+    connection: Connection,
     machine: String,
     names: Names,
     settings: ClusterSettings,
@@ -52,6 +53,7 @@ impl Owner {
         state_dir: &Path,
     ) -> Result<Self> {
         Ok(Self {
+            connection: connection.clone(),
             machine: connection.instance().to_owned(),
             names: names.clone(),
             settings: settings.clone(),
@@ -83,6 +85,12 @@ impl Owner {
                 continue;
             }
             let before = self.lanes.get(&lane).map(|known| known.place.newest);
+            if before.is_none()
+                && let Err(error) = self.check_is_whole(admin, lane)
+            {
+                done.problems.push(error);
+                continue;
+            }
             let worked = self.lane(member, lane, (tick, seals), done);
             done.note(worked);
             let newest = self.lanes.get(&lane).map(|known| known.place.newest);
@@ -93,6 +101,15 @@ impl Owner {
         }
         let ends = self.ends(admin)?;
         Ok(moved.into_iter().any(|(lane, newest)| ends.get(&lane).is_some_and(|end| newest < *end)))
+    }
+
+    /// Checks that a lane has what its owner before had read: an empty state would not miss it.
+    fn check_is_whole(&self, admin: &Admin, lane: i32) -> Result<()> {
+        // In this order: that owner may still go on.
+        let read = report::read_up_to(&status_log::read_all(&self.connection)?, self.settings.epoch);
+        let topic = self.names.lanes(self.settings.epoch);
+        let end = self.ends(admin)?.get(&lane).copied().unwrap_or(0);
+        report::check_is_whole(&topic, lane, read.get(&lane).copied().unwrap_or(0), end)
     }
 
     /// Where each lane ends.

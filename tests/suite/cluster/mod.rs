@@ -2,6 +2,8 @@
 
 mod client;
 mod deaths;
+mod files;
+mod moves;
 mod route;
 mod setup;
 mod storm;

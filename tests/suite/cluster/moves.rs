@@ -1,0 +1,138 @@
+//! One machine becomes three and one again over the same store; lanes change their number; and lanes that are lost are routed again.
+
+use std::time::Duration;
+
+use super::team::{SESSION, Team, plaintext_of_now, signal, until, wait};
+use crate::support::cli::Ran;
+use crate::support::kafka::{kafka, shared};
+use crate::support::{s3, tally, unique_prefix};
+
+#[track_caller]
+fn says(ran: &Ran, words: &[&str]) {
+    words.iter().for_each(|word| assert!(ran.err.contains(word) || ran.out.contains(word), "{word}: {ran:#?}"));
+}
+
+#[test]
+fn one_machine_becomes_three_and_one_again_over_the_same_store() {
+    let Some(kafka) = shared() else { return };
+    let Some(team) = Team::not_begun(kafka, "moves", 3) else { return };
+    // Alone: half of what is shown comes twice.
+    (0..3).for_each(|machine| team.part(machine));
+    for first in [0, 100, 200] {
+        team.show(first..first + 200);
+        team.run(0);
+    }
+    team.etl(0, &["run", "--drain"]).exits(0);
+    team.compare(0, 400);
+    // Three machines.
+    team.join(3);
+    team.etl(0, &["cluster", "init"]).exits(0);
+    for (machine, first) in [(0, 300), (1, 350), (2, 500)] {
+        team.show(first..first + 200);
+        team.run(machine);
+    }
+    team.check(2, 700);
+    // Some of it is late by now, and comes again.
+    team.show(0..800);
+    team.run(1);
+    team.check(0, 800);
+    // Alone again, on the machine of the beginning and on one that was never alone.
+    (0..3).for_each(|machine| team.part(machine));
+    for (machine, first) in [(0, 600), (0, 800), (1, 850)] {
+        team.show(first..first + 200);
+        team.run(machine);
+    }
+    team.show(0..1100);
+    for machine in [0, 1] {
+        team.etl(machine, &["run", "--drain"]).exits(0);
+    }
+    team.compare(0, 1100);
+    tally::add("deaths", "moves between one machine and several", 2);
+}
+
+#[test]
+fn number_of_lanes_changes_between_drained_epochs_and_is_refused_at_any_other_time() {
+    let Some(kafka) = shared() else { return };
+    let Some(team) = Team::new(kafka, "epochs", 2, 2) else { return };
+    team.show(0..200);
+    team.run(0);
+    let at_work = team.spawn(1, &["run", "--every", "500ms"], &[]);
+    until("a machine is a member", || !team.owners(0).is_empty());
+    says(&team.etl(0, &["cluster", "lanes", "5"]).exits(11), &["machines are in the group", "stop the service"]);
+    // Records of an hour that is open.
+    team.show_all(&(200..240).map(plaintext_of_now).collect::<Vec<_>>());
+    until("they are in lanes", || team.etl(0, &["cluster", "status", "--json"]).json()["pages"]["unrouted"] == 0);
+    std::thread::sleep(Duration::from_secs(2));
+    signal(&at_work, "-TERM");
+    drop(wait(at_work));
+    std::thread::sleep(SESSION);
+    says(&team.etl(0, &["cluster", "lanes", "5"]).exits(76), &["still needs its messages", "etl run --drain"]);
+    team.check(0, 240);
+    says(&team.etl(0, &["cluster", "lanes", "5"]).exits(0), &["5 lanes", "lanes-2"]);
+    says(&team.etl(0, &["run"]).exits(78), &["set cluster.lanes = 5"]);
+    team.join(5);
+    for (machine, first) in [(0, 240), (1, 300)] {
+        team.show(first..first + 150);
+        team.run(machine);
+    }
+    // All of it once more: each record is in another lane by now.
+    team.show(0..200);
+    team.run(0);
+    team.check(1, 450);
+    tally::add("deaths", "changes of the number of lanes", 1);
+}
+
+#[test]
+fn lanes_that_the_brokers_lost_are_never_known_and_are_routed_again() {
+    // Pages must still be there: nothing is deleted within a minute of a machine's start.
+    let Some(kafka) = shared().filter(|kafka| kafka.is_own()) else { return };
+    let Some(team) = Team::new(kafka, "rerouted", 2, 2) else { return };
+    team.show(0..200);
+    team.run(0);
+    team.show_all(&(200..300).map(plaintext_of_now).collect::<Vec<_>>());
+    team.run(0);
+    let topic = format!("{}.lanes-1", team.name);
+    kafka.tool("org.apache.kafka.tools.TopicCommand", &["--delete", "--topic", &topic]);
+    says(&team.etl(0, &["run"]).exits(78), &["is not there"]);
+    team.show_all(&[]);
+    until("the topic is gone", || team.etl(0, &["cluster", "init"]).code == 0);
+    // By its owner of before, and by one that has never seen the lane.
+    for machine in [0, 1] {
+        says(&team.etl(machine, &["run"]).exits(74), &["have lost what they acknowledged", "--reroute"]);
+        std::thread::sleep(SESSION);
+    }
+    says(&team.etl(0, &["cluster", "lanes", "3"]).exits(76), &["--reroute"]);
+    team.etl(0, &["cluster", "lanes", "3", "--reroute"]).exits(0);
+    team.join(3);
+    team.run(1);
+    team.check(0, 300);
+    tally::add("deaths", "topics of lanes lost", 1);
+}
+
+#[test]
+fn second_cluster_of_the_name_or_with_another_place_or_source_does_nothing() {
+    let Some(kafka) = shared() else { return };
+    let Some(mut team) = Team::new(kafka, "second", 1, 2) else { return };
+    let (prefix, source, name) = (team.prefix.clone(), team.source.clone(), team.name.clone());
+    team.prefix = unique_prefix("elsewhere");
+    team.join(2);
+    says(&team.etl(0, &["run"]).exits(78), &["load.to differs", "another cluster.name"]);
+    team.prefix = prefix;
+    team.source = "url = \"http://127.0.0.1:9/other\"\nretries = 0\n".to_owned();
+    team.join(2);
+    says(&team.etl(0, &["run"]).exits(78), &["source.url is", "a cluster has one source"]);
+    team.source = source;
+    // Other brokers, with the same name and the same place.
+    let Some(others) = kafka_of_others() else { return };
+    let text = std::fs::read_to_string(team.places[0].path("etl.toml")).unwrap();
+    team.places[0].configure(&text.replace(&kafka.bootstrap, &others.bootstrap));
+    for args in [&["cluster", "init"][..], &["run"]] {
+        let refused = team.etl(0, args).exits(78);
+        says(&refused, &[if args.len() > 1 { "belongs to another cluster of the name" } else { "etl cluster init" }]);
+    }
+    assert!(s3().unwrap().keys(&team.prefix).iter().all(|key| !key.contains("/part-")), "{name}");
+}
+
+fn kafka_of_others() -> Option<crate::support::kafka::Kafka> {
+    shared().filter(|kafka| kafka.is_own()).and_then(|_| kafka(1, ""))
+}
