@@ -15,8 +15,18 @@ pub fn page(name: &str) -> String {
 
 /// All pages of the manual.
 pub fn manual() -> Vec<String> {
-    let names =
-        ["configuration", "operations", "sources", "profiles", "lake", "querying", "guarantees", "proof", "comparison"];
+    let names = [
+        "configuration",
+        "operations",
+        "sources",
+        "profiles",
+        "lake",
+        "cluster",
+        "querying",
+        "guarantees",
+        "proof",
+        "comparison",
+    ];
     names.map(page).to_vec()
 }
 
