@@ -94,6 +94,11 @@ mod with_kafka {
             outcome.ok_or_else(|| Error::new(ErrorKind::Bug, "this machine is not in its cluster"))
         }
 
+        /// Whether the next tick should not wait, as far as this machine is in a cluster.
+        pub(in crate::cli) fn has_news(&self) -> Option<bool> {
+            self.0.as_ref().map(|(_, worker)| worker.has_news())
+        }
+
         /// Leaves the cluster, if it is in one.
         pub(in crate::cli) fn leave(&mut self) {
             if let Some((_, worker)) = self.0.take() {
@@ -120,6 +125,11 @@ mod without_kafka {
             _: bool,
             _: &Stop,
         ) -> Option<Result<Outcome>> {
+            None
+        }
+
+        #[expect(clippy::unused_self, reason = "the same as with a cluster")]
+        pub(in crate::cli) const fn has_news(&self) -> Option<bool> {
             None
         }
 

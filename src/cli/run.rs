@@ -19,6 +19,9 @@ use crate::state::status::Command;
 use crate::stop::Stop;
 use crate::view::text;
 
+/// Between two looks at what is ours in a cluster.
+const LOOK: Duration = Duration::from_millis(500);
+
 pub(super) const RUN_EXAMPLES: &str = "\
 Examples:
   etl run                                    one tick; put this into cron
@@ -134,8 +137,23 @@ fn repeat(
             }
             ended => ended?,
         };
-        if stop.sleep(next.saturating_duration_since(Instant::now())) {
+        if wait(next, machine, stop) {
             return Ok(or_of_signal(code, stop));
+        }
+    }
+}
+
+/// Waits until then, or until another machine's work has become ours. Whether it is time to stop.
+fn wait(until: Instant, machine: &Machine, stop: &Stop) -> bool {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let moment = match machine.has_news() {
+            None => left,
+            Some(true) => Duration::ZERO,
+            Some(false) => left.min(LOOK),
+        };
+        if stop.sleep(moment) || moment.is_zero() || moment == left {
+            return stop.is_requested();
         }
     }
 }

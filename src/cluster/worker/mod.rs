@@ -71,7 +71,8 @@ pub struct Worker {
     settings: ClusterSettings,
     state_dir: PathBuf,
     admin: Admin,
-    producer: Producer,
+    /// Stores pages.
+    pages: Producer,
     status: StatusLog,
     router: Option<Router>,
     route: Option<Member>,
@@ -80,6 +81,8 @@ pub struct Worker {
     page_partitions: u32,
     checkpoint: Checkpoint,
     last_deletion: Option<Instant>,
+    /// How often what is ours had changed when the last tick began.
+    changes: u64,
     _lock: Lock,
 }
 
@@ -114,7 +117,7 @@ impl Worker {
         let own = member(Role::Own, names.own_group(settings.epoch), names.lanes(settings.epoch))?;
         Ok(Self {
             config: config.clone(),
-            producer: Producer::new(&connection)?,
+            pages: Producer::of_encrypted(&connection)?,
             status: StatusLog::new(&connection)?,
             owner: Owner::new(&connection, &names, &settings, &setup.state_dir)?,
             page_partitions: u32::try_from(admin.ends(&names.pages())?.len()).unwrap_or(1),
@@ -128,6 +131,7 @@ impl Worker {
             own,
             checkpoint: Checkpoint::default(),
             last_deletion: None,
+            changes: 0,
             _lock: lock,
         })
     }
@@ -138,6 +142,7 @@ impl Worker {
     pub fn tick(&mut self, mut tick: Tick<'_, '_, '_>) -> Outcome {
         let (at, started) = (Timestamp::now(), Instant::now());
         let mut done = Done::default();
+        self.changes = self.changes_so_far();
         if let Err(error) = self.work(&mut tick, &mut done) {
             done.problems.push(error);
         }
@@ -155,6 +160,7 @@ impl Worker {
                 return Ok(());
             }
         }
+        self.changes = self.changes_so_far();
         if tick.drain && !self.wait_for_all(tick.stop)? {
             return Ok(());
         }
@@ -208,7 +214,7 @@ impl Worker {
             source: self.settings.source.clone().unwrap_or_default(),
         };
         let mut hand_on = |journal: &Journal| {
-            let forwarded = forward::forward(journal, &to, &self.producer, tick.stop)?;
+            let forwarded = forward::forward(journal, &to, &self.pages, tick.stop)?;
             Ok(forwarded.problems)
         };
         Ok(receive(&setup, tick.source.as_mut(), &mut hand_on))
@@ -325,6 +331,17 @@ impl Worker {
             so_far: done.summary.so_far(),
         };
         report::machine(&self.status, report)
+    }
+
+    /// Whether what is ours has changed since the last tick began: somebody's lanes may wait for us.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        // Who was thrown out waits: two of one name would throw each other out all the time.
+        !self.has_failed() && self.changes_so_far() != self.changes
+    }
+
+    fn changes_so_far(&self) -> u64 {
+        [&self.route, &self.own].into_iter().flatten().map(Member::changes).sum()
     }
 
     /// Whether a group takes this machine no more: only joining anew helps.
