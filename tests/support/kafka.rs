@@ -364,13 +364,18 @@ fn start(brokers: u16, settings: &str) -> Result<Kafka, String> {
     Ok(Kafka { bootstrap: bootstrap.join(","), own: Some(own) })
 }
 
-/// The first of the free ports of each broker: below the ephemeral ports, and another start in each process.
+/// The first of the free ports of each broker: below the ephemeral ports, and another start in each process. None is given twice: brokers take
+/// theirs a while after they were found free.
 fn free_ports(brokers: u16) -> Option<Vec<u16>> {
+    static GIVEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut given = GIVEN.lock().unwrap();
     let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let first = std::process::id() % 900;
     let bases = (0..900).map(|n| 4_000 + u16::try_from((first + n) % 900).unwrap_or(0) * PORTS);
-    let free = bases.filter(|base| (*base..base + PORTS).all(free)).take(usize::from(brokers));
-    Some(free.collect::<Vec<u16>>()).filter(|ports| ports.len() == usize::from(brokers))
+    let free = bases.filter(|base| !given.contains(base) && (*base..base + PORTS).all(free));
+    let free: Vec<u16> = free.take(usize::from(brokers)).collect();
+    given.extend(&free);
+    Some(free).filter(|ports| ports.len() == usize::from(brokers))
 }
 
 /// The folder with the brokers' jars.

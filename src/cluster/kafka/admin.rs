@@ -240,7 +240,7 @@ impl Admin {
         self.partitions(topic)?
             .into_iter()
             .map(|partition| {
-                let ends = self.reader.fetch_watermarks(topic, partition, PATIENCE);
+                let ends = patiently(|| self.reader.fetch_watermarks(topic, partition, PATIENCE));
                 Ok((partition, ends.map_err(|cause| self.failure(&what, &cause))?))
             })
             .collect()

@@ -118,7 +118,8 @@ impl Connection {
     }
 }
 
-/// Asks again while the group is between two coordinators, as it is for seconds after a broker has died or come back.
+/// Asks again while a group is between two coordinators or a partition between two leaders, as they are for seconds after a broker has died or
+/// come back.
 fn patiently<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
     let began = Instant::now();
     loop {
@@ -131,6 +132,9 @@ fn patiently<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
                     | Code::CoordinatorNotAvailable
                     | Code::CoordinatorLoadInProgress
                     | Code::WaitingForCoordinator
+                    | Code::NotLeaderForPartition
+                    | Code::LeaderNotAvailable
+                    | Code::DestroyBroker
             )
         );
         if !moves || began.elapsed() >= PATIENCE {

@@ -12,7 +12,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::failure::{Failures, Heard, Told};
-use super::{Connection, PATIENCE};
+use super::{Connection, PATIENCE, patiently};
 use crate::error::Result;
 
 /// Where a reader stands once it has started.
@@ -137,8 +137,8 @@ impl Reader {
         self.at = None;
         self.client.unassign().map_err(|cause| self.failure("cannot end reading a partition", &cause))?;
         let what = || format!("cannot read partition {partition} of the topic {topic}");
-        let (low, end) =
-            self.client.fetch_watermarks(topic, partition, PATIENCE).map_err(|cause| self.failure(&what(), &cause))?;
+        let ends = patiently(|| self.client.fetch_watermarks(topic, partition, PATIENCE));
+        let (low, end) = ends.map_err(|cause| self.failure(&what(), &cause))?;
         if offset > end {
             return Ok(Start::Beyond { end });
         }
