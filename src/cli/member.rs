@@ -36,8 +36,8 @@ mod with_kafka {
     }
 
     /// Only asks the source, if this machine is the one that did: what comes waits for the brokers.
-    fn without_brokers(tick: &mut Tick<'_, '_, '_>, error: Error) -> Result<Outcome> {
-        let Some(mut outcome) = Worker::fetch_alone(tick) else { return Err(error) };
+    fn without_brokers(cluster: &ClusterConfig, tick: &mut Tick<'_, '_, '_>, error: Error) -> Result<Outcome> {
+        let Some(mut outcome) = Worker::fetch_alone(cluster, tick) else { return Err(error) };
         outcome.problems.push(error);
         outcome.problems.sort_by_key(Error::kind);
         Ok(outcome)
@@ -75,7 +75,9 @@ mod with_kafka {
                 match Worker::join(cluster, &make()?, source_name(config)?) {
                     Ok(worker) => self.0 = Some((cluster.clone(), worker)),
                     // The source forgets, and the brokers do not.
-                    Err(error) if error.kind() == ErrorKind::Unavailable => return without_brokers(&mut tick, error),
+                    Err(error) if error.kind() == ErrorKind::Unavailable => {
+                        return without_brokers(cluster, &mut tick, error);
+                    }
                     Err(error) => return Err(error),
                 }
             }

@@ -19,8 +19,8 @@ use super::tls::Authority;
 
 const VERSION: &str = "4.4.0";
 const JAVA: std::ops::RangeInclusive<u32> = 17..=99;
-/// The cluster's id: 16 bytes in base64.
-const ID: &str = "ZXRsLXRlc3QtY2x1c3Rlcg";
+/// The beginning of a cluster's id, which is 16 bytes in base64: its first port follows.
+const ID: &str = "ZXRsLXRlc3QtY2x1";
 /// Ports of a broker: plaintext, controller, SCRAM over TLS, TLS, behind a gate, the gate.
 const PORTS: u16 = 6;
 /// So that the takeover of a dead machine's lanes can be waited for.
@@ -284,6 +284,7 @@ impl Own {
             fs::write(home.join("server.pem"), format!("{key}{certificate}")).map_err(failed)?;
             fs::write(home.join("server.properties"), self.properties(n, settings)).map_err(failed)?;
             let scram = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
+            let id = format!("{ID}{:05}A", self.ports[0]);
             let mut format = self.java();
             run(format
                 .args([
@@ -297,7 +298,7 @@ impl Own {
                     "format",
                     "--ignore-formatted",
                     "-t",
-                    ID,
+                    &id,
                     "--add-scram",
                     &scram,
                     "-c",

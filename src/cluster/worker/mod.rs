@@ -164,7 +164,8 @@ impl Worker {
         if tick.drain && !self.wait_for_all(tick.stop)? {
             return Ok(());
         }
-        if self.fetches() {
+        // Pages that came while no broker answered, or before another machine took over, are forwarded by whoever has them.
+        if self.fetches() || self.has_pages_left() {
             done.note(self.fetch(tick));
         }
         let setup = (tick.setup)()?;
@@ -202,7 +203,13 @@ impl Worker {
         is_fetcher && self.config.roles.contains(&Role::Fetch)
     }
 
-    /// Asks the source, and forwards what came.
+    /// Whether pages wait in this machine's journal.
+    fn has_pages_left(&self) -> bool {
+        let journal = Journal::at(&self.state_dir.join("fetch"));
+        journal.exists() && journal.list().map_or(true, |segments| !segments.is_empty())
+    }
+
+    /// Asks the source, if that is this machine's to do, and forwards what came.
     fn fetch(&self, tick: &mut Tick<'_, '_, '_>) -> Result<Outcome> {
         let mut setup = (tick.setup)()?;
         setup.state_dir = self.state_dir.join("fetch");
@@ -217,11 +224,15 @@ impl Worker {
             let forwarded = forward::forward(journal, &to, &self.pages, tick.stop)?;
             Ok(forwarded.problems)
         };
-        Ok(receive(&setup, tick.source.as_mut(), &mut hand_on))
+        let source = tick.source.as_mut().filter(|_| self.fetches());
+        Ok(receive(&setup, source, &mut hand_on))
     }
 
     /// Asks the source although no broker answers, where this machine did so before: pages wait in its journal. `None`: it did not.
-    pub fn fetch_alone(tick: &mut Tick<'_, '_, '_>) -> Option<Outcome> {
+    pub fn fetch_alone(config: &ClusterConfig, tick: &mut Tick<'_, '_, '_>) -> Option<Outcome> {
+        if !config.roles.contains(&Role::Fetch) {
+            return None;
+        }
         let mut setup = (tick.setup)().ok()?;
         setup.state_dir = setup.state_dir.join("fetch");
         setup.status_file = None;

@@ -174,7 +174,10 @@ fn same_instance_again_finds_what_it_had_and_the_older_one_is_told() {
     assert!(third.wait_for_assignment(LONG, &stop).unwrap());
     wait_until(|| second.failure().is_some());
     let error = second.failure().unwrap();
-    assert!(error.kind() == ErrorKind::Unavailable && error.next_step().unwrap().contains("cluster.instance"), "{error:?}");
+    assert!(
+        error.kind() == ErrorKind::Unavailable && error.next_step().unwrap().contains("cluster.instance"),
+        "{error:?}"
+    );
     assert!(second.owned().is_empty() && second.commit(0, 1).is_err());
     third.leave();
 }

@@ -77,7 +77,9 @@ fn part_on_its_way_when_its_lane_moved_is_in_the_store_once() {
     let Some(team) = Team::new(kafka, "flight", 2, 2) else { return };
     let mut held = 0;
     // The store hears of it after the next owner's part; before it; and the sender is dead by then.
-    for (round, (is_late, is_dead)) in [(true, false), (false, false), (true, true), (false, true)].into_iter().enumerate() {
+    for (round, (is_late, is_dead)) in
+        [(true, false), (false, false), (true, true), (false, true)].into_iter().enumerate()
+    {
         let ids = round as u64 * 100..round as u64 * 100 + 150;
         team.show(ids);
         team.proxy.hold("PUT ", "/part-");

@@ -160,7 +160,11 @@ impl Team {
 
     /// The keys of parts in the store.
     pub fn parts(&self) -> BTreeSet<String> {
-        self.s3.keys(&self.prefix).into_iter().filter(|key| key.contains("/part-") && !key.contains("manifest/")).collect()
+        self.s3
+            .keys(&self.prefix)
+            .into_iter()
+            .filter(|key| key.contains("/part-") && !key.contains("manifest/"))
+            .collect()
     }
 
     /// Waits until the proxy holds so many requests.
