@@ -1,6 +1,6 @@
 //! Runs the fault tests and prints the table of what ran: `cargo test --features failpoints --test proof`.
 //!
-//! `-- --release` runs the long form, `-- --write` puts its table into the manual, `-- --seed N` draws other moments and faults.
+//! `-- --cluster` runs those of a cluster, with the feature `kafka`, `-- --release` the long form, `-- --write` puts its table into the manual, `-- --seed N` draws other moments and faults.
 //! What stands in the table was counted by the tests while they ran; a failure names the command that repeats it.
 //!
 //! # Planted bugs
@@ -50,13 +50,19 @@ const FAULTS: [&str; 11] = [
     "lanes::",
 ];
 
+/// The modules of the tests about a cluster's faults, which have a table of their own: brokers take minutes.
+const CLUSTER: [&str; 4] = ["cluster::storm::", "cluster::deaths::", "cluster::moves::", "cluster::files::"];
+
 /// Where the manual keeps the table.
 const MARKS: [&str; 2] = ["<!-- proof: written by tests/proof.rs -->", "<!-- end of proof -->"];
+/// And that of the cluster.
+const CLUSTER_MARKS: [&str; 2] = ["<!-- cluster: written by tests/proof.rs -->", "<!-- end of cluster -->"];
 
 #[derive(Default)]
 struct Wanted {
     release: bool,
     write: bool,
+    cluster: bool,
     seed: Option<String>,
 }
 
@@ -66,12 +72,25 @@ impl Wanted {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--release" => wanted.release = true,
+                "--cluster" => wanted.cluster = true,
                 "--write" => wanted.write = true,
                 "--seed" => wanted.seed = Some(args.next()?),
                 _ => return None,
             }
         }
         Some(wanted)
+    }
+
+    fn features(&self) -> &'static str {
+        if self.cluster { "failpoints,kafka" } else { "failpoints" }
+    }
+
+    fn marks(&self) -> [&'static str; 2] {
+        if self.cluster { CLUSTER_MARKS } else { MARKS }
+    }
+
+    fn rows(&self) -> &'static [(&'static str, &'static str)] {
+        if self.cluster { &tally::CLUSTER_ROWS } else { &tally::ROWS }
     }
 
     /// What the tests are told by the environment.
@@ -82,7 +101,7 @@ impl Wanted {
 }
 
 /// `cargo test`, free of what the cargo that started this one told it.
-fn cargo_test() -> Command {
+fn cargo_test(features: &str) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -91,16 +110,19 @@ fn cargo_test() -> Command {
         }
     }
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-    // The tests of a cluster are among them where this was built with one.
-    let features = if cfg!(feature = "kafka") { "failpoints,kafka" } else { "failpoints" };
     cargo.args(["test", "--locked", "--no-fail-fast", "--features", features]);
     cargo
 }
 
 /// Runs the tests. Gives the names of those that failed, or nothing where it did not come to that.
 fn run(wanted: &Wanted, counts: &Path) -> Option<BTreeSet<String>> {
-    let mut cargo = cargo_test();
-    cargo.args(["--test", "suite", "--"]).args(FAULTS);
+    let mut cargo = cargo_test(wanted.features());
+    cargo.args(["--test", "suite", "--"]);
+    if wanted.cluster {
+        cargo.args(["--test-threads", "2"]).args(CLUSTER);
+    } else {
+        cargo.args(FAULTS);
+    }
     cargo.envs(wanted.environment()).env("ETL_TEST_TALLY", counts).stdout(Stdio::piped());
     let mut child = cargo.spawn().unwrap();
     let mut failed = BTreeSet::new();
@@ -156,13 +178,14 @@ impl Counts {
         checks > 0 && lost + duplicated + rewritten == 0
     }
 
-    fn table(&self) -> String {
+    fn table(&self, rows: &[(&str, &str)]) -> String {
         let mut table = "| what was done | how often | of these |\n|---|--:|---|\n".to_owned();
-        for (name, label) in tally::ROWS {
-            let kinds = self.rows.get(name).cloned().unwrap_or_default();
+        for (name, label) in rows {
+            let kinds = self.rows.get(*name).cloned().unwrap_or_default();
             let sum: u64 = kinds.values().sum();
             let of: Vec<String> = kinds.iter().map(|(kind, count)| format!("{} {kind}", spaced(*count))).collect();
-            let label = if name == "steps" { format!("{label}, {} kinds", Step::ALL.len()) } else { label.to_owned() };
+            let label =
+                if *name == "steps" { format!("{label}, {} kinds", Step::ALL.len()) } else { (*label).to_owned() };
             let of = if of.is_empty() { "none here".to_owned() } else { of.join(", ") };
             writeln!(table, "| {label} | {} | {of} |", spaced(sum)).unwrap();
         }
@@ -212,35 +235,40 @@ fn origin(wanted: &Wanted, commit: &str, counts: &Counts, took: Duration) -> Str
 }
 
 /// Puts the table between its marks in the manual.
-fn write_page(text: &str) {
+fn write_page(marks: [&str; 2], text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/docs/proof.md");
     let page = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(MARKS[0]).unwrap();
-    let (_, after) = rest.split_once(MARKS[1]).unwrap();
-    std::fs::write(path, format!("{before}{}\n{text}{}{after}", MARKS[0], MARKS[1])).unwrap();
+    let (before, rest) = page.split_once(marks[0]).unwrap();
+    let (_, after) = rest.split_once(marks[1]).unwrap();
+    std::fs::write(path, format!("{before}{}\n{text}{}{after}", marks[0], marks[1])).unwrap();
 }
 
 fn main() -> ExitCode {
     let Some(wanted) = Wanted::read(std::env::args().skip(1)) else {
-        eprintln!("usage: cargo test --features failpoints --test proof -- [--release] [--write] [--seed N]");
+        eprintln!(
+            "usage: cargo test --features failpoints --test proof -- [--cluster] [--release] [--write] [--seed N]"
+        );
         return ExitCode::from(2);
     };
     let (began, commit, dir) = (Instant::now(), commit(), tempfile::tempdir().unwrap());
     let file = dir.path().join("tally");
     let Some(failed) = run(&wanted, &file) else { return ExitCode::FAILURE };
     let counts = Counts::read(&file);
-    let text = format!("{}\n{}\n", counts.table(), origin(&wanted, &commit, &counts, began.elapsed()));
+    let text = format!("{}\n{}\n", counts.table(wanted.rows()), origin(&wanted, &commit, &counts, began.elapsed()));
     println!("\n{text}");
     for what in &counts.skipped {
         println!("NOT DONE: {what}");
     }
     for name in &failed {
         let environment: String = wanted.environment().iter().map(|(name, value)| format!("{name}={value} ")).collect();
-        println!("FAILED, repeat with: {environment}cargo test --features failpoints --test suite -- --exact {name}");
+        println!(
+            "FAILED, repeat with: {environment}cargo test --features {} --test suite -- --exact {name}",
+            wanted.features()
+        );
     }
     let good = failed.is_empty() && counts.is_clean();
     if good && wanted.write {
-        write_page(&text);
+        write_page(wanted.marks(), &text);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -10,14 +10,15 @@ use super::kafka::Admin;
 use super::names::Names;
 use super::settings::ClusterSettings;
 use super::start::{self, Look};
-use super::status_log::StatusLog;
-use super::topics;
+use super::status_log::{self, StatusLog};
+use super::{report, topics};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Begins an epoch with so many lanes; where there are so many already, nothing happens. `reroute`: what is in the lanes of now is given up, and all pages are routed again.
 ///
 /// # Errors
 /// `Busy`: machines are at work. `Config`: there is no such cluster. `Mismatch`: the lanes still hold records without a receipt.
+/// `State`: the brokers have lost some.
 pub fn change(look: &Look<'_>, lanes: u32, reroute: bool) -> Result<ClusterSettings> {
     let admin = Admin::new(look.connection)?;
     let names = Names::new(look.connection.name());
@@ -27,6 +28,7 @@ pub fn change(look: &Look<'_>, lanes: u32, reroute: bool) -> Result<ClusterSetti
     }
     check_at_rest(&admin, &names, now.epoch)?;
     if !reroute {
+        check_are_whole(look, &admin, &names, now.epoch)?;
         check_drained(&admin, &names, now.epoch)?;
     }
     let next = ClusterSettings { epoch: now.epoch + 1, lanes, ..now };
@@ -58,6 +60,16 @@ fn check_at_rest(admin: &Admin, names: &Names, epoch: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is lost has no message left that would still be needed.
+fn check_are_whole(look: &Look<'_>, admin: &Admin, names: &Names, epoch: u32) -> Result<()> {
+    let (topic, read) = (names.lanes(epoch), report::read_up_to(&status_log::read_all(look.connection)?, epoch));
+    let ends = admin.ends(&topic)?;
+    read.into_iter().try_for_each(|(lane, read)| {
+        let end = ends.get(&lane).map_or(0, |(_, end)| u64::try_from(*end).unwrap_or(0));
+        report::check_is_whole(&topic, lane, read, end)
+    })
 }
 
 /// All pages are routed, and everything in the lanes has receipts.

@@ -9,7 +9,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 /// The rows of the table in their order: a name, and what is counted.
-pub const ROWS: [(&str, &str); 10] = [
+pub const ROWS: [(&str, &str); 9] = [
     ("steps", "crashes around a durable step"),
     ("calls", "system calls made to fail"),
     ("kills", "SIGKILLs at random moments"),
@@ -17,15 +17,20 @@ pub const ROWS: [(&str, &str); 10] = [
     ("cuts", "power cuts"),
     ("damage", "damaged state files"),
     ("wire", "faults on the wire"),
-    ("deaths", "deaths in a cluster at a known moment"),
     ("model", "cases of the model of the whole"),
     ("fuzz", "fuzz inputs"),
+];
+
+/// The rows of the cluster's own table.
+pub const CLUSTER_ROWS: [(&str, &str); 2] = [
+    ("cluster", "machines and brokers of a cluster at random moments"),
+    ("deaths", "deaths in a cluster at a known moment"),
 ];
 
 /// Counts `count` more of `kind` ("before", "EIO", …) in the row named `row`.
 #[track_caller]
 pub fn add(row: &str, kind: &str, count: u64) {
-    assert!(ROWS.iter().any(|(name, _)| *name == row), "the table has no row {row:?}");
+    assert!(ROWS.iter().chain(&CLUSTER_ROWS).any(|(name, _)| *name == row), "the table has no row {row:?}");
     append(&json!({"row": row, "kind": kind, "count": count}));
 }
 

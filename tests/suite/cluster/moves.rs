@@ -101,7 +101,7 @@ fn lanes_that_the_brokers_lost_are_never_known_and_are_routed_again() {
         says(&team.etl(machine, &["run"]).exits(74), &["have lost what they acknowledged", "--reroute"]);
         std::thread::sleep(SESSION);
     }
-    says(&team.etl(0, &["cluster", "lanes", "3"]).exits(76), &["--reroute"]);
+    says(&team.etl(0, &["cluster", "lanes", "3"]).exits(74), &["--reroute"]);
     team.etl(0, &["cluster", "lanes", "3", "--reroute"]).exits(0);
     team.join(3);
     team.run(1);

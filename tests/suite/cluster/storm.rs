@@ -202,9 +202,9 @@ impl Storm {
             }
             ends.store(true, Ordering::SeqCst);
         });
-        tally::add("kills", "machines of a cluster", self.kills.load(Ordering::SeqCst));
-        tally::add("kills", "machines of a cluster stopped past their session", self.zombies.load(Ordering::SeqCst));
-        tally::add("kills", "brokers", self.broker_kills.load(Ordering::SeqCst));
+        tally::add("cluster", "machines killed", self.kills.load(Ordering::SeqCst));
+        tally::add("cluster", "machines stopped past their session", self.zombies.load(Ordering::SeqCst));
+        tally::add("cluster", "brokers killed", self.broker_kills.load(Ordering::SeqCst));
         self.check();
     }
 
