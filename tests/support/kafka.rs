@@ -19,11 +19,8 @@ use super::tls::Authority;
 
 const VERSION: &str = "4.4.0";
 const JAVA: std::ops::RangeInclusive<u32> = 17..=99;
-<<<<<<< HEAD
 /// The beginning of a cluster's id, which is 16 bytes in base64: its first port follows.
 const ID: &str = "ZXRsLXRlc3QtY2x1";
-=======
->>>>>>> w/proof
 /// Ports of a broker: plaintext, controller, SCRAM over TLS, TLS, behind a gate, the gate.
 const PORTS: u16 = 6;
 /// So that the takeover of a dead machine's lanes can be waited for.
@@ -280,8 +277,6 @@ impl Own {
     /// Writes what each broker is told, and prepares its data.
     fn configure(&self, settings: &str, authority: &Authority) -> Result<(), String> {
         let (certificate, key) = authority.sign("localhost", 30);
-        // 16 bytes in base64, of each cluster its own.
-        let id = format!("ZXRsLXRlc3QtY2{:04}Rlcg", self.ports[0]);
         for n in 0..self.ports.len() {
             let home = self.home(n);
             let failed = |error: std::io::Error| format!("{}: {error}", home.display());

@@ -91,7 +91,8 @@ pub enum Fault {
     HungBefore,
     /// The store does it, and no answer comes.
     HungAfter,
-    /// The store hears of it when the test says so: see [`Proxy::let_go`].
+    /// The store hears of it when the test says so: see `Proxy::let_go`.
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "for what takes two machines"))]
     Held,
     /// The store does it; the answer is no HTTP.
     Gibberish,
@@ -189,16 +190,19 @@ impl Proxy {
     }
 
     /// How many requests are held, or were.
+    #[cfg(feature = "kafka")]
     pub fn held(&self) -> u64 {
         self.shared.held.load(Ordering::SeqCst)
     }
 
     /// Lets the store hear of what is held.
+    #[cfg(feature = "kafka")]
     pub fn let_go(&self) {
         self.shared.is_let_go.store(true, Ordering::SeqCst);
     }
 
     /// The next request that begins so and names this key is held.
+    #[cfg(feature = "kafka")]
     pub fn hold(&self, verb: &'static str, key: &str) {
         self.shared.is_let_go.store(false, Ordering::SeqCst);
         self.shared.plan.lock().unwrap().at_key_once = Some((verb, key.to_owned(), Fault::Held));
