@@ -23,6 +23,10 @@
 mod cluster;
 #[path = "whole/floor.rs"]
 mod floor;
+#[cfg(feature = "kafka")]
+#[path = "../tests/support/gate.rs"]
+#[expect(dead_code, reason = "a bench cuts nobody off")]
+mod gate;
 #[path = "whole/growth.rs"]
 mod growth;
 #[path = "whole/hours.rs"]
@@ -40,6 +44,10 @@ mod lookups;
 mod months;
 #[path = "whole/network.rs"]
 mod network;
+#[cfg(feature = "kafka")]
+#[path = "../tests/support/origin.rs"]
+#[expect(dead_code, reason = "a bench needs its door only")]
+mod origin;
 #[path = "../tests/support/python.rs"]
 #[expect(dead_code, reason = "a bench needs the server's packages only")]
 mod python;

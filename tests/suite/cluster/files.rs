@@ -64,7 +64,7 @@ fn machines_killed_over_their_files_put_each_record_into_one_part() {
         let digest = blake3::hash(&[seed.to_le_bytes(), n.to_le_bytes()].concat());
         std::thread::sleep(Duration::from_millis(150 + 8 * u64::from(digest.as_bytes()[0])));
         kill(child);
-        if digest.as_bytes()[1] % 3 == 0 {
+        if digest.as_bytes()[1].is_multiple_of(3) {
             std::thread::sleep(SESSION);
         }
     }
