@@ -90,7 +90,8 @@ pub fn unique_name(name: &str) -> String {
 
 impl Kafka {
     fn own(&self) -> &Own {
-        self.own.as_ref().unwrap_or_else(|| panic!("brokers of ETL_TEST_KAFKA are not ours to end"))
+        assert!(self.is_own(), "brokers of ETL_TEST_KAFKA are not ours to end");
+        self.own.as_ref().unwrap()
     }
 
     /// Whether the brokers are this process's own, so that they can be killed and have the secured listeners.
