@@ -1,6 +1,6 @@
 //! The pages of the local journal into Kafka: each as chunks of one partition, and then out of the journal.
 //!
-//! Invariant: a segment leaves the journal only when the brokers have acknowledged every chunk of it, and within [`SOON`] of the first one:
+//! Invariant: a segment leaves the journal only when the brokers have acknowledged every chunk of it, and within `SOON` of the first one:
 //! whoever reads gives up an unfinished page after a multiple of that. A crash leaves the segment, and perhaps chunks: it is sent
 //! again, and the pages that came whole twice are known downstream.
 

@@ -1,9 +1,9 @@
 //! A page in pieces: Kafka's brokers refuse large messages, so a page travels as chunks of one partition, and is put together again.
 //!
-//! Pure. Invariant: what [`Assembler::take`] returns is a page exactly as it was cut, whatever came twice, was lost, came in another order
+//! Pure. Invariant: what `Assembler::take` returns is a page exactly as it was cut, whatever came twice, was lost, came in another order
 //! or between the chunks of other pages; and a page all of whose chunks came is returned. A page of which chunks are missing is
-//! pending: [`Assembler::resume_at`] stays at or below its first chunk, so that nothing is forgotten after a crash, until it is complete,
-//! begun again, or [`ABANDONED`]. Whoever sends a page gives up long before that and sends all of it again.
+//! pending: `Assembler::resume_at` stays at or below its first chunk, so that nothing is forgotten after a crash, until it is complete,
+//! begun again, or `ABANDONED`. Whoever sends a page gives up long before that and sends all of it again.
 //!
 //! Each chunk has these headers, as text:
 //! ```text

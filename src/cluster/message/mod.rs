@@ -1,6 +1,6 @@
 //! A message of a lane: the records that a router found in pages and that are this lane's, as the decoder made them.
 //!
-//! Pure. Invariant: [`read`] gives the records and lines of [`Outgoing`] exactly, or an error that names the message; it never guesses.
+//! Pure. Invariant: [`read`] gives the records and lines of `Outgoing` exactly, or an error that names the message; it never guesses.
 //!
 //! ```text
 //!  0  1  version: 1
