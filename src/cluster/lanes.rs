@@ -14,7 +14,7 @@ use super::status_log::{self, StatusLog};
 use super::{report, topics};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Begins an epoch with so many lanes; where there are so many already, nothing happens. `reroute`: what is in the lanes of now is given up, and all pages are routed again.
+/// Begins an epoch with `lanes` lanes. Does nothing where that is their number already. `reroute`: what is in the lanes of now is given up, and all pages are routed again.
 ///
 /// # Errors
 /// `Busy`: machines are at work. `Config`: there is no such cluster. `Mismatch`: the lanes still hold records without a receipt.

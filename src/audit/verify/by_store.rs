@@ -5,7 +5,7 @@
 //! of its range, and none that another part of the hour has.
 //!
 //! It takes no lock. Manifests are listed before parts, because a part is older than its manifest: of one that is listed, the part has to be
-//! there. A part without a manifest is no finding: its writer is at it, or ended between the two.
+//! there. A part without a manifest is not reported as damage: its writer is about to put it, or died before it could.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -230,7 +230,7 @@ impl StoreVerifier<'_> {
         Ok(None)
     }
 
-    /// What is wrong with the dictionaries of so many parts.
+    /// What is wrong with the dictionaries `id`, which `parts` parts name. `None`: they are sound.
     fn dictionaries(&self, id: &str, parts: u64) -> Result<Option<Finding>> {
         if id.is_empty() {
             return Ok(None);

@@ -10,7 +10,7 @@ use crate::config::{ClusterConfig, Config};
 use crate::error::Result;
 use crate::stop::Stop;
 
-/// Begins an epoch with so many lanes, and says what is to be done then.
+/// Changes the number of lanes to `count`, and prints what to do next.
 pub(super) fn lanes(config: &Config, cluster: &ClusterConfig, count: u32, reroute: bool, json: bool) -> Result<u8> {
     let stop = Stop::new();
     crate::stop::install(&stop)?;

@@ -22,7 +22,7 @@ use crate::digest::hex;
 
 /// Bytes of a chunk: half of what brokers take by default, because a batch has more than one message.
 pub(crate) const CHUNK: usize = 512 << 10;
-/// A page has at most so many chunks: 4 GiB. A header that says more is none of ours.
+/// The most chunks of a page, which are 4 GiB. A header with a higher number was not written by etl.
 const MOST_CHUNKS: u32 = 8 << 10;
 /// Bytes of pending pages that are kept, unless a single one has more.
 const MOST_PENDING: usize = 96 << 20;
@@ -123,7 +123,7 @@ pub(crate) fn partition_of(id: [u8; 16], partitions: u32) -> i32 {
 }
 
 impl ChunkHead {
-    /// Reads the headers of a message, which `header` looks up. `None`: it is no chunk.
+    /// Reads a chunk's headers; `header` gives the value of a header by its name. `None`: the message is not a chunk.
     pub(crate) fn read<'m>(header: impl Fn(&str) -> Option<&'m [u8]>) -> Option<Self> {
         let text = |name| std::str::from_utf8(header(name)?).ok();
         let (index, count) = text("chunk")?.split_once('/')?;

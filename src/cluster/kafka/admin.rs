@@ -1,6 +1,6 @@
 //! Topics, offsets and groups, looked at and changed from outside.
 //!
-//! Invariant: nothing is created, changed or deleted but what is asked for. A topic that is there is never created anew.
+//! Invariant: each call changes only what its arguments name. A topic that exists is never created again.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
