@@ -7,21 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-use serde::Deserialize;
-
 use super::Recover;
 use super::import::import;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::manifest_prefix;
 use crate::hour::lifecycle::{Event, HourRow};
-use crate::hour::part::{PartIdentity, PartRow, PartStage};
-use crate::hour::range::HashRange;
+use crate::hour::part::{PartRow, PartStage};
 use crate::job::Run;
 use crate::job::output::manifest::publish_for;
 use crate::state::files::step::Step;
 use crate::store::ObjectInfo;
+use crate::store::manifests::Found;
 
 /// What was found of an hour, and what came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,19 +140,6 @@ fn look_beyond(run: &mut Run<'_>, hour: Hour, first: u32) -> Result<Beyond> {
     Ok(Beyond { others, numbers, bare })
 }
 
-/// What a manifest says of its part.
-#[derive(Deserialize)]
-struct Manifested {
-    key: String,
-    #[serde(flatten)]
-    identity: PartIdentity,
-    first: Timestamp,
-    last: Timestamp,
-    sealed_at: Timestamp,
-    #[serde(default)]
-    range: HashRange,
-}
-
 /// The row of a part that is not there, although its manifest is: the lifecycle rule has deleted it.
 ///
 /// # Errors
@@ -168,7 +152,7 @@ pub(super) fn gone_by_rule(run: &Run<'_>, hour: Hour, part: u32) -> Result<PartR
         Error::new(ErrorKind::Mismatch, what)
             .hint("bring it back; where a lifecycle rule deletes parts, load.expire_after says so")
     };
-    let manifest: Manifested = serde_json::from_slice(&setup.store.get(&key)?).map_err(|_| missing())?;
+    let Found::Manifest(manifest) = Found::read(&*setup.store, &key)? else { return Err(missing()) };
     let row = PartRow {
         part,
         stage: PartStage::Expired,
