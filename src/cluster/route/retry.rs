@@ -16,7 +16,8 @@ use crate::cluster::odd::Gathered;
 use crate::cluster::outbox::Outbox;
 use crate::cluster::split::Origin;
 use crate::error::{Error, ErrorKind, Result};
-use crate::page::decode::{Decoded, Decoder};
+use crate::job::token_of_a_record;
+use crate::page::decode::Decoder;
 use crate::page::parse;
 use crate::state::pages::quarantine::{Identity, OddToken};
 
@@ -69,19 +70,9 @@ impl Trial<'_> {
     /// The token of a record in what was quarantined, if there is one by now.
     fn token(&self, odd: &OddToken) -> Option<String> {
         let is_wanted = self.is_all || odd.due.is_some_and(|due| due <= self.now);
-        // Bytes that are not text are not a token, and a line that is too long stays that.
-        if !is_wanted || odd.encoding.is_some() || odd.reason == "too-large" {
-            return None;
-        }
-        let inner = parse::token_of(odd.token.as_bytes(), &self.decoder.shape);
-        let candidates = [Some(odd.token.as_str()), inner.as_deref()];
-        candidates.into_iter().flatten().find(|token| self.is_record(token)).map(str::to_owned)
-    }
-
-    fn is_record(&self, token: &str) -> bool {
-        let mut decoded = Decoded::default();
-        self.decoder.token(token, self.now, &mut decoded);
-        !decoded.records.is_empty()
+        // A line that is too long stays that.
+        let is_wanted = is_wanted && odd.reason != "too-large";
+        is_wanted.then(|| token_of_a_record(self.decoder, odd, self.now))?
     }
 }
 
