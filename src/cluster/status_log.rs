@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::kafka::{Connection, PATIENCE, Producer, Reader, Start};
+use super::feed;
+use super::kafka::{Connection, PATIENCE, Producer, Reader};
 use super::names::Names;
 use crate::error::{Error, ErrorKind, Result};
+use crate::stop::Stop;
 
 /// Writes to the topic.
 #[derive(Debug)]
@@ -45,17 +47,7 @@ impl StatusLog {
 /// `Config`: there is no such topic.
 pub fn read_all(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>> {
     let (topic, mut reader) = (Names::new(connection.name()).status(), Reader::new(connection)?);
-    if let Start::Deleted { low, .. } = reader.start(&topic, 0, 0)? {
-        reader.start(&topic, 0, low)?;
-    }
-    let mut values = BTreeMap::new();
-    reader.each(PATIENCE, |message| {
-        let key = String::from_utf8_lossy(message.key()).into_owned();
-        match message.payload() {
-            Some(value) => drop(values.insert(key, value.to_vec())),
-            None => drop(values.remove(&key)),
-        }
-        Ok(())
-    })?;
-    Ok(values)
+    // Nothing stops it: the topic is small.
+    let values = feed::latest(&mut reader, &topic, 0, &Stop::new())?.unwrap_or_default();
+    Ok(values.into_iter().map(|(key, value)| (String::from_utf8_lossy(&key).into_owned(), value)).collect())
 }

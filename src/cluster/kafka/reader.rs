@@ -4,7 +4,7 @@
 //! and never skipped in silence.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -196,25 +196,6 @@ impl Reader {
                 Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut | Code::NotLeaderForPartition,
             ) => Ok(Next::Nothing),
             _ => Err(self.failure(&what, cause)),
-        }
-    }
-
-    /// Hands every message up to the end over. A silence longer than `patience` ends it.
-    ///
-    /// # Errors
-    /// The brokers are silent, what comes next is deleted meanwhile (`Unavailable`: begin again), or what `each` returns.
-    pub fn each(&mut self, patience: Duration, mut each: impl FnMut(&Message<'_>) -> Result<()>) -> Result<()> {
-        let mut heard = Instant::now();
-        loop {
-            match self.next(Duration::from_millis(200))? {
-                Next::Message(message) => {
-                    each(&message)?;
-                    heard = Instant::now();
-                }
-                Next::Ended => return Ok(()),
-                Next::Nothing if heard.elapsed() < patience => {}
-                Next::Nothing | Next::Deleted(_) => return Err(self.silence()),
-            }
         }
     }
 
