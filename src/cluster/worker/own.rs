@@ -3,7 +3,7 @@
 //! Keeps how far each lane was when it was last worked. It is a memory only: what counts is in the lane's state and in the group's offsets. A
 //! crash leaves what [`crate::job::lane`] leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -74,9 +74,13 @@ impl Owner {
         done: &mut Done,
     ) -> Result<bool> {
         self.look_whether_caught_up(admin)?;
+        let topic = self.names.lanes(self.settings.epoch);
+        // In this order: owners of before may still go on.
+        let owned = member.owned();
+        let read = self.read_before(&owned)?;
         let ends = self.ends(admin)?;
         let mut moved = Vec::new();
-        for lane in member.owned() {
+        for lane in owned {
             if tick.stop.is_requested() {
                 return Ok(false);
             }
@@ -86,7 +90,7 @@ impl Owner {
             }
             let before = self.lanes.get(&lane).map(|known| known.place.newest);
             if before.is_none()
-                && let Err(error) = self.check_is_whole(admin, lane)
+                && let Err(error) = report::check_is_whole(&topic, lane, read.get(&lane).copied().unwrap_or(0), end)
             {
                 done.problems.push(error);
                 continue;
@@ -103,13 +107,12 @@ impl Owner {
         Ok(moved.into_iter().any(|(lane, newest)| ends.get(&lane).is_some_and(|end| newest < *end)))
     }
 
-    /// Checks that a lane has what its owner before had read: an empty state would not miss it.
-    fn check_is_whole(&self, admin: &Admin, lane: i32) -> Result<()> {
-        // In this order: that owner may still go on.
-        let read = report::read_up_to(&status_log::read_all(&self.connection)?, self.settings.epoch);
-        let topic = self.names.lanes(self.settings.epoch);
-        let end = self.ends(admin)?.get(&lane).copied().unwrap_or(0);
-        report::check_is_whole(&topic, lane, read.get(&lane).copied().unwrap_or(0), end)
+    /// How far owners of before had read the lanes that are new here: an empty state would not miss what is gone.
+    fn read_before(&self, owned: &BTreeSet<i32>) -> Result<BTreeMap<i32, u64>> {
+        if owned.iter().all(|lane| self.lanes.contains_key(lane)) {
+            return Ok(BTreeMap::new());
+        }
+        Ok(report::read_up_to(&status_log::read_all(&self.connection)?, self.settings.epoch))
     }
 
     /// Where each lane ends.
