@@ -2,60 +2,76 @@
 //!
 //! A checkpoint is a pair: up to where pages were routed, and where the lanes ended after that. Everything that came of those pages lies
 //! below these ends; so when every lane has released them, the pages below may be deleted. Invariant: nothing is deleted but below a
-//! checkpoint that every lane has passed. In memory: after a crash a new checkpoint is made, and pages go later.
+//! checkpoint that every lane has passed. It lies in the topic `status`, so that runs of a few seconds get on with it, too: it stays true for
+//! its epoch, whoever wrote it. A crash between the deletion and the next checkpoint leaves the old one, which deletes nothing more.
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::kafka::{Admin, Connection};
 use super::names::Names;
-use super::{report, status_log};
+use super::report;
+use super::status_log::{self, StatusLog};
 use crate::error::Result;
 
 /// Offsets by partition.
 type Offsets = BTreeMap<i32, i64>;
 
+/// The key of the checkpoint in the topic `status`.
+const KEY: &str = "checkpoint";
+
 /// A checkpoint on its way.
-#[derive(Debug, Default)]
-pub(super) struct Checkpoint {
-    at_work: Option<(Offsets, Offsets)>,
+#[derive(Debug, Serialize, Deserialize)]
+struct Checkpoint {
+    epoch: u32,
+    /// Up to where pages were routed.
+    routed: Offsets,
+    /// Where the lanes ended after that.
+    ends: Offsets,
 }
 
-impl Checkpoint {
-    /// Deletes pages below the checkpoint, if every lane has passed it, and begins the next one.
-    ///
-    /// # Errors
-    /// `State`: a lane has lost what was in it. Its records are in pages alone.
-    pub(super) fn advance(
-        &mut self,
-        connection: &Connection,
-        admin: &Admin,
-        (names, epoch): (&Names, u32),
-    ) -> Result<()> {
-        let (pages, lanes) = (names.pages(), names.lanes(epoch));
-        check_are_whole(connection, admin, &lanes, epoch)?;
-        let released = admin.committed(&names.own_group(epoch), &lanes)?;
-        if let Some((routed, ends)) = &self.at_work {
-            if !has_passed(&released, ends) {
-                return Ok(());
-            }
-            let below = what_is_left(routed, &admin.ends(&pages)?);
-            admin.delete_records(&pages, &below)?;
+/// Deletes pages below the checkpoint, if every lane has passed it, and begins the next one.
+///
+/// # Errors
+/// `State`: a lane has lost what was in it. Its records are in pages alone.
+pub(super) fn advance(
+    connection: &Connection,
+    admin: &Admin,
+    status: &StatusLog,
+    (names, epoch): (&Names, u32),
+) -> Result<()> {
+    let (pages, lanes) = (names.pages(), names.lanes(epoch));
+    // In this order: owners go on meanwhile.
+    let values = status_log::read_all(connection)?;
+    let ends = ends_of(admin, &lanes)?;
+    check_are_whole(&values, &ends, &lanes, epoch)?;
+    if let Some(at_work) = at_work(&values, epoch) {
+        if !has_passed(&admin.committed(&names.own_group(epoch), &lanes)?, &at_work.ends) {
+            return Ok(());
         }
-        // In this order: what is routed by now has its records in the lanes already.
-        let routed = admin.committed(&names.route_group(), &pages)?;
-        let ends = admin.ends(&lanes)?.into_iter().map(|(lane, (_, end))| (lane, end)).collect();
-        self.at_work = Some((routed, ends));
-        Ok(())
+        let below = what_is_left(&at_work.routed, &admin.ends(&pages)?);
+        admin.delete_records(&pages, &below)?;
     }
+    // In this order: what is routed by now has its records in the lanes already.
+    let routed = admin.committed(&names.route_group(), &pages)?;
+    status.put(KEY, &Checkpoint { epoch, routed, ends: ends_of(admin, &lanes)? })
+}
+
+fn ends_of(admin: &Admin, topic: &str) -> Result<Offsets> {
+    Ok(admin.ends(topic)?.into_iter().map(|(partition, (_, end))| (partition, end)).collect())
+}
+
+/// The checkpoint of an epoch among the values of `status`. Of another epoch, or unreadable, it is none.
+fn at_work(values: &BTreeMap<String, Vec<u8>>, epoch: u32) -> Option<Checkpoint> {
+    let found: Checkpoint = serde_json::from_slice(values.get(KEY)?).ok()?;
+    Some(found).filter(|found| found.epoch == epoch)
 }
 
 /// A lane that is empty because its topic was made again has not passed anything.
-fn check_are_whole(connection: &Connection, admin: &Admin, lanes: &str, epoch: u32) -> Result<()> {
-    // In this order: owners go on meanwhile.
-    let known = report::read_up_to(&status_log::read_all(connection)?, epoch);
-    let ends = admin.ends(lanes)?;
-    known.into_iter().try_for_each(|(lane, read)| {
-        let end = ends.get(&lane).map_or(0, |(_, end)| u64::try_from(*end).unwrap_or(0));
+fn check_are_whole(values: &BTreeMap<String, Vec<u8>>, ends: &Offsets, lanes: &str, epoch: u32) -> Result<()> {
+    report::read_up_to(values, epoch).into_iter().try_for_each(|(lane, read)| {
+        let end = ends.get(&lane).map_or(0, |end| u64::try_from(*end).unwrap_or(0));
         report::check_is_whole(lanes, lane, read, end)
     })
 }
@@ -82,6 +98,16 @@ mod tests {
         assert!(!has_passed(&Offsets::from([(0, 5)]), &ends), "a lane that has released nothing");
         assert!(!has_passed(&Offsets::from([(0, 5), (2, 6)]), &ends));
         assert!(has_passed(&Offsets::from([(0, 5), (2, 9)]), &ends));
+    }
+
+    #[test]
+    fn checkpoint_counts_for_its_epoch_only() {
+        let checkpoint = Checkpoint { epoch: 2, routed: Offsets::from([(0, 5)]), ends: Offsets::from([(3, 7)]) };
+        let values = BTreeMap::from([(KEY.to_owned(), serde_json::to_vec(&checkpoint).unwrap())]);
+        let found = at_work(&values, 2).unwrap();
+        assert_eq!((found.routed, found.ends), (checkpoint.routed, checkpoint.ends));
+        assert!(at_work(&values, 3).is_none() && at_work(&BTreeMap::new(), 2).is_none());
+        assert!(at_work(&BTreeMap::from([(KEY.to_owned(), b"{".to_vec())]), 2).is_none());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use self::done::Done;
 use self::own::Owner;
-use super::checkpoint::Checkpoint;
+use super::checkpoint;
 use super::forward::{self, Destination};
 use super::kafka::{Admin, Connection, Member, Producer};
 use super::names::Names;
@@ -79,7 +79,6 @@ pub struct Worker {
     own: Option<Member>,
     owner: Owner,
     page_partitions: u32,
-    checkpoint: Checkpoint,
     last_deletion: Option<Instant>,
     /// How often what is ours had changed when the last tick began.
     changes: u64,
@@ -129,7 +128,6 @@ impl Worker {
             admin,
             route,
             own,
-            checkpoint: Checkpoint::default(),
             last_deletion: None,
             changes: 0,
             _lock: lock,
@@ -293,7 +291,7 @@ impl Worker {
             self.admin.delete_records(&topic, &below.collect())?;
         }
         if self.route.as_ref().is_some_and(|member| member.still_owns(FETCHER)) {
-            self.checkpoint.advance(&self.connection, &self.admin, (&self.names, self.settings.epoch))?;
+            checkpoint::advance(&self.connection, &self.admin, &self.status, (&self.names, self.settings.epoch))?;
         }
         Ok(())
     }

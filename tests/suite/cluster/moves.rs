@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use etl::cluster::kafka::Admin;
+
 use super::team::{SESSION, Team, plaintext_of_now, signal, until, wait};
 use crate::support::cli::Ran;
 use crate::support::kafka::{kafka, shared};
@@ -107,6 +109,26 @@ fn lanes_that_the_brokers_lost_are_never_known_and_are_routed_again() {
     team.run(1);
     team.check(0, 300);
     tally::add("deaths", "topics of lanes lost", 1);
+}
+
+#[test]
+fn pages_are_deleted_once_all_of_them_is_in_the_store_though_each_run_is_a_process_of_its_own() {
+    let Some(kafka) = shared() else { return };
+    let Some(team) = Team::new(kafka, "deleted", 1, 2) else { return };
+    let admin = Admin::new(&super::connection(&kafka.cluster(&team.name, 2))).unwrap();
+    let left =
+        || admin.ends(&format!("{}.pages", team.name)).unwrap().values().map(|(low, end)| end - low).sum::<i64>();
+    team.show(0..100);
+    team.run(0);
+    assert!(left() > 0, "a checkpoint is begun");
+    team.run(0);
+    // What the second run brought came after the checkpoint.
+    assert_eq!(left(), 1, "the first page is gone");
+    // Records of an hour that is open have no receipt.
+    team.show_all(&(100..150).map(plaintext_of_now).collect::<Vec<_>>());
+    (0..3).for_each(|_| team.run(0));
+    assert!(left() >= 3, "pages go before their records are in the store");
+    team.check(0, 150);
 }
 
 #[test]
