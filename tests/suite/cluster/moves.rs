@@ -1,5 +1,6 @@
 //! One machine becomes three and one again over the same store; lanes change their number; and lanes that are lost are routed again.
 
+use std::process::Child;
 use std::time::Duration;
 
 use etl::cluster::kafka::Admin;
@@ -129,6 +130,31 @@ fn pages_are_deleted_once_all_of_them_is_in_the_store_though_each_run_is_a_proce
     (0..3).for_each(|_| team.run(0));
     assert!(left() >= 3, "pages go before their records are in the store");
     team.check(0, 150);
+}
+
+/// A service that ends with the test, however that ends.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+#[test]
+fn lanes_of_a_service_are_read_each_from_its_own_place_tick_after_tick() {
+    let Some(kafka) = shared() else { return };
+    let Some(team) = Team::new(kafka, "ticks", 1, 2) else { return };
+    let service = Service(team.spawn(0, &["run", "--every", "300ms"], &[]));
+    // A page brings each lane one message, so that both are always at the same number.
+    for page in 1..=4 {
+        team.show((page - 1) * 100..page * 100);
+        // Where there is nothing yet, that is an error.
+        let stored = || team.etl(0, &["restore"]).out.lines().count();
+        until("the page's records are in the store", || stored() as u64 == page * 100);
+    }
+    drop(service);
+    team.check(0, 400);
 }
 
 #[test]
