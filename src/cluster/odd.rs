@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::chunks::{CHUNK, Headers, partition_of};
 use super::feed::{Ended, Feed, Flow};
-use super::kafka::Reader;
+use super::kafka::{Connection, Reader};
 use super::outbox::Outbox;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::ContentHash;
@@ -35,13 +35,12 @@ impl OddTokens {
         Self { topic, partitions, known: HashSet::new(), sent: HashSet::new(), is_loaded: false }
     }
 
-    /// Whether it has been looked at.
-    pub(crate) const fn is_loaded(&self) -> bool {
-        self.is_loaded
-    }
-
-    /// Reads which tokens are there. `false`: it is time to stop.
-    pub(crate) fn load(&mut self, reader: &mut Reader, stop: &Stop) -> Result<bool> {
+    /// Reads which tokens are there, if that is not known yet. `false`: it is time to stop.
+    pub(crate) fn load(&mut self, connection: &Connection, stop: &Stop) -> Result<bool> {
+        if self.is_loaded {
+            return Ok(true);
+        }
+        let reader = &mut Reader::new(connection)?;
         for partition in 0..i32::try_from(self.partitions).unwrap_or(i32::MAX) {
             let known = &mut self.known;
             let ended = Feed::open(reader, &self.topic, partition, None, stop)?.each(&mut |message| {

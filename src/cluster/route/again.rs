@@ -10,7 +10,7 @@ use super::sorter::locked;
 use super::work::{Manner, Work};
 use super::{FIRST, Owned, Position, Routed, Router};
 use crate::cluster::feed::{Feed, Flow};
-use crate::cluster::kafka::{Message, Reader};
+use crate::cluster::kafka::Message;
 use crate::cluster::waiting::{HOPELESS, Why};
 use crate::error::Result;
 use crate::stop::Stop;
@@ -87,7 +87,6 @@ impl Router {
         let reader = self.sorter.waiting.reader().to_owned();
         let (admin, group) = (&self.admin, self.names.waiting_group());
         let mut feed = Feed::open(&mut self.reader, &topic, partition, Some(from), stop)?;
-        let connection = &self.connection;
         let mut work = Work {
             decoder,
             outbox: &self.outbox,
@@ -102,7 +101,6 @@ impl Router {
                 admin.commit_outside(&group, &topic, &BTreeMap::from([(partition, offset)]))?;
                 Ok(member.still_owns(FIRST))
             },
-            load_odd: &|sorter| sorter.odd.load(&mut Reader::new(connection)?, stop),
         };
         work.through(&mut feed, &mut position)?;
         if position.is_noted {

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use super::sorter::Read;
 use super::{Routed, Router};
 use crate::cluster::chunks::WholePage;
-use crate::cluster::kafka::Reader;
 use crate::cluster::outbox::Outbox;
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::numbers::plural;
@@ -92,13 +91,6 @@ impl Router {
             crash_point::reading(&page.page.body);
             decoder.page_until(&page.page.body, page.page.received, &|| stop.is_requested())
         });
-        let has_odd = decoded.iter().flatten().any(|page| page.odd_seen > 0);
-        if has_odd
-            && !self.sorter.odd.is_loaded()
-            && !self.sorter.odd.load(&mut Reader::new(&self.connection)?, stop)?
-        {
-            return Ok(false);
-        }
         for (page, decoded) in pages.iter().zip(decoded) {
             match &decoded {
                 Err(NotAPage::Interrupted) => return Ok(false),

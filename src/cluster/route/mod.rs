@@ -107,7 +107,6 @@ struct Owned<'o> {
 /// Routes the pages of the partitions that this process owns.
 #[derive(Debug)]
 pub struct Router {
-    connection: Connection,
     names: Names,
     outbox: Producer,
     reader: Reader,
@@ -138,12 +137,11 @@ impl Router {
         let waiting = Waiting::new(waits.clone(), partitions(&waits)?);
         let lanes = Lanes::new(names.lanes(epoch), lanes);
         Ok(Self {
-            connection: connection.clone(),
             names: names.clone(),
             outbox: Producer::new(connection)?,
             reader: Reader::new(connection)?,
             admin,
-            sorter: Sorter::new(lanes, odd, waiting),
+            sorter: Sorter::new(connection, lanes, odd, waiting),
             notes: Notes::new(names.status()),
             positions: BTreeMap::new(),
             looked: None,
@@ -196,7 +194,6 @@ impl Router {
         let Some(mut position) = self.position(member, partition, stop)? else { return Ok(false) };
         let topic = self.names.pages();
         let mut feed = Feed::open(&mut self.reader, &topic, partition, position.next, stop)?;
-        let connection = &self.connection;
         let mut work = Work {
             decoder,
             outbox: &self.outbox,
@@ -208,7 +205,6 @@ impl Router {
             name: partition.to_string(),
             manner: &|_| Manner::Usual,
             commit: &|offset| commit(member, partition, offset, stop),
-            load_odd: &|sorter| sorter.odd.load(&mut Reader::new(connection)?, stop),
         };
         let is_at_end = work.through(&mut feed, &mut position)?;
         let abandoned = position.assembler.take_abandoned();

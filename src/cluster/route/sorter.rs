@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::Routed;
 use crate::cluster::chunks::WholePage;
+use crate::cluster::kafka::Connection;
 use crate::cluster::odd::OddTokens;
 use crate::cluster::outbox::Outbox;
 use crate::cluster::split::{Lanes, Origin};
@@ -22,6 +23,7 @@ use crate::stop::Stop;
 /// Sorts pages.
 #[derive(Debug)]
 pub(crate) struct Sorter {
+    connection: Connection,
     pub(super) lanes: Lanes,
     pub(super) odd: OddTokens,
     pub(super) waiting: Waiting,
@@ -53,8 +55,8 @@ struct Seen {
 
 impl Sorter {
     /// Sorts into these places.
-    pub(crate) fn new(lanes: Lanes, odd: OddTokens, waiting: Waiting) -> Self {
-        Self { lanes, odd, waiting, seen: Seen::default() }
+    pub(crate) fn new(connection: &Connection, lanes: Lanes, odd: OddTokens, waiting: Waiting) -> Self {
+        Self { connection: connection.clone(), lanes, odd, waiting, seen: Seen::default() }
     }
 
     /// Takes a page. `false`: the run is to stop, and not all of it was sent.
@@ -83,8 +85,12 @@ impl Sorter {
         routed.records += self.lanes.put(outbox, origin, page.received, &decoded, &mut |record| long.push(record))?;
         routed.elements += decoded.elements;
         routed.pages += 1;
-        let is_sent = self.put_odd(outbox, read, &decoded, routed)?;
-        Ok(is_sent && (long.hashes.is_empty() || self.put_long(outbox, read, &long, routed)?))
+        if decoded.odd_seen == 0 && long.hashes.is_empty() {
+            return Ok(true);
+        }
+        Ok(self.odd.load(&self.connection, read.stop)?
+            && self.put_odd(outbox, read, &decoded, routed)?
+            && (long.hashes.is_empty() || self.put_long(outbox, read, &long, routed)?))
     }
 
     /// Sends the odd tokens of a page.

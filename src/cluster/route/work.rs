@@ -52,8 +52,6 @@ pub(super) struct Work<'w> {
     pub(super) manner: &'w dyn Fn(&Message<'_>) -> Manner,
     /// Commits an offset. `false`: the partition is another's.
     pub(super) commit: &'w dyn Fn(i64) -> Result<bool>,
-    /// Before the first page with odd tokens.
-    pub(super) load_odd: &'w dyn Fn(&mut Sorter) -> Result<bool>,
 }
 
 /// Pages that are read together.
@@ -206,10 +204,6 @@ impl Work<'_> {
             crash_point::reading(&page.body);
             decoder.page_until(&page.body, page.received, &|| stop.is_requested())
         });
-        let has_odd = decoded.iter().flatten().any(|page| page.odd_seen > 0);
-        if has_odd && !self.sorter.odd.is_loaded() && !(self.load_odd)(self.sorter)? {
-            return Ok(false);
-        }
         let mut routed = Routed::default();
         for (page, decoded) in pages.iter().zip(decoded) {
             let read = Read { partition: self.partition, page, decoder, stop };

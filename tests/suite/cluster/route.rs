@@ -196,7 +196,8 @@ fn each_record_is_in_its_lane_and_what_is_none_is_kept() {
     bodies.push(page_of(&key, 1000..1100, 20_000));
     let odd = Fernet::new(&key).unwrap().encrypt(b"no record");
     bodies.push(page([token(&key, 1100, 0).as_str(), "no token", odd.as_str()]));
-    bodies.push(page_of(&key, 1101..1102, 1_000_000));
+    let too_long = page_of(&key, 1101..1102, 1_000_000);
+    bodies.push(too_long.clone());
     // One token of another key among others.
     bodies.push(page([token(&key, 1102, 0).as_str(), token(&other, 3000, 0).as_str()]));
     bodies.push(page_of(&other, 2000..2010, 10));
@@ -217,6 +218,8 @@ fn each_record_is_in_its_lane_and_what_is_none_is_kept() {
     let routed = cluster.route(&[&key]);
     assert_eq!((routed.records, routed.odd), (1102, 0));
     assert!(cluster.in_lanes().values().all(|times| *times == 2));
+    cluster.forward(&[too_long]);
+    assert_eq!(cluster.route(&[&key]).odd, 0, "also where it is the only one");
 
     // The key comes.
     let routed = cluster.route(&[&key, &other]);
