@@ -19,7 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 use super::failure::{Failures, Heard, Told};
-use super::{Connection, PATIENCE, patiently};
+use super::{Connection, PATIENCE, hear, patiently};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long brokers that do not answer are asked whether they are there.
@@ -111,8 +111,6 @@ impl Admin {
                 self.told.clear();
                 return Ok(());
             };
-            // What is said of connections is heard only while somebody polls.
-            while self.reader.poll(Duration::ZERO).is_some() {}
             let error = self.failure("cannot ask the brokers", &cause);
             if error.kind() != ErrorKind::Unavailable || began.elapsed() >= REACH {
                 return Err(error);
@@ -255,7 +253,7 @@ impl Admin {
             list.add_partition(topic, partition);
         }
         let found = patiently(|| client.committed_offsets(list.clone(), PATIENCE)).map_err(|cause| {
-            while client.poll(Duration::ZERO).is_some() {}
+            hear(client);
             self.failures.of(&format!("cannot read the offsets of the group {group}"), &cause, told)
         })?;
         Ok(offsets_of(&found))
@@ -331,7 +329,7 @@ impl Admin {
     }
 
     pub(super) fn failure(&self, what: &str, cause: &KafkaError) -> Error {
-        while self.reader.poll(Duration::ZERO).is_some() {}
+        hear(&self.reader);
         self.failures.of(what, cause, &self.told)
     }
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 
 pub use admin::{Admin, TopicSpec, TopicState};
@@ -142,6 +143,12 @@ fn patiently<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// Takes all that was said of connections until now: it is heard only while somebody polls. A poll without any time would end at the first line
+/// of a log, before what follows it.
+fn hear(client: &BaseConsumer<Heard>) {
+    while client.poll(Duration::from_millis(20)).is_some() {}
 }
 
 /// TLS and the login.

@@ -12,7 +12,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::failure::{Failures, Heard, Told};
-use super::{Connection, PATIENCE, patiently};
+use super::{Connection, PATIENCE, hear, patiently};
 use crate::error::Result;
 
 /// Where a reader stands once it has started.
@@ -138,7 +138,11 @@ impl Reader {
         self.client.unassign().map_err(|cause| self.failure("cannot end reading a partition", &cause))?;
         let what = || format!("cannot read partition {partition} of the topic {topic}");
         let ends = patiently(|| self.client.fetch_watermarks(topic, partition, PATIENCE));
-        let (low, end) = ends.map_err(|cause| self.failure(&what(), &cause))?;
+        let (low, end) = ends.map_err(|cause| {
+            // Nothing is assigned, so that this takes no message away.
+            hear(&self.client);
+            self.failure(&what(), &cause)
+        })?;
         if offset > end {
             return Ok(Start::Beyond { end });
         }
@@ -215,8 +219,6 @@ impl Reader {
     }
 
     fn failure(&self, what: &str, cause: &KafkaError) -> crate::error::Error {
-        // What is said of connections is heard only while somebody polls.
-        let _ = self.client.poll(Duration::ZERO);
         self.failures.of(what, cause, &self.told)
     }
 }
