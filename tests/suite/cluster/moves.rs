@@ -1,7 +1,6 @@
 //! One machine becomes three and one again over the same store; lanes change their number; and lanes that are lost are routed again.
 
 use std::process::Child;
-use std::time::Duration;
 
 use etl::cluster::kafka::Admin;
 
@@ -64,8 +63,10 @@ fn number_of_lanes_changes_between_drained_epochs_and_is_refused_at_any_other_ti
     says(&team.etl(0, &["cluster", "lanes", "5"]).exits(11), &["machines are in the group", "stop the service"]);
     // Records of an hour that is open.
     team.show_all(&(200..240).map(plaintext_of_now).collect::<Vec<_>>());
-    until("they are in lanes", || team.etl(0, &["cluster", "status", "--json"]).json()["pages"]["unrouted"] == 0);
-    std::thread::sleep(Duration::from_secs(2));
+    until("they are read from lanes, and wait there", || {
+        let status = team.etl(0, &["cluster", "status", "--json"]).json();
+        status["lanes"].as_array().unwrap().iter().map(|lane| lane["pending"].as_u64().unwrap()).sum::<u64>() == 40
+    });
     signal(&at_work, "-TERM");
     drop(wait(at_work));
     std::thread::sleep(SESSION);
