@@ -18,7 +18,10 @@ use crate::support::proxy::{LOST, Proxy};
 use crate::support::{s3, tally, unique_prefix};
 
 /// Records that the source shows at a time, half of which the next page shows again.
-const WINDOW: u64 = 400;
+fn window() -> u64 {
+    tally::scale(400, 12_000)
+}
+
 /// How long brokers wait for a machine.
 const SESSION: Duration = Duration::from_secs(2);
 /// Brokers that take such sessions.
@@ -71,10 +74,11 @@ impl Storm {
             place.key.clone_from(&key);
             place.trust(&at);
             place.configure(&format!(
-                "[source]\nurl = \"{}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n[load]\n{}part_max_records = 200\n\
+                "[source]\nurl = \"{}\"\nretries = 0\n[hours]\nlate_hold = \"0s\"\n[load]\n{}part_max_records = {}\n\
                  {}instance = \"machine-{n}\"\nsession = \"{}s\"\n",
                 origin.url,
                 at.behind(&proxy.endpoint).load(&prefix),
+                window() / 2,
                 kafka.cluster(&name, lanes),
                 SESSION.as_secs()
             ));
@@ -89,10 +93,10 @@ impl Storm {
     /// Shows the next records.
     fn show(&self) {
         let done = self.done.load(Ordering::SeqCst);
-        let records: Vec<String> = (done..done + WINDOW)
+        let records: Vec<String> = (done..done + window())
             .map(|id| {
                 // Each ninth is late by five hours.
-                let hour = id / 700 + 5 - if id % 9 == 0 { 5 } else { 0 };
+                let hour = id / (window() * 7 / 4) + 5 - if id % 9 == 0 { 5 } else { 0 };
                 let (day, hour, minute, milli) = (1 + hour / 24, hour % 24, id % 60, id % 1000);
                 record(id, &format!("2023-03-{day:02}T{hour:02}:{minute:02}:10.{milli:03}Z"))
             })
@@ -159,7 +163,7 @@ impl Storm {
         assert!(fine, "seed {}: {ran:#?}", self.lot.seed);
         let said = ran.out.lines().next_back().and_then(|line| serde_json::from_str::<Value>(line).ok());
         if ran.code == 0 && said.is_some_and(|said| said["pages"].as_u64() >= Some(1)) {
-            let next = shown + WINDOW / 2;
+            let next = shown + window() / 2;
             if self.done.compare_exchange(shown, next, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                 self.show();
             }
@@ -219,7 +223,7 @@ impl Storm {
         std::thread::sleep(SESSION);
         let drained = self.places[0].etl(&["run", "--drain"]);
         assert_eq!(drained.code, 0, "{said}: {drained:#?}");
-        let last = self.done.load(Ordering::SeqCst) + WINDOW;
+        let last = self.done.load(Ordering::SeqCst) + window();
         let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
         for line in self.places[1].etl(&["restore"]).exits(0).out.lines() {
             let value: Value = serde_json::from_str(line).unwrap();
@@ -255,5 +259,5 @@ fn brokers_and_machines_killed_at_any_moment_put_each_record_into_one_part() {
     let seed = tally::seed("machines and brokers of a cluster killed", 22);
     let Some(storm) = Storm::new(seed, 3, 6) else { return };
     let every = Duration::from_secs(tally::scale(10, 60));
-    storm.rage(tally::scale(15, 100), tally::scale(2, 20), tally::scale(1_500, 20_000), Some(every));
+    storm.rage(tally::scale(15, 100), tally::scale(2, 20), tally::scale(1_500, 300_000), Some(every));
 }
