@@ -10,7 +10,8 @@ use super::spooled_part::Upload;
 use crate::digest::Sha256;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
-use crate::hour::part::PartStage;
+use crate::hour::lifecycle::HourRow;
+use crate::hour::part::{PartRow, PartStage};
 use crate::job::Run;
 use crate::process::parallel::parallel_map;
 use crate::state::Undigested;
@@ -44,7 +45,10 @@ pub(super) fn publish_manifests(
     let mut spooled = Vec::with_capacity(round.len());
     for (upload, answer) in round.iter().zip(&answers) {
         spooled.push(match answer {
-            Ok(Outcome::Uploaded { sha256, size, .. }) => spool_manifest(run, upload, sha256, *size)?,
+            Ok(Outcome::Uploaded { sha256, size, .. }) => {
+                let row = run.state.hours.row(upload.hour)?;
+                spool_manifest(run, &row, upload, sha256, *size)?
+            }
             _ => None,
         });
     }
@@ -65,13 +69,14 @@ pub(super) fn publish_manifests(
 }
 
 /// Publishes the manifests of parts that were taken over without one: whoever made them died in between. What has a manifest is taken for
-/// ever, even where a part is deleted later.
-pub(crate) fn publish_for(run: &mut Run<'_>, hour: Hour, parts: &[u32]) -> Result<()> {
-    let rows = run.state.hours.row(hour)?.parts;
-    for row in rows.into_iter().filter(|row| row.stage == PartStage::Uploaded && parts.contains(&row.part)) {
-        let (sha256, size) = (row.identity.sha256.clone(), row.identity.bytes);
-        let body = run.state.hours.spool_path(hour, row.part);
-        let Some(manifest) = spool_manifest(run, &Upload { hour, row, body }, &sha256, size)? else { continue };
+/// ever, even where a part is deleted later. `row` has them already, the ledger not yet.
+pub(crate) fn publish_for(run: &mut Run<'_>, row: &HourRow, parts: &[u32]) -> Result<()> {
+    let is_bare = |part: &&PartRow| part.stage == PartStage::Uploaded && parts.contains(&part.part);
+    for part in row.parts.iter().filter(is_bare) {
+        let (hour, body) = (row.hour, run.state.hours.spool_path(row.hour, part.part));
+        let upload = Upload { hour, row: part.clone(), body };
+        let spooled = spool_manifest(run, row, &upload, &part.identity.sha256, part.identity.bytes)?;
+        let Some(manifest) = spooled else { continue };
         let published = manifest.publish(&*run.setup.store, run.create_only(), run.setup.stop);
         durable::remove(&manifest.body)?;
         published?;
@@ -79,9 +84,8 @@ pub(crate) fn publish_for(run: &mut Run<'_>, hour: Hour, parts: &[u32]) -> Resul
     Ok(())
 }
 
-fn spool_manifest(run: &mut Run<'_>, upload: &Upload, sha256: &str, size: u64) -> Result<Option<Spooled>> {
-    let row = run.state.hours.row(upload.hour)?;
-    let Some(manifest) = Manifest::of(&row, &upload.row, sha256, size) else { return Ok(None) };
+fn spool_manifest(run: &Run<'_>, row: &HourRow, upload: &Upload, sha256: &str, size: u64) -> Result<Option<Spooled>> {
+    let Some(manifest) = Manifest::of(row, &upload.row, sha256, size) else { return Ok(None) };
     let mut bytes = serde_json::to_vec(&manifest)
         .map_err(|e| Error::new(ErrorKind::Bug, "cannot encode a manifest").caused_by(e))?;
     bytes.push(b'\n');

@@ -14,6 +14,7 @@ use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::hour::range::HashRange;
 use crate::job::Run;
+use crate::job::output::manifest::publish_for;
 use crate::part::read::{ReadPart, read_part};
 use crate::record::ContentHash;
 use crate::state::files::sorted_runs::Sorted;
@@ -28,8 +29,17 @@ const HASHES: usize = 1 << 20;
 /// Imports the hour of `row`: its parts with receipts and the objects at the numbers `foreign`.
 /// `false`: a foreign object is not a part of ours.
 pub(crate) fn import(run: &mut Run<'_>, row: &HourRow, foreign: &[u32]) -> Result<bool> {
+    import_bare(run, row, foreign, &[])
+}
+
+/// The same, where the parts with the numbers `bare` have no manifest: whoever made them died in between, and nobody looks again once they
+/// are known.
+pub(super) fn import_bare(run: &mut Run<'_>, row: &HourRow, foreign: &[u32], bare: &[u32]) -> Result<bool> {
     let now = run.now();
     let Some((parts, hashes)) = read_back(run, row, foreign, now)? else { return Ok(false) };
+    let imported = HourRow { parts, ..row.clone() };
+    publish_for(run, &imported, bare)?;
+    let parts = imported.parts;
     run.summary.imported_parts += foreign.len() as u64;
     take_over(run, row, parts, hashes, now)?;
     Ok(true)

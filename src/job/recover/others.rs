@@ -8,14 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Recover;
-use super::import::import;
+use super::import::import_bare;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hour::Hour;
 use crate::hour::key::manifest_prefix;
 use crate::hour::lifecycle::{Event, HourRow};
 use crate::hour::part::{PartRow, PartStage};
 use crate::job::Run;
-use crate::job::output::manifest::publish_for;
 use crate::state::files::step::Step;
 use crate::store::ObjectInfo;
 use crate::store::manifests::Found;
@@ -82,8 +81,8 @@ impl Recover {
 
 /// Reads parts back among which there is one that may hold our records.
 fn take_over(run: &mut Run<'_>, row: &HourRow, numbers: &[u32], bare: &[u32]) -> Result<Others> {
-    match import(run, row, numbers)? {
-        true => publish_for(run, row.hour, bare).map(|()| Others::Known),
+    match import_bare(run, row, numbers, bare)? {
+        true => Ok(Others::Known),
         false => Ok(Others::Foreign(numbers.first().copied().unwrap_or_default())),
     }
 }

@@ -146,6 +146,24 @@ fn renumbered(bench: &mut Bench) -> Work {
 }
 
 #[test]
+fn manifest_of_a_part_whose_owner_died_is_made_though_the_first_try_fails() {
+    let Some(mut bench) = Bench::new("bare") else { return };
+    bench.give(1..30, 1);
+    for _ in 0..2 {
+        // The part is in the store, and its manifest is not; then the state is lost.
+        assert!(!refusing(bench.work(2, 0), "put", "manifest/").lane().problems.is_empty());
+        befall(&bench.work(2, 0).state, "all");
+    }
+    // The next owner's first try fails as well.
+    assert!(!refusing(bench.work(2, 0), "put", "manifest/").lane().problems.is_empty());
+    assert_eq!((bench.parts().len(), bench.manifests().len()), (1, 0));
+    went_well(&bench.work(2, 0).lane(), "the next owner");
+    assert_eq!(bench.manifests().len(), 1);
+    went_well(&bench.work(2, 1).lane(), "the other lane");
+    bench.is_complete("bare");
+}
+
+#[test]
 fn parts_whose_numbers_are_taken_by_another_lane_move_on() {
     let Some(mut bench) = Bench::new("renumbered") else { return };
     let work = renumbered(&mut bench);
