@@ -9,11 +9,13 @@
 //! table says.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::intake::lane::LaneLog;
+pub use super::recover::neighbours::Neighbours;
 use super::{Job, RunRequest, Setup, Summary, Task};
 use crate::error::{Error, ErrorKind, Result};
 use crate::output::draft::Survives;
@@ -34,12 +36,14 @@ pub enum Seals {
 }
 
 /// What a lane's run is asked to do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LaneRequest {
     /// What is sealed.
     pub seals: Seals,
     /// Everything that the source had sent before this time is in the log.
     pub caught_up: Timestamp,
+    /// What the lanes tell each other that this process works one after the other.
+    pub neighbours: Rc<Neighbours>,
 }
 
 /// What came of it.
@@ -80,14 +84,14 @@ pub fn run_lane(setup: &Setup<'_>, log: &mut dyn LaneLog, request: LaneRequest) 
     let history = Recorder::new(&setup.state_dir, Command::Run, setup.clock.now());
     let run_request = RunRequest { drain: request.seals == Seals::All, ..RunRequest::default() };
     let task = Task { setup, request: run_request, history: &history };
-    let mut done = attempt(task, log, request, &mut summary);
+    let mut done = attempt(task, log, &request, &mut summary);
     if let Err(error) = &done
         && error.kind() == ErrorKind::State
         && !error.is_disk_full()
     {
         tracing::warn!("{}: the lane's state is set aside, and its records are read again", error.chain());
         summary.start_over();
-        done = set_aside(&setup.state_dir).and_then(|()| attempt(task, log, request, &mut summary));
+        done = set_aside(&setup.state_dir).and_then(|()| attempt(task, log, &request, &mut summary));
     }
     let (problems, place) = match done {
         Ok((problems, place)) => (problems, Some(place)),
@@ -101,7 +105,7 @@ pub fn run_lane(setup: &Setup<'_>, log: &mut dyn LaneLog, request: LaneRequest) 
 fn attempt(
     task: Task<'_>,
     log: &mut dyn LaneLog,
-    request: LaneRequest,
+    request: &LaneRequest,
     summary: &mut Summary,
 ) -> Result<(Vec<Error>, LanePlace)> {
     let Task { setup, history, .. } = task;
@@ -113,6 +117,7 @@ fn attempt(
     summary.began = true;
     let mut job = Job::new(task, state, None, summary);
     job.output.caught_up = Some(request.caught_up);
+    job.recover.neighbours = Rc::clone(&request.neighbours);
     job.output.drain_closed |= request.seals == Seals::Over;
     let worked = job.work_lane(log, &note);
     let noted = job.run.note_status(true);

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ use crate::cluster::settings::ClusterSettings;
 use crate::cluster::status_log::{self, StatusLog};
 use crate::error::{Error, Result};
 use crate::hour::range::HashRange;
-use crate::job::lane::{LanePlace, LaneRequest, Seals, run_lane};
+use crate::job::lane::{LanePlace, LaneRequest, Neighbours, Seals, run_lane};
 
 /// How often a lane without work says how it is.
 const IDLE_REPORTS: Duration = Duration::from_secs(15);
@@ -34,6 +35,7 @@ pub(super) struct Owner {
     reader: Reader,
     status: StatusLog,
     lanes: BTreeMap<i32, Known>,
+    neighbours: Rc<Neighbours>,
     /// Everything that was received before then had been routed when it was last looked.
     caught_up: Timestamp,
 }
@@ -61,6 +63,7 @@ impl Owner {
             reader: Reader::new(connection)?,
             status: StatusLog::new(connection)?,
             lanes: BTreeMap::new(),
+            neighbours: Rc::default(),
             caught_up: Timestamp::MIN,
         })
     }
@@ -163,7 +166,7 @@ impl Owner {
         (setup.manifest, setup.status_file) = (true, None);
         made(&setup.state_dir)?;
         let mut log = KafkaLane::open(&mut self.reader, member, (&topic, lane), tick.stop)?;
-        let request = LaneRequest { seals, caught_up: self.caught_up };
+        let request = LaneRequest { seals, caught_up: self.caught_up, neighbours: Rc::clone(&self.neighbours) };
         let worked = run_lane(&setup, &mut log, request);
         let released = log.released();
         done.summary.add(&worked.summary);

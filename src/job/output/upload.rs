@@ -146,7 +146,8 @@ impl Output {
         }
         let (round, answers) = self.put(run, round, create_only);
         let answers = publish_manifests(run, &round, answers, create_only)?;
-        let (mut receipts, mut in_the_way, mut condition_is_refused) = (Vec::new(), Vec::new(), false);
+        let (mut receipts, mut created, mut in_the_way) = (Vec::new(), Vec::new(), Vec::new());
+        let mut condition_is_refused = false;
         for (upload, answer) in round.iter().zip(answers) {
             match answer {
                 Ok(Outcome::Uploaded { etag, sha256, size, how }) => {
@@ -156,6 +157,7 @@ impl Output {
                     let at = run.now();
                     let receipt = Event::Receipted { part: upload.row.part, sha256, bytes: size, etag, at };
                     receipts.push((upload.hour, receipt));
+                    created.extend((how == How::Now).then_some(upload.hour));
                     run.summary.uploaded(uploaded(upload, size));
                 }
                 Ok(Outcome::Foreign { .. }) => in_the_way.push(upload.clone()),
@@ -163,6 +165,11 @@ impl Output {
             }
         }
         run.state.hours.apply(Step::PartsReceipted, receipts)?;
+        if run.setup.is_lane() {
+            for hour in created {
+                recover.neighbours.tell(run.state.hours.row(hour)?);
+            }
+        }
         (run.setup.progress)(Progress::Uploaded(run.summary.uploaded_parts, run.summary.uploaded_bytes));
         run.note_status(false)?;
         in_the_way.iter().try_for_each(|upload| self.meet_foreign(run, recover, upload))?;

@@ -3,6 +3,7 @@
 
 mod expire;
 pub(super) mod import;
+pub(super) mod neighbours;
 pub(super) mod others;
 mod park;
 mod rebuild;
@@ -13,7 +14,9 @@ mod requeue;
 mod thaw;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
+use self::neighbours::Neighbours;
 pub(super) use self::rebuild::rebuild_from_store;
 #[cfg(feature = "kafka")]
 pub(crate) use self::requeue::token_of_a_record;
@@ -30,10 +33,18 @@ pub(super) struct Recover {
     thawed: BTreeSet<Hour>,
     /// How many records each thawed hour has when the journal has brought them back.
     expected: BTreeMap<Hour, u64>,
+    /// What the lanes before this one have told. For a machine that works alone, nothing.
+    pub(super) neighbours: Rc<Neighbours>,
 }
 
 impl Recover {
-    pub(super) const fn new(is_replay: bool) -> Self {
-        Self { is_replay, unreadable: BTreeMap::new(), thawed: BTreeSet::new(), expected: BTreeMap::new() }
+    pub(super) fn new(is_replay: bool) -> Self {
+        Self {
+            is_replay,
+            unreadable: BTreeMap::new(),
+            thawed: BTreeSet::new(),
+            expected: BTreeMap::new(),
+            neighbours: Rc::default(),
+        }
     }
 }

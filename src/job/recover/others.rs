@@ -43,6 +43,9 @@ impl Recover {
     pub(crate) fn meet_others(&mut self, run: &mut Run<'_>, hour: Hour) -> Result<Others> {
         let row = run.state.hours.row(hour)?;
         let known = u32::try_from(row.parts.len()).unwrap_or(u32::MAX);
+        if let Some(others) = self.neighbours.beyond(hour, known, run.setup.settings.range) {
+            return meet(run, &row, others).map(|()| Others::Known);
+        }
         let Beyond { others, numbers, bare } = look_beyond(run, hour, known)?;
         if numbers.is_empty() {
             return Ok(Others::Known);
@@ -50,10 +53,7 @@ impl Recover {
         if others.len() < numbers.len() {
             return take_over(run, &row, &numbers, &bare);
         }
-        let none = run.state.hours.sorter(1).finish(|_| Ok(()))?;
-        let hashes = row.hashes.is_none().then(|| run.state.hours.write_array(&row, &none)).transpose()?;
-        run.state.hours.apply(Step::HourImported, vec![(hour, Event::Met { others, hashes })])?;
-        Ok(Others::Known)
+        meet(run, &row, others).map(|()| Others::Known)
     }
 
     /// Something is where a part was to go, from the number of that part on: parts that cannot hold our records are passed, others are
@@ -77,6 +77,16 @@ impl Recover {
         run.state.hours.apply(Step::PartsRenumbered, vec![(row.hour, Event::Renumbered { others, keys })])?;
         Ok(Others::Known)
     }
+}
+
+/// Notes parts that cannot hold a record of ours.
+fn meet(run: &mut Run<'_>, row: &HourRow, others: Vec<PartRow>) -> Result<()> {
+    if others.is_empty() {
+        return Ok(());
+    }
+    let none = run.state.hours.sorter(1).finish(|_| Ok(()))?;
+    let hashes = row.hashes.is_none().then(|| run.state.hours.write_array(row, &none)).transpose()?;
+    run.state.hours.apply(Step::HourImported, vec![(row.hour, Event::Met { others, hashes })])
 }
 
 /// Reads parts back among which there is one that may hold our records.

@@ -9,7 +9,7 @@ use etl::error::{Error, ErrorKind, Result};
 use etl::hour::range::HashRange;
 use etl::hour::{Clock, Hour};
 use etl::job::intake::lane::{LaneBatch, LaneLog};
-use etl::job::lane::{LaneOutcome, LaneRequest, Seals, run_lane};
+use etl::job::lane::{LaneOutcome, LaneRequest, Neighbours, Seals, run_lane};
 use etl::job::{self, Outcome, RunRequest, Setup, Source};
 use etl::page::decode::{Decoded, Decoder};
 use etl::part::cut::CutRules;
@@ -21,6 +21,7 @@ use etl::store::{ObjectInfo, ObjectStore, PartMeta, PutAnswer};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::rc::Rc;
 use std::time::Duration;
 
 #[cfg(feature = "failpoints")]
@@ -136,26 +137,32 @@ impl Work {
         self.lane_until(&Stop::new())
     }
 
+    /// The same as one of several lanes of a process.
+    pub fn lane_among(&self, neighbours: &Rc<Neighbours>) -> LaneOutcome {
+        self.try_lane(&Stop::new(), neighbours)
+    }
+
     pub fn lane_until(&self, stop: &Stop) -> LaneOutcome {
         loop {
             while Lock::is_held(&self.state) {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            let outcome = self.try_lane(stop);
+            let outcome = self.try_lane(stop, &Rc::default());
             if outcome.problems.iter().all(|problem| problem.kind() != ErrorKind::Busy) {
                 return outcome;
             }
         }
     }
 
-    fn try_lane(&self, stop: &Stop) -> LaneOutcome {
+    fn try_lane(&self, stop: &Stop, neighbours: &Rc<Neighbours>) -> LaneOutcome {
         let range = HashRange::of_lane(self.lane, self.lanes);
         self.with_setup(stop, |usual| {
             let name = format!("lanes of {}: {}", self.lanes, self.lane);
             let setup = Setup { settings: usual.settings.clone().of_lane(range, name), ..usual };
             let mut log = Log { work: self, decoder: &setup.decoder, range };
             let seals = if self.drain { Seals::All } else { Seals::Due };
-            run_lane(&setup, &mut log, LaneRequest { seals, caught_up: self.caught_up })
+            let neighbours = Rc::clone(neighbours);
+            run_lane(&setup, &mut log, LaneRequest { seals, caught_up: self.caught_up, neighbours })
         })
     }
 

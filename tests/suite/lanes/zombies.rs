@@ -1,9 +1,11 @@
 //! Several states at work on the same records: two of one lane, other numbers of lanes, machines alone; in turns, at once, killed.
 
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etl::error::ErrorKind;
+use etl::error::{Error, ErrorKind};
+use etl::job::lane::Neighbours;
 
 use super::bench::{Bench, Work, went_well};
 use crate::support::tally;
@@ -24,7 +26,10 @@ fn everybody(bench: &Bench) -> Vec<(Work, bool)> {
 
 /// Does it; what went wrong, but for what the store and the lock may say for a moment.
 fn work(work: &Work, alone: bool) -> Vec<String> {
-    let problems = if alone { work.alone().problems } else { work.lane().problems };
+    said(if alone { work.alone().problems } else { work.lane().problems })
+}
+
+fn said(problems: Vec<Error>) -> Vec<String> {
     let passing = [ErrorKind::Busy, ErrorKind::Unavailable];
     problems
         .iter()
@@ -34,12 +39,39 @@ fn work(work: &Work, alone: bool) -> Vec<String> {
 }
 
 #[test]
+fn lanes_of_one_process_ask_the_store_once_for_an_hour_and_are_not_misled_by_what_they_remember() {
+    let Some(mut bench) = Bench::new("neighbours") else { return };
+    let neighbours = Rc::default();
+    bench.give(1..200, 2);
+    // Parts and manifests of an hour.
+    let asked = |bench: &Bench| {
+        let requests = bench.proxy.requests("GET");
+        requests.iter().filter(|(line, _)| line.contains("list-type=2") && line.contains("_h%2F")).count()
+    };
+    for (lane, lists) in [(0, 4), (1, 0), (2, 0)] {
+        bench.proxy.forget();
+        went_well(&bench.work(6, lane).lane_among(&neighbours), "the first lanes");
+        assert_eq!(asked(&bench), lists, "lane {lane}");
+    }
+    // Meanwhile another machine has the next lane, and one that works alone has all of it.
+    went_well(&bench.work(6, 3).lane(), "elsewhere");
+    let alone = Work { state: bench.state("alone"), ..bench.work(1, 0) };
+    assert_eq!(work(&alone, true), Vec::<String>::new());
+    for lane in [4, 5, 3] {
+        went_well(&bench.work(6, lane).lane_among(&neighbours), "the last lanes");
+    }
+    bench.is_complete("in the end");
+    bench.is_what_the_command_says();
+}
+
+#[test]
 fn states_of_the_same_records_in_turns_put_each_into_one_part() {
     for seed in 0..tally::scale(2, 40) {
         let Some(mut bench) = Bench::new("zombies") else { return };
         let seed = tally::seed("zombies in turns", seed);
         let mut drawn = fastrand::Rng::with_seed(seed);
         let everybody = everybody(&bench);
+        let neighbours: [Rc<Neighbours>; 2] = Default::default();
         for step in 0..15 {
             let case = format!("seed {seed}, step {step}");
             if step % 3 == 0 {
@@ -51,7 +83,12 @@ fn states_of_the_same_records_in_turns_put_each_into_one_part() {
             }
             let mut who = who.clone();
             (who.drain, who.batch, who.part_max_records) = (drawn.u8(..4) > 0, drawn.usize(1..4), drawn.u64(2..20));
-            assert_eq!(work(&who, *alone), Vec::<String>::new(), "{case}");
+            // What the lanes of two processes told each other, however old that is.
+            let problems = match drawn.usize(..3) {
+                process @ 0..2 if !alone => said(who.lane_among(&neighbours[process]).problems),
+                _ => work(&who, *alone),
+            };
+            assert_eq!(problems, Vec::<String>::new(), "{case}");
             if step % 5 == 4 {
                 bench.is_sound(&case);
             }
