@@ -145,8 +145,8 @@ fn patiently<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
     }
 }
 
-/// Takes all that was said of connections until now: it is heard only while somebody polls. A poll without any time would end at the first line
-/// of a log, before what follows it.
+/// Notes every failure of a connection that the client has reported so far. It reports only while it is polled, and a poll with a time of
+/// zero returns after one line of its log: the failure comes behind several. Takes messages away where a partition is assigned.
 fn hear(client: &BaseConsumer<Heard>) {
     while client.poll(Duration::from_millis(20)).is_some() {}
 }

@@ -32,8 +32,9 @@ pub(crate) fn import(run: &mut Run<'_>, row: &HourRow, foreign: &[u32]) -> Resul
     import_bare(run, row, foreign, &[])
 }
 
-/// The same, where the parts with the numbers `bare` have no manifest: whoever made them died in between, and nobody looks again once they
-/// are known.
+/// Imports as [`import`] does, and puts the missing manifests of the parts with the numbers `bare`: their writer died before it could.
+/// Manifests go first, because a part that the ledger knows is not looked at again. A crash between the two leaves a part with its
+/// manifest, which the next run imports.
 pub(super) fn import_bare(run: &mut Run<'_>, row: &HourRow, foreign: &[u32], bare: &[u32]) -> Result<bool> {
     let now = run.now();
     let Some((parts, hashes)) = read_back(run, row, foreign, now)? else { return Ok(false) };

@@ -1,8 +1,8 @@
 //! What the lanes of one process tell each other of their hours, so that not each of them asks the store for the parts of the others.
 //!
-//! Invariant: what is told of an hour was true when its last part was created: every part before it was known, and no number behind it
-//! was taken. That may be out of date by now: then the next number is taken, and the create-only PUT under it finds that out. It is soon
-//! forgotten, because a number that was taken and deleted since would not be found in that way. Nothing of it is durable.
+//! Invariant: when an hour's last part was created, what is told here were all of its parts. Another machine may have added one since: then
+//! the create-only PUT under the next number fails, and the store is asked. A part that was added and deleted again would not be
+//! noticed by that PUT, so everything is forgotten after a minute. Nothing here is durable.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
