@@ -57,8 +57,13 @@ fn lanes_of_one_process_ask_the_store_once_for_an_hour_and_are_not_misled_by_wha
     went_well(&bench.work(6, 3).lane(), "elsewhere");
     let alone = Work { state: bench.state("alone"), ..bench.work(1, 0) };
     assert_eq!(work(&alone, true), Vec::<String>::new());
+    // Lane 4 finds that out and tells of a part in which lane 5 has records.
+    bench.give(200..260, 2);
     for lane in [4, 5, 3] {
         went_well(&bench.work(6, lane).lane_among(&neighbours), "the last lanes");
+    }
+    for lane in 0..3 {
+        went_well(&bench.work(6, lane).lane_among(&neighbours), "the first lanes once more");
     }
     bench.is_complete("in the end");
     bench.is_what_the_command_says();
