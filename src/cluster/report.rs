@@ -12,6 +12,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::kafka::Admin;
 use super::status_log::StatusLog;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::lane::LanePlace;
@@ -104,6 +105,24 @@ pub(super) fn read_up_to(values: &BTreeMap<String, Vec<u8>>, epoch: u32) -> BTre
     of_epoch.map(|reported| (reported.report.lane, reported.report.place.newest)).collect()
 }
 
+/// Checks that lanes still have what owners had read of them.
+///
+/// # Errors
+/// As [`check_is_whole`].
+pub(super) fn check_are_whole(admin: &Admin, topic: &str, read_up_to: &BTreeMap<i32, u64>) -> Result<()> {
+    let ends = ends_from(admin, topic, read_up_to)?;
+    read_up_to
+        .iter()
+        .try_for_each(|(lane, read)| check_is_whole(topic, *lane, *read, ends.get(lane).copied().unwrap_or(0)))
+}
+
+/// Where each lane ends; they were read so far before.
+pub(super) fn ends_from(admin: &Admin, topic: &str, read_up_to: &BTreeMap<i32, u64>) -> Result<BTreeMap<i32, u64>> {
+    let known = read_up_to.iter().map(|(lane, read)| (*lane, i64::try_from(*read).unwrap_or(i64::MAX))).collect();
+    let ends = admin.ends_from(topic, &known)?;
+    Ok(ends.into_iter().map(|(lane, (_, end))| (lane, u64::try_from(end).unwrap_or(0))).collect())
+}
+
 /// Checks that a lane still has what owners had read of it: its partition ends at `end`.
 ///
 /// # Errors
@@ -114,7 +133,7 @@ pub(super) fn check_is_whole(topic: &str, lane: i32, read_up_to: u64, end: u64) 
     }
     let what = format!(
         "partition {lane} of the topic {topic} ends at offset {end}, and was read up to {read_up_to}: the brokers have lost what they \
-         acknowledged"
+         acknowledged, or one answers that is cut off from the others"
     );
     Err(Error::new(ErrorKind::State, what).hint(
         "look at the brokers; then stop all machines, and `etl cluster lanes N --reroute` begins another topic, into which all pages are \

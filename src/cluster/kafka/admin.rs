@@ -19,7 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 use super::failure::{Failures, Heard, Told};
-use super::{Connection, PATIENCE, hear, patiently};
+use super::{Connection, OUTDATED, PATIENCE, ends_from, hear, patiently};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long brokers that do not answer are asked whether they are there.
@@ -232,13 +232,20 @@ impl Admin {
         }
     }
 
-    /// Of each partition of a topic, the first offset that is there, and the one after the last.
+    /// Of each partition of a topic, the first offset that is there, and the one after the last: as a broker knows them that may have been cut
+    /// off from the others for a while. What is acknowledged by now can lie behind.
     pub fn ends(&self, topic: &str) -> Result<BTreeMap<i32, (i64, i64)>> {
-        let what = format!("cannot read the offsets of the topic {topic}");
+        self.ends_from(topic, &BTreeMap::new())
+    }
+
+    /// The same, for who knows how far partitions went before. Waits a while before it says that one ends below.
+    pub fn ends_from(&self, topic: &str, known: &BTreeMap<i32, i64>) -> Result<BTreeMap<i32, (i64, i64)>> {
+        let (what, deadline) = (format!("cannot read the offsets of the topic {topic}"), Instant::now() + OUTDATED);
         self.partitions(topic)?
             .into_iter()
             .map(|partition| {
-                let ends = patiently(|| self.reader.fetch_watermarks(topic, partition, PATIENCE));
+                let known = known.get(&partition).copied().unwrap_or(0);
+                let ends = ends_from(known, deadline, || self.reader.fetch_watermarks(topic, partition, PATIENCE));
                 Ok((partition, ends.map_err(|cause| self.failure(&what, &cause))?))
             })
             .collect()

@@ -145,6 +145,25 @@ fn patiently<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
     }
 }
 
+/// How long a broker that was cut off from the others may go on to answer for partitions that another one leads by now.
+const OUTDATED: Duration = Duration::from_secs(10);
+
+/// The first offset of a partition, and the one after the last. `known` is the end that it had before: an answer that is below comes from a
+/// broker that has not heard yet who leads now, and is only believed if it stays so until `deadline`.
+fn ends_from(
+    known: i64,
+    deadline: Instant,
+    mut ask: impl FnMut() -> KafkaResult<(i64, i64)>,
+) -> KafkaResult<(i64, i64)> {
+    loop {
+        let (low, end) = patiently(&mut ask)?;
+        if end >= known || Instant::now() >= deadline {
+            return Ok((low, end));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 /// Notes every failure of a connection that the client has reported so far. It reports only while it is polled, and a poll with a time of
 /// zero returns after one line of its log: the failure comes behind several. Takes messages away where a partition is assigned.
 fn hear(client: &BaseConsumer<Heard>) {
@@ -172,4 +191,21 @@ fn secure(config: &mut ClientConfig, cluster: &ClusterConfig) -> Result<()> {
         config.set("sasl.username", user.expose()).set("sasl.password", password.expose());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_below_what_was_there_is_asked_for_again() {
+        let soon = || Instant::now() + 2 * PATIENCE;
+        let mut answers =
+            [Ok((0, 300)), Err(KafkaError::MetadataFetch(Code::NotLeaderForPartition)), Ok((2, 400))].into_iter();
+        assert_eq!(ends_from(400, soon(), || answers.next().unwrap()), Ok((2, 400)));
+        assert_eq!(answers.next(), None);
+        assert_eq!(ends_from(400, Instant::now(), || Ok((0, 300))), Ok((0, 300)), "it stays so");
+        let refused = KafkaError::MetadataFetch(Code::TopicAuthorizationFailed);
+        assert_eq!(ends_from(400, soon(), || Err(refused.clone())), Err(refused.clone()));
+    }
 }

@@ -5,6 +5,7 @@
 //! any of the unsettled messages stored.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig};
 
 use super::Connection;
@@ -32,6 +33,16 @@ struct Reports {
     acknowledged: AtomicU64,
     failed: AtomicU64,
     first_failure: Mutex<Option<KafkaError>>,
+    /// The offset of the message in each partition, where somebody wants to know.
+    offsets: Mutex<Option<BTreeMap<i32, i64>>>,
+}
+
+impl Reports {
+    /// The offsets of the messages of this batch are wanted, or not any more. Returns those that were noted.
+    fn want_offsets(&self, wanted: bool) -> BTreeMap<i32, i64> {
+        let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *offsets, wanted.then(BTreeMap::new)).unwrap_or_default()
+    }
 }
 
 struct Context {
@@ -58,7 +69,12 @@ impl ProducerContext for Context {
             return;
         }
         match result {
-            Ok(_) => self.reports.acknowledged.fetch_add(1, Ordering::Release),
+            Ok(message) => {
+                if let Some(offsets) = &mut *self.reports.offsets.lock().unwrap_or_else(PoisonError::into_inner) {
+                    offsets.insert(message.partition(), message.offset());
+                }
+                self.reports.acknowledged.fetch_add(1, Ordering::Release)
+            }
             Err((cause, _)) => {
                 self.reports
                     .first_failure
@@ -193,6 +209,29 @@ impl Producer {
             return Ok(());
         }
         Err(self.not_known(failed.max(pending), cause))
+    }
+
+    /// Stores a message in each of these partitions, and returns its offset there. All that was acknowledged before lies below: offsets are
+    /// given by who leads, and a broker that was cut off gets no acknowledgement.
+    ///
+    /// # Errors
+    /// As [`Producer::send`] and [`Producer::settle`]; what was sent before and is not settled counts, too.
+    pub fn offsets_of(
+        &self,
+        topic: &str,
+        partitions: impl IntoIterator<Item = i32>,
+        key: &[u8],
+        headers: &[(&str, &[u8])],
+        payload: Option<&[u8]>,
+    ) -> Result<BTreeMap<i32, i64>> {
+        self.settle(super::PATIENCE)?;
+        self.reports.want_offsets(true);
+        let sent = partitions
+            .into_iter()
+            .try_for_each(|partition| self.send_or_erase(topic, Some(partition), key, headers, payload));
+        let settled = sent.and_then(|()| self.settle(super::PATIENCE));
+        let offsets = self.reports.want_offsets(false);
+        settled.map(|()| offsets)
     }
 
     /// Waits a moment, and takes the reports that are there.

@@ -4,7 +4,7 @@
 //! and never skipped in silence.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -12,7 +12,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::failure::{Failures, Heard, Told};
-use super::{Connection, PATIENCE, hear, patiently};
+use super::{Connection, OUTDATED, PATIENCE, ends_from, hear};
 use crate::error::Result;
 
 /// Where a reader stands once it has started.
@@ -132,12 +132,13 @@ impl Reader {
         Ok(Self { client, told, failures: connection.failures.clone(), at: None })
     }
 
-    /// Goes to `offset` of a partition, whatever was being read before.
+    /// Goes to `offset` of a partition, whatever was being read before. Waits a while before it says that the partition ends before that.
     pub fn start(&mut self, topic: &str, partition: i32, offset: i64) -> Result<Start> {
         self.at = None;
         self.client.unassign().map_err(|cause| self.failure("cannot end reading a partition", &cause))?;
         let what = || format!("cannot read partition {partition} of the topic {topic}");
-        let ends = patiently(|| self.client.fetch_watermarks(topic, partition, PATIENCE));
+        let ends =
+            ends_from(offset, Instant::now() + OUTDATED, || self.client.fetch_watermarks(topic, partition, PATIENCE));
         let (low, end) = ends.map_err(|cause| {
             // Nothing is assigned, so that this takes no message away.
             hear(&self.client);
