@@ -11,6 +11,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etl::hour::Clock;
@@ -184,7 +185,7 @@ fn live(state: &Path) -> (u64, u64) {
 /// A run, as `etl run` does it.
 fn run(dir: &Path, key: &str, now: Timestamp, url: &str) -> Outcome {
     let (stop, clock) = (Stop::new(), Set(now));
-    let store = Box::new(FileStore::new(dir.join("lake")));
+    let store = Arc::new(FileStore::new(dir.join("lake")));
     let setup = Setup { uploads: 2, ..setup::setup(dir.join("etl-state"), key, store, &clock, &stop) };
     let http = HttpSettings {
         shape: PageShape::default(),

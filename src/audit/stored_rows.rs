@@ -3,6 +3,7 @@
 //! What is there is listed once, when it is made; what a part is, its manifest says, and where there is none its metadata. Reads only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -23,7 +24,7 @@ const AT_ONCE: usize = 8;
 
 /// The rows of the hours in a store.
 pub(crate) struct StoredRows {
-    store: Box<dyn ObjectStore>,
+    store: Arc<dyn ObjectStore>,
     prefix: String,
     layout: Layout,
     zone: TimeZone,
@@ -36,7 +37,7 @@ impl StoredRows {
     ///
     /// # Errors
     /// The store could not be read.
-    pub(crate) fn open(store: Box<dyn ObjectStore>, prefix: String, layout: Layout, zone: TimeZone) -> Result<Self> {
+    pub(crate) fn open(store: Arc<dyn ObjectStore>, prefix: String, layout: Layout, zone: TimeZone) -> Result<Self> {
         let mut hours: BTreeMap<Hour, BTreeSet<u32>> = BTreeMap::new();
         store.list(&layout.data_prefix(&prefix), &mut |key, _| {
             if let Some((hour, part)) = layout.parse_key(&prefix, key) {

@@ -65,7 +65,9 @@ mod with_kafka {
         ) -> Result<Outcome> {
             let display = RunDisplay::new();
             let progress = |progress| display.show(progress);
-            let make = || setup::setup(config, &SystemClock, stop, &progress);
+            // One for all lanes of the tick: each would have to connect and to log in by itself.
+            let place = setup::place_until(config, config.load.destination()?, stop)?;
+            let make = || setup::setup_at(config, &place, &SystemClock, stop, &progress);
             let is_of_now = |known: &ClusterConfig| known == cluster;
             let mut client = setup::client(config, &stop.at_half_time())?;
             let source = fetches.then(|| setup::source(config, client.as_mut())).transpose()?;

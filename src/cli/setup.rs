@@ -1,6 +1,7 @@
 //! What the stages are told, from the configuration. The only place that knows configuration and stages.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -41,7 +42,7 @@ const FILE_UPLOADS: usize = 2;
 /// Where the parts go, and under which keys.
 pub(super) struct Place {
     /// The store.
-    pub(super) store: Box<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
     /// What all keys start with.
     pub(super) prefix: String,
     /// How the hours' folders are spelled.
@@ -65,7 +66,7 @@ pub(super) fn place_until(config: &Config, destination: &Destination, stop: &Sto
     let layout = config.load.layout.clone();
     Ok(match destination {
         Destination::Files(root) => {
-            Place { store: Box::new(FileStore::new(root)), prefix: String::new(), layout, uploads: FILE_UPLOADS }
+            Place { store: Arc::new(FileStore::new(root)), prefix: String::new(), layout, uploads: FILE_UPLOADS }
         }
         Destination::S3 { bucket, prefix } => {
             let access = config.load.s3()?;
@@ -78,7 +79,7 @@ pub(super) fn place_until(config: &Config, destination: &Destination, stop: &Sto
                 variables: access.variables,
                 options: access.options,
             };
-            let store = Box::new(S3Store::new(settings)?.until(stop));
+            let store = Arc::new(S3Store::new(settings)?.until(stop));
             Place { store, prefix: prefix.clone(), layout, uploads: S3_UPLOADS }
         }
     })
@@ -139,6 +140,17 @@ pub(super) fn setup<'a>(
     progress: &'a (dyn Fn(Progress) + Sync),
 ) -> Result<Setup<'a>> {
     let place = place_until(config, config.load.destination()?, stop)?;
+    setup_at(config, &place, clock, stop, progress)
+}
+
+/// The same, with a place that may be shared.
+pub(super) fn setup_at<'a>(
+    config: &Config,
+    place: &Place,
+    clock: &'a dyn Clock,
+    stop: &'a Stop,
+    progress: &'a (dyn Fn(Progress) + Sync),
+) -> Result<Setup<'a>> {
     let hours = &config.hours;
     Ok(Setup {
         state_dir: config.state.dir.clone(),
@@ -151,9 +163,9 @@ pub(super) fn setup<'a>(
         cut: CutRules { part_max_records: config.load.part_max_records, part_bytes: PART_BYTES },
         dedup_window: signed(hours.dedup_window),
         columns: Columns::of_records(&config.load.columns, &dating(config))?,
-        layout: place.layout,
-        prefix: place.prefix,
-        store: place.store,
+        layout: place.layout.clone(),
+        prefix: place.prefix.clone(),
+        store: Arc::clone(&place.store),
         archive: archive(config),
         expire_after: config.load.expire_after.map(signed),
         manifest: config.load.manifest,

@@ -1,6 +1,7 @@
 //! What a run is given: everything that the configuration says, resolved, and what it is asked to do.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -45,8 +46,8 @@ pub struct Setup<'a> {
     pub layout: Layout,
     /// What they begin with.
     pub prefix: String,
-    /// Where the parts go.
-    pub store: Box<dyn ObjectStore>,
+    /// Where the parts go. The lanes of a machine share it, with its connections.
+    pub store: Arc<dyn ObjectStore>,
     /// Where originals are kept on this machine. `None`: they are not kept.
     pub archive: Option<Archive>,
     /// The age at which the store itself deletes parts, by a lifecycle rule. `None`: it deletes none.

@@ -1,7 +1,7 @@
 //! The pipeline in this process, under a clock that a test sets.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use etl::error::ErrorKind;
@@ -137,7 +137,7 @@ impl Desk {
 
     fn setup<'a>(&'a self, stop: &'a Stop) -> Setup<'a> {
         let zone = TimeZone::get(self.zone).unwrap();
-        let store = Box::new(FileStore::new(self.dir.path().join("lake")));
+        let store = Arc::new(FileStore::new(self.dir.path().join("lake")));
         let usual = setup(self.dir.path().join("state"), &self.key, store, &self.clock, stop);
         Setup {
             settings: settings(self.zone),

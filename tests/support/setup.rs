@@ -1,6 +1,7 @@
 //! What a run is told, for tests and benches that call it without a configuration: UTC, 10 minutes of grace, an hour of late hold.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use etl::hour::Clock;
 use etl::hour::closing::ClosingRules;
@@ -39,7 +40,7 @@ pub fn settings(timezone: &str) -> Settings {
 pub fn setup<'a>(
     state_dir: PathBuf,
     key: &str,
-    store: Box<dyn ObjectStore>,
+    store: Arc<dyn ObjectStore>,
     clock: &'a dyn Clock,
     stop: &'a Stop,
 ) -> Setup<'a> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use etl::error::{Error, ErrorKind, Result};
@@ -121,7 +122,7 @@ impl Work {
     /// What a run is told; calls `with` with it.
     fn with_setup<T>(&self, stop: &Stop, with: impl FnOnce(Setup<'_>) -> T) -> T {
         let clock = Fixed(self.now);
-        let store = Box::new(Refusing { store: self.s3().store(), refused: self.refused.clone() });
+        let store = Arc::new(Refusing { store: self.s3().store(), refused: self.refused.clone() });
         let usual = setup(self.state.clone(), &self.key, store, &clock, stop);
         with(Setup {
             manifest: true,

@@ -250,7 +250,7 @@ impl World {
         let store = ModelStore { objects, mood: poll.store, calls: Mutex::default(), moments: Arc::clone(&moments) };
         let (stop, heard) = (Stop::new(), |progress| moments.heard(progress));
         let key = if poll.fault == Fault::WrongKey { fernet::Fernet::generate_key() } else { self.key.clone() };
-        let usual = setup(state.clone(), &key, Box::new(store), &clock, &stop);
+        let usual = setup(state.clone(), &key, Arc::new(store), &clock, &stop);
         let setup = Setup {
             cut: CutRules { part_max_records: 3, ..usual.cut },
             decoder: Decoder {

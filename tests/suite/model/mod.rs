@@ -246,7 +246,7 @@ impl World {
         progress: &'a (dyn Fn(Progress) + Sync),
     ) -> Setup<'a> {
         let key = if run.key_is_wrong { fernet::Fernet::generate_key() } else { self.key.clone() };
-        let usual = setup(self.state(run.machine), &key, Box::new(store), clock, stop);
+        let usual = setup(self.state(run.machine), &key, Arc::new(store), clock, stop);
         let dedup_window = if run.forgets { SignedDuration::ZERO } else { usual.dedup_window };
         Setup { cut: CutRules { part_max_records: 3, ..usual.cut }, dedup_window, progress, ..usual }
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::pool::{Pool, is_content_of};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,7 +28,7 @@ use crate::store::settings::layout_there;
 /// A place with copies: parts under their keys, or originals.
 pub struct Place {
     /// Where it is.
-    pub store: Box<dyn ObjectStore>,
+    pub store: Arc<dyn ObjectStore>,
     /// What its keys begin with.
     pub prefix: String,
     /// Where it is a folder: parts under any name are found in it, and originals as `archive.dir` and `etl restore --out` name them.
