@@ -235,7 +235,7 @@ impl Cluster {
 
     fn is_done(&self) -> bool {
         let names = Names::new(self.name.as_str());
-        self.has_passed(&names.pages(), &names.route_group()) && self.has_passed(&names.lanes(1), &names.own_group(1))
+        self.has_passed(&names.pages(), &names.route_group(1)) && self.has_passed(&names.lanes(1), &names.own_group(1))
     }
 
     /// Whether a group has committed everything that a topic has; some it must have.

@@ -1,7 +1,7 @@
 //! Which pages may go: those of which every record is in a part with a receipt.
 //!
-//! A checkpoint is a pair: up to where pages were routed, and where the lanes ended after that. Everything that came of those pages lies
-//! below these ends; so when every lane has released them, the pages below may be deleted. Invariant: nothing is deleted but below a
+//! A checkpoint is a pair: up to where pages were routed, and where the lanes ended after that, as barriers say. Everything that came of those
+//! pages lies below these ends; so when every lane has released them, the pages below may be deleted. Invariant: nothing is deleted but below a
 //! checkpoint that every lane has passed. It lies in the topic `status`, so that runs of a few seconds get on with it, too: it stays true for
 //! its epoch, whoever wrote it. A crash between the deletion and the next checkpoint leaves the old one, which deletes nothing more.
 
@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::barrier;
 use super::kafka::{Admin, Connection};
 use super::names::Names;
 use super::report;
+use super::settings::ClusterSettings;
 use super::status_log::{self, StatusLog};
 use crate::error::Result;
 
@@ -39,14 +41,15 @@ pub(super) fn advance(
     connection: &Connection,
     admin: &Admin,
     status: &StatusLog,
-    (names, epoch): (&Names, u32),
+    (names, settings): (&Names, &ClusterSettings),
 ) -> Result<()> {
+    let epoch = settings.epoch;
     let (pages, lanes) = (names.pages(), names.lanes(epoch));
     // In this order: owners go on meanwhile.
     let values = status_log::read_all(connection)?;
-    let ends = ends_of(admin, &lanes)?;
-    check_are_whole(&values, &ends, &lanes, epoch)?;
-    if let Some(at_work) = at_work(&values, epoch) {
+    report::check_are_whole(admin, &lanes, &report::read_up_to(&values, epoch))?;
+    let before = at_work(&values, epoch);
+    if let Some(at_work) = &before {
         if !has_passed(&admin.committed(&names.own_group(epoch), &lanes)?, &at_work.ends) {
             return Ok(());
         }
@@ -54,26 +57,17 @@ pub(super) fn advance(
         admin.delete_records(&pages, &below)?;
     }
     // In this order: what is routed by now has its records in the lanes already.
-    let routed = admin.committed(&names.route_group(), &pages)?;
-    status.put(KEY, &Checkpoint { epoch, routed, ends: ends_of(admin, &lanes)? })
-}
-
-fn ends_of(admin: &Admin, topic: &str) -> Result<Offsets> {
-    Ok(admin.ends(topic)?.into_iter().map(|(partition, (_, end))| (partition, end)).collect())
+    let routed = admin.committed(&names.route_group(epoch), &pages)?;
+    if before.map(|before| before.routed).unwrap_or_default() == routed {
+        return Ok(());
+    }
+    status.put(KEY, &Checkpoint { epoch, routed, ends: barrier::lanes(status.producer(), names, settings)? })
 }
 
 /// The checkpoint of an epoch among the values of `status`. Of another epoch, or unreadable, it is none.
 fn at_work(values: &BTreeMap<String, Vec<u8>>, epoch: u32) -> Option<Checkpoint> {
     let found: Checkpoint = serde_json::from_slice(values.get(KEY)?).ok()?;
     Some(found).filter(|found| found.epoch == epoch)
-}
-
-/// A lane that is empty because its topic was made again has not passed anything.
-fn check_are_whole(values: &BTreeMap<String, Vec<u8>>, ends: &Offsets, lanes: &str, epoch: u32) -> Result<()> {
-    report::read_up_to(values, epoch).into_iter().try_for_each(|(lane, read)| {
-        let end = ends.get(&lane).map_or(0, |end| u64::try_from(*end).unwrap_or(0));
-        report::check_is_whole(lanes, lane, read, end)
-    })
 }
 
 /// Whether all lanes have released what was in them.

@@ -1,8 +1,10 @@
 //! Another number of lanes: another epoch, with a topic of its own.
 //!
-//! Only the settings in the topic `status` say which epoch counts, and they are written last. Invariant: the lanes of before are left only
-//! when all that is in them has receipts, or when every page that they came from is routed again. A crash leaves the epoch of before, and
-//! perhaps an empty topic, which the next try finds.
+//! Only the settings in the topic `status` say which epoch counts. First they say that its lanes are being left, so that nobody begins to work
+//! in them; last, which are the next. Invariant: the lanes of before are left only when all that is in them has receipts, or when every page
+//! that they came from is routed again. A machine that was stopped meanwhile and goes on in them later does so for nothing: pages are routed
+//! to the next lanes by a group of their own. A crash leaves lanes that are being left, where nobody works until the change is tried again, and
+//! perhaps an empty topic, which that try finds.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +13,9 @@ use super::names::Names;
 use super::settings::ClusterSettings;
 use super::start::{self, Look};
 use super::status_log::{self, StatusLog};
-use super::{report, topics};
+use super::{barrier, report, topics};
 use crate::error::{Error, ErrorKind, Result};
+use crate::state::files::crash_point;
 
 /// Begins an epoch with `lanes` lanes. Does nothing where that is their number already. `reroute`: what is in the lanes of now is given up, and all pages are routed again.
 ///
@@ -22,35 +25,96 @@ use crate::error::{Error, ErrorKind, Result};
 pub fn change(look: &Look<'_>, lanes: u32, reroute: bool) -> Result<ClusterSettings> {
     let admin = Admin::new(look.connection)?;
     let names = Names::new(look.connection.name());
-    let now = start::settings(look, &admin)?.ok_or_else(|| start::not_there(&names))?;
-    if now.lanes == lanes && !reroute {
+    let log = StatusLog::new(look.connection)?;
+    let there = start::settings_now(look, &admin, log.producer())?.ok_or_else(|| start::not_there(&names))?;
+    let (now, was_left) = (ClusterSettings { leaving: false, ..there.clone() }, there.leaving);
+    if now.lanes == lanes && !reroute && !was_left {
         return Ok(now);
     }
-    check_at_rest(&admin, &names, now.epoch)?;
-    if !reroute {
-        check_are_whole(look, &admin, &names, now.epoch)?;
-        check_drained(&admin, &names, now.epoch)?;
-    }
-    let next = ClusterSettings { epoch: now.epoch + 1, lanes, ..now };
-    let brokers = admin.brokers()?;
-    for wanted in topics::wanted(&names, next.epoch, next.lanes) {
-        if wanted.name == names.lanes(next.epoch) {
-            admin.create(&wanted.spec(brokers))?;
+    ClusterSettings { leaving: true, ..there }.write(&log)?;
+    crash_point::at("lanes are being left");
+    let change = Change { look, admin, names, log, now, reroute };
+    let next = change.prepare(lanes);
+    let written = next.as_ref().unwrap_or(&change.now).write(&change.log);
+    next.and_then(|next| written.map(|()| next))
+}
+
+/// A change on its way. From here on whoever begins to work finds that these lanes are being left; who has begun before is seen in the groups.
+struct Change<'l> {
+    look: &'l Look<'l>,
+    admin: Admin,
+    names: Names,
+    log: StatusLog,
+    now: ClusterSettings,
+    reroute: bool,
+}
+
+impl Change<'_> {
+    /// Makes sure that nothing is lost with the lanes of now, and prepares the next ones.
+    fn prepare(&self, lanes: u32) -> Result<ClusterSettings> {
+        let Self { admin, names, now, .. } = self;
+        check_at_rest(admin, names, now.epoch)?;
+        if now.lanes == lanes && !self.reroute {
+            return Ok(now.clone());
         }
+        // Before it is looked whether the lanes are drained: what is routed by a machine that goes on all the same is routed again.
+        let routed = self.routed()?;
+        if !self.reroute {
+            let read =
+                report::read_up_to(&status_log::read_settled(self.look.connection, self.log.producer())?, now.epoch);
+            report::check_are_whole(admin, &names.lanes(now.epoch), &read)?;
+            self.check_drained()?;
+        }
+        let next = ClusterSettings { epoch: now.epoch + 1, lanes, ..now.clone() };
+        let brokers = admin.brokers()?;
+        for wanted in topics::wanted(names, next.epoch, next.lanes) {
+            if wanted.name == names.lanes(next.epoch) {
+                admin.create(&wanted.spec(brokers))?;
+            }
+        }
+        check_is_new(admin, names, &next)?;
+        admin.commit_outside(&names.route_group(next.epoch), &names.pages(), &routed)?;
+        Ok(next)
     }
-    check_is_empty(&admin, &names, next.epoch)?;
-    if reroute {
-        let first: BTreeMap<i32, i64> =
-            admin.ends(&names.pages())?.into_iter().map(|(partition, (low, _))| (partition, low)).collect();
-        admin.commit_outside(&names.route_group(), &names.pages(), &first)?;
+
+    /// From where pages are routed to the next lanes.
+    fn routed(&self) -> Result<BTreeMap<i32, i64>> {
+        let pages = self.names.pages();
+        if !self.reroute {
+            return self.admin.committed(&self.names.route_group(self.now.epoch), &pages);
+        }
+        Ok(self.admin.ends(&pages)?.into_iter().map(|(partition, (low, _))| (partition, low)).collect())
     }
-    next.write(&StatusLog::new(look.connection)?)?;
-    Ok(next)
+
+    /// All pages are routed, and everything in the lanes has receipts.
+    fn check_drained(&self) -> Result<()> {
+        let Self { admin, names, now, .. } = self;
+        let (pages, lanes) = (names.pages(), names.lanes(now.epoch));
+        let ends = admin.ends(&pages)?.into_iter().map(|(partition, (_, end))| (partition, end)).collect();
+        self.check_passed(&pages, &names.route_group(now.epoch), &ends)?;
+        self.check_passed(&lanes, &names.own_group(now.epoch), &barrier::lanes(self.log.producer(), names, now)?)
+    }
+
+    fn check_passed(&self, topic: &str, group: &str, ends: &BTreeMap<i32, i64>) -> Result<()> {
+        let committed = self.admin.committed(group, topic)?;
+        let there = self.admin.ends(topic)?;
+        for (partition, end) in ends {
+            let low = there.get(partition).map_or(0, |(low, _)| *low);
+            let at = committed.get(partition).copied().unwrap_or(0).max(low);
+            if at < *end {
+                let what = format!("partition {partition} of {topic} still needs its messages from {at} to {end}");
+                let hint = "seal everything first, on one machine: `etl run --drain`; where the brokers have lost what they had, \
+                            --reroute routes all pages again";
+                return Err(Error::new(ErrorKind::Mismatch, what).hint(hint));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Nobody routes or owns meanwhile.
 fn check_at_rest(admin: &Admin, names: &Names, epoch: u32) -> Result<()> {
-    for group in [names.route_group(), names.own_group(epoch)] {
+    for group in [names.route_group(epoch), names.own_group(epoch)] {
         let members = admin.members(&group)?;
         if let Some(member) = members.first() {
             let what =
@@ -58,43 +122,21 @@ fn check_at_rest(admin: &Admin, names: &Names, epoch: u32) -> Result<()> {
             let hint = "stop the service on every machine, and wait for cluster.session: then nobody works in the lanes of now";
             return Err(Error::new(ErrorKind::Busy, what).hint(hint));
         }
-    }
-    Ok(())
-}
-
-/// What is lost has no message left that would still be needed.
-fn check_are_whole(look: &Look<'_>, admin: &Admin, names: &Names, epoch: u32) -> Result<()> {
-    let (topic, read) = (names.lanes(epoch), report::read_up_to(&status_log::read_all(look.connection)?, epoch));
-    let ends = admin.ends(&topic)?;
-    read.into_iter().try_for_each(|(lane, read)| {
-        let end = ends.get(&lane).map_or(0, |(_, end)| u64::try_from(*end).unwrap_or(0));
-        report::check_is_whole(&topic, lane, read, end)
-    })
-}
-
-/// All pages are routed, and everything in the lanes has receipts.
-fn check_drained(admin: &Admin, names: &Names, epoch: u32) -> Result<()> {
-    for (topic, group) in [(names.pages(), names.route_group()), (names.lanes(epoch), names.own_group(epoch))] {
-        let committed = admin.committed(&group, &topic)?;
-        for (partition, (low, end)) in admin.ends(&topic)? {
-            let at = committed.get(&partition).copied().unwrap_or(0).max(low);
-            if at < end {
-                let what = format!("partition {partition} of {topic} still needs its messages from {at} to {end}");
-                let hint = "seal everything first, on one machine: `etl run --drain`; where the brokers have lost what they had, \
-                            --reroute routes all pages again";
-                return Err(Error::new(ErrorKind::Mismatch, what).hint(hint));
-            }
-        }
+        // Who looks after a group takes this from outside only while it has no members; a broker that was cut off takes nothing.
+        admin.commit_outside(&group, &names.status(), &BTreeMap::from([(0, 0)]))?;
     }
     Ok(())
 }
 
 /// A topic of before under the new name would be read as new.
-fn check_is_empty(admin: &Admin, names: &Names, epoch: u32) -> Result<()> {
-    let topic = names.lanes(epoch);
-    if admin.ends(&topic)?.values().all(|(_, end)| *end == 0) {
+fn check_is_new(admin: &Admin, names: &Names, next: &ClusterSettings) -> Result<()> {
+    let (topic, found) = (names.lanes(next.epoch), admin.ends(&names.lanes(next.epoch))?);
+    let what = if found.values().any(|(_, end)| *end != 0) {
+        format!("the topic {topic} is there already, and is not empty")
+    } else if found.len() as u64 != u64::from(next.lanes) {
+        format!("the topic {topic} is there already, with {} partitions", found.len())
+    } else {
         return Ok(());
-    }
-    Err(Error::new(ErrorKind::Mismatch, format!("the topic {topic} is there already, and is not empty"))
-        .hint("look where it comes from; delete it if nobody needs it"))
+    };
+    Err(Error::new(ErrorKind::Mismatch, what).hint("look where it comes from; delete it if nobody needs it"))
 }

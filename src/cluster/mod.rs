@@ -11,6 +11,7 @@
 //! Invariants: what Kafka acknowledged is durable on the brokers' in-sync replicas, because [`topics`] refuses topics that promise less;
 //! nothing is deleted from a topic before what became of it has receipts; a time-out never means "not stored".
 
+mod barrier;
 mod checkpoint;
 pub mod chunks;
 pub(crate) mod feed;

@@ -48,10 +48,11 @@ impl Names {
         self.of("status")
     }
 
-    /// The group of those who route pages.
+    /// The group of those who route pages to the lanes of an epoch: what a machine says that still routes to lanes of before counts for
+    /// nobody else.
     #[must_use]
-    pub fn route_group(&self) -> String {
-        self.group("route")
+    pub fn route_group(&self, epoch: u32) -> String {
+        self.group(&format!("route-{epoch}"))
     }
 
     /// The group of those who own lanes.
@@ -84,7 +85,7 @@ mod tests {
         let names = Names::new("logs");
         let topics = [names.pages(), names.lanes(2), names.quarantine(), names.waiting(), names.status()];
         assert_eq!(topics, ["logs.pages", "logs.lanes-2", "logs.quarantine", "logs.waiting", "logs.status"]);
-        let groups = [names.route_group(), names.own_group(2), names.waiting_group()];
-        assert_eq!(groups, ["logs-route", "logs-own-2", "logs-waiting"]);
+        let groups = [names.route_group(2), names.own_group(2), names.waiting_group()];
+        assert_eq!(groups, ["logs-route-2", "logs-own-2", "logs-waiting"]);
     }
 }

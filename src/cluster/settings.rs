@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::status_log::StatusLog;
+use super::kafka::{Connection, Producer};
+use super::status_log::{self, StatusLog};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::Settings;
 
@@ -27,6 +28,9 @@ pub struct ClusterSettings {
     pub epoch: u32,
     /// Into how many lanes records are divided there.
     pub lanes: u32,
+    /// Whether somebody is about to leave these lanes for others: nobody begins to work in them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
     /// The address that is fetched, without what may be secret of it; `None`: no machine with an address has begun yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -54,6 +58,7 @@ impl ClusterSettings {
             id,
             epoch: 1,
             lanes: ours.lanes,
+            leaving: false,
             source: ours.source.clone(),
             settings: ours.settings.clone(),
         }
@@ -75,6 +80,30 @@ impl ClusterSettings {
     /// Records them.
     pub fn write(&self, log: &StatusLog) -> Result<()> {
         log.put(KEY, self)
+    }
+
+    /// Checks that the lanes of `epoch` are those of the cluster, now: a machine that was stopped for long may have missed that they were left.
+    ///
+    /// # Errors
+    /// `Unavailable`: they are left, or somebody is about to.
+    pub(super) fn check_epoch(connection: &Connection, producer: &Producer, epoch: u32) -> Result<()> {
+        match Self::read(&status_log::read_settled(connection, producer)?)? {
+            Some(now) if now.epoch == epoch => now.check_stays(connection.name()),
+            _ => Err(Error::new(ErrorKind::Unavailable, format!("the lanes of the cluster {} are others by now", connection.name()))
+                .hint("nothing is lost: what was not done yet comes to the new lanes; run again, with cluster.lanes as `etl cluster status` has it")),
+        }
+    }
+
+    /// Checks that nobody is about to leave these lanes.
+    ///
+    /// # Errors
+    /// `Unavailable`: somebody is.
+    pub fn check_stays(&self, name: &str) -> Result<()> {
+        if !self.leaving {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unavailable, format!("the number of lanes of the cluster {name} is being changed"))
+            .hint("wait until `etl cluster lanes` has ended; where it was stopped before its end, run it again"))
     }
 
     /// Checks that a machine of this configuration belongs to the cluster `name`.

@@ -3,7 +3,7 @@
 //! Invariant: nothing is fetched, routed or sealed while topics promise less than they have to, or while this machine's configuration is
 //! not that of the others. A crash in `init` leaves some of the topics; it goes on where it was.
 
-use super::kafka::{Admin, Connection, TopicState};
+use super::kafka::{Admin, Connection, Producer, TopicState};
 use super::mark::Mark;
 use super::names::Names;
 use super::settings::{ClusterSettings, Ours};
@@ -66,6 +66,7 @@ pub fn open(look: &Look<'_>) -> Result<Cluster> {
     let admin = Admin::new(look.connection)?;
     let names = Names::new(look.connection.name());
     let settings = settings(look, &admin)?.ok_or_else(|| not_there(&names))?;
+    settings.check_stays(names.name())?;
     settings.check(look.ours, names.name())?;
     let topics = look_at(&admin, &names, settings.epoch, settings.lanes)?;
     let findings: Vec<Finding> = topics.into_iter().flat_map(|topic| topic.findings).collect();
@@ -79,11 +80,22 @@ pub fn open(look: &Look<'_>) -> Result<Cluster> {
 /// # Errors
 /// Those of the brokers.
 pub fn settings(look: &Look<'_>, admin: &Admin) -> Result<Option<ClusterSettings>> {
-    let names = Names::new(look.connection.name());
-    if admin.topics(&[names.status()])?.into_iter().flatten().next().is_none() {
+    if has_status(look, admin)? { ClusterSettings::read(&status_log::read_all(look.connection)?) } else { Ok(None) }
+}
+
+/// The same, and certainly the newest: for who writes them.
+///
+/// # Errors
+/// Those of the brokers.
+pub(super) fn settings_now(look: &Look<'_>, admin: &Admin, producer: &Producer) -> Result<Option<ClusterSettings>> {
+    if !has_status(look, admin)? {
         return Ok(None);
     }
-    ClusterSettings::read(&status_log::read_all(look.connection)?)
+    ClusterSettings::read(&status_log::read_settled(look.connection, producer)?)
+}
+
+fn has_status(look: &Look<'_>, admin: &Admin) -> Result<bool> {
+    Ok(admin.topics(&[Names::new(look.connection.name()).status()])?.into_iter().flatten().next().is_some())
 }
 
 pub(crate) fn not_there(names: &Names) -> Error {
@@ -128,7 +140,8 @@ pub fn init(look: &Look<'_>, has_moved: bool, stop: &Stop) -> Result<(ClusterSet
     let admin = Admin::new(look.connection)?;
     let names = Names::new(look.connection.name());
     check_create_only(look)?;
-    let known = settings(look, &admin)?;
+    let log = StatusLog::new(look.connection)?;
+    let known = settings_now(look, &admin, log.producer())?;
     if let Some(known) = &known {
         let ours = Ours { source: look.ours.source.clone().filter(|_| !has_moved), ..look.ours.clone() };
         known.check(&ours, names.name())?;
@@ -136,7 +149,7 @@ pub fn init(look: &Look<'_>, has_moved: bool, stop: &Stop) -> Result<(ClusterSet
     let settings = next_settings(look, &admin, known.as_ref(), has_moved)?;
     let made = make_topics(&admin, &names, &settings)?;
     if known.as_ref() != Some(&settings) {
-        settings.write(&StatusLog::new(look.connection)?)?;
+        settings.write(&log)?;
     }
     Mark::new(names.name(), &settings.id, admin.cluster_id()?).create(look.store, look.prefix, stop)?;
     let mut topics = look_at(&admin, &names, settings.epoch, settings.lanes)?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::feed;
-use super::kafka::{Connection, PATIENCE, Producer, Reader};
+use super::kafka::{Connection, PATIENCE, Producer, Reader, Start};
 use super::names::Names;
 use crate::error::{Error, ErrorKind, Result};
 use crate::stop::Stop;
@@ -23,6 +23,11 @@ impl StatusLog {
     /// Of the cluster of this connection.
     pub fn new(connection: &Connection) -> Result<Self> {
         Ok(Self { producer: Producer::new(connection)?, topic: Names::new(connection.name()).status() })
+    }
+
+    /// What it writes with.
+    pub(super) const fn producer(&self) -> &Producer {
+        &self.producer
     }
 
     /// Puts a value in place of the one before.
@@ -41,13 +46,36 @@ impl StatusLog {
     }
 }
 
-/// All values, as of the call.
+/// All values, with all that was acknowledged before the call: [`read_all`] may not have the newest yet.
+///
+/// # Errors
+/// `Unavailable`: the brokers do not take a message, or do not give it back.
+pub(super) fn read_settled(connection: &Connection, producer: &Producer) -> Result<BTreeMap<String, Vec<u8>>> {
+    let topic = Names::new(connection.name()).status();
+    // A key without a value is no key of the topic.
+    let ours = producer.offsets_of(&topic, [0], b"look", &[], None)?.into_values().next().unwrap_or(0);
+    let mut reader = Reader::new(connection)?;
+    match reader.start(&topic, 0, ours + 1)? {
+        Start::At { .. } | Start::Deleted { .. } => values(&mut reader, &topic),
+        Start::Beyond { end } => {
+            let what =
+                format!("the topic {topic} ends at {end}, although the brokers have taken a message behind that");
+            Err(Error::new(ErrorKind::Unavailable, what)
+                .hint("a broker answers that is cut off from the others: look at the brokers"))
+        }
+    }
+}
+
+/// All values, as a broker knows them that may have been cut off from the others for a while.
 ///
 /// # Errors
 /// `Config`: there is no such topic.
 pub fn read_all(connection: &Connection) -> Result<BTreeMap<String, Vec<u8>>> {
-    let (topic, mut reader) = (Names::new(connection.name()).status(), Reader::new(connection)?);
+    values(&mut Reader::new(connection)?, &Names::new(connection.name()).status())
+}
+
+fn values(reader: &mut Reader, topic: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     // Nothing stops it: the topic is small.
-    let values = feed::latest(&mut reader, &topic, 0, &Stop::new())?.unwrap_or_default();
+    let values = feed::latest(reader, topic, 0, &Stop::new())?.unwrap_or_default();
     Ok(values.into_iter().map(|(key, value)| (String::from_utf8_lossy(&key).into_owned(), value)).collect())
 }

@@ -128,6 +128,8 @@ pub(crate) fn retry(config: &ClusterConfig, decoder: &Decoder, now: Timestamp, s
     }
     lanes.finish(&outbox)?;
     Outbox::settle(&outbox)?;
+    // In lanes that were left meanwhile nobody would look for them.
+    ClusterSettings::check_epoch(&place.connection, &outbox, settings.epoch)?;
     place.take_out(&outbox, &there, &read)?;
     Ok(read.len() as u64)
 }

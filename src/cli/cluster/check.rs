@@ -82,7 +82,10 @@ fn agreement(settings: &ClusterSettings, ours: &Ours, name: &str) -> Checked {
     let lanes = plural(u64::from(settings.lanes), "lane", "lanes");
     step(
         "settings",
-        settings.check(ours, name).map(|()| format!("those of the cluster {name}: {lanes}, epoch {}", settings.epoch)),
+        settings
+            .check_stays(name)
+            .and_then(|()| settings.check(ours, name))
+            .map(|()| format!("those of the cluster {name}: {lanes}, epoch {}", settings.epoch)),
     )
 }
 

@@ -88,7 +88,15 @@ impl Outgoing {
     /// `Bug`.
     pub(crate) fn finish(&mut self) -> Result<Option<([u8; 16], Vec<u8>)>> {
         let (Some(received), Some(first)) = (self.received.take(), self.rows.first()) else { return Ok(None) };
-        let key = first.entry.hash;
+        Ok(Some((first.entry.hash, self.encode(received)?)))
+    }
+
+    /// The bytes of a message without records.
+    pub(crate) fn nothing(now: Timestamp) -> Result<Vec<u8>> {
+        Self::default().encode(now)
+    }
+
+    fn encode(&mut self, received: Timestamp) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(self.bytes());
         bytes.push(VERSION);
         bytes.extend_from_slice(&[0; 4]);
@@ -100,7 +108,7 @@ impl Outgoing {
         self.rows.clear();
         let sum = crc32fast::hash(bytes.get(FRONT..).unwrap_or_default());
         bytes.iter_mut().skip(1).zip(sum.to_le_bytes()).for_each(|(byte, of_sum)| *byte = of_sum);
-        Ok(Some((key, bytes)))
+        Ok(bytes)
     }
 }
 

@@ -11,6 +11,7 @@ use super::work::{Manner, Work};
 use super::{FIRST, Owned, Position, Routed, Router};
 use crate::cluster::feed::{Feed, Flow};
 use crate::cluster::kafka::Message;
+use crate::cluster::settings::ClusterSettings;
 use crate::cluster::waiting::{HOPELESS, Why};
 use crate::error::Result;
 use crate::stop::Stop;
@@ -86,10 +87,11 @@ impl Router {
         let mut position = Position { next: Some(from), committed: from, is_suspect, ..Position::default() };
         let reader = self.sorter.waiting.reader().to_owned();
         let (admin, group) = (&self.admin, self.names.waiting_group());
+        let (connection, outbox, epoch) = (&self.connection, &self.outbox, self.epoch);
         let mut feed = Feed::open(&mut self.reader, &topic, partition, Some(from), stop)?;
         let mut work = Work {
             decoder,
-            outbox: &self.outbox,
+            outbox,
             sorter: &mut self.sorter,
             notes: &mut self.notes,
             routed,
@@ -98,6 +100,8 @@ impl Router {
             name: name.clone(),
             manner: &|message| manner(message, &reader),
             commit: &|offset| {
+                // In lanes that were left meanwhile nobody would look for what came of them.
+                ClusterSettings::check_epoch(connection, outbox, epoch)?;
                 admin.commit_outside(&group, &topic, &BTreeMap::from([(partition, offset)]))?;
                 Ok(member.still_owns(FIRST))
             },

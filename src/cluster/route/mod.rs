@@ -22,6 +22,7 @@ use self::files::RoutedFiles;
 use self::sorter::Sorter;
 use self::trying::Notes;
 use self::work::{Manner, Work};
+use super::barrier::Ends;
 use super::chunks::Assembler;
 use super::feed::Feed;
 use super::kafka::{Admin, Connection, Member, Producer, Reader};
@@ -107,13 +108,17 @@ struct Owned<'o> {
 /// Routes the pages of the partitions that this process owns.
 #[derive(Debug)]
 pub struct Router {
+    connection: Connection,
     names: Names,
+    epoch: u32,
     outbox: Producer,
     reader: Reader,
     admin: Admin,
     sorter: Sorter,
     notes: Notes,
     positions: BTreeMap<i32, Position>,
+    /// Up to where each partition was last read to its end.
+    read: Ends,
     /// When the pages that wait were last looked at.
     looked: Option<Instant>,
     /// Whether the pages were tried at which routers died.
@@ -137,13 +142,16 @@ impl Router {
         let waiting = Waiting::new(waits.clone(), partitions(&waits)?);
         let lanes = Lanes::new(names.lanes(epoch), lanes);
         Ok(Self {
+            connection: connection.clone(),
             names: names.clone(),
+            epoch,
             outbox: Producer::new(connection)?,
             reader: Reader::new(connection)?,
             admin,
             sorter: Sorter::new(connection, lanes, odd, waiting),
             notes: Notes::new(names.status()),
             positions: BTreeMap::new(),
+            read: Ends::new(),
             looked: None,
             has_tried: false,
             files: RoutedFiles::new(),
@@ -165,6 +173,11 @@ impl Router {
         }
         routed.problems.extend(self.sorter.take_problems());
         result.map(|()| routed)
+    }
+
+    /// Whether pages are read up to these offsets.
+    pub(super) fn has_read(&self, ends: &Ends) -> bool {
+        ends.iter().all(|(partition, end)| self.read.get(partition).is_some_and(|read| read > end))
     }
 
     fn route_all(&mut self, owner: Owned<'_>, routed: &mut Routed) -> Result<()> {
@@ -210,6 +223,9 @@ impl Router {
         let abandoned = position.assembler.take_abandoned();
         if abandoned > 0 {
             tracing::debug!("{topic}, partition {partition}: {abandoned} unfinished pages were dropped");
+        }
+        if is_at_end {
+            self.read.extend(position.next.map(|next| (partition, next)));
         }
         if is_at_end && !position.assembler.has_put_back() {
             self.positions.insert(partition, position);

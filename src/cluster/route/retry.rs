@@ -14,6 +14,7 @@ use crate::cluster::chunks::Headers;
 use crate::cluster::feed::{self, Ended, Feed, Flow};
 use crate::cluster::odd::Gathered;
 use crate::cluster::outbox::Outbox;
+use crate::cluster::settings::ClusterSettings;
 use crate::cluster::split::Origin;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::token_of_a_record;
@@ -175,6 +176,8 @@ impl Router {
         if !is_complete {
             return Ok(());
         }
+        // In lanes that were left meanwhile nobody would look for them.
+        ClusterSettings::check_epoch(&self.connection, &self.outbox, self.epoch)?;
         for (identity, keys) in &recovered.keys {
             self.sorter.odd.erase(&self.outbox, *identity, keys)?;
         }

@@ -6,6 +6,7 @@
 use super::sorter::{Read, Sorter};
 use super::trying::Notes;
 use super::{Position, Routed};
+use crate::cluster::barrier;
 use crate::cluster::chunks::{ChunkHead, Taken, WholePage};
 use crate::cluster::feed::{Ended, Feed, Flow};
 use crate::cluster::kafka::Message;
@@ -102,7 +103,7 @@ impl Work<'_> {
         let (assembler, is_suspect) = (&mut position.assembler, position.is_suspect);
         let ended = feed.each(&mut |message| {
             let Some(head) = ChunkHead::read(|name| message.header(name)) else {
-                if problems.len() < MOST_PROBLEMS {
+                if !barrier::is_one(|name| message.header(name)) && problems.len() < MOST_PROBLEMS {
                     problems.push(foreign(partition, message.offset()));
                 }
                 return Ok(Flow::On);

@@ -83,7 +83,7 @@ impl ClusterView {
         let settings = ClusterSettings::read(&values)?.ok_or_else(|| start::not_there(&names))?;
         let epoch = settings.epoch;
         let members =
-            Members { own: admin.members(&names.own_group(epoch))?, route: admin.members(&names.route_group())? };
+            Members { own: admin.members(&names.own_group(epoch))?, route: admin.members(&names.route_group(epoch))? };
         let look = Look { connection: &connection, admin: &admin, names: &names, epoch, members };
         let (lanes, machines) = (lane_reports(&values), machine_reports(&values));
         let waiting = waiting::read(&look)?;
@@ -177,7 +177,7 @@ fn topics(admin: &Admin, names: &Names, epoch: u32) -> Result<Vec<TopicStatus>> 
 
 fn pages(look: &Look<'_>, waiting: u64) -> Result<PagesStatus> {
     let topic = look.names.pages();
-    let (ends, routed) = (look.admin.ends(&topic)?, look.admin.committed(&look.names.route_group(), &topic)?);
+    let (ends, routed) = (look.admin.ends(&topic)?, look.admin.committed(&look.names.route_group(look.epoch), &topic)?);
     let mut pages = PagesStatus { waiting, ..PagesStatus::default() };
     for (partition, (low, end)) in ends {
         pages.kept += between(low, end);

@@ -1,16 +1,18 @@
 //! What one machine does for its cluster: a tick.
 //!
 //! ```text
-//! fetch (who owns partition 0 of pages) ► route what of pages is ours ► own: each lane of ours, one after the other ► delete what has receipts
+//! fetch (who owns partition 0 of pages) ► route what of pages is ours ► delete pages that have receipts ► own: each lane of ours, one after
+//! the other ► delete from lanes
 //! ```
 //! Who owns what is asked of Kafka, and believed for the length of a step: it only saves work. Invariants: one lane is open at a time, so that
 //! memory does not grow with lanes; what goes wrong with one lane, one page or one end costs only that; one process of a machine is at work, since
 //! two of one name would throw each other out of the groups. A crash leaves what the steps leave; nothing is kept here.
 
+mod deletions;
 mod done;
+mod drain;
 mod own;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,6 @@ use jiff::Timestamp;
 
 use self::done::Done;
 use self::own::Owner;
-use super::checkpoint;
 use super::forward::{self, Destination};
 use super::kafka::{Admin, Connection, Member, Producer};
 use super::names::Names;
@@ -41,12 +42,8 @@ use crate::stop::Stop;
 const FETCHER: i32 = 0;
 /// How long a group may take to say who owns what, beyond a session.
 const REBALANCE: Duration = Duration::from_secs(30);
-/// Between two deletions from Kafka.
-const DELETIONS: Duration = Duration::from_secs(60);
 /// A run goes on so many times where its lanes got more meanwhile.
 const ROUNDS: u32 = 100;
-/// How long a run that seals everything waits for the partitions of machines that died, beyond a session.
-const TAKEOVER: Duration = Duration::from_secs(45);
 
 /// Makes what a step is told, as the configuration says for a machine alone.
 pub type MakeSetup<'m, 'a> = &'m dyn Fn() -> Result<Setup<'a>>;
@@ -82,6 +79,10 @@ pub struct Worker {
     last_deletion: Option<Instant>,
     /// How often what is ours had changed when the last tick began.
     changes: u64,
+    /// The same, when it was last looked whether the cluster still has these lanes.
+    checked: u64,
+    /// Whether that look failed.
+    is_outdated: bool,
     _lock: Lock,
 }
 
@@ -112,7 +113,7 @@ impl Worker {
             let joins = config.roles.contains(&role);
             joins.then(|| Member::join(&connection, &group, &topic, role.name())).transpose()
         };
-        let route = member(Role::Route, names.route_group(), names.pages())?;
+        let route = member(Role::Route, names.route_group(settings.epoch), names.pages())?;
         let own = member(Role::Own, names.own_group(settings.epoch), names.lanes(settings.epoch))?;
         Ok(Self {
             config: config.clone(),
@@ -130,6 +131,8 @@ impl Worker {
             own,
             last_deletion: None,
             changes: 0,
+            checked: 0,
+            is_outdated: false,
             _lock: lock,
         })
     }
@@ -159,6 +162,13 @@ impl Worker {
             }
         }
         self.changes = self.changes_so_far();
+        if let Err(error) = self.check_lanes() {
+            // The source forgets, and the brokers do not.
+            if self.fetches() {
+                done.note(self.fetch(tick));
+            }
+            return Err(error);
+        }
         if tick.drain && !self.wait_for_all(tick.stop)? {
             return Ok(());
         }
@@ -168,17 +178,49 @@ impl Worker {
         }
         let setup = (tick.setup)()?;
         let seals = self.seals(&setup.decoder, tick, done);
+        let deletes = self.is_time_to_delete();
+        let routed = if tick.drain {
+            self.route_through(&setup.decoder, tick.stop, done)
+        } else {
+            self.route(&setup.decoder, tick.stop, done)
+        };
+        done.note(routed);
+        if deletes {
+            // What this writes to the lanes is read in what follows.
+            done.note(self.delete_pages());
+        }
+        if tick.drain {
+            self.own_through(&setup.decoder, (tick, seals), done)?;
+        } else {
+            self.rounds(&setup.decoder, (tick, seals), done)?;
+        }
+        if deletes {
+            done.note(self.delete_from_lanes());
+        }
+        Ok(())
+    }
+
+    /// Works lanes, and routes, until they get no further.
+    fn rounds(&mut self, decoder: &Decoder, (tick, seals): (&Tick<'_, '_, '_>, Seals), done: &mut Done) -> Result<()> {
         for _ in 0..ROUNDS {
-            let routed = self.route(&setup.decoder, tick.stop, done);
-            done.note(routed);
-            let goes_on = self.own(tick, seals, done)?;
-            if !goes_on || tick.stop.is_requested() {
+            if !self.own(tick, seals, done)? || tick.stop.is_requested() {
                 break;
             }
+            let routed = self.route(decoder, tick.stop, done);
+            done.note(routed);
         }
-        let deleted = self.delete();
-        done.note(deleted);
         Ok(())
+    }
+
+    /// Looks whether the cluster still has these lanes, whenever what is ours has changed: this machine may have been stopped for long.
+    fn check_lanes(&mut self) -> Result<()> {
+        if self.checked == self.changes {
+            return Ok(());
+        }
+        let checked = ClusterSettings::check_epoch(&self.connection, self.status.producer(), self.settings.epoch);
+        self.is_outdated = checked.is_err();
+        self.checked = self.changes;
+        checked
     }
 
     /// Routes this machine's files, if it has some, and says what is to be sealed then: files do not wait for hours to close; where hours
@@ -276,57 +318,6 @@ impl Worker {
         }
     }
 
-    /// Deletes from Kafka what has receipts, now and then.
-    fn delete(&mut self) -> Result<()> {
-        if self.last_deletion.is_some_and(|last| last.elapsed() < DELETIONS) {
-            return Ok(());
-        }
-        self.last_deletion = Some(Instant::now());
-        let topic = self.names.lanes(self.settings.epoch);
-        if let Some(member) = &self.own {
-            let (ends, released) =
-                (self.admin.ends(&topic)?, self.admin.committed(&self.names.own_group(self.settings.epoch), &topic)?);
-            let is_there = |lane: &i32, at: i64| ends.get(lane).is_some_and(|(low, end)| at > *low && at <= *end);
-            let below = released.into_iter().filter(|(lane, at)| member.still_owns(*lane) && is_there(lane, *at));
-            self.admin.delete_records(&topic, &below.collect())?;
-        }
-        if self.route.as_ref().is_some_and(|member| member.still_owns(FETCHER)) {
-            checkpoint::advance(&self.connection, &self.admin, &self.status, (&self.names, self.settings.epoch))?;
-        }
-        Ok(())
-    }
-
-    /// Waits until everything is this machine's. `false`: it is time to stop.
-    fn wait_for_all(&self, stop: &Stop) -> Result<bool> {
-        let began = Instant::now();
-        let lanes: BTreeSet<i32> = (0..i32::try_from(self.settings.lanes).unwrap_or(i32::MAX)).collect();
-        let pages: BTreeSet<i32> = self.admin.ends(&self.names.pages())?.into_keys().collect();
-        let owned = |member: &Option<Member>| member.as_ref().map(Member::owned).unwrap_or_default();
-        while owned(&self.own) != lanes || owned(&self.route) != pages {
-            if began.elapsed() > self.config.session + TAKEOVER {
-                return Err(self.others_are_at_work());
-            }
-            if stop.sleep(Duration::from_millis(100)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn others_are_at_work(&self) -> Error {
-        let group = self.names.own_group(self.settings.epoch);
-        let members = self.admin.members(&group).unwrap_or_default();
-        let ours = format!("etl-{}-{}", self.config.name, self.connection.instance());
-        let others: BTreeSet<String> = members
-            .into_iter()
-            .filter(|member| member.client != ours)
-            .map(|member| format!("{} ({})", member.client, member.host))
-            .collect();
-        let others = others.into_iter().collect::<Vec<_>>().join(", ");
-        Error::new(ErrorKind::Unavailable, format!("not every lane is this machine's: others are at work: {others}"))
-            .hint("stop them, and run again; what they have is sealed as its hours close in any case")
-    }
-
     fn report_machine(&self, done: &Done, started: Timestamp) -> Result<()> {
         let owned = |member: &Option<Member>| member.as_ref().map(Member::owned).unwrap_or_default();
         let report = MachineReport {
@@ -356,7 +347,7 @@ impl Worker {
     /// Whether a group takes this machine no more: only joining anew helps.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        [&self.route, &self.own].into_iter().flatten().any(|member| member.failure().is_some())
+        self.is_outdated || [&self.route, &self.own].into_iter().flatten().any(|member| member.failure().is_some())
     }
 
     /// Leaves the groups, so that others take over at once.

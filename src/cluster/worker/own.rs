@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::done::Done;
 use super::{Tick, made};
+use crate::cluster::barrier::Ends;
 use crate::cluster::kafka::{Admin, Connection, Member, Reader};
 use crate::cluster::lane_log::KafkaLane;
 use crate::cluster::names::Names;
@@ -81,7 +82,7 @@ impl Owner {
         // In this order: owners of before may still go on.
         let owned = member.owned();
         let read = self.read_before(&owned)?;
-        let ends = self.ends(admin)?;
+        let ends = report::ends_from(admin, &topic, &read)?;
         let mut moved = Vec::new();
         for lane in owned {
             if tick.stop.is_requested() {
@@ -106,8 +107,14 @@ impl Owner {
         if moved.is_empty() {
             return Ok(false);
         }
-        let ends = self.ends(admin)?;
+        let ends = report::ends_from(admin, &topic, &BTreeMap::new())?;
         Ok(moved.into_iter().any(|(lane, newest)| ends.get(&lane).is_some_and(|end| newest < *end)))
+    }
+
+    /// Whether the lanes are read up to these offsets.
+    pub(super) fn has_read(&self, ends: &Ends) -> bool {
+        let has = |lane: &i32, end: u64| self.lanes.get(lane).is_some_and(|known| known.place.newest > end);
+        ends.iter().all(|(lane, end)| has(lane, u64::try_from(*end).unwrap_or(0)))
     }
 
     /// How far owners of before had read the lanes that are new here: an empty state would not miss what is gone.
@@ -118,17 +125,11 @@ impl Owner {
         Ok(report::read_up_to(&status_log::read_all(&self.connection)?, self.settings.epoch))
     }
 
-    /// Where each lane ends.
-    fn ends(&self, admin: &Admin) -> Result<BTreeMap<i32, u64>> {
-        let ends = admin.ends(&self.names.lanes(self.settings.epoch))?;
-        Ok(ends.into_iter().map(|(lane, (_, end))| (lane, u64::try_from(end).unwrap_or(0))).collect())
-    }
-
     /// Notes the time now, if all pages that are in Kafka by now are routed.
     fn look_whether_caught_up(&mut self, admin: &Admin) -> Result<()> {
         let now = Timestamp::now();
         let ends = admin.ends(&self.names.pages())?;
-        let routed = admin.committed(&self.names.route_group(), &self.names.pages())?;
+        let routed = admin.committed(&self.names.route_group(self.settings.epoch), &self.names.pages())?;
         let is_routed = |(partition, (low, end)): (&i32, &(i64, i64))| {
             low == end || routed.get(partition).is_some_and(|at| at >= end)
         };

@@ -6,6 +6,7 @@ mod files;
 mod moves;
 mod route;
 mod setup;
+
 mod storm;
 mod team;
 mod view;

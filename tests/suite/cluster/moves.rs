@@ -1,10 +1,13 @@
 //! One machine becomes three and one again over the same store; lanes change their number; and lanes that are lost are routed again.
 
+#[cfg(feature = "failpoints")]
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Child;
+use std::time::Duration;
 
 use etl::cluster::kafka::Admin;
 
-use super::team::{SESSION, Team, plaintext_of_now, signal, until, wait};
+use super::team::{SESSION, Team, freeze, plaintext_of_now, signal, until, wait};
 use crate::support::cli::Ran;
 use crate::support::kafka::{kafka, shared};
 use crate::support::{s3, tally, unique_prefix};
@@ -84,6 +87,64 @@ fn number_of_lanes_changes_between_drained_epochs_and_is_refused_at_any_other_ti
     team.run(0);
     team.check(1, 450);
     tally::add("deaths", "changes of the number of lanes", 1);
+}
+
+#[test]
+fn machine_that_slept_through_a_change_of_lanes_takes_nothing_with_it() {
+    let Some(kafka) = shared() else { return };
+    let Some(team) = Team::new(kafka, "asleep", 2, 2) else { return };
+    let admin = Admin::new(&super::connection(&kafka.cluster(&team.name, 2))).unwrap();
+    let pages = || admin.ends(&format!("{}.pages", team.name)).unwrap().values().map(|(_, end)| end).sum::<i64>();
+    let sleeper = Service(team.spawn(0, &["run", "--every", "300ms"], &[]));
+    team.show(0..100);
+    until("it works", || team.etl(1, &["restore"]).out.lines().count() == 100);
+    team.show_all(&[]);
+    freeze(&sleeper.0);
+    team.etl(1, &["run", "--drain"]).exits(0);
+    team.etl(1, &["cluster", "lanes", "3"]).exits(0);
+    // It goes on where it was, and is the only one that ever sees these: of an hour that is open, so that they would stay in its lanes.
+    let before = pages();
+    team.show_all(&(100..150).map(plaintext_of_now).collect::<Vec<_>>());
+    signal(&sleeper.0, "-CONT");
+    until("it has asked the source", || pages() > before);
+    std::thread::sleep(SESSION);
+    team.show_all(&[]);
+    std::thread::sleep(Duration::from_secs(1));
+    drop(sleeper);
+    says(&team.etl(0, &["run"]).exits(78), &["set cluster.lanes = 3"]);
+    team.join(3);
+    team.check(1, 150);
+    tally::add("deaths", "machines that slept through a change of lanes", 1);
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn change_of_lanes_that_was_interrupted_is_ended_by_the_next_one() {
+    let Some(kafka) = shared() else { return };
+    let Some(team) = Team::new(kafka, "interrupted", 1, 2) else { return };
+    team.show(0..100);
+    team.run(0);
+    team.check(0, 100);
+    let interrupt = || {
+        let ended = wait(team.spawn(0, &["cluster", "lanes", "3"], &[("ETL_CRASH_AT", "lanes are being left")]));
+        assert_eq!(ended.status.signal(), Some(6), "{:#?}", Ran::from(ended));
+        for args in [&["run"][..], &["cluster", "check"]] {
+            says(&team.etl(0, args).exits(75), &["is being changed", "run it again"]);
+        }
+    };
+    interrupt();
+    // With the number of now everything stays as it was.
+    says(&team.etl(0, &["cluster", "lanes", "2"]).exits(0), &["2 lanes", "lanes-1"]);
+    team.show(0..200);
+    team.run(0);
+    team.check(0, 200);
+    interrupt();
+    says(&team.etl(0, &["cluster", "lanes", "3"]).exits(0), &["3 lanes", "lanes-2"]);
+    team.join(3);
+    team.show(0..300);
+    team.run(0);
+    team.check(0, 300);
+    tally::add("deaths", "changes of lanes that were interrupted", 2);
 }
 
 #[test]

@@ -51,10 +51,20 @@ fn cluster(kafka: &Kafka, name: &str) -> Cluster {
         assert!(admin.create(&TopicSpec { name, partitions, replication: 1, settings: Vec::new() }).unwrap());
     }
     let producer = Producer::new(&connection).unwrap();
-    Cluster { connection, names, admin, producer }
+    let cluster = Cluster { connection, names, admin, producer };
+    cluster.say_epoch(1);
+    cluster
 }
 
 impl Cluster {
+    /// Records that this epoch's lanes are in use.
+    fn say_epoch(&self, epoch: u32) {
+        let settings = format!(
+            r#"{{"format":1,"id":"x","epoch":{epoch},"lanes":{LANES},"settings":{{"timezone":"UTC","layout":"","destination":"","codecs":{{}}}}}}"#
+        );
+        self.status("settings", &settings);
+    }
+
     /// Puts a page into a journal for each body, and forwards them.
     fn forward(&self, bodies: &[Vec<u8>]) {
         let dir = tempfile::tempdir().unwrap();
@@ -66,7 +76,7 @@ impl Cluster {
 
     /// Routes what is there, as one process would.
     fn route(&self, keys: &[&str]) -> Routed {
-        let member = Member::join(&self.connection, &self.names.route_group(), &self.names.pages(), "route").unwrap();
+        let member = Member::join(&self.connection, &self.names.route_group(1), &self.names.pages(), "route").unwrap();
         let stop = Stop::new();
         assert!(member.wait_for_assignment(LONG, &stop).unwrap());
         let began = Instant::now();
@@ -128,7 +138,7 @@ impl Cluster {
     /// Pages that nobody has routed yet, in messages.
     fn lag(&self) -> i64 {
         let topic = self.names.pages();
-        let committed = self.admin.committed(&self.names.route_group(), &topic).unwrap();
+        let committed = self.admin.committed(&self.names.route_group(1), &topic).unwrap();
         let ends = self.admin.ends(&topic).unwrap();
         ends.iter().map(|(partition, (_, end))| end - committed.get(partition).copied().unwrap_or(0)).sum()
     }
@@ -232,6 +242,36 @@ fn each_record_is_in_its_lane_and_what_is_none_is_kept() {
 }
 
 #[test]
+fn what_waits_stays_where_it_is_while_the_lanes_are_others() {
+    let Some(kafka) = shared() else { return };
+    let cluster = cluster(kafka, "left");
+    let (key, other) = (Fernet::generate_key(), Fernet::generate_key());
+    let left = || [cluster.names.waiting(), cluster.names.quarantine()].map(|topic| cluster.left_in(&topic));
+    // A machine that has missed it: what it sends to lanes counts for no other machine.
+    let stays = |there: [i64; 2]| {
+        assert_eq!(left(), there);
+        cluster.say_epoch(2);
+        let (pages, group) = (cluster.names.pages(), cluster.names.route_group(1));
+        let member = Member::join(&cluster.connection, &group, &pages, "route").unwrap();
+        assert!(member.wait_for_assignment(LONG, &Stop::new()).unwrap());
+        let mut router = Router::new(&cluster.connection, &cluster.names, 1, LANES).unwrap();
+        let error = router.route(&decoder(&[&key, &other]), &member, &Stop::new()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("are others by now"), "{error:?}");
+        member.leave();
+        assert_eq!(left(), there);
+        cluster.say_epoch(1);
+    };
+    cluster.forward(&[page([token(&key, 10, 0).as_str(), token(&other, 11, 0).as_str()])]);
+    assert_eq!(cluster.route(&[&key]).records, 1);
+    stays([0, 1]);
+    cluster.forward(&[page_of(&other, 0..10, 0)]);
+    assert_eq!(cluster.route(&[&key]).records, 0);
+    stays([1, 1]);
+    // The token, and the word that it is gone.
+    assert_eq!((cluster.route(&[&key, &other]).records, left()), (11, [0, 2]));
+}
+
+#[test]
 fn unfinished_page_is_waited_for_and_stops_no_other() {
     let Some(kafka) = shared() else { return };
     let cluster = cluster(kafka, "unfinished");
@@ -259,7 +299,7 @@ fn unfinished_page_is_waited_for_and_stops_no_other() {
     cluster.forward(&(0..20).map(|n| page_of(&key, 1000 + n..1001 + n, 0)).collect::<Vec<_>>());
     let routed = cluster.route(&[&key]);
     assert_eq!((routed.records, routed.problems.len()), (120, 0));
-    let committed = cluster.admin.committed(&cluster.names.route_group(), &topic).unwrap();
+    let committed = cluster.admin.committed(&cluster.names.route_group(1), &topic).unwrap();
     assert_eq!(committed[&partition], large.len().div_ceil(512 << 10) as i64, "behind the page before it");
     // Another process reads again from there.
     let behind = cluster.route(&[&key]).records;
