@@ -164,7 +164,7 @@ fn wiped_lanes_lost_offsets_and_pages_that_come_twice_change_nothing() {
     tally::add("deaths", "disks of lanes wiped", 1);
     team.run(0);
     if kafka.is_own() {
-        for group in ["route", "own-1"] {
+        for group in ["route-1", "own-1"] {
             let group = format!("{}-{group}", team.name);
             until("nobody is in the group", || team.owners(0).is_empty());
             kafka.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &["--delete", "--group", &group]);
@@ -172,7 +172,8 @@ fn wiped_lanes_lost_offsets_and_pages_that_come_twice_change_nothing() {
         }
     }
     team.run(1);
-    assert!(forward_all_again(kafka, &team) > 1);
+    // Those of the hour that is open; the first has gone by now.
+    assert!(forward_all_again(kafka, &team) > 0);
     tally::add("deaths", "topics of pages sent twice", 1);
     team.run(0);
     team.check(1, 260);
@@ -186,8 +187,8 @@ fn forward_all_again(kafka: &Kafka, team: &Team) -> usize {
     for partition in 0..3 {
         let mut reader = Reader::new(&connection).unwrap();
         let mut messages = Vec::new();
-        if !matches!(reader.start(&topic, partition, 0).unwrap(), Start::At { .. }) {
-            continue;
+        if let Start::Deleted { low, .. } = reader.start(&topic, partition, 0).unwrap() {
+            reader.start(&topic, partition, low).unwrap();
         }
         loop {
             match reader.next(Duration::from_secs(1)).unwrap() {
