@@ -74,16 +74,21 @@ impl Cluster {
         assert_eq!((forwarded.pages, journal.list().unwrap().len()), (bodies.len() as u64, 0));
     }
 
-    /// Routes what is there, as one process would.
-    fn route(&self, keys: &[&str]) -> Routed {
+    /// A member that owns all pages.
+    fn member(&self) -> Member {
         let member = Member::join(&self.connection, &self.names.route_group(1), &self.names.pages(), "route").unwrap();
-        let stop = Stop::new();
-        assert!(member.wait_for_assignment(LONG, &stop).unwrap());
+        assert!(member.wait_for_assignment(LONG, &Stop::new()).unwrap());
         let began = Instant::now();
         while member.owned().len() < 3 {
             assert!(began.elapsed() < LONG);
             std::thread::sleep(Duration::from_millis(20));
         }
+        member
+    }
+
+    /// Routes what is there, as one process would.
+    fn route(&self, keys: &[&str]) -> Routed {
+        let (member, stop) = (self.member(), Stop::new());
         let mut router = Router::new(&self.connection, &self.names, 1, LANES).unwrap();
         let routed = router.route(&decoder(keys), &member, &stop).unwrap();
         assert!(!routed.behind);
@@ -251,9 +256,7 @@ fn what_waits_stays_where_it_is_while_the_lanes_are_others() {
     let stays = |there: [i64; 2]| {
         assert_eq!(left(), there);
         cluster.say_epoch(2);
-        let (pages, group) = (cluster.names.pages(), cluster.names.route_group(1));
-        let member = Member::join(&cluster.connection, &group, &pages, "route").unwrap();
-        assert!(member.wait_for_assignment(LONG, &Stop::new()).unwrap());
+        let member = cluster.member();
         let mut router = Router::new(&cluster.connection, &cluster.names, 1, LANES).unwrap();
         let error = router.route(&decoder(&[&key, &other]), &member, &Stop::new()).unwrap_err();
         assert!(error.kind() == ErrorKind::Unavailable && error.to_string().contains("are others by now"), "{error:?}");
