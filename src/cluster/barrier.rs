@@ -1,8 +1,9 @@
 //! Messages that say nothing, written to know where partitions end.
 //!
 //! A broker that was cut off from the others answers with the end of before until it hears that another one leads by now: a look alone can miss
-//! what is acknowledged. A message that all in-sync replicas have taken lies behind all of it. So whoever decides by an end that everything is
-//! done, writes first. Invariant: nobody takes a barrier for a page or a record. A crash leaves one too many.
+//! what is acknowledged. A message that all in-sync replicas have taken lies behind all of it. So before somebody concludes from an end that
+//! everything is done, he writes a barrier, and takes its offset for the end. Invariant: a barrier never becomes a page or a record. A crash
+//! leaves a barrier for which nobody waits; readers pass over it.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,11 @@
 //! Another number of lanes: another epoch, with a topic of its own.
 //!
-//! Only the settings in the topic `status` say which epoch counts. First they say that its lanes are being left, so that nobody begins to work
-//! in them; last, which are the next. Invariant: the lanes of before are left only when all that is in them has receipts, or when every page
-//! that they came from is routed again. A machine that was stopped meanwhile and goes on in them later does so for nothing: pages are routed
-//! to the next lanes by a group of their own. A crash leaves lanes that are being left, where nobody works until the change is tried again, and
-//! perhaps an empty topic, which that try finds.
+//! The settings in the topic `status` say which epoch is in use. A change has two steps. It first marks the epoch of now as `leaving`: machines
+//! that start then refuse to work, and those that are at work are seen in the groups. When all is checked, it writes the settings of the next
+//! epoch. Invariant: an epoch ends only when everything in its lanes has a receipt, or when all pages are routed again. A machine that was
+//! stopped during the change can still send records to the old lanes. They are not missed: the next epoch has a group of its own for
+//! pages, which begins at the offsets of before the check. A crash leaves the mark, and perhaps the next topic, empty; machines refuse to work
+//! until `etl cluster lanes` runs again.
 
 use std::collections::BTreeMap;
 

@@ -48,8 +48,8 @@ impl Names {
         self.of("status")
     }
 
-    /// The group of those who route pages to the lanes of an epoch: what a machine says that still routes to lanes of before counts for
-    /// nobody else.
+    /// The group of those who route pages to the lanes of an epoch. Each epoch has its own, so that a machine that still works in an old
+    /// one does not commit pages for the new one.
     #[must_use]
     pub fn route_group(&self, epoch: u32) -> String {
         self.group(&format!("route-{epoch}"))

@@ -128,7 +128,7 @@ pub(crate) fn retry(config: &ClusterConfig, decoder: &Decoder, now: Timestamp, s
     }
     lanes.finish(&outbox)?;
     Outbox::settle(&outbox)?;
-    // In lanes that were left meanwhile nobody would look for them.
+    // If the epoch has ended, nobody reads the lanes to which these records went: the tokens have to stay in the quarantine.
     ClusterSettings::check_epoch(&place.connection, &outbox, settings.epoch)?;
     place.take_out(&outbox, &there, &read)?;
     Ok(read.len() as u64)

@@ -100,7 +100,7 @@ impl Router {
             name: name.clone(),
             manner: &|message| manner(message, &reader),
             commit: &|offset| {
-                // In lanes that were left meanwhile nobody would look for what came of them.
+                // If the epoch has ended, nobody reads the lanes to which these pages went: they have to stay in the topic.
                 ClusterSettings::check_epoch(connection, outbox, epoch)?;
                 admin.commit_outside(&group, &topic, &BTreeMap::from([(partition, offset)]))?;
                 Ok(member.still_owns(FIRST))

@@ -176,7 +176,7 @@ impl Router {
         if !is_complete {
             return Ok(());
         }
-        // In lanes that were left meanwhile nobody would look for them.
+        // If the epoch has ended, nobody reads the lanes to which these records went: the tokens have to stay in the quarantine.
         ClusterSettings::check_epoch(&self.connection, &self.outbox, self.epoch)?;
         for (identity, keys) in &recovered.keys {
             self.sorter.odd.erase(&self.outbox, *identity, keys)?;
