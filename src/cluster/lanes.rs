@@ -28,14 +28,20 @@ pub fn change(look: &Look<'_>, lanes: u32, reroute: bool) -> Result<ClusterSetti
     let names = Names::new(look.connection.name());
     let log = StatusLog::new(look.connection)?;
     let there = start::settings_now(look, &admin, log.producer())?.ok_or_else(|| start::not_there(&names))?;
-    let (now, was_left) = (ClusterSettings { leaving: false, ..there.clone() }, there.leaving);
+    let (now, was_left) = (ClusterSettings { leaving: None, ..there.clone() }, there.leaving.is_some());
     if now.lanes == lanes && !reroute && !was_left {
         return Ok(now);
     }
-    ClusterSettings { leaving: true, ..there }.write(&log)?;
+    let marked = ClusterSettings { leaving: Some(format!("{:032x}", fastrand::u128(..))), ..there };
+    marked.write(&log)?;
     crash_point::at("lanes are being left");
     let change = Change { look, admin, names, log, now, reroute };
     let next = change.prepare(lanes);
+    // Neither the next epoch nor that of now, if another change has begun since, or has ended.
+    if start::settings_now(look, &change.admin, change.log.producer())?.as_ref() != Some(&marked) {
+        return Err(Error::new(ErrorKind::Busy, "another `etl cluster lanes` is at work")
+            .hint("wait until it has ended, then look at `etl cluster status`"));
+    }
     let written = next.as_ref().unwrap_or(&change.now).write(&change.log);
     next.and_then(|next| written.map(|()| next))
 }

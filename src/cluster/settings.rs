@@ -28,9 +28,9 @@ pub struct ClusterSettings {
     pub epoch: u32,
     /// Into how many lanes records are divided there.
     pub lanes: u32,
-    /// Whether somebody is about to leave these lanes for others: nobody begins to work in them.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub leaving: bool,
+    /// The change of lanes that is at work, by a name of its own: nobody begins to work in these lanes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<String>,
     /// The address that is fetched, without what may be secret of it; `None`: no machine with an address has begun yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -58,7 +58,7 @@ impl ClusterSettings {
             id,
             epoch: 1,
             lanes: ours.lanes,
-            leaving: false,
+            leaving: None,
             source: ours.source.clone(),
             settings: ours.settings.clone(),
         }
@@ -99,7 +99,7 @@ impl ClusterSettings {
     /// # Errors
     /// `Unavailable`: somebody is.
     pub fn check_stays(&self, name: &str) -> Result<()> {
-        if !self.leaving {
+        if self.leaving.is_none() {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Unavailable, format!("the number of lanes of the cluster {name} is being changed"))
